@@ -1,0 +1,39 @@
+"""heatproof: attribution heatmaps for any PyTorch model, and the proof of which ones to trust."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from heatproof import baselines, checks, errors, features, methods, models, randomization, similarity
+    from heatproof.auditing import audit
+    from heatproof.errors import InputError
+    from heatproof.models import Bound
+
+_HOMES = {"audit": "heatproof.auditing", "Bound": "heatproof.models", "InputError": "heatproof.errors"}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when first used, so that the report and the command line start without torch."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name in __all__:
+        return import_module(f"heatproof.{name}")
+    raise AttributeError(f"module 'heatproof' has no attribute {name!r}")
+
+
+__all__ = [
+    "Bound",
+    "InputError",
+    "__version__",
+    "audit",
+    "baselines",
+    "checks",
+    "errors",
+    "features",
+    "methods",
+    "models",
+    "randomization",
+    "similarity",
+]

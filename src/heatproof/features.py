@@ -1,0 +1,119 @@
+"""What counts as one feature: everything that ranks, masks, sums or compares attributions works on features."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from heatproof.errors import InputError
+from heatproof.registry import Registry
+
+
+class Features(Protocol):
+    """A partition of a sample's scalars into features, laid out on a grid."""
+
+    def grid(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """The features' layout for samples of `shape` (without the batch dimension)."""
+        ...
+
+    def pool(self, maps: Tensor, shape: Sequence[int]) -> Tensor:
+        """Attributions (N, …) that broadcast to samples of `shape`, summed to one value a feature: (N, *grid).
+
+        A dimension of size 1 that the method does not resolve is not multiplied: the sum keeps its unit.
+        """
+        ...
+
+
+FEATURES: Registry[Features] = Registry("feature")
+POOLINGS = ("sum", "mean", "l2", "max")
+
+
+@FEATURES.register("pixels")
+@dataclass(frozen=True, kw_only=True)
+class Pixels:
+    """One feature a position: the channels (C, …) of a pixel together.
+
+    `reduction` over channels: `sum` (default, keeps units and signs), `mean`, `l2` norm, or `max`.
+    """
+
+    reduction: str = "sum"
+
+    def __post_init__(self) -> None:
+        if self.reduction not in POOLINGS:
+            raise InputError(f"Expected reduction to be one of {', '.join(POOLINGS)}, but got {self.reduction!r}.")
+
+    def grid(self, shape: Sequence[int]) -> tuple[int, ...]:
+        if len(shape) < 2:
+            raise InputError(f"Expected samples (C, positions …) for pixels, but got {tuple(shape)}; use Columns().")
+        return tuple(shape[1:])
+
+    def pool(self, maps: Tensor, shape: Sequence[int]) -> Tensor:
+        self._check(maps, shape)
+        if self.reduction == "l2":
+            return torch.linalg.vector_norm(maps, dim=1)
+        if self.reduction == "max":
+            return maps.amax(1)
+        return maps.sum(1) if self.reduction == "sum" else maps.mean(1)
+
+    def _check(self, maps: Tensor, shape: Sequence[int]) -> None:
+        if maps.shape[2:] != torch.Size(self.grid(shape)):
+            raise InputError(f"Expected maps (N, C or 1, {self.grid(shape)}), but got {tuple(maps.shape)}.")
+
+
+@FEATURES.register("tiles")
+@dataclass(frozen=True, kw_only=True)
+class Tiles:
+    """One feature a square tile of an image (C, H, W); tiles at the right and lower edge may be smaller."""
+
+    size: int = 8
+
+    def grid(self, shape: Sequence[int]) -> tuple[int, ...]:
+        if len(shape) != 3:
+            raise InputError(f"Expected images (C, H, W) for tiles, but got samples {tuple(shape)}.")
+        return (-(-shape[1] // self.size), -(-shape[2] // self.size))
+
+    def pool(self, maps: Tensor, shape: Sequence[int]) -> Tensor:
+        pixels = Pixels().pool(maps, shape)
+        height, width = self.grid(shape)
+        padded = F.pad(pixels, (0, width * self.size - pixels.shape[2], 0, height * self.size - pixels.shape[1]))
+        return padded.view(-1, height, self.size, width, self.size).sum((2, 4))
+
+
+@FEATURES.register("tokens")
+@dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """One feature a token of a sequence (T, E): all components of its embedding together."""
+
+    def grid(self, shape: Sequence[int]) -> tuple[int, ...]:
+        if len(shape) != 2:
+            raise InputError(f"Expected sequences (T, E) for tokens, but got samples {tuple(shape)}.")
+        return (shape[0],)
+
+    def pool(self, maps: Tensor, shape: Sequence[int]) -> Tensor:
+        if maps.shape[1:2] != torch.Size(self.grid(shape)):
+            raise InputError(f"Expected maps (N, {shape[0]}, E or 1), but got {tuple(maps.shape)}.")
+        return maps.sum(2)
+
+
+@FEATURES.register("columns")
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """One feature a scalar of the sample: the columns (D,) of a table, or every scalar of anything else."""
+
+    def grid(self, shape: Sequence[int]) -> tuple[int, ...]:
+        return tuple(shape)
+
+    def pool(self, maps: Tensor, shape: Sequence[int]) -> Tensor:
+        if maps.shape[1:] != torch.Size(shape):
+            raise InputError(f"Expected one attribution a scalar, (N, {tuple(shape)}), but got {tuple(maps.shape)}.")
+        return maps
+
+
+def default_features(shape: Sequence[int]) -> Features:
+    """Columns for tables (D,), tokens for sequences (T, E), pixels for images and volumes (C, …)."""
+    if len(shape) == 1:
+        return Columns()
+    return Tokens() if len(shape) == 2 else Pixels()

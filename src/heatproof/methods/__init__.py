@@ -1,0 +1,29 @@
+"""Attribution methods: small frozen dataclasses, called with a model, inputs and targets."""
+
+from typing import Any
+
+from heatproof.methods.backward import Gradient, GradientXInput, Saliency
+from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, Method
+
+
+def names() -> list[str]:
+    """Every registered method name."""
+    return METHODS.names()
+
+
+def get(name: str, **fields: Any) -> Method:
+    """The method registered under `name` with its default hyper-parameters, or with the given fields instead."""
+    return METHODS.get(name, **fields)
+
+
+__all__ = [
+    "Explanation",
+    "Gradient",
+    "GradientXInput",
+    "Linearizable",
+    "Linearization",
+    "Method",
+    "Saliency",
+    "get",
+    "names",
+]

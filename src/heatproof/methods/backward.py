@@ -1,0 +1,95 @@
+"""Methods that run the network once and come back through it."""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from heatproof.errors import InputError
+from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, Method, scores, total
+from heatproof.models import forward
+
+
+@METHODS.register("gradient")
+@dataclass(frozen=True, kw_only=True)
+class Gradient(Linearizable):
+    """How fast the score changes with each input scalar.
+
+    R = ∂S_c/∂x, signed, in units of score per input unit. Shape of the inputs. No sum rule.
+    Cost: one forward and one backward pass.
+
+    Source: Simonyan et al. 2013; Adebayo et al. 2018, A.1 (with its sign).
+    """
+
+    def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
+        return gradients(model, inputs)
+
+
+@METHODS.register("gradient-x-input")
+@dataclass(frozen=True, kw_only=True)
+class GradientXInput(Linearizable):
+    """The gradient times the input: a first-order share of the score.
+
+    R = x ⊙ ∂S_c/∂x, signed, in units of the score. Shape of the inputs. On ReLU networks without biases R sums to S_c
+    (Gupta & Arora, Lemma 1); elsewhere the diagnostic `completeness-gap` = ΣR − S_c says by how much it does not.
+    Cost: one forward and one backward pass.
+
+    Source: Shrikumar et al. 2016; Ancona et al. 2018, Table 1; Adebayo et al. 2018, A.2.
+    """
+
+    def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
+        outputs, pull = gradients(model, inputs)
+        return Linearization(outputs, lambda cotangent: inputs * pull(cotangent))
+
+    def _diagnostics(
+        self, maps: Tensor, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor
+    ) -> Mapping[str, Tensor]:
+        score = scores(outputs, targets)
+        return {"score": score, "completeness-gap": total(maps) - score}
+
+
+@METHODS.register("saliency")
+@dataclass(frozen=True, kw_only=True)
+class Saliency(Method):
+    """The magnitude of the gradient.
+
+    R = |∂S_c/∂x|, non-negative, in units of score per input unit. Shape of the inputs. No sum rule, and no
+    linearization: a magnitude is not additive over labels.
+    Cost: one forward and one backward pass.
+
+    Source: Simonyan et al. 2013. Deviation: no maximum over channels; pooling is the reader's choice.
+    """
+
+    def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
+        signed = Gradient().explain(model, inputs, targets)
+        return Explanation(signed.maps.abs(), signed.diagnostics)
+
+
+def gradients(model: nn.Module, inputs: Tensor, rows: Tensor | None = None) -> Linearization:
+    """The plain gradient of any mix of outputs with respect to `inputs` (N, …); parameters are left alone."""
+    x = inputs.detach().requires_grad_()
+    with torch.enable_grad(), _differentiable_recurrence(model):
+        outputs = forward(model, x, rows)
+    if not outputs.requires_grad:
+        raise InputError(
+            "Expected outputs that depend on the inputs, but no path leads back from them; "
+            "look for no_grad, detach or NumPy inside the model."
+        )
+
+    def pull(cotangent: Tensor) -> Tensor:
+        if cotangent.dim() == 3:
+            return torch.stack([pull(one) for one in cotangent])
+        # autograd.grad towards the input alone computes no parameter gradients and writes no .grad.
+        (gradient,) = torch.autograd.grad(outputs, x, cotangent, retain_graph=True)
+        return gradient
+
+    return Linearization(outputs.detach(), pull)
+
+
+def _differentiable_recurrence(model: nn.Module) -> AbstractContextManager[None]:
+    """cuDNN's recurrent kernels refuse a backward pass in eval mode; the plain ones do not."""
+    if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+        return torch.backends.cudnn.flags(enabled=False)
+    return nullcontext()

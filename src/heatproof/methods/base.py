@@ -1,0 +1,119 @@
+"""What a method is: a frozen dataclass of hyper-parameters, called with a model, inputs and targets."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from heatproof.models import check_inputs, check_model, check_targets, forward
+from heatproof.registry import Registry
+
+METHODS: "Registry[Method]" = Registry("method")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a method returns: attributions, and numbers a sample that fell out of computing them.
+
+    `maps` broadcasts to the inputs (N, …): a dimension that the method does not resolve has size 1.
+    `diagnostics` are tensors (N,) by name, such as `completeness-gap`.
+    """
+
+    maps: Tensor
+    diagnostics: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Linearization(NamedTuple):
+    """A model's outputs on some inputs, and the way back from a mix of outputs to attributions.
+
+    `pull` takes a cotangent (N, C) and gives the attribution (N, …) of that mix of labels: a one-hot row is one
+    label's. It takes (K, N, C) as well and gives (K, N, …), sharing between the K mixes whatever can be shared.
+    `outputs` (N, C) belong to the inputs alone, also where a method evaluates the model elsewhere.
+    """
+
+    outputs: Tensor
+    pull: Callable[[Tensor], Tensor]
+
+
+class Method(ABC):
+    """A pure function of (model, inputs, targets): model, mode, hooks, gradients and global generator stay untouched.
+
+    A subclass is a frozen dataclass with keyword-only fields and says in `_explain` how it attributes. Input that no
+    method can work with is refused here, before the model runs.
+    """
+
+    version: ClassVar[int] = 1  # counted up whenever the same fields give other values
+
+    def __call__(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Attributions of labels `targets` (N,), int64, for `inputs` (N, …), float; they broadcast to `inputs`.
+
+        Raises: InputError if the model is in training mode, or inputs or targets do not fit it.
+        """
+        return self.explain(model, inputs, targets).maps
+
+    def explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
+        """The same attributions, with diagnostics (N,) a sample."""
+        check_model(model)
+        check_inputs(model, inputs)
+        check_targets(inputs, targets)
+        explanation = self._explain(model, inputs.detach(), targets.to(inputs.device))
+        return Explanation(explanation.maps.detach(), explanation.diagnostics)
+
+    @abstractmethod
+    def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation: ...
+
+
+class Linearizable(Method):
+    """A method that attributes any mix of labels from one preparation: it can be made competitive."""
+
+    @property
+    def linear(self) -> bool:
+        """Whether pull(a + b) = pull(a) + pull(b), up to rounding."""
+        return True
+
+    def linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
+        """The model's outputs (N, C) on `inputs`, and the pull from cotangents to attributions."""
+        check_model(model)
+        check_inputs(model, inputs)
+        return self._linearize(model, inputs.detach())
+
+    def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
+        outputs, pull = self._linearize(model, inputs)
+        check_targets(inputs, targets, outputs.shape[1])
+        maps = pull(one_hot(targets, outputs))
+        return Explanation(maps, self._diagnostics(maps, model, inputs, outputs, targets))
+
+    @abstractmethod
+    def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization: ...
+
+    def _diagnostics(
+        self, maps: Tensor, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor
+    ) -> Mapping[str, Tensor]:
+        """Numbers (N,) a sample that come with the attributions `maps` of `targets`."""
+        return {"score": scores(outputs, targets)}
+
+
+def one_hot(targets: Tensor, outputs: Tensor) -> Tensor:
+    """The cotangent (N, C) that picks label `targets` (N,) of `outputs` (N, C)."""
+    return torch.zeros_like(outputs).scatter_(1, targets[:, None], 1.0)
+
+
+def scores(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The outputs (N,) of the labels `targets` (N,)."""
+    return outputs.detach().gather(1, targets[:, None])[:, 0]
+
+
+def total(maps: Tensor) -> Tensor:
+    """The sum (N,) of each sample's attributions."""
+    return maps.flatten(1).sum(1)
+
+
+def evaluate(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    """The scores (N,) of the labels, without a graph."""
+    with torch.no_grad():
+        outputs = forward(model, inputs)
+    check_targets(inputs, targets, outputs.shape[1])
+    return scores(outputs, targets)

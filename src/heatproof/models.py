@@ -1,0 +1,218 @@
+"""A network as a function of one float tensor: what every method and check evaluates."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from heatproof.errors import InputError
+
+Output = str | int | Callable[[Any], Tensor]
+REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean": lambda h: h.flatten(2).mean(2) if h.dim() > 2 else h,
+    "sum": lambda h: h.flatten(2).sum(2) if h.dim() > 2 else h,
+    "max": lambda h: h.flatten(2).amax(2) if h.dim() > 2 else h,
+}
+
+
+class Bound(nn.Module):
+    """A network with everything but one float tensor filled in.
+
+    Args:
+        net: the network, in eval mode.
+        at: a submodule by name; the explained tensor replaces its output (token embeddings: integers stay integers).
+            Without it, the explained tensor is the network's first argument.
+        given: the network's other arguments by name, one row a sample.
+        output: the logits in what the network returns: an attribute or key, an index, or a callable.
+        layer: explain this submodule's output instead, reduced over positions by `reduction` to (N, C).
+        reduction: `mean`, `sum` or `max` over the positions of `layer`.
+        preprocessing: applied to the explained tensor first, so that baselines and noise live in its units.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        *,
+        at: str | None = None,
+        given: Mapping[str, Tensor] | None = None,
+        output: Output | None = None,
+        layer: str | None = None,
+        reduction: str = "mean",
+        preprocessing: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        for name in (at, layer):
+            if name is not None and name not in dict(net.named_modules()):
+                raise InputError(f"Expected the name of a submodule of {type(net).__name__}, but got {name!r}.")
+        if reduction not in REDUCTIONS:
+            raise InputError(f"Expected reduction to be one of {', '.join(REDUCTIONS)}, but got {reduction!r}.")
+        if layer is not None and output is not None:
+            raise InputError("Expected either `layer` or `output`, but got both; a layer's output needs no `output`.")
+        self.net, self.at, self.given, self.output = net, at, dict(given or {}), output
+        self.layer, self.reduction, self.preprocessing = layer, reduction, preprocessing
+        self.train(net.training)
+
+    def inputs(self) -> Tensor:
+        """The output of submodule `at` on the given arguments: the tensor that is explained."""
+        if self.at is None:
+            raise InputError("Expected a Bound with `at`, whose layer's output is the input; this one has none.")
+        seen: list[Tensor] = []
+        with torch.no_grad(), _hook(self.net, self.at, lambda out: seen.append(out.detach().clone())):
+            self.net(**self.given)
+        if len(seen) != 1:
+            raise InputError(f"Expected submodule {self.at!r} to run once, but it ran {len(seen)} times.")
+        return seen[0]
+
+    def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
+        """The logits (M, C) of variants `x` (M, …); `rows` (M,) names the sample of each variant."""
+        given = self._rows_of_given(x, rows)
+        x = x if self.preprocessing is None else self.preprocessing(x)
+        seen: list[Tensor] = []
+
+        def run() -> Any:
+            if self.at is None:
+                return self.net(x, **given)
+            with _hook(self.net, self.at, lambda _: x):
+                return self.net(**given)
+
+        if self.layer is None:
+            return _pick(run(), self.output)
+        # Reduced inside the hook: the next module may change the layer's output in place.
+        with _hook(self.net, self.layer, lambda out: seen.append(REDUCTIONS[self.reduction](out))):
+            run()
+        if len(seen) != 1:
+            raise InputError(f"Expected submodule {self.layer!r} to run once, but it ran {len(seen)} times.")
+        return seen[0]
+
+    def _rows_of_given(self, x: Tensor, rows: Tensor | None) -> dict[str, Tensor]:
+        for name, value in self.given.items():
+            if rows is None and len(value) != len(x):
+                raise InputError(
+                    f"Expected one row of given[{name!r}] a sample ({len(value)}), but got {len(x)} inputs; "
+                    "variants of a sample need `rows`."
+                )
+        if rows is None:
+            return self.given
+        return {name: value[rows.to(value.device)] for name, value in self.given.items()}
+
+
+class _Selected(nn.Module):
+    """A bound network seen through a choice of rows: variant i belongs to sample rows[i]."""
+
+    def __init__(self, model: "Bound | _Selected", rows: Tensor) -> None:
+        super().__init__()
+        self.model, self.rows = model, rows
+        self.train(model.training)
+
+    def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
+        chosen = self.rows if rows is None else self.rows[rows.to(self.rows.device)]
+        out: Tensor = self.model(x, chosen)
+        return out
+
+
+def select(model: nn.Module, rows: Tensor) -> nn.Module:
+    """The model whose i-th sample is sample `rows[i]` of `model`: for a method that calls another on variants."""
+    return _Selected(model, rows) if isinstance(model, Bound | _Selected) else model
+
+
+def forward(model: nn.Module, x: Tensor, rows: Tensor | None = None) -> Tensor:
+    """The logits (M, C) of variants `x` (M, …); `rows` (M,) names the sample that each variant belongs to.
+
+    The only place where methods and checks evaluate a model. A copy of `x` is handed over, because a model may change
+    its input in place.
+    """
+    x = x.clone()
+    out = model(x, rows) if isinstance(model, Bound | _Selected) else model(x)
+    if not isinstance(out, Tensor):
+        raise InputError(
+            f"Expected the model to return a tensor of logits (N, C), but got {type(out).__name__}; wrap the model: "
+            "heatproof.models.Bound(model, output='logits')."
+        )
+    out = out[:, None] if out.dim() == 1 else out
+    if out.dim() != 2 or len(out) != len(x) or not out.is_floating_point():
+        raise InputError(
+            f"Expected logits (N, C) with N = {len(x)}, but the model returned {tuple(out.shape)} of {out.dtype}; "
+            "choose one output a label with heatproof.models.Bound(model, output=…)."
+        )
+    return out
+
+
+def rows_per_pass(x: Tensor) -> int:
+    """How many variants of a sample of `x` (N, …) one pass takes: a function of shape and device type alone.
+
+    On two CPU cores the best batch is 1 to 8 for 224² images and grows as the sample shrinks.
+    """
+    eight_images = 8 * 3 * 224 * 224
+    budget, most = (eight_images, 256) if x.device.type == "cpu" else (16 * eight_images, 1024)
+    return max(1, min(most, budget // max(1, x[0].numel())))
+
+
+def check_model(model: nn.Module) -> None:
+    """Refuse what cannot be explained: no module, a module in training mode, half-precision parameters."""
+    if not isinstance(model, nn.Module):
+        raise InputError(f"Expected the model to be a torch.nn.Module, but got {type(model).__name__}.")
+    for name, module in model.named_modules():
+        if module.training:
+            where = f"its submodule {name!r}" if name else "it"
+            raise InputError(f"Expected a model in eval mode, but {where} is in training mode; call model.eval().")
+    for name, parameter in model.named_parameters():
+        if parameter.is_floating_point() and parameter.dtype not in (torch.float32, torch.float64):
+            raise InputError(
+                f"Expected parameters in float32 or float64, but {name!r} is {parameter.dtype}; call model.float()."
+            )
+
+
+def check_inputs(model: nn.Module, inputs: Tensor) -> None:
+    """Refuse inputs that are not finite float samples (N, …) on the model's device and in its dtype."""
+    if not isinstance(inputs, Tensor) or inputs.dim() < 2 or len(inputs) == 0:
+        got = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
+        raise InputError(f"Expected inputs to be a tensor (N, …) with at least one sample, but got {got}.")
+    if inputs.dtype not in (torch.float32, torch.float64):
+        raise InputError(
+            f"Expected inputs in float32 or float64, but got {inputs.dtype}; "
+            "scale integer images as in training, for example images.float() / 255."
+        )
+    if not bool(torch.isfinite(inputs).all()):
+        bad = (~torch.isfinite(inputs)).flatten(1).any(1).nonzero().flatten().tolist()
+        raise InputError(f"Expected finite inputs, but samples {bad[:8]} hold NaN or infinity.")
+    parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
+    if parameter is not None and (parameter.device.type != inputs.device.type or parameter.dtype != inputs.dtype):
+        raise InputError(
+            f"Expected inputs like the model's parameters ({parameter.dtype} on {parameter.device}), but got "
+            f"{inputs.dtype} on {inputs.device}; use inputs.to(device, dtype)."
+        )
+
+
+def check_targets(inputs: Tensor, targets: Tensor, outputs: int | None = None) -> None:
+    """Refuse targets that are not one label (N,) in int64 a sample, within the model's outputs where they are known."""
+    if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.shape != inputs.shape[:1]:
+        got = f"{tuple(targets.shape)} of {targets.dtype}" if isinstance(targets, Tensor) else type(targets).__name__
+        raise InputError(f"Expected targets ({len(inputs)},) of torch.int64, one label a sample, but got {got}.")
+    low, high = int(targets.min()), int(targets.max())
+    if low < 0 or (outputs is not None and high >= outputs):
+        bound = "" if outputs is None else f" and {outputs - 1}, the model's last output"
+        raise InputError(f"Expected targets between 0{bound}, but got {low if low < 0 else high}.")
+
+
+@contextmanager
+def _hook(net: nn.Module, name: str, see: Callable[[Any], Any]) -> Iterator[None]:
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        replaced = see(output)
+        return replaced if isinstance(replaced, Tensor) else None
+
+    handle = net.get_submodule(name).register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _pick(returned: Any, output: Output | None) -> Tensor:
+    if callable(output):
+        return output(returned)
+    if isinstance(output, str):
+        picked: Tensor = returned[output] if isinstance(returned, Mapping) else getattr(returned, output)
+        return picked
+    return returned if output is None else returned[output]  # type: ignore[no-any-return]

@@ -1,0 +1,1 @@
+"""heatproof.propagation"""

@@ -1,0 +1,73 @@
+"""Names for things that a user chooses by name: methods, checks, similarities, initializers."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass, replace
+from importlib.metadata import entry_points
+from typing import Any, Generic, TypeVar
+
+from heatproof.errors import InputError, unknown
+
+T = TypeVar("T")
+C = TypeVar("C", bound=Callable[..., Any])
+
+
+class Registry(Generic[T]):
+    """A table from names in kebab case to factories of frozen dataclasses.
+
+    A package adds names of its own through the entry point group `heatproof.<kind>s`: each entry is a module that
+    registers on import.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._factories: dict[str, Callable[[], T]] = {}
+        self._plugins_loaded = False
+
+    def register(self, name: str) -> Callable[[C], C]:
+        """Enter a class or a factory without arguments under `name`; its result is the default under that name."""
+
+        def enter(factory: C) -> C:
+            if name in self._factories and self._factories[name] is not factory:
+                raise InputError(f"Expected a new name for a {self.kind}, but {name!r} is registered already.")
+            self._factories[name] = factory
+            return factory
+
+        return enter
+
+    def names(self) -> list[str]:
+        """Every registered name, sorted."""
+        self._load_plugins()
+        return sorted(self._factories)
+
+    def get(self, name: str, **overrides: Any) -> T:
+        """What is registered under `name`, with its defaults, or with the given fields instead."""
+        self._load_plugins()
+        if name not in self._factories:
+            raise unknown(self.kind, name, self._factories)
+        return with_fields(self._factories[name](), overrides, f"{self.kind} {name!r}")
+
+    def name_of(self, value: object) -> str | None:
+        """The name whose default equals `value`, or whose class it has; None for a stranger."""
+        self._load_plugins()
+        defaults = {name: factory() for name, factory in self._factories.items()}
+        equal = [name for name, default in defaults.items() if default == value]
+        alike = [name for name, default in defaults.items() if type(default) is type(value)]
+        return next(iter(equal + alike), None)
+
+    def _load_plugins(self) -> None:
+        if not self._plugins_loaded:
+            self._plugins_loaded = True
+            for entry in entry_points(group=f"heatproof.{self.kind}s"):
+                entry.load()
+
+
+def with_fields(value: T, overrides: Mapping[str, Any], what: str) -> T:
+    """`value` with some of its dataclass fields replaced; an unknown field is an error with the nearest known one."""
+    if not overrides:
+        return value
+    known = [field.name for field in fields(value) if field.init] if is_dataclass(value) else []
+    for name in overrides:
+        if name not in known:
+            raise unknown(f"field of {what}", name, known)
+    changed: T = replace(value, **overrides)  # type: ignore[type-var]  # a dataclass, by the check above
+    return changed
