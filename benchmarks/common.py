@@ -1,0 +1,70 @@
+"""What every benchmark shares: interleaved medians in one process run, and tables of ratios."""
+
+import argparse
+import csv
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+Row = Mapping[str, str | int | float]
+
+
+def interleaved(cases: Mapping[str, Callable[[], object]], *, repeats: int = 7, warmup: int = 1) -> dict[str, float]:
+    """Median seconds of each case, with the cases taking turns, so that a busy machine slows all of them alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for turn in range(warmup + repeats):
+        for name, case in cases.items():
+            synchronize()
+            start = time.perf_counter()
+            case()
+            synchronize()
+            if turn >= warmup:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def synchronize() -> None:
+    """Wait for the accelerator: its calls return before they are done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """`rows` as a Markdown table; floats with three significant digits."""
+    names = list(rows[0])
+    cells = [[f"{value:.3g}" if isinstance(value, float) else str(value) for value in row.values()] for row in rows]
+    widths = [max(len(line[i]) for line in [names, *cells]) for i in range(len(names))]
+    lines = [names, ["-" * width for width in widths], *cells]
+    return "\n".join("| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |" for line in lines)
+
+
+def environment() -> str:
+    """One line: what the numbers were measured on."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    return f"Python {platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} thread(s), {device}"
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Options of every benchmark: where results go, how often cases run, and on how many threads."""
+    options = argparse.ArgumentParser(description=description)
+    options.add_argument("--out", type=Path, help="folder for <name>.csv and <name>.md")
+    options.add_argument("--repeats", type=int, default=7, help="measured turns; medians are reported")
+    options.add_argument("--threads", type=int, default=1, help="threads of torch")
+    return options
+
+
+def report(name: str, rows: Sequence[Row], out: Path | None) -> None:
+    """Print `rows` as a table, and write them as CSV and Markdown under `out`."""
+    text = f"# {name}\n\n{environment()}\n\n{markdown(rows)}\n"
+    print(text)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / f"{name}.md").write_text(text)
+        with (out / f"{name}.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
