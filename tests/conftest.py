@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
-def _absent(reason: str, required: str) -> None:
+def _absent(reason: str, required: str) -> NoReturn:
     """Skip with the reason, or fail where the environment says that the thing must be there."""
     if os.environ.get(required):
         pytest.fail(f"{reason} (and {required} is set)")

@@ -1,0 +1,22 @@
+"""Where samples come from: each source is a frozen recipe whose `load()` gives a `Dataset`."""
+
+from heatproof.data.base import DATA, Box, Dataset, Source
+from heatproof.data.demo import DemoDigits
+from heatproof.data.files import NpzImages
+from heatproof.data.folder import ImageFolder
+from heatproof.data.vision import TorchvisionDataset
+
+get, names = DATA.get, DATA.names
+
+__all__ = [
+    "DATA",
+    "Box",
+    "Dataset",
+    "DemoDigits",
+    "ImageFolder",
+    "NpzImages",
+    "Source",
+    "TorchvisionDataset",
+    "get",
+    "names",
+]

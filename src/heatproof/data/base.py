@@ -1,0 +1,157 @@
+"""What a data source is, and what it gives."""
+
+import os
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from heatproof import draws
+from heatproof.errors import InputError
+from heatproof.registry import Registry
+
+Box = tuple[float, float, float, float]
+DATA_VARIABLE = "HEATPROOF_DATA"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """Samples, ready for a network.
+
+    Attributes:
+        name: what the data is called in reports.
+        inputs: (N, …) float32, scaled and normalized as the network was trained; finite.
+        targets: (N,) int64, the label of each sample, never negative.
+        ids: N unique names: a file's path within its folder, or a place in an array.
+        classes: the name of each label, or None.
+        display: uint8 (N, H, W) or (N, H, W, 3), the pictures before normalization, or None.
+        boxes: for each sample the boxes of its object (xmin, ymin, xmax, ymax), in pixels of `inputs`, pixel x inside
+            where xmin <= x < xmax; or None. A sample may have no box.
+        skipped: files that could not be decoded, each with the reason.
+    """
+
+    name: str
+    inputs: Tensor
+    targets: Tensor
+    ids: tuple[str, ...]
+    classes: tuple[str, ...] | None = None
+    display: Tensor | None = None
+    boxes: tuple[tuple[Box, ...], ...] | None = None
+    skipped: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        n = len(self.inputs)
+        if n == 0 or self.inputs.dim() < 2 or self.inputs.dtype != torch.float32:
+            raise InputError(
+                f"Expected the inputs of {self.name} to be float32 (N, …) with at least one sample, but got "
+                f"{self.inputs.dtype} {tuple(self.inputs.shape)}."
+            )
+        if self.targets.dtype != torch.int64 or self.targets.shape != (n,) or bool((self.targets < 0).any()):
+            raise InputError(
+                f"Expected one label from 0 on in int64 for each of the {n} samples of {self.name}, but got "
+                f"{self.targets.dtype} {tuple(self.targets.shape)}, smallest {self.targets.min() if n else None}."
+            )
+        for what, value in (("ids", self.ids), ("display pictures", self.display), ("box lists", self.boxes)):
+            if value is not None and len(value) != n:
+                raise InputError(f"Expected {n} {what}, one a sample of {self.name}, but got {len(value)}.")
+        if len(set(self.ids)) != n:
+            twice = next(name for i, name in enumerate(self.ids) if name in self.ids[:i])
+            raise InputError(f"Expected unique sample ids in {self.name}, but {twice!r} comes twice.")
+        bad = (~torch.isfinite(self.inputs)).flatten(1).any(1).nonzero().flatten().tolist()
+        if bad:
+            names = ", ".join(self.ids[i] for i in bad[:8])
+            raise InputError(
+                f"Expected finite inputs, but {len(bad)} of {n} samples of {self.name} hold NaN or infinity ({names}); "
+                "mend or remove them."
+            )
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source(ABC):
+    """Which samples, and how they are normalized. Every source has these fields.
+
+    Attributes:
+        limit: at most so many samples; None for all.
+        offset: how many to leave out first.
+        shuffle: the seed of the order before `offset` and `limit`; None keeps the source's own order.
+        mean, std: per channel, x ← (x − mean) / std after scaling to [0, 1]; empty for none.
+    """
+
+    limit: int | None = None
+    offset: int = 0
+    shuffle: int | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        # A specification file gives lists; a recipe must hash.
+        object.__setattr__(self, "mean", tuple(self.mean))
+        object.__setattr__(self, "std", tuple(self.std))
+        if len(self.mean) != len(self.std) or any(s <= 0 for s in self.std):
+            raise InputError(
+                f"Expected `mean` and `std` of the same length, every std positive, but got {self.mean} and {self.std}."
+            )
+        if self.offset < 0 or (self.limit is not None and self.limit < 1):
+            raise InputError(
+                f"Expected offset >= 0 and limit >= 1 or none, but got offset {self.offset} and limit {self.limit}."
+            )
+
+    @abstractmethod
+    def load(self) -> Dataset:
+        """Read the samples. Raises InputError for files that are missing, unreadable or of another kind."""
+
+    def choose(self, total: int) -> list[int]:
+        """The places of the wanted samples among `total`."""
+        generator = draws.generator(self.shuffle, "order of samples", total)
+        order = range(total) if self.shuffle is None else torch.randperm(total, generator=generator).tolist()
+        chosen = list(order)[self.offset :][: self.limit]
+        if not chosen:
+            raise InputError(f"Expected offset below the {total} samples there are, but got {self.offset}.")
+        return chosen
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1], with `mean` and `std` of each channel taken out."""
+        if not self.mean:
+            return images
+        if len(self.mean) != images.shape[1]:
+            raise InputError(
+                f"Expected `mean` and `std` for {images.shape[1]} channels, but got {len(self.mean)} of each."
+            )
+        return (images - torch.tensor(self.mean).view(1, -1, 1, 1)) / torch.tensor(self.std).view(1, -1, 1, 1)
+
+
+DATA: Registry[Source] = Registry("data source")
+
+
+def select(data: Dataset, chosen: list[int]) -> Dataset:
+    """The samples of `data` at the places `chosen`, in that order."""
+    rows = torch.tensor(chosen)
+    return replace(
+        data,
+        inputs=data.inputs[rows],
+        targets=data.targets[rows],
+        ids=tuple(data.ids[i] for i in chosen),
+        display=None if data.display is None else data.display[rows],
+        boxes=None if data.boxes is None else tuple(data.boxes[i] for i in chosen),
+    )
+
+
+def picture_channels(pictures: Tensor) -> Tensor:
+    """Pictures uint8 (N, H, W) or (N, H, W, 3) as inputs (N, C, H, W), float32 in [0, 1]."""
+    images = pictures[:, None] if pictures.dim() == 3 else pictures.permute(0, 3, 1, 2)
+    return images.float().div(255).contiguous()
+
+
+def data_root(named: str) -> Path:
+    """The folder `named`, or without a name the one in HEATPROOF_DATA; it must exist."""
+    root = named or os.environ.get(DATA_VARIABLE, "")
+    if not root:
+        raise InputError(f"Expected a data folder, but got none; give `root` or set {DATA_VARIABLE}.")
+    if not Path(root).is_dir():
+        raise InputError(f"Expected {root!r} to be a folder, but there is none; check `root` or {DATA_VARIABLE}.")
+    return Path(root)
