@@ -24,6 +24,10 @@ class StoreError(HeatproofError, RuntimeError):
     """A run folder that cannot be read, written or continued."""
 
 
+class HeatproofWarning(UserWarning):
+    """A result that is right but surely not what was wanted."""
+
+
 class MissingExtraError(HeatproofError, ImportError):
     """A package that only some users need is not installed."""
 

@@ -4,6 +4,10 @@ from typing import Any
 
 from heatproof.methods.backward import Gradient, GradientXInput, Saliency
 from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, Method
+from heatproof.methods.competition import Competitive
+from heatproof.methods.controls import EdgeDetector, InputXEdges, InputXRandomGradient, Random
+from heatproof.methods.noise import SmoothGrad, VarGrad
+from heatproof.methods.path import IntegratedGradients
 
 
 def names() -> list[str]:
@@ -17,13 +21,21 @@ def get(name: str, **fields: Any) -> Method:
 
 
 __all__ = [
+    "Competitive",
+    "EdgeDetector",
     "Explanation",
     "Gradient",
     "GradientXInput",
+    "InputXEdges",
+    "InputXRandomGradient",
+    "IntegratedGradients",
     "Linearizable",
     "Linearization",
     "Method",
+    "Random",
     "Saliency",
+    "SmoothGrad",
+    "VarGrad",
     "get",
     "names",
 ]

@@ -1,17 +1,20 @@
 """What a method is: a frozen dataclass of hyper-parameters, called with a model, inputs and targets."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from heatproof.models import check_inputs, check_model, check_targets, forward
+from heatproof.models import check_inputs, check_model, check_targets, forward, rows_per_pass
 from heatproof.registry import Registry
 
 METHODS: "Registry[Method]" = Registry("method")
+
+# What a method is to its caller; a Captum or Zennit explainer behind three lines of adapter is one too.
+Attribution = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,12 @@ class Method(ABC):
     """
 
     version: ClassVar[int] = 1  # counted up whenever the same fields give other values
+    uses_model: ClassVar[bool] = True  # False for controls, whose maps no network can change
+
+    @property
+    def linearizable(self) -> bool:
+        """Whether `linearize` is offered: a method around another one offers what that one does."""
+        return False
 
     def __call__(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """Attributions of labels `targets` (N,), int64, for `inputs` (N, …), float; they broadcast to `inputs`.
@@ -68,6 +77,12 @@ class Method(ABC):
 
 class Linearizable(Method):
     """A method that attributes any mix of labels from one preparation: it can be made competitive."""
+
+    shares_passes: ClassVar[bool] = False  # whether pulling K mixes at once costs less than pulling one by one
+
+    @property
+    def linearizable(self) -> bool:
+        return True
 
     @property
     def linear(self) -> bool:
@@ -94,6 +109,24 @@ class Linearizable(Method):
     ) -> Mapping[str, Tensor]:
         """Numbers (N,) a sample that come with the attributions `maps` of `targets`."""
         return {"score": scores(outputs, targets)}
+
+
+def mixes(pull: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """A pull of (K, N, C) cotangents that takes one (N, C) as well."""
+    return lambda cotangent: pull(cotangent) if cotangent.dim() == 3 else pull(cotangent[None])[0]
+
+
+def passes(inputs: Tensor, variants: int) -> Iterator[tuple[slice, list[range]]]:
+    """How `variants` of every sample of `inputs` (N, …) are spread over forward passes.
+
+    Gives blocks of samples, and for each block the ranges of variants that one pass takes together. No sample is in two
+    blocks, so that sums over variants need no scattered additions, whose order a GPU would not keep.
+    """
+    most = rows_per_pass(inputs)
+    for first in range(0, len(inputs), most):
+        block = slice(first, min(first + most, len(inputs)))
+        step = max(1, most // (block.stop - block.start))
+        yield block, [range(start, min(start + step, variants)) for start in range(0, variants, step)]
 
 
 def one_hot(targets: Tensor, outputs: Tensor) -> Tensor:
