@@ -45,7 +45,8 @@ def markdown(rows: Sequence[Row]) -> str:
 def environment() -> str:
     """One line: what the numbers were measured on."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    return f"Python {platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} thread(s), {device}"
+    threads = torch.get_num_threads()
+    return f"Python {platform.python_version()}, torch {torch.__version__}, {threads} thread(s), {device}"
 
 
 def parser(description: str) -> argparse.ArgumentParser:

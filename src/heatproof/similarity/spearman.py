@@ -1,0 +1,58 @@
+"""Spearman's rank correlation of two maps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from heatproof.metrics import Metric
+from heatproof.similarity.base import SIMILARITIES, Similarity, label
+from heatproof.similarity.ranks import centered_ranks, correlation
+
+
+@SIMILARITIES.register("spearman")
+@dataclass(frozen=True, kw_only=True)
+class Spearman(Similarity):
+    """Rank correlation ρ = Σ(r−r̄)(s−s̄) / √(Σ(r−r̄)² Σ(s−s̄)²) of all features; ties share their average rank.
+
+    Signed values by default ("diverging" in 001); `absolute` ranks |h|. In [−1, 1], 1 for equal orders; NaN if one map
+    is constant or holds NaN. Invariant to increasing transforms of either map. No normalization matters.
+
+    Ranks and sums are float64 and exact. Where most features are exactly 0 (ReLU, masks), `absolute` is ruled by the
+    zeros that both maps share. Among maps with σ_AB ≥ 0, independence minimizes it: a low value alone is no merit.
+    Cost: one sort a map.
+
+    Source: 001, appendix A; 002, theorem 3. Deviation: 001's code clips at a percentile before ranking, which only ties
+    the top 1 %; here nothing is clipped.
+    """
+
+    absolute: bool = False
+
+    def fits(self, grid: Sequence[int]) -> str | None:
+        return None
+
+    @property
+    def metric(self) -> Metric:
+        what = "absolute values" if self.absolute else "signed values"
+        return Metric(
+            name=label(self, "spearman"),
+            low=-1.0,
+            high=1.0,
+            chance=0.0,
+            higher_is_better=False,
+            text=f"Rank correlation of the {what} of two maps: 1 is the same order of features, 0 none in common.",
+        )
+
+    def parts(self, maps: Tensor) -> tuple[Tensor, ...]:
+        rows = maps.flatten(1)
+        ranks = centered_ranks(rows.abs() if self.absolute else rows)
+        return ranks, ranks.square().sum(1)
+
+    def score(self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> Tensor:
+        return correlation(first[0], second[0], first[1], second[1])
+
+
+@SIMILARITIES.register("spearman-absolute")
+def absolute() -> Spearman:
+    """Spearman of absolute values."""
+    return Spearman(absolute=True)
