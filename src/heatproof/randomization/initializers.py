@@ -1,0 +1,174 @@
+"""How a parameter is drawn anew."""
+
+import copy
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.init import _calculate_fan_in_and_fan_out
+
+from heatproof.draws import generator
+from heatproof.errors import InputError
+from heatproof.randomization.layers import Layer, Weight
+from heatproof.registry import Registry
+
+INITIALIZERS: "Registry[Initializer]" = Registry("initializer")
+
+
+class Initializer(ABC):
+    """A frozen dataclass that draws the weights of a layer anew, on the CPU."""
+
+    name: ClassVar[str]
+    of_batch_norm: ClassVar[bool] = False  # whether it draws batch norms as well, which are reset otherwise
+
+    @abstractmethod
+    def draw(self, layer: Layer, seed: int) -> dict[str, Tensor]:
+        """New values for every one of `layer.weights` by name, each in the shape of its tensor.
+
+        They depend on the seed, this recipe, and the layer's and the weight's names alone: never on the stage, the
+        order, or what else the network has.
+
+        Raises: InputError if a weight cannot be drawn.
+        """
+
+    def _key(self, seed: int, layer: Layer) -> tuple[int | str, ...]:
+        return (seed, "randomization", self.name, layer.name)
+
+
+class WeightByWeight(Initializer):
+    """An initializer that draws each weight from a random stream of its own."""
+
+    def draw(self, layer: Layer, seed: int) -> dict[str, Tensor]:
+        key = self._key(seed, layer)
+        return {weight.name: self.value(weight, generator(*key, weight.name)) for weight in layer.weights}
+
+    @abstractmethod
+    def value(self, weight: Weight, stream: torch.Generator) -> Tensor:
+        """A new value of the shape of `weight.tensor`, drawn from `stream` in float32."""
+
+
+@INITIALIZERS.register("truncated-normal")
+@dataclass(frozen=True, kw_only=True)
+class TruncatedNormal(WeightByWeight):
+    """w ~ N(0, std²) given |w| ≤ 2·std: weights, biases and scales alike.
+
+    As in TensorFlow, `std` is that of the normal before it is cut; what is drawn has a standard deviation of
+    0.8796·std.
+
+    Source: 001 appendix B (mean 0, std 0.01).
+    """
+
+    name: ClassVar[str] = "truncated-normal"
+    std: float = 0.01
+
+    def value(self, weight: Weight, stream: torch.Generator) -> Tensor:
+        # By inversion: w = σ√2·erf⁻¹(v·erf(√2)) with v uniform on (−1, 1).
+        v = torch.rand(weight.tensor.shape, generator=stream, dtype=torch.float32) * 2 - 1
+        cut = 2 * self.std
+        return (torch.erfinv(v * math.erf(math.sqrt(2))) * (math.sqrt(2) * self.std)).clamp_(-cut, cut)
+
+
+@INITIALIZERS.register("uniform")
+@dataclass(frozen=True, kw_only=True)
+class Uniform(WeightByWeight):
+    """w ~ U(−√3·std, √3·std), whose standard deviation is `std`: weights, biases and scales alike.
+
+    Source: 001 appendix B tries a uniform distribution and gives no range; this one has the same standard deviation
+    as its normal distribution before the cut.
+    """
+
+    name: ClassVar[str] = "uniform"
+    std: float = 0.01
+
+    def value(self, weight: Weight, stream: torch.Generator) -> Tensor:
+        v = torch.rand(weight.tensor.shape, generator=stream, dtype=torch.float32) * 2 - 1
+        return v * (math.sqrt(3) * self.std)
+
+
+@INITIALIZERS.register("he")
+@dataclass(frozen=True, kw_only=True)
+class He(WeightByWeight):
+    """w ~ N(0, 2 / fan-in), biases 0.
+
+    Fan-in is what torch.nn.init counts: the second dimension times the positions of a kernel, also for a transposed
+    convolution, an embedding table, or a bare parameter of two dimensions and more. A scale of fewer dimensions that
+    is no bias (layer norm, layer scale) multiplies one number: its fan-in is 1. A weight is a bias if its name says so.
+
+    Source: He et al. 2015, eq. 10, biases after eq. 10; used by 002 A.1.
+    """
+
+    name: ClassVar[str] = "he"
+
+    def value(self, weight: Weight, stream: torch.Generator) -> Tensor:
+        shape = weight.tensor.shape
+        if "bias" in weight.name:
+            return torch.zeros(shape)
+        fan_in = _calculate_fan_in_and_fan_out(weight.tensor)[0] if len(shape) > 1 else 1
+        return torch.randn(shape, generator=stream, dtype=torch.float32) * math.sqrt(2 / fan_in)
+
+
+@INITIALIZERS.register("permutation")
+@dataclass(frozen=True, kw_only=True)
+class Permutation(WeightByWeight):
+    """The trained values of each weight in random order, within itself; a batch norm's tensors alike.
+
+    A weight whose values are all equal stays as it is.
+
+    None of the papers tries it: it keeps each layer's own distribution and destroys only what stands where.
+    """
+
+    name: ClassVar[str] = "permutation"
+    of_batch_norm: ClassVar[bool] = True
+
+    def value(self, weight: Weight, stream: torch.Generator) -> Tensor:
+        trained = weight.tensor.detach().cpu()
+        return trained.flatten()[torch.randperm(trained.numel(), generator=stream)].reshape(trained.shape)
+
+
+@INITIALIZERS.register("default")
+@dataclass(frozen=True, kw_only=True)
+class Default(Initializer):
+    """What the layer's own `reset_parameters` draws, on a throw-away copy of that module.
+
+    `fallback` draws the weights that the layer's module cannot reset: bare parameters (class tokens, position
+    embeddings), parametrized weights. Without it such a weight is an error, for it would stay trained.
+
+    Attention counts in two layers, as torch registers it: its projections of query, key and value, and its output
+    projection, a linear layer.
+    """
+
+    name: ClassVar[str] = "default"
+    fallback: WeightByWeight | None = None
+
+    def draw(self, layer: Layer, seed: int) -> dict[str, Tensor]:
+        values = self._reset(layer, seed)
+        # Whatever the module's own reset did not touch.
+        missed = [weight for weight in layer.weights if weight.name not in values]
+        if missed and self.fallback is None:
+            raise InputError(
+                f"Expected layer {layer.name!r} ({type(layer.module).__name__}) to reset its own parameters, but it "
+                f"does not set {', '.join(weight.name for weight in missed)}, which would stay trained; "
+                "choose initializer='he', or Default(fallback=TruncatedNormal(std=0.02))."
+            )
+        if missed and self.fallback is not None:
+            key = (*self._key(seed, layer), self.fallback.name)
+            values |= {weight.name: self.fallback.value(weight, generator(*key, weight.name)) for weight in missed}
+        return values
+
+    def _reset(self, layer: Layer, seed: int) -> dict[str, Tensor]:
+        """The values that the module's own reset sets: NaN goes in, and what comes out finite was set."""
+        name = next((n for n in ("reset_parameters", "_reset_parameters") if hasattr(layer.module, n)), None)
+        if name is None:
+            return {}
+        twin = copy.deepcopy(layer.module).to("cpu", torch.float32)
+        own = {weight.name: twin.get_parameter(weight.name) for weight in layer.weights}
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            for value in own.values():
+                value.fill_(math.nan)
+            # Not torch.manual_seed, which reaches the accelerators' generators too.
+            torch.default_generator.manual_seed(generator(*self._key(seed, layer)).initial_seed())
+            getattr(twin, name)()
+        return {name: value.detach() for name, value in own.items() if not bool(value.isnan().any())}

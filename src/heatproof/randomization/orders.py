@@ -1,0 +1,225 @@
+"""In which order the layers of a model lose what they learned: three recipes."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import ClassVar, Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+
+from heatproof.errors import InputError
+from heatproof.randomization.initializers import INITIALIZERS, Initializer
+from heatproof.randomization.layers import Layer, usage
+from heatproof.randomization.stages import Drawn, Reestimate, Stage, Stages, refuse_entered
+from heatproof.randomization.watching import Role
+from heatproof.registry import Registry
+
+RANDOMIZATIONS: "Registry[Randomization]" = Registry("randomization")
+BatchNorm = Literal["reset", "keep", "re-estimate"]
+
+_RESET: dict[Role, float] = {"gamma": 1.0, "beta": 0.0, "mean": 0.0, "variance": 1.0}
+
+
+class Block(NamedTuple):
+    """Layers that are randomized together: one layer, or those under a module."""
+
+    label: str
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Randomization(ABC):
+    """A model -> the same model, partly random, stage by stage.
+
+    Fields:
+        initializer: a registered name, or an Initializer.
+        seed: another seed draws other values for every weight.
+        blocks: names of modules; the layers under each are randomized together. A layer under none of them is a block
+            of its own, at its place, so that a cascade always reaches everything. The order given does not matter.
+        batch_norm: batch norm takes scale 1, shift 0, mean 0 and variance 1 under every initializer (a drawn variance
+            would be negative half the time), and "permutation" permutes each. `keep` leaves mean and variance as
+            trained (001's code); `re-estimate` takes them from the inputs of `stages`, under the random weights.
+        only: patterns such as `*.conv1`; stages whose label matches none are left out. 002 stops at such layers.
+
+    A layer is a module that directly owns parameters. Layers stand in execution order, found by running the model.
+    One that runs several times stands at its last use in Cascading and Independent, at its first use in BottomUp, so
+    that whatever lies beyond the boundary of a cascade is random.
+
+    Source: 001 appendix B; 002 A.1.
+    """
+
+    order: ClassVar[str]
+    initializer: str | Initializer = "truncated-normal"
+    seed: int = 0
+    blocks: tuple[str, ...] = ()
+    batch_norm: BatchNorm = "reset"
+    only: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.batch_norm not in get_args(BatchNorm):
+            choices = ", ".join(map(repr, get_args(BatchNorm)))
+            raise InputError(f"Expected batch_norm to be one of {choices}, but got {self.batch_norm!r}.")
+        for name in ("blocks", "only"):
+            if isinstance(getattr(self, name), str):
+                raise InputError(f"Expected {name} to be a tuple of names, but got {getattr(self, name)!r}.")
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # lists come from TOML
+        self._initializer()
+
+    @property
+    def group(self) -> str:
+        """What this randomization is called, its seed aside: `cascading truncated-normal`."""
+        return " ".join([self.order, *self._words()])
+
+    def stages(self, model: nn.Module, inputs: Tensor) -> Stages:
+        """The stages, each a context in which `model` is partly random; nothing is drawn before one is entered.
+
+        `inputs` (N, …) are one or more samples that show which parameters the model uses, and when.
+
+        Cost: one forward pass. Entering a stage costs copying the parameters it randomizes, twice; each layer is drawn
+        once for all stages. Memory: one copy of the parameters drawn, one of those randomized now.
+
+        Raises: InputError if the model is in training mode, scripted, inside a stage, or uses no parameter; if a block
+        or pattern matches nothing, or two blocks share a layer. Entering raises it if the initializer cannot draw a
+        layer.
+        """
+        layers, unused = usage(model, inputs)
+        refuse_entered(layers, self.group)
+        initializer, keep = self._initializer(), self.batch_norm == "keep"
+        if keep:
+            layers = tuple(kept for layer in layers if (kept := _without_statistics(layer)).weights)
+        drawn = Drawn(lambda layer: draw(layer, initializer, self.seed))
+        finish = Reestimate(model, inputs.detach().clone()) if self.batch_norm == "re-estimate" else None
+        found = self._sorted(self._blocks(layers, model))
+        stem = "/".join([self.order, *self._words(), f"seed{self.seed}"])
+        kept_stages = [(block, chosen) for block, chosen in self._cumulated(found) if self._wanted(block.label)]
+        if not kept_stages:
+            raise InputError(
+                f"Expected `only` to match some of {', '.join(block.label for block in found)}, but got {self.only}."
+            )
+        stages = [
+            Stage(
+                name=f"{stem}/{index:0{max(2, len(str(len(kept_stages))))}d}-{block.label}",
+                index=index,
+                label=block.label,
+                chosen=chosen,
+                used=layers,
+                drawn=drawn,
+                finish=finish,
+            )
+            for index, (block, chosen) in enumerate(kept_stages, start=1)
+        ]
+        return Stages(stages, unused)
+
+    @abstractmethod
+    def _sorted(self, blocks: list[Block]) -> list[Block]:
+        """The blocks in the order of the stages."""
+
+    @abstractmethod
+    def _cumulated(self, blocks: Sequence[Block]) -> list[tuple[Block, list[Layer]]]:
+        """Each stage's block, with all layers that are random in it."""
+
+    def _initializer(self) -> Initializer:
+        return INITIALIZERS.get(self.initializer) if isinstance(self.initializer, str) else self.initializer
+
+    def _words(self) -> list[str]:
+        initializer = self._initializer()
+        plain = initializer == INITIALIZERS.get(initializer.name) if initializer.name in INITIALIZERS.names() else False
+        words = [initializer.name if plain else repr(initializer)]
+        if self.batch_norm != "reset":
+            words.append(f"batch-norm-{self.batch_norm}")
+        return words
+
+    def _wanted(self, label: str) -> bool:
+        return not self.only or any(fnmatchcase(label, pattern) for pattern in self.only)
+
+    def _blocks(self, layers: Sequence[Layer], model: nn.Module) -> list[Block]:
+        members: dict[str, list[Layer]] = {name: [] for name in self.blocks}
+        for layer in layers:
+            under = [name for name in self.blocks if layer.name == name or layer.name.startswith(f"{name}.")]
+            if len(under) > 1:
+                raise InputError(f"Expected blocks without common layers, but {layer.name!r} is under {under}.")
+            members.setdefault(under[0] if under else layer.name, []).append(layer)
+        for name in self.blocks:
+            if not members[name]:
+                known = {
+                    ".".join(parts[:i])
+                    for layer in layers
+                    for parts in [layer.name.split(".")]
+                    for i in range(1, len(parts) + 1)
+                }
+                near = get_close_matches(name, sorted(known), n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}."
+                raise InputError(f"Expected a block to be a module with parameters in use, but got {name!r}; {hint}")
+        return [Block(name, tuple(found)) for name, found in members.items()]
+
+
+@RANDOMIZATIONS.register("cascading")
+@dataclass(frozen=True, kw_only=True)
+class Cascading(Randomization):
+    """From the output down, cumulatively: stage k randomizes the last k blocks; the last one randomizes everything."""
+
+    order: ClassVar[str] = "cascading"
+
+    def _sorted(self, blocks: list[Block]) -> list[Block]:
+        return _from_the_top(blocks)
+
+    def _cumulated(self, blocks: Sequence[Block]) -> list[tuple[Block, list[Layer]]]:
+        return _cumulated(blocks)
+
+
+@RANDOMIZATIONS.register("independent")
+@dataclass(frozen=True, kw_only=True)
+class Independent(Randomization):
+    """One block at a time, from the output down; all others stay trained. A block draws what it draws in a cascade."""
+
+    order: ClassVar[str] = "independent"
+
+    def _sorted(self, blocks: list[Block]) -> list[Block]:
+        return _from_the_top(blocks)
+
+    def _cumulated(self, blocks: Sequence[Block]) -> list[tuple[Block, list[Layer]]]:
+        return [(block, list(block.layers)) for block in blocks]
+
+
+@RANDOMIZATIONS.register("bottom-up")
+@dataclass(frozen=True, kw_only=True)
+class BottomUp(Randomization):
+    """From the input up, cumulatively: 001's reverse cascading; stage k randomizes the first k blocks."""
+
+    order: ClassVar[str] = "bottom-up"
+
+    def _sorted(self, blocks: list[Block]) -> list[Block]:
+        return sorted(blocks, key=lambda block: min(layer.first for layer in block.layers))
+
+    def _cumulated(self, blocks: Sequence[Block]) -> list[tuple[Block, list[Layer]]]:
+        return _cumulated(blocks)
+
+
+def draw(layer: Layer, initializer: Initializer, seed: int) -> dict[str, Tensor]:
+    """New values for every weight of `layer` by name; a batch norm's are reset unless `initializer` draws those too."""
+    if initializer.of_batch_norm:
+        return initializer.draw(layer, seed)
+    ordinary = tuple(weight for weight in layer.weights if weight.role is None)
+    values = initializer.draw(replace(layer, weights=ordinary), seed) if ordinary else {}
+    resets = {w.name: torch.full(w.tensor.shape, _RESET[w.role]) for w in layer.weights if w.role is not None}
+    return values | resets
+
+
+def _from_the_top(blocks: list[Block]) -> list[Block]:
+    return sorted(blocks, key=lambda block: max(layer.last for layer in block.layers), reverse=True)
+
+
+def _cumulated(blocks: Sequence[Block]) -> list[tuple[Block, list[Layer]]]:
+    reached: list[Layer] = []
+    stages = []
+    for block in blocks:
+        reached = [*reached, *block.layers]
+        stages.append((block, reached))
+    return stages
+
+
+def _without_statistics(layer: Layer) -> Layer:
+    return replace(layer, weights=tuple(w for w in layer.weights if w.role not in ("mean", "variance")))

@@ -1,0 +1,201 @@
+"""A model that is partly random for as long as a context lasts."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, overload
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from heatproof.errors import InputError
+from heatproof.models import forward
+from heatproof.randomization.layers import Layer
+from heatproof.randomization.watching import Region, named_arguments, quiet, region
+
+# The stage that each model's tensors are in now, by the tensor's id: a stage holds its tensors, so ids stay theirs.
+_ENTERED: dict[int, str] = {}
+
+
+class Drawn:
+    """The values that a randomization puts into each layer, drawn when first asked for and kept: one copy at most."""
+
+    def __init__(self, draw: Callable[[Layer], dict[str, Tensor]]) -> None:
+        self._draw = draw
+        self._values: dict[str, list[tuple[Tensor, Tensor]]] = {}
+
+    def values(self, layer: Layer) -> list[tuple[Tensor, Tensor]]:
+        """Pairs (tensor of the model, its new value in the same dtype and on the same device)."""
+        if layer.name not in self._values:
+            new = self._draw(layer)
+            tensors = {weight.name: weight.tensor for weight in layer.weights}
+            self._values[layer.name] = [(t, new[n].to(t.device, t.dtype)) for n, t in tensors.items() if n in new]
+        return self._values[layer.name]
+
+
+class Stage:
+    """A context in which some layers of a model hold random values, in place.
+
+    On exit, also by an exception, the layers' parameters and a batch norm's statistics are what they were, bit for
+    bit; `requires_grad`, `.grad`, training mode, hooks and the global generators are never touched. It can be entered
+    again after it was left; two stages of one model at a time are an error. One model, one thread.
+
+    Attributes:
+        name: unique and stable, such as `cascading/truncated-normal/seed0/03-features.12`.
+        index: 1 … S in the order of the stages.
+        label: the layer or block that this stage randomizes and the one before does not.
+        layers: every layer that is random here, in the order in which the randomization reaches them.
+        complete: whether no layer that the model uses stays trained.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        index: int,
+        label: str,
+        chosen: Sequence[Layer],
+        used: Sequence[Layer],
+        drawn: Drawn,
+        finish: Callable[[Sequence[Layer]], None] | None = None,
+    ) -> None:
+        self.name, self.index, self.label = name, index, label
+        self.layers = tuple(layer.name for layer in chosen)
+        self.complete = len(chosen) == len(used)
+        self._chosen, self._used, self._drawn, self._finish = chosen, used, drawn, finish
+        self._saved: list[tuple[Tensor, Tensor]] = []
+
+    def __repr__(self) -> str:
+        return f"Stage({self.name!r}, {len(self.layers)} of {len(self._used)} layers)"
+
+    def __enter__(self) -> "Stage":
+        refuse_entered(self._used, self.name)
+        pairs = [pair for layer in self._chosen for pair in self._drawn.values(layer)]
+        # Everything is saved before anything is written.
+        self._saved = [(tensor, tensor.detach().clone()) for tensor, _ in pairs]
+        _ENTERED.update((id(weight.tensor), self.name) for layer in self._used for weight in layer.weights)
+        try:
+            _write(pairs)
+            if self._finish is not None:
+                self._finish(self._chosen)
+        except BaseException:
+            self._restore()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
+        try:
+            _write(self._saved)
+        finally:
+            self._saved = []
+            for layer in self._used:
+                for weight in layer.weights:
+                    _ENTERED.pop(id(weight.tensor), None)
+
+
+class Stages(Sequence[Stage]):
+    """The stages of a randomization, in order.
+
+    Attributes:
+        unused: names of parameters that the model did not use on the inputs given; they are left as they are. A
+            parameter that ought to matter and stands here is one that the model uses on other inputs only, or keeps a
+            copy of.
+    """
+
+    def __init__(self, stages: Sequence[Stage], unused: tuple[str, ...]) -> None:
+        self._stages, self.unused = tuple(stages), unused
+
+    @overload
+    def __getitem__(self, index: int) -> Stage: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Stages": ...
+    def __getitem__(self, index: int | slice) -> "Stage | Stages":
+        chosen = self._stages[index]
+        return chosen if isinstance(chosen, Stage) else Stages(chosen, self.unused)
+
+    def __iter__(self) -> Iterator[Stage]:
+        return iter(self._stages)
+
+    def __len__(self) -> int:
+        return len(self._stages)
+
+    def __repr__(self) -> str:
+        return f"Stages({[stage.name for stage in self]})"
+
+
+def refuse_entered(used: Sequence[Layer], wanted: str) -> None:
+    """Refuse a model that is inside a stage: its values are not the trained ones."""
+    for layer in used:
+        for weight in layer.weights:
+            if (inside := _ENTERED.get(id(weight.tensor))) is not None:
+                raise InputError(
+                    f"Expected a model outside every stage for {wanted!r}, but it is inside stage {inside!r}; "
+                    "leave that one first."
+                )
+
+
+class Reestimate:
+    """Gives randomized batch norms the mean and variance of what reaches them, from one run on `inputs`.
+
+    The run meets them in execution order, so that each sees what the ones before it, already set, let through. The
+    variance is the unbiased one, as in training. A batch norm that runs several times takes its first call's.
+    """
+
+    def __init__(self, model: nn.Module, inputs: Tensor) -> None:
+        self._model, self._inputs = model, inputs
+
+    def __call__(self, chosen: Sequence[Layer]) -> None:
+        moving = {
+            region(weight.tensor): f"{layer.name}.{weight.name}"
+            for layer in chosen
+            for weight in layer.weights
+            if weight.role in ("mean", "variance")
+        }
+        missing = dict(moving)
+        with quiet(self._inputs), torch.no_grad(), _SetStatistics(missing):
+            forward(self._model, self._inputs)
+        if missing:
+            raise InputError(
+                f"Expected batch norms that call torch's batch_norm, but {', '.join(missing.values())} did not get "
+                "there; use batch_norm='reset'."
+            )
+
+
+class _SetStatistics(TorchFunctionMode):
+    def __init__(self, missing: dict[Region | None, str]) -> None:
+        super().__init__()
+        self._missing = missing
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        named = named_arguments(func, args, kwargs or {})
+        mean, variance = named.get("running_mean"), named.get("running_var")
+        if isinstance(mean, Tensor) and isinstance(variance, Tensor):
+            name = self._missing.pop(region(mean), None)
+            if name is not None and self._missing.pop(region(variance), None) is not None:
+                x = named["input"].transpose(0, 1).flatten(1)
+                if x.shape[1] < 2:
+                    raise InputError(
+                        f"Expected at least 2 values a channel to re-estimate {name}, but got {x.shape[1]}; "
+                        "give stages() several samples."
+                    )
+                mean.copy_(x.mean(1))
+                variance.copy_(x.var(1))
+        return func(*args, **(kwargs or {}))
+
+
+def _write(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
+    # copy_, not .data: it counts the tensors' versions up, so that nothing computed from other values passes as fresh.
+    with torch.no_grad():
+        for tensor, value in pairs:
+            tensor.copy_(value)
