@@ -3,17 +3,18 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
-from typing import ClassVar, Literal, NamedTuple, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from heatproof.errors import InputError
+from heatproof.randomization.blocks import Block, blocks_of
 from heatproof.randomization.initializers import INITIALIZERS, Initializer
 from heatproof.randomization.layers import Layer, usage
-from heatproof.randomization.stages import Drawn, Reestimate, Stage, Stages, refuse_entered
+from heatproof.randomization.reestimation import Reestimate
+from heatproof.randomization.stages import Drawn, Stage, Stages, refuse_entered
 from heatproof.randomization.watching import Role
 from heatproof.registry import Registry
 
@@ -21,13 +22,6 @@ RANDOMIZATIONS: "Registry[Randomization]" = Registry("randomization")
 BatchNorm = Literal["reset", "keep", "re-estimate"]
 
 _RESET: dict[Role, float] = {"gamma": 1.0, "beta": 0.0, "mean": 0.0, "variance": 1.0}
-
-
-class Block(NamedTuple):
-    """Layers that are randomized together: one layer, or those under a module."""
-
-    label: str
-    layers: tuple[Layer, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +40,8 @@ class Randomization(ABC):
 
     A layer is a module that directly owns parameters. Layers stand in execution order, found by running the model.
     One that runs several times stands at its last use in Cascading and Independent, at its first use in BottomUp, so
-    that whatever lies beyond the boundary of a cascade is random.
+    that whatever lies beyond the boundary of a cascade is random. Buffers other than a batch norm's stay as they are.
+    A parametrized weight (weight norm) is randomized through its original parameters, drawn like any others.
 
     Source: 001 appendix B; 002 A.1.
     """
@@ -92,7 +87,7 @@ class Randomization(ABC):
             layers = tuple(kept for layer in layers if (kept := _without_statistics(layer)).weights)
         drawn = Drawn(lambda layer: draw(layer, initializer, self.seed))
         finish = Reestimate(model, inputs.detach().clone()) if self.batch_norm == "re-estimate" else None
-        found = self._sorted(self._blocks(layers, model))
+        found = self._sorted(blocks_of(layers, self.blocks))
         stem = "/".join([self.order, *self._words(), f"seed{self.seed}"])
         kept_stages = [(block, chosen) for block, chosen in self._cumulated(found) if self._wanted(block.label)]
         if not kept_stages:
@@ -126,7 +121,8 @@ class Randomization(ABC):
 
     def _words(self) -> list[str]:
         initializer = self._initializer()
-        plain = initializer == INITIALIZERS.get(initializer.name) if initializer.name in INITIALIZERS.names() else False
+        # One with fields of its own is called by them, so that two such randomizations have two names.
+        plain = initializer.name in INITIALIZERS.names() and initializer == INITIALIZERS.get(initializer.name)
         words = [initializer.name if plain else repr(initializer)]
         if self.batch_norm != "reset":
             words.append(f"batch-norm-{self.batch_norm}")
@@ -134,26 +130,6 @@ class Randomization(ABC):
 
     def _wanted(self, label: str) -> bool:
         return not self.only or any(fnmatchcase(label, pattern) for pattern in self.only)
-
-    def _blocks(self, layers: Sequence[Layer], model: nn.Module) -> list[Block]:
-        members: dict[str, list[Layer]] = {name: [] for name in self.blocks}
-        for layer in layers:
-            under = [name for name in self.blocks if layer.name == name or layer.name.startswith(f"{name}.")]
-            if len(under) > 1:
-                raise InputError(f"Expected blocks without common layers, but {layer.name!r} is under {under}.")
-            members.setdefault(under[0] if under else layer.name, []).append(layer)
-        for name in self.blocks:
-            if not members[name]:
-                known = {
-                    ".".join(parts[:i])
-                    for layer in layers
-                    for parts in [layer.name.split(".")]
-                    for i in range(1, len(parts) + 1)
-                }
-                near = get_close_matches(name, sorted(known), n=1, cutoff=0.5)
-                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}."
-                raise InputError(f"Expected a block to be a module with parameters in use, but got {name!r}; {hint}")
-        return [Block(name, tuple(found)) for name, found in members.items()]
 
 
 @RANDOMIZATIONS.register("cascading")

@@ -1,17 +1,14 @@
 """A model that is partly random for as long as a context lasts."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, overload
+from typing import overload
 
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
 from heatproof.errors import InputError
-from heatproof.models import forward
 from heatproof.randomization.layers import Layer
-from heatproof.randomization.watching import Region, named_arguments, quiet, region
 
 # The stage that each model's tensors are in now, by the tensor's id: a stage holds its tensors, so ids stay theirs.
 _ENTERED: dict[int, str] = {}
@@ -137,61 +134,6 @@ def refuse_entered(used: Sequence[Layer], wanted: str) -> None:
                     f"Expected a model outside every stage for {wanted!r}, but it is inside stage {inside!r}; "
                     "leave that one first."
                 )
-
-
-class Reestimate:
-    """Gives randomized batch norms the mean and variance of what reaches them, from one run on `inputs`.
-
-    The run meets them in execution order, so that each sees what the ones before it, already set, let through. The
-    variance is the unbiased one, as in training. A batch norm that runs several times takes its first call's.
-    """
-
-    def __init__(self, model: nn.Module, inputs: Tensor) -> None:
-        self._model, self._inputs = model, inputs
-
-    def __call__(self, chosen: Sequence[Layer]) -> None:
-        moving = {
-            region(weight.tensor): f"{layer.name}.{weight.name}"
-            for layer in chosen
-            for weight in layer.weights
-            if weight.role in ("mean", "variance")
-        }
-        missing = dict(moving)
-        with quiet(self._inputs), torch.no_grad(), _SetStatistics(missing):
-            forward(self._model, self._inputs)
-        if missing:
-            raise InputError(
-                f"Expected batch norms that call torch's batch_norm, but {', '.join(missing.values())} did not get "
-                "there; use batch_norm='reset'."
-            )
-
-
-class _SetStatistics(TorchFunctionMode):
-    def __init__(self, missing: dict[Region | None, str]) -> None:
-        super().__init__()
-        self._missing = missing
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        named = named_arguments(func, args, kwargs or {})
-        mean, variance = named.get("running_mean"), named.get("running_var")
-        if isinstance(mean, Tensor) and isinstance(variance, Tensor):
-            name = self._missing.pop(region(mean), None)
-            if name is not None and self._missing.pop(region(variance), None) is not None:
-                x = named["input"].transpose(0, 1).flatten(1)
-                if x.shape[1] < 2:
-                    raise InputError(
-                        f"Expected at least 2 values a channel to re-estimate {name}, but got {x.shape[1]}; "
-                        "give stages() several samples."
-                    )
-                mean.copy_(x.mean(1))
-                variance.copy_(x.var(1))
-        return func(*args, **(kwargs or {}))
 
 
 def _write(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from heatproof.errors import InputError
+
 Role = Literal["gamma", "beta", "mean", "variance"]
 
 _STATISTICS_FIRST = ("input", "running_mean", "running_var", "weight", "bias")
@@ -26,6 +28,7 @@ _FRAME_FUNCTIONS = """
     __set__ __delete__ __hash__ __len__ __repr__ __format__ size dim ndimension numel nelement stride storage_offset
     element_size get_device is_contiguous is_floating_point is_complex is_shared is_pinned data_ptr untyped_storage
     storage register_hook requires_grad_ retain_grad is_same_size result_type
+    new_empty new_zeros new_ones new_full empty_like zeros_like ones_like full_like rand_like randn_like
 """
 _FRAME = frozenset(_FRAME_FUNCTIONS.split())
 
@@ -84,7 +87,12 @@ class Watch(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         for tensor, role in norm_arguments(func, args, kwargs):
-            self.roles.update((index, role) for index in self._find(tensor))
+            for index in self._find(tensor):
+                if self.roles.setdefault(index, role) != role:
+                    raise InputError(
+                        f"Expected a tensor with one role in a batch norm, but one of shape {tuple(tensor.shape)} is "
+                        f"both {self.roles[index]} and {role}; keep the two in tensors of their own."
+                    )
         seen = [index for tensor in _tensors((args, kwargs)) for index in self._find(tensor)]
         result = func(*args, **kwargs)
         if seen and not _looks_at_frame(func, result):
