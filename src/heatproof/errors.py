@@ -28,6 +28,10 @@ class HeatproofWarning(UserWarning):
     """A result that is right but surely not what was wanted."""
 
 
+class AuditError(HeatproofError, RuntimeError):
+    """An audit that stopped because too much of it failed."""
+
+
 class MissingExtraError(HeatproofError, ImportError):
     """A package that only some users need is not installed."""
 

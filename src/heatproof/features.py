@@ -53,7 +53,7 @@ class Pixels:
     def pool(self, maps: Tensor, shape: Sequence[int]) -> Tensor:
         self._check(maps, shape)
         if self.reduction == "l2":
-            return torch.linalg.vector_norm(maps, dim=1)
+            return maps.square().sum(1).sqrt()
         if self.reduction == "max":
             return maps.amax(1)
         return maps.sum(1) if self.reduction == "sum" else maps.mean(1)

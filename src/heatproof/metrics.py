@@ -1,6 +1,7 @@
 """What a number of a check means: declared once by whatever computes it, shown by every report."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,3 +20,7 @@ class Metric:
     ideal: float | None = None
     higher_is_better: bool | None = None
     text: str = ""
+
+    def describe(self) -> dict[str, Any]:
+        """The fields as plain data."""
+        return asdict(self)

@@ -1,1 +1,35 @@
-"""heatproof.checks"""
+"""Checks: what turns attributions into evidence about them."""
+
+from typing import Any
+
+from heatproof.checks.base import CHECKS, TRAINED, Block, Check, Maps, Scores, State, Study
+from heatproof.checks.calibration import Calibration
+from heatproof.checks.input_controls import InputControls
+from heatproof.checks.parameter_randomization import ParameterRandomization
+
+
+def names() -> list[str]:
+    """Every registered check name."""
+    return CHECKS.names()
+
+
+def get(name: str, **fields: Any) -> Check:
+    """The check registered under `name` with its default settings, or with the given fields instead."""
+    return CHECKS.get(name, **fields)
+
+
+__all__ = [
+    "CHECKS",
+    "TRAINED",
+    "Block",
+    "Calibration",
+    "Check",
+    "InputControls",
+    "Maps",
+    "ParameterRandomization",
+    "Scores",
+    "State",
+    "Study",
+    "get",
+    "names",
+]

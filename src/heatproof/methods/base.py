@@ -56,6 +56,10 @@ class Method(ABC):
         """Whether `linearize` is offered: a method around another one offers what that one does."""
         return False
 
+    def cost(self, outputs: int) -> float:
+        """Forward and backward passes a sample that one map takes on a model with so many outputs, for estimates."""
+        return 1.0
+
     def __call__(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """Attributions of labels `targets` (N,), int64, for `inputs` (N, …), float; they broadcast to `inputs`.
 

@@ -1,0 +1,211 @@
+"""One block of samples through every state, method and check that still misses rows.
+
+States are the outer loop and methods the inner one: a map is computed once a state and method, and read by every check
+that wants it. Nothing here knows of files or of other blocks.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from heatproof.auditing.plan import Condition, Explainer, NamedCheck, NamedMethod, Plan
+from heatproof.checks.base import Block, Maps, Scores, State
+from heatproof.draws import reseed
+from heatproof.errors import InputError
+from heatproof.methods.base import Method
+from heatproof.models import forward, select
+
+COLUMNS = ("check", "method", "setting", "position", "sample", "metric", "value", "seed", "cell")
+
+
+@dataclass
+class Finished:
+    """What one state of a block gave: rows and the cells they fill, maps of shown samples, costs and failures."""
+
+    block: int
+    condition: Condition
+    cells: list[str] = field(default_factory=list)
+    rows: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in COLUMNS})
+    maps: dict[tuple[str, str, str], Tensor] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    failures: list[dict[str, Any]] = field(default_factory=list)
+
+
+def run_block(
+    plan: Plan, number: int, missing: Collection[str], computed: Callable[[str, float], None]
+) -> Iterator[Finished]:
+    """The missing cells of block `number`, state by state; `computed` hears of each map and its seconds."""
+    run = _BlockRun(plan, number, missing, computed)
+    needed = methods_needed(plan, number, missing)
+    for condition in plan.conditions:
+        if needed[condition.id] or run.wants(condition, ""):
+            with condition.state.open(plan.model):
+                yield run.in_state(condition, needed[condition.id])
+
+
+def methods_needed(plan: Plan, number: int, missing: Collection[str]) -> dict[str, list[NamedMethod]]:
+    """The methods to run in each condition: those with missing cells there, or later ones that look back to it."""
+    cells = {(c.check, c.state, c.method) for key, c in plan.cells.items() if c.block == number and key in missing}
+    needed: dict[str, set[str]] = defaultdict(set)
+    for check in plan.checks:
+        kept_so_far: list[str] = []
+        for condition in plan.conditions:
+            for state in condition.states_of(check):
+                labels = {m.label for m in plan.methods if (check.label, state.name, m.label) in cells}
+                for identity in (condition.id, *kept_so_far):
+                    needed[identity] |= labels
+                if state.kept:
+                    kept_so_far.append(condition.id)
+    return {c.id: [m for m in plan.methods if m.label in needed[c.id]] for c in plan.conditions}
+
+
+class _BlockRun:
+    """The samples of one block, what is still to be computed for them, and the maps that later states look back to."""
+
+    def __init__(
+        self, plan: Plan, number: int, missing: Collection[str], computed: Callable[[str, float], None]
+    ) -> None:
+        self.plan, self.number, self.computed = plan, number, computed
+        self.wanted = {
+            (c.check, c.state, c.method): key for key, c in plan.cells.items() if c.block == number and key in missing
+        }
+        members = plan.members(number)
+        # A block is always full, because the bits of a result depend on how many rows a pass has.
+        rows = torch.tensor([members[i % len(members)] for i in range(plan.batch)])
+        self.samples = tuple(plan.samples.ids[i] for i in members)
+        self.model = select(plan.model, rows)
+        self.inputs, self.targets = plan.samples.inputs[rows], plan.samples.targets[rows]
+        self.kept: dict[tuple[str, str], Maps] = {}
+
+    def wants(self, condition: Condition, method: str) -> bool:
+        """Whether any check misses rows about `method` here."""
+        return any((check.label, state.name, method) in self.wanted for check, state in condition.readers)
+
+    def in_state(self, condition: Condition, methods: Iterable[NamedMethod]) -> Finished:
+        """Rows of every check about the network and about each method, while the model is in this state."""
+        done = Finished(self.number, condition)
+        targets = self.targets if condition.state.targets == "trained" else _argmax(self.model, self.inputs)
+        block = Block(
+            model=self.model,
+            inputs=self.inputs,
+            targets=targets,
+            samples=self.samples,
+            features=self.plan.features,
+        )
+        shared = self._shared(condition, block, done)
+        for method in methods:
+            try:
+                maps = self._maps(condition.state, block, method, done)
+            except Exception as error:  # one method's failure must not cost the others their rows
+                done.failures.append(_failure(block, condition.state, error, method=method.label))
+                continue
+            for check, state in condition.readers:
+                if (check.label, state.name, method.label) in self.wanted and check.label in shared:
+                    work, earlier = shared[check.label], self._kept_for(check, method)
+                    scores = partial(check.recipe.rows, block, state, method, maps, earlier, work)
+                    self._enter(done, block, check, state, method.label, scores)
+            if any(state.kept for _, state in condition.readers):
+                self.kept[condition.id, method.label] = maps
+            self._show(condition.state, block, method, maps, done)
+        return done
+
+    def _shared(self, condition: Condition, block: Block, done: Finished) -> dict[str, Any]:
+        """Each check's work that no method influences, and its rows about the network; without checks that fail."""
+        shared: dict[str, Any] = {}
+        for check, state in condition.readers:
+            if any((check.label, state.name, name) in self.wanted for name in ("", *self.plan.labels)):
+                try:
+                    work = shared[check.label] = check.recipe.shared(block, state)
+                except Exception as error:  # one check's failure must not cost the others their rows
+                    done.failures.append(_failure(block, state, error, check=check.label))
+                    continue
+                if (check.label, state.name, "") in self.wanted:
+                    scores = partial(check.recipe.network_rows, block, state, work)
+                    self._enter(done, block, check, state, "", scores)
+        return shared
+
+    def _maps(self, state: State, block: Block, method: NamedMethod, done: Finished) -> Maps:
+        recipe = reseed(method.recipe, state.replicate)
+        trained = next((c.id for c in self.plan.conditions if c.state.kind == "trained"), "")
+        if state.kind == "replicate" and recipe == method.recipe and (trained, method.label) in self.kept:
+            maps = self.kept[trained, method.label]  # a method without noise has no other noise
+            self.computed(method.label, 0.0)
+            return maps
+        start = time.perf_counter()
+        values, diagnostics = _explain(recipe, block)
+        pooled = block.pool(values)
+        done.seconds[method.label] = time.perf_counter() - start
+        self.computed(method.label, done.seconds[method.label])
+        return Maps(pooled, diagnostics)
+
+    def _kept_for(self, check: NamedCheck, method: NamedMethod) -> dict[str, Maps]:
+        """The earlier maps that a check asked to keep, under its own names for the states."""
+        return {
+            state.name: self.kept[condition.id, method.label]
+            for condition in self.plan.conditions
+            for state in condition.states_of(check)
+            if state.kept and (condition.id, method.label) in self.kept
+        }
+
+    def _enter(
+        self,
+        done: Finished,
+        block: Block,
+        check: NamedCheck,
+        state: State,
+        method: str,
+        scores: Callable[[], Iterable[Scores]],
+    ) -> None:
+        """Enter one cell's rows, all or none."""
+        cell, count = self.wanted[check.label, state.name, method], len(block.samples)
+        rows: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+        try:
+            for score in scores():
+                values = score.values.detach().double().cpu()[:count].tolist()
+                entry = (check.label, method, score.setting, score.position, None, score.metric, None, score.seed, cell)
+                for name, value in zip(COLUMNS, entry, strict=True):
+                    rows[name] += {"sample": block.samples, "value": values}.get(name, [value] * count)
+        except Exception as error:  # recorded; the cell stays missing
+            done.failures.append(_failure(block, state, error, method=method, check=check.label))
+            return
+        for name, column in rows.items():
+            done.rows[name] += column
+        done.cells.append(cell)
+
+    def _show(self, state: State, block: Block, method: NamedMethod, maps: Maps, done: Finished) -> None:
+        if state.kind in ("trained", "randomized"):
+            for i, sample in enumerate(block.samples):
+                if sample in self.plan.shown:
+                    done.maps[state.name, method.label, sample] = maps.values[i].float().cpu().contiguous()
+
+
+def _explain(recipe: Explainer, block: Block) -> tuple[Tensor, dict[str, Tensor]]:
+    if isinstance(recipe, Method):
+        explanation = recipe.explain(block.model, block.inputs, block.targets)
+        return explanation.maps, dict(explanation.diagnostics)
+    maps = recipe(block.model, block.inputs, block.targets)
+    if not isinstance(maps, Tensor) or maps.dim() != block.inputs.dim() or len(maps) != len(block.inputs):
+        got = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
+        raise InputError(f"Expected attributions that broadcast to inputs {tuple(block.inputs.shape)}, but got {got}.")
+    return maps.detach(), {}
+
+
+def _failure(block: Block, state: State, error: Exception, *, method: str = "", check: str = "") -> dict[str, Any]:
+    return {
+        "method": method,
+        "check": check,
+        "state": state.name,
+        "samples": list(block.samples),
+        "error": f"{type(error).__name__}: {error}",
+    }
+
+
+def _argmax(model: nn.Module, inputs: Tensor) -> Tensor:
+    with torch.no_grad():
+        return forward(model, inputs).argmax(1)

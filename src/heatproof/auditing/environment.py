@@ -1,0 +1,53 @@
+"""Where and with what an audit ran, and how its arithmetic is pinned down."""
+
+import platform
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+import heatproof
+
+
+def describe(device: torch.device, dtype: torch.dtype, threads: int, batch: int) -> dict[str, Any]:
+    """Versions, device, threads and batch: what the promise of equal bits depends on."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "heatproof": heatproof.__version__,
+        "platform": platform.platform(),
+        "device": f"{device.type}: {name}",
+        "dtype": str(dtype).removeprefix("torch."),
+        "threads": threads,
+        "compute_batch": batch,
+        "git": _git(),
+    }
+
+
+@contextmanager
+def pinned(threads: int) -> Iterator[None]:
+    """This many threads, deterministic kernels and no TF32, and everything as before afterwards."""
+    before = torch.get_num_threads()
+    matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    deterministic, benchmark = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    try:
+        torch.set_num_threads(threads)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = deterministic, benchmark
+
+
+def _git() -> dict[str, Any] | None:
+    try:
+        sha = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
+        state = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"sha": sha.stdout.strip(), "dirty": bool(state.stdout.strip())}

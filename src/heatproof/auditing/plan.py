@@ -1,0 +1,257 @@
+"""What an audit has to compute: blocks of samples, states of the model, methods, checks, and the cells they make."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from heatproof.auditing.fingerprint import model_fingerprint, tensor_digest
+from heatproof.auditing.store import SCHEMA
+from heatproof.checks.base import Check, State, Study
+from heatproof.draws import digests
+from heatproof.errors import InputError
+from heatproof.features import Features, default_features
+from heatproof.methods.base import METHODS, Method
+from heatproof.models import Bound, check_inputs, check_model, check_targets, forward, rows_per_pass, select
+from heatproof.recipes import describe, digest, text
+
+Explainer = Callable[[nn.Module, Tensor, Tensor], Tensor]
+MOST_ROWS = 64  # samples a block at most: more would only make progress coarse
+
+
+@dataclass(frozen=True)
+class NamedMethod:
+    """A method under its label in the rows."""
+
+    label: str
+    recipe: Explainer
+
+    @property
+    def name(self) -> str | None:
+        """The registered name, for methods of ours."""
+        return METHODS.name_of(self.recipe)
+
+    @property
+    def uses_model(self) -> bool:
+        """Whether the method looks at the model at all."""
+        return bool(getattr(self.recipe, "uses_model", True))
+
+    def describe(self) -> dict[str, Any]:
+        """What the manifest says of this method."""
+        return {
+            "label": self.label,
+            "name": self.name,
+            "recipe": describe(self.recipe),
+            "text": text(self.recipe),
+            "controls": not self.uses_model,
+        }
+
+
+@dataclass(frozen=True)
+class NamedCheck:
+    """A check under its label in the rows."""
+
+    label: str
+    name: str
+    recipe: Check
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One check's rows about one method (or the network, method "") in one state, for one block: all or nothing."""
+
+    check: str
+    state: str
+    method: str
+    block: int
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A state that attributions are computed in, and the checks that read them, each with its own name for it."""
+
+    id: str
+    state: State
+    readers: tuple[tuple[NamedCheck, State], ...]
+
+    def states_of(self, check: NamedCheck) -> list[State]:
+        """What this check calls the condition."""
+        return [state for reader, state in self.readers if reader.label == check.label]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """What is explained: inputs (N, …), a target (N,) and a unique id each."""
+
+    inputs: Tensor
+    targets: Tensor
+    ids: tuple[str, ...]
+
+
+@dataclass(kw_only=True)
+class Plan:
+    """Everything an engine needs; the same spec gives the same plan on every machine."""
+
+    model: nn.Module
+    samples: Samples
+    methods: Sequence[NamedMethod]
+    checks: Sequence[NamedCheck]
+    features: Features
+    batch: int
+    outputs: int
+    shown: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def study(self) -> Study:
+        """What checks may know before anything has run: one sample, and the model."""
+        model = select(self.model, torch.tensor([0])) if isinstance(self.model, Bound) else self.model
+        return Study(model=model, example=self.samples.inputs[:1], outputs=self.outputs, features=self.features)
+
+    @property
+    def labels(self) -> list[str]:
+        """The methods' labels."""
+        return [method.label for method in self.methods]
+
+    @property
+    def blocks(self) -> range:
+        """The numbers of the blocks."""
+        return range(-(-len(self.samples.ids) // self.batch))
+
+    def members(self, block: int) -> list[int]:
+        """The samples of a block, by position."""
+        return list(range(block * self.batch, min((block + 1) * self.batch, len(self.samples.ids))))
+
+    @cached_property
+    def model_fingerprint(self) -> str:
+        """What the model is."""
+        return model_fingerprint(self.model)
+
+    @cached_property
+    def sample_keys(self) -> list[str]:
+        """What each sample is: its id, values and target."""
+        names = digests(self.samples.inputs)
+        return [
+            f"{name}:{values}:{int(target)}"
+            for name, values, target in zip(self.samples.ids, names, self.samples.targets, strict=True)
+        ]
+
+    @cached_property
+    def data_fingerprint(self) -> str:
+        """What the samples are."""
+        return digest([self.sample_keys, tensor_digest(self.samples.inputs)])
+
+    @cached_property
+    def conditions(self) -> list[Condition]:
+        """The states of all checks, each computed once, in the order of their first appearance: "trained" first."""
+        readers: dict[str, list[tuple[NamedCheck, State]]] = {}
+        for check in self.checks:
+            for state in check.recipe.states(self.study):
+                identity = digest([dict(state.key), state.targets, state.replicate])
+                readers.setdefault(identity, []).append((check, state))
+        return [Condition(identity, pairs[0][1], tuple(pairs)) for identity, pairs in readers.items()]
+
+    @cached_property
+    def cells(self) -> dict[str, Cell]:
+        """Every cell of this audit by id. The id hashes what determines the cell's values, and nothing else."""
+        recipes = {"": None, **{method.label: describe(method.recipe) for method in self.methods}}
+        common = {
+            "schema": SCHEMA,
+            "model": self.model_fingerprint,
+            "features": describe(self.features),
+            "dtype": str(self.samples.inputs.dtype),
+            "batch": self.batch,
+            "example": self.sample_keys[0],
+        }
+        cells: dict[str, Cell] = {}
+        for block in self.blocks:
+            samples = [self.sample_keys[i] for i in self.members(block)]
+            for condition in self.conditions:
+                for check, state in condition.readers:
+                    about = [common, samples, describe(check.recipe), check.label, state.describe(), dict(state.key)]
+                    for label, recipe in recipes.items():
+                        cell = Cell(check=check.label, state=state.name, method=label, block=block)
+                        cells[digest([*about, label, recipe])] = cell
+        return cells
+
+    def describe(self) -> dict[str, Any]:
+        """What the manifest says of methods, checks and states."""
+        study = self.study
+        seen: dict[str, dict[str, Any]] = {}
+        for condition in self.conditions:
+            for _, state in condition.readers:
+                seen.setdefault(state.name, state.describe())
+        return {
+            "methods": [method.describe() for method in self.methods],
+            "checks": [
+                {
+                    "label": check.label,
+                    "name": check.name,
+                    "recipe": describe(check.recipe),
+                    "text": text(check.recipe),
+                    "metrics": [metric.describe() for metric in check.recipe.metrics(study)],
+                    "notes": list(check.recipe.notes(study)),
+                }
+                for check in self.checks
+            ],
+            "states": list(seen.values()),
+        }
+
+
+def make(
+    model: nn.Module,
+    samples: Samples,
+    methods: Mapping[str, Explainer],
+    checks: Mapping[str, tuple[str, Check]],
+    *,
+    features: Features | None = None,
+    batch: int | None = None,
+) -> Plan:
+    """A plan, after everything that can be refused has been refused; one forward pass on one block is its only cost."""
+    check_model(model)
+    check_inputs(model, samples.inputs)
+    check_targets(samples.inputs, samples.targets)
+    _check_ids(samples)
+    if not methods:
+        raise InputError("Expected at least one method, but got none; see `heatproof methods`.")
+    if not checks:
+        raise InputError("Expected at least one check, but got none; see `heatproof checks`.")
+    most = min(len(samples.ids), rows_per_pass(samples.inputs), MOST_ROWS) if batch is None else batch
+    if most < 1:
+        raise InputError(f"Expected a batch of at least one sample, but got {most}.")
+    with torch.no_grad():
+        first = samples.inputs[:most]
+        outputs = forward(model, first, torch.arange(len(first))).shape[1]
+    check_targets(samples.inputs, samples.targets, outputs)
+    plan = Plan(
+        model=model,
+        samples=samples,
+        methods=[NamedMethod(label, recipe) for label, recipe in methods.items()],
+        checks=[NamedCheck(label, name, check) for label, (name, check) in checks.items()],
+        features=features or default_features(samples.inputs.shape[1:]),
+        batch=min(most, len(samples.ids)),
+        outputs=outputs,
+    )
+    plan.features.grid(samples.inputs.shape[1:])
+    assert plan.conditions  # every check declares its states now, before anything expensive
+    return plan
+
+
+def passes(recipe: Explainer, outputs: int) -> float:
+    """The forward-and-backward passes a sample that one map costs, as far as the method says so."""
+    return recipe.cost(outputs) if isinstance(recipe, Method) else 1.0
+
+
+def _check_ids(samples: Samples) -> None:
+    if len(samples.ids) != len(samples.inputs):
+        raise InputError(f"Expected one id a sample ({len(samples.inputs)}), but got {len(samples.ids)}.")
+    repeated = _repeated(samples.ids)
+    if repeated:
+        raise InputError(f"Expected every sample to have an id of its own, but {repeated[:5]} occur more than once.")
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    seen: set[str] = set()
+    return [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]

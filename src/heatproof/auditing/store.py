@@ -1,0 +1,149 @@
+"""A run folder: plain files, each complete or absent, readable without heatproof."""
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from heatproof.errors import StoreError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SCHEMA = 1
+COLUMNS = ("check", "method", "setting", "position", "sample", "metric", "value", "seed", "cell")
+ROW_SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("check", "method", "setting")),
+        ("position", pa.float64()),
+        ("sample", pa.string()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+        ("seed", pa.int64()),
+        ("cell", pa.string()),
+    ]
+)
+_CELLS = b"heatproof.cells"
+
+
+class Store:
+    """The files of one run, held by one process at a time."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+        self._lock = FileLock(run / ".lock")
+
+    def open(self) -> None:
+        """Make the folder, take its lock and sweep away what a killed process left half written.
+
+        Raises: StoreError if another process holds the run, or the folder holds files that are no run of ours.
+        """
+        if self.run.exists() and not self.run.is_dir():
+            raise StoreError(f"Expected {self.run} to be a folder, but it is a file; choose another folder.")
+        if self.run.is_dir() and any(self.run.iterdir()) and not (self.run / "manifest.json").exists():
+            leftovers = {path.name for path in self.run.iterdir()} - {".lock", "rows", "maps"}
+            if any(not name.endswith(".tmp") for name in leftovers):
+                raise StoreError(
+                    f"Expected an empty folder or a run of heatproof, but {self.run} holds other files; choose another."
+                )
+        for folder in (self.run / "rows", self.run / "maps"):
+            folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise StoreError(
+                f"Expected {self.run} to be free, but another process is writing to it; wait for it."
+            ) from None
+        for leftover in self.run.rglob("*.tmp"):
+            leftover.unlink()
+
+    def close(self) -> None:
+        """Let go of the run."""
+        self._lock.release()
+
+    def manifest(self) -> dict[str, Any] | None:
+        """What is known of this run so far; None for a new one."""
+        return read_manifest(self.run) if (self.run / "manifest.json").exists() else None
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Replace the manifest as a whole."""
+        text = json.dumps(manifest, indent=1, ensure_ascii=False)
+        _write(self.run / "manifest.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
+
+    def finished_cells(self) -> set[str]:
+        """The ids of every cell whose rows are on disk."""
+        cells: set[str] = set()
+        for path in sorted((self.run / "rows").glob("*.parquet")):
+            cells.update(_cells_of(path))
+        return cells
+
+    def write_rows(self, stem: str, rows: Mapping[str, list[Any]], cells: Iterable[str]) -> None:
+        """The rows of some cells as one file; a cell without rows is finished all the same."""
+        metadata = {_CELLS: json.dumps(sorted(cells)).encode()}
+        table = pa.table({name: rows[name] for name in COLUMNS}, schema=ROW_SCHEMA.with_metadata(metadata))
+        _write(self.run / "rows" / f"{stem}.parquet", lambda path: pq.write_table(table, path, compression="zstd"))
+
+    def write_maps(self, stem: str, maps: Mapping[str, "np.ndarray[Any, Any]"]) -> None:
+        """Arrays by name, as one safetensors file."""
+        from safetensors.numpy import save_file
+
+        _write(self.run / "maps" / f"{stem}.safetensors", lambda path: save_file(dict(maps), path))
+
+
+def read_manifest(run: Path) -> dict[str, Any]:
+    """The manifest of a run.
+
+    Raises: StoreError if there is none, or it is of a later schema.
+    """
+    path = Path(run) / "manifest.json"
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError(f"Expected a run of heatproof with a manifest.json, but {run} has none.") from None
+    except ValueError as error:
+        raise StoreError(f"Expected {path} to be JSON, but it is not: {error}.") from None
+    if manifest.get("schema") != SCHEMA:
+        raise StoreError(f"Expected a run of schema {SCHEMA}, but {path} has {manifest.get('schema')!r}.")
+    return manifest
+
+
+def read_rows(run: Path) -> pd.DataFrame:
+    """Every row of the cells that the run's current plan asks for, in an order that depends on nothing but the rows."""
+    manifest = read_manifest(run)
+    wanted = set(manifest["cells"])
+    tables = [pq.read_table(path).to_pandas() for path in sorted((Path(run) / "rows").glob("*.parquet"))]
+    tables = [table[table["cell"].isin(wanted)] for table in tables]
+    rows = pd.concat([t for t in tables if len(t)] or [ROW_SCHEMA.empty_table().to_pandas()], ignore_index=True)
+    order = ["check", "method", "setting", "position", "seed", "metric", "sample"]
+    return rows.drop_duplicates([*order, "cell"]).sort_values(order, kind="stable", ignore_index=True)
+
+
+def _cells_of(path: Path) -> list[str]:
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowInvalid) as error:
+        raise StoreError(f"Expected {path} to be a complete Parquet file, but it cannot be read: {error}.") from error
+    cells: list[str] = json.loads(metadata.get(_CELLS, b"[]"))
+    return cells
+
+
+def _write(path: Path, write: Any) -> None:
+    """Write under a temporary name, flush to the disk, rename: the file is there as a whole or not at all."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.{time.monotonic_ns()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StoreError(
+            f"Could not write {path}: {error.strerror or error}. What was finished before is safe."
+        ) from error

@@ -1,0 +1,164 @@
+"""What a check is: states of the model, work shared between methods, and one method's scores.
+
+An audit computes attributions, a check never does. It gets them pooled to features and scores them sample by sample.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from heatproof.features import Features
+from heatproof.metrics import Metric
+from heatproof.models import forward
+from heatproof.registry import Registry
+
+CHECKS: "Registry[Check]" = Registry("check")
+V = TypeVar("V")
+
+
+class Recipe(Protocol):
+    """A method as a check sees it: its label in the rows, and whether it looks at the model at all."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def uses_model(self) -> bool: ...
+
+
+def _as_it_is(model: nn.Module) -> AbstractContextManager[nn.Module]:
+    return nullcontext(model)
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """A named condition of the model (or of the methods' noise) in which attributions are computed.
+
+    Two checks that ask for states with the same `key` share the attributions. `open` yields the model in this state.
+    `targets` is "trained" (the explained label is fixed) or "own" (the label that the model in this state predicts).
+    In replicate r > 0 every method draws other noise. The pooled maps of a `kept` state stay alive for later ones.
+    """
+
+    name: str
+    key: Mapping[str, Any]
+    kind: str = "trained"
+    group: str = ""
+    label: str = ""
+    index: int = 0
+    seed: int = 0
+    layers: tuple[str, ...] = ()
+    targets: str = "trained"
+    replicate: int = 0
+    kept: bool = False
+    open: Callable[[nn.Module], AbstractContextManager[Any]] = field(default=_as_it_is, compare=False, repr=False)
+
+    def describe(self) -> dict[str, Any]:
+        """What the manifest says of this state."""
+        names = ("name", "kind", "group", "label", "index", "seed", "targets", "replicate")
+        return {**{name: getattr(self, name) for name in names}, "layers": list(self.layers)}
+
+
+TRAINED = State(name="trained", key={"state": "trained"}, label="trained", kept=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """What a check may know when it declares its states: before anything expensive has run."""
+
+    model: nn.Module
+    example: Tensor
+    outputs: int
+    features: Features
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """The layout of the features of one sample."""
+        return self.features.grid(self.example.shape[1:])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Some samples under a model in some state.
+
+    The last block of a run is filled up with repeated inputs; `samples` names those that count, the first ones.
+    """
+
+    model: nn.Module
+    inputs: Tensor
+    targets: Tensor
+    samples: tuple[str, ...]
+    features: Features
+
+    def pool(self, maps: Tensor) -> Tensor:
+        """Attributions that broadcast to the inputs, pooled to features (N, *grid)."""
+        return self.features.pool(maps, self.inputs.shape[1:])
+
+    def scores(self) -> Tensor:
+        """The outputs (N,) of the explained labels under this state's model."""
+        with torch.no_grad():
+            return forward(self.model, self.inputs).gather(1, self.targets[:, None])[:, 0]
+
+
+class Maps:
+    """One method's pooled attributions (N, *grid) of a block in a state, with their diagnostics (N,) by name."""
+
+    def __init__(self, values: Tensor, diagnostics: Mapping[str, Tensor]) -> None:
+        self.values, self.diagnostics = values, diagnostics
+        self._derived: dict[Hashable, Any] = {}
+
+    def derived(self, key: Hashable, compute: Callable[[Tensor], V]) -> V:
+        """Something computed from the values once, such as ranks, and kept with them."""
+        if key not in self._derived:
+            self._derived[key] = compute(self.values)
+        value: V = self._derived[key]
+        return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """One metric's values (N,) for the samples of a block: one row a sample. NaN is a degenerate result."""
+
+    metric: str
+    values: Tensor
+    setting: str = ""
+    position: float = 0.0
+    seed: int = 0
+
+
+class Check(ABC):
+    """A frozen dataclass of settings that turns attributions into rows."""
+
+    version: ClassVar[int] = 1  # counted up whenever the same fields give other values
+
+    @abstractmethod
+    def metrics(self, study: Study) -> tuple[Metric, ...]:
+        """What the rows of this check measure."""
+
+    def notes(self, study: Study) -> tuple[str, ...]:
+        """What a reader must know about this check on this data, such as a measure that does not apply."""
+        return ()
+
+    def states(self, study: Study) -> Sequence[State]:
+        """The states in which this check wants attributions, in order; the trained model by default.
+
+        Raises: InputError for settings that do not fit the model or the data, before anything expensive.
+        """
+        return (TRAINED,)
+
+    def shared(self, block: Block, state: State) -> Any:
+        """Work that no method influences: done once for a block and state."""
+        return None
+
+    def network_rows(self, block: Block, state: State, shared: Any) -> Iterable[Scores]:
+        """Rows about the network itself, once for a block and state."""
+        return ()
+
+    @abstractmethod
+    def rows(
+        self, block: Block, state: State, method: Recipe, maps: Maps, kept: Mapping[str, Maps], shared: Any
+    ) -> Iterable[Scores]:
+        """One method's rows. `kept` holds the same method's maps in earlier kept states, "trained" among them."""

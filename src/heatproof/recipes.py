@@ -1,0 +1,156 @@
+"""Frozen dataclasses to and from plain data: what a spec file says, and what a cell's identity is made of."""
+
+import hashlib
+import inspect
+import json
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from heatproof.baselines import BASELINES, Baseline
+from heatproof.errors import InputError, unknown
+from heatproof.features import FEATURES, Features
+from heatproof.methods.base import METHODS, Method
+from heatproof.randomization import INITIALIZERS, RANDOMIZATIONS, Initializer, Randomization
+from heatproof.registry import Registry, with_fields
+from heatproof.similarity import SIMILARITIES, Similarity
+
+NOUNS: dict[Any, Registry[Any]] = {
+    Method: METHODS,
+    Baseline: BASELINES,
+    Features: FEATURES,
+    Initializer: INITIALIZERS,
+    Randomization: RANDOMIZATIONS,
+    Similarity: SIMILARITIES,
+}
+
+
+def build(registry: Registry[Any], entry: str | Mapping[str, Any]) -> Any:
+    """What a spec entry describes: a registered name, or a table with `name` and the fields that differ.
+
+    Raises: InputError for a table without a name, a field that does not exist, or a value of the wrong type.
+    """
+    if isinstance(entry, str):
+        return registry.get(entry)
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
+        raise InputError(f"Expected a {registry.kind} as a name or a table with a `name`, but got {entry!r}.")
+    default = registry.get(entry["name"])
+    given = {key: value for key, value in entry.items() if key != "name"}
+    what = f"{registry.kind} {entry['name']!r}"
+    known = [field.name for field in fields(default) if field.init] if is_dataclass(default) else []
+    for name in given:
+        if name not in known:
+            raise unknown(f"field of {what}", name, known)
+    hints = get_type_hints(type(default))
+    values = {name: coerced(value, hints[name], f"field {name!r} of {what}") for name, value in given.items()}
+    return with_fields(default, values, what)
+
+
+def describe(recipe: Any) -> Any:
+    """Plain data that identifies a recipe: its class, version and every field, numbers in their field's type.
+
+    A callable that is no dataclass is identified by its source and what it closes over; one whose state cannot be read
+    that way is refused.
+    """
+    if is_dataclass(recipe) and not isinstance(recipe, type):
+        hints = get_type_hints(type(recipe))
+        data: dict[str, Any] = {"class": _qualified(type(recipe))}
+        if hasattr(recipe, "version"):
+            data["version"] = recipe.version
+        for field in fields(recipe):
+            value = getattr(recipe, field.name)
+            data[field.name] = describe(float(value) if _is_float(hints.get(field.name), value) else value)
+        return data
+    if recipe is None or isinstance(recipe, str | bool | int | float):
+        return recipe
+    if isinstance(recipe, Mapping):
+        return {str(key): describe(value) for key, value in recipe.items()}
+    if isinstance(recipe, Sequence):
+        return [describe(value) for value in recipe]
+    if callable(recipe):
+        return _describe_callable(recipe)
+    raise InputError(
+        f"Expected a recipe of numbers, names and dataclasses, but it holds {recipe!r}; "
+        "make it a frozen dataclass whose fields are its configuration."
+    )
+
+
+def digest(data: Any) -> str:
+    """SHA-256 of plain data, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True, allow_nan=True).encode()).hexdigest()
+
+
+def text(recipe: Any) -> str:
+    """A recipe's one line of meaning: the first line of its docstring."""
+    owner = recipe if isinstance(recipe, types.FunctionType) else type(recipe)
+    return (inspect.getdoc(owner) or "").strip().split("\n")[0]
+
+
+def coerced(value: Any, hint: Any, what: str) -> Any:
+    """A plain value as the type that a field is declared with; names and tables become recipes.
+
+    Raises: InputError that says what the field takes.
+    """
+    if hint in NOUNS and isinstance(value, str | Mapping):
+        return build(NOUNS[hint], value)
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return _first_fit(value, get_args(hint), what)
+    if origin is Literal:
+        if value in get_args(hint):
+            return value
+        raise InputError(f"Expected {what} to be one of {', '.join(map(repr, get_args(hint)))}, but got {value!r}.")
+    if origin is tuple and isinstance(value, list | tuple):
+        inner = get_args(hint)
+        kinds = [inner[0]] * len(value) if len(inner) == 2 and inner[1] is Ellipsis else list(inner)
+        if len(kinds) != len(value):
+            raise InputError(f"Expected {what} to have {len(kinds)} items, but got {len(value)}.")
+        return tuple(coerced(item, kind, what) for item, kind in zip(value, kinds, strict=True))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint in (int, float, str, bool) and type(value) is hint:
+        return value
+    if hint is type(None) and value is None:
+        return None
+    if isinstance(hint, type) and not isinstance(value, bool) and hint not in (int, float) and isinstance(value, hint):
+        return value
+    name = getattr(hint, "__name__", str(hint))
+    raise InputError(f"Expected {what} to be {name}, but got {value!r} ({type(value).__name__}).")
+
+
+def _first_fit(value: Any, hints: Sequence[Any], what: str) -> Any:
+    """The first alternative of a union that takes the value; a noun wins over a bare string."""
+    problem: InputError | None = None
+    for hint in sorted(hints, key=lambda one: one not in NOUNS):
+        try:
+            return coerced(value, hint, what)
+        except InputError as error:
+            problem = problem or error
+    raise problem or InputError(f"Expected {what}, but got {value!r}.")
+
+
+def _is_float(hint: Any, value: Any) -> bool:
+    takes_float = hint is float or float in get_args(hint)
+    return takes_float and isinstance(value, int) and not isinstance(value, bool)
+
+
+def _qualified(owner: Any) -> str:
+    return f"{owner.__module__}.{owner.__qualname__}"
+
+
+def _describe_callable(function: Callable[..., Any]) -> dict[str, Any]:
+    if hasattr(function, "func") and hasattr(function, "keywords"):  # functools.partial
+        return {
+            "partial": describe(function.func),
+            "arguments": [describe(value) for value in function.args],  # type: ignore[attr-defined]
+            "keywords": describe(function.keywords),
+        }
+    plain = isinstance(function, types.FunctionType)
+    owner = function if plain else type(function)
+    closure = inspect.getclosurevars(function).nonlocals if plain else vars(function)
+    try:
+        source = inspect.getsource(owner)
+    except (OSError, TypeError):
+        source = ""
+    return {"callable": _qualified(owner), "source": digest(source), "state": describe(dict(closure))}
