@@ -1,7 +1,7 @@
 """Controls: maps that look like attributions and know no network. What they show, a network need not explain."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from heatproof import draws
 from heatproof.errors import InputError, MissingExtraError, unknown
 from heatproof.methods.base import METHODS, Explanation, Method
+
+Kind = Literal["sobel", "canny"]
 
 
 @METHODS.register("random")
@@ -66,7 +68,7 @@ class EdgeDetector(Method):
     Source: Adebayo et al. 2018, which names no detector.
     """
 
-    kind: Literal["sobel", "canny"] = "sobel"
+    kind: Kind = "sobel"
     uses_model: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -108,14 +110,17 @@ _DETECTORS = {"sobel": _sobel, "canny": _canny}
 class InputXEdges(Method):
     """The input where it has edges.
 
-    R = x ⊙ e, e the edges (N, 1, H, W) of `edges`. Signed as x, in squared input units a pixel, of the inputs' shape;
+    R = x ⊙ e, e the edges (N, 1, H, W) of EdgeDetector. Signed as x, in squared input units a pixel, of the inputs' shape;
     the same for every model and label. The model is never run. Cost: no pass. Raises as EdgeDetector does.
 
     Source: Adebayo et al. 2018, Figure 27 shows maps on such inputs; as a map of its own it is this package's.
     """
 
-    edges: EdgeDetector = field(default=EdgeDetector())  # a frozen value
+    kind: Kind = "sobel"
     uses_model: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        EdgeDetector(kind=self.kind)  # refuses what it does not know
+
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
-        return Explanation(inputs * self.edges._explain(model, inputs, targets).maps)
+        return Explanation(inputs * EdgeDetector(kind=self.kind)._explain(model, inputs, targets).maps)

@@ -57,7 +57,7 @@ class SmoothGrad(Linearizable):
     with their sign. (PAIR's own default averages squares.)
     """
 
-    method: Attribution = field(default=Gradient(), kw_only=False)  # a frozen value
+    method: Method | Attribution = field(default=Gradient(), kw_only=False)  # a frozen value
     samples: int = 50
     noise: float = 0.15
     seed: int = 0
@@ -124,7 +124,7 @@ class VarGrad(Method):
     E[g²] − E[g]² cancels in float32.)
     """
 
-    method: Attribution = field(default=Gradient(), kw_only=False)  # a frozen value
+    method: Method | Attribution = field(default=Gradient(), kw_only=False)  # a frozen value
     samples: int = 25
     noise: float = 0.15
     seed: int = 0
