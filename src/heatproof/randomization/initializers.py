@@ -3,11 +3,12 @@
 import copy
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.init import _calculate_fan_in_and_fan_out
 
 from heatproof.draws import generator
@@ -33,6 +34,9 @@ class Initializer(ABC):
 
         Raises: InputError if a weight cannot be drawn.
         """
+
+    def check(self, layer: Layer) -> None:  # noqa: B027  # most initializers can draw anything
+        """Raise InputError if it is plain, without drawing, that `layer` cannot be drawn."""
 
     def _key(self, seed: int, layer: Layer) -> tuple[int | str, ...]:
         return (seed, "randomization", self.name, layer.name)
@@ -143,24 +147,32 @@ class Default(Initializer):
     name: ClassVar[str] = "default"
     fallback: WeightByWeight | None = None
 
+    def check(self, layer: Layer) -> None:
+        if layer.weights and self.fallback is None and _own_reset(layer.module) is None:
+            raise self._stays_trained(layer, layer.weights)
+
     def draw(self, layer: Layer, seed: int) -> dict[str, Tensor]:
+        if not layer.weights:
+            return {}
         values = self._reset(layer, seed)
-        # Whatever the module's own reset did not touch.
         missed = [weight for weight in layer.weights if weight.name not in values]
         if missed and self.fallback is None:
-            raise InputError(
-                f"Expected layer {layer.name!r} ({type(layer.module).__name__}) to reset its own parameters, but it "
-                f"does not set {', '.join(weight.name for weight in missed)}, which would stay trained; "
-                "choose initializer='he', or Default(fallback=TruncatedNormal(std=0.02))."
-            )
+            raise self._stays_trained(layer, missed)
         if missed and self.fallback is not None:
             key = (*self._key(seed, layer), self.fallback.name)
             values |= {weight.name: self.fallback.value(weight, generator(*key, weight.name)) for weight in missed}
         return values
 
+    def _stays_trained(self, layer: Layer, missed: Sequence[Weight]) -> InputError:
+        return InputError(
+            f"Expected layer {layer.name!r} ({type(layer.module).__name__}) to reset its own parameters, but it does "
+            f"not set {', '.join(weight.name for weight in missed)}, which would stay trained; "
+            "choose initializer='he', or Default(fallback=TruncatedNormal(std=0.02))."
+        )
+
     def _reset(self, layer: Layer, seed: int) -> dict[str, Tensor]:
         """The values that the module's own reset sets: NaN goes in, and what comes out finite was set."""
-        name = next((n for n in ("reset_parameters", "_reset_parameters") if hasattr(layer.module, n)), None)
+        name = _own_reset(layer.module)
         if name is None:
             return {}
         twin = copy.deepcopy(layer.module).to("cpu", torch.float32)
@@ -172,3 +184,7 @@ class Default(Initializer):
             torch.default_generator.manual_seed(generator(*self._key(seed, layer)).initial_seed())
             getattr(twin, name)()
         return {name: value.detach() for name, value in own.items() if not bool(value.isnan().any())}
+
+
+def _own_reset(module: nn.Module) -> str | None:
+    return next((name for name in ("reset_parameters", "_reset_parameters") if hasattr(module, name)), None)

@@ -77,26 +77,26 @@ class Randomization(ABC):
         once for all stages. Memory: one copy of the parameters drawn, one of those randomized now.
 
         Raises: InputError if the model is in training mode, scripted, inside a stage, or uses no parameter; if a block
-        or pattern matches nothing, or two blocks share a layer. Entering raises it if the initializer cannot draw a
-        layer.
+        or pattern matches nothing, or two blocks share a layer; if the initializer cannot draw a layer (where only
+        drawing shows that, on entering).
         """
         layers, unused = usage(model, inputs)
         refuse_entered(layers, self.group)
-        initializer, keep = self._initializer(), self.batch_norm == "keep"
-        if keep:
+        if self.batch_norm == "keep":
             layers = tuple(kept for layer in layers if (kept := _without_statistics(layer)).weights)
+        initializer = self._initializer()
+        for layer in layers:
+            initializer.check(_to_draw(layer, initializer))
         drawn = Drawn(lambda layer: draw(layer, initializer, self.seed))
         finish = Reestimate(model, inputs.detach().clone()) if self.batch_norm == "re-estimate" else None
         found = self._sorted(blocks_of(layers, self.blocks))
         stem = "/".join([self.order, *self._words(), f"seed{self.seed}"])
-        kept_stages = [(block, chosen) for block, chosen in self._cumulated(found) if self._wanted(block.label)]
-        if not kept_stages:
-            raise InputError(
-                f"Expected `only` to match some of {', '.join(block.label for block in found)}, but got {self.only}."
-            )
+        wanted = self._wanted([block.label for block in found])
+        cumulated = [(block, chosen) for block, chosen in self._cumulated(found) if block.label in wanted]
+        digits = max(2, len(str(len(cumulated))))
         stages = [
             Stage(
-                name=f"{stem}/{index:0{max(2, len(str(len(kept_stages))))}d}-{block.label}",
+                name=f"{stem}/{index:0{digits}d}-{block.label}",
                 index=index,
                 label=block.label,
                 chosen=chosen,
@@ -104,7 +104,7 @@ class Randomization(ABC):
                 drawn=drawn,
                 finish=finish,
             )
-            for index, (block, chosen) in enumerate(kept_stages, start=1)
+            for index, (block, chosen) in enumerate(cumulated, start=1)
         ]
         return Stages(stages, unused)
 
@@ -128,8 +128,12 @@ class Randomization(ABC):
             words.append(f"batch-norm-{self.batch_norm}")
         return words
 
-    def _wanted(self, label: str) -> bool:
-        return not self.only or any(fnmatchcase(label, pattern) for pattern in self.only)
+    def _wanted(self, labels: list[str]) -> set[str]:
+        matches = {pattern: {label for label in labels if fnmatchcase(label, pattern)} for pattern in self.only}
+        for pattern, matched in matches.items():
+            if not matched:
+                raise InputError(f"Expected `only` to match some of {', '.join(labels)}, but {pattern!r} matches none.")
+        return set().union(*matches.values()) if matches else set(labels)
 
 
 @RANDOMIZATIONS.register("cascading")
@@ -176,12 +180,8 @@ class BottomUp(Randomization):
 
 def draw(layer: Layer, initializer: Initializer, seed: int) -> dict[str, Tensor]:
     """New values for every weight of `layer` by name; a batch norm's are reset unless `initializer` draws those too."""
-    if initializer.of_batch_norm:
-        return initializer.draw(layer, seed)
-    ordinary = tuple(weight for weight in layer.weights if weight.role is None)
-    values = initializer.draw(replace(layer, weights=ordinary), seed) if ordinary else {}
     resets = {w.name: torch.full(w.tensor.shape, _RESET[w.role]) for w in layer.weights if w.role is not None}
-    return values | resets
+    return resets | initializer.draw(_to_draw(layer, initializer), seed)
 
 
 def _from_the_top(blocks: list[Block]) -> list[Block]:
@@ -195,6 +195,11 @@ def _cumulated(blocks: Sequence[Block]) -> list[tuple[Block, list[Layer]]]:
         reached = [*reached, *block.layers]
         stages.append((block, reached))
     return stages
+
+
+def _to_draw(layer: Layer, initializer: Initializer) -> Layer:
+    """The part of `layer` that `initializer` draws; the rest belongs to a batch norm and is reset."""
+    return replace(layer, weights=tuple(w for w in layer.weights if w.role is None or initializer.of_batch_norm))
 
 
 def _without_statistics(layer: Layer) -> Layer:
