@@ -1,0 +1,40 @@
+# make demo: a virtual environment, the demo's audit, and the path of its report.
+# make test: the same environment, then lint, types and tests.
+
+PYTHON ?= python3
+VENV ?= .venv
+VENV_ARGS ?=
+WORKERS ?= 2
+
+BIN := $(VENV)/bin
+# Named by a hash of what decides the environment: installed again when that changes, and only then.
+HASH := $(shell $(PYTHON) -c "import hashlib, pathlib; print(hashlib.sha256(b''.join(pathlib.Path(p).read_bytes() \
+	for p in ('pyproject.toml', 'constraints.txt'))).hexdigest()[:16])")
+STAMP := $(VENV)/.stamp-$(HASH)
+
+.PHONY: demo test test-all lint clean
+
+demo: $(STAMP)
+	@$(BIN)/heatproof demo
+
+test: lint
+	@$(BIN)/python -m pytest -n $(WORKERS)
+
+test-all: lint
+	@$(BIN)/python -m pytest -n $(WORKERS) -m ""
+
+lint: $(STAMP)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+$(STAMP):
+	@$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('heatproof needs Python 3.11 or newer, \
+	but ' + sys.executable + ' is ' + sys.version.split()[0] + '; name another: make PYTHON=python3.11 ...')"
+	$(PYTHON) -m venv $(VENV_ARGS) $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@rm -f $(VENV)/.stamp-*
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
