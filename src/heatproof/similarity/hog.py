@@ -84,7 +84,7 @@ class HOG(Similarity):
     def descriptors(self, maps: Tensor) -> Tensor:
         """HOG descriptors of normalized maps (n, H, W): (n, blocks · 3 · 3 · 9) float64, in scikit-image's order."""
         values = normalized(maps, self.normalization)
-        degenerate = values.isnan().flatten(1).any(1)
+        degenerate = values.flatten(1).sum(1).isnan()
         cells = _cell_histograms(values.nan_to_num(), self.cell)
         blocks = cells.unfold(1, BLOCK, 1).unfold(2, BLOCK, 1).permute(0, 1, 2, 4, 5, 3).flatten(3)
         blocks = _unit(_unit(blocks).clamp_(max=CEILING))
@@ -110,16 +110,19 @@ def _cell_histograms(values: Tensor, cell: int) -> Tensor:
     torch.sub(values[:, :, 2:], values[:, :, :-2], out=across[:, :, 1:-1])
     down, across = down[:, :height, :width], across[:, :height, :width]
     magnitude = (down.square() + across.square()).sqrt_()
-    # In −9 … 9, floored; mod 9 folds opposite directions together and 180° onto 0°.
-    bins = torch.atan2(down, across).mul_(ORIENTATIONS / math.pi).floor_().to(torch.int64).remainder_(ORIENTATIONS)
+    # −9 … 9: opposite directions are 9 apart and belong together, and 180° belongs to 0°.
+    turns = torch.atan2(down, across).mul_(ORIENTATIONS / math.pi).floor_()
     if values.device.type == "cpu":
+        wide = 2 * ORIENTATIONS + 1
         corner = torch.arange(n)[:, None, None] * rows + torch.arange(height)[:, None] // cell
-        corner = (corner * columns + torch.arange(width) // cell) * ORIENTATIONS
-        index, count = bins.add_(corner).numpy().ravel(), n * rows * columns * ORIENTATIONS
+        corner = (corner * columns + torch.arange(width) // cell) * wide + ORIENTATIONS
+        index, count = turns.to(torch.int64).add_(corner).numpy().ravel(), n * rows * columns * wide
         # NumPy's counting is several times as fast as a sum per direction, and adds in a fixed order.
-        sums = torch.from_numpy(np.bincount(index, magnitude.numpy().ravel(), count))
-        sums = sums.view(n, rows, columns, ORIENTATIONS)
+        sums = torch.from_numpy(np.bincount(index, magnitude.numpy().ravel(), count)).view(n, rows, columns, wide)
+        folded = sums[..., :ORIENTATIONS] + sums[..., ORIENTATIONS:-1]
+        folded[..., 0] += sums[..., -1]
     else:
-        by_cell = (n, rows, cell, columns, cell)
-        sums = torch.stack([(magnitude * (bins == b)).view(by_cell).sum((2, 4)) for b in range(ORIENTATIONS)], dim=-1)
-    return sums.div_(cell * cell)
+        bins, by_cell = turns.remainder_(ORIENTATIONS), (n, rows, cell, columns, cell)
+        each = [(magnitude * (bins == b)).view(by_cell).sum((2, 4)) for b in range(ORIENTATIONS)]
+        folded = torch.stack(each, dim=-1)
+    return folded.div_(cell * cell)

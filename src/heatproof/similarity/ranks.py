@@ -12,17 +12,16 @@ def centered_ranks(rows: Tensor) -> Tensor:
     Ranks are multiples of ½, so sums of their products are exact in float64 up to F ≈ 300,000, in any order.
     On a CPU, NumPy's radix sort of 16-bit digits is several times as fast as `torch.sort`.
     """
-    # Halves are exact in float32. Adding 0 turns −0 into 0: they tie.
-    values = (rows if rows.dtype == torch.float64 else rows.float()) + 0.0
+    # Half precision is exact in float32. Adding 0 turns −0 into 0: they tie.
+    values = (rows if rows.dtype == torch.float64 else rows.float()).contiguous() + 0.0
     if rows.device.type == "cpu":
-        ranks = torch.from_numpy(_ranks_by_radix(values.numpy()))
+        ranks = _ranks_from_order(values, torch.from_numpy(_radix_order(values.numpy())))
     else:
         ordered = values.sort(dim=1).values
-        below = torch.searchsorted(ordered, values.contiguous())
-        upto = torch.searchsorted(ordered, values.contiguous(), right=True)
+        below, upto = torch.searchsorted(ordered, values), torch.searchsorted(ordered, values, right=True)
         ranks = (below + upto).double().sub_(1).div_(2)
     ranks -= (rows.shape[1] - 1) / 2
-    ranks[values.isnan().any(1)] = torch.nan
+    ranks[values.amax(1).isnan()] = torch.nan
     return ranks
 
 
@@ -33,34 +32,38 @@ def correlation(first: Tensor, second: Tensor, first_square: Tensor, second_squa
     return (product / (first_square * second_square).sqrt()).clamp(-1, 1)
 
 
-def _ranks_by_radix(values: NDArray[np.floating]) -> NDArray[np.float64]:
+def _ranks_from_order(values: Tensor, order: Tensor) -> Tensor:
+    """Average ranks from 0 (n, F) float64 of rows whose increasing order (n, F) is known."""
     n, count = values.shape
+    ordered = values.gather(1, order)
+    starts = torch.ones(n, count, dtype=torch.bool)
+    torch.ne(ordered[:, 1:], ordered[:, :-1], out=starts[:, 1:])
+    first = np.flatnonzero(starts.numpy())
+    if len(first) == n * count:
+        shared = torch.arange(count, dtype=torch.float64).expand(n, count)
+    else:
+        lengths = np.diff(first, append=n * count)
+        shared = torch.from_numpy(np.repeat(first % count + (lengths - 1) / 2, lengths)).view(n, count)
+    return torch.empty(n, count, dtype=torch.float64).scatter_(1, order, shared)
+
+
+def _radix_order(values: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Indices (n, F) that sort each row, digit by 16-bit digit: NumPy's stable sort of those is a radix sort."""
     keys = _ordered_bits(values)
-    order: NDArray[np.intp] | None = None
-    for digit in range(keys.itemsize // 2):
+    order = np.argsort(keys.astype(np.uint16), axis=1, kind="stable")
+    for digit in range(1, keys.itemsize // 2):
         column = (keys >> (16 * digit)).astype(np.uint16)
-        # NumPy's stable sort of 16-bit integers is a radix sort.
-        if order is None:
-            order = np.argsort(column, axis=1, kind="stable")
-        else:
-            moved = np.argsort(np.take_along_axis(column, order, 1), axis=1, kind="stable")
-            order = np.take_along_axis(order, moved, 1)
-    assert order is not None
-    ordered = np.take_along_axis(keys, order, 1)
-    starts = np.ones((n, count), dtype=bool)
-    np.not_equal(ordered[:, 1:], ordered[:, :-1], out=starts[:, 1:])
-    first = np.flatnonzero(starts)
-    lengths = np.diff(first, append=n * count)
-    shared = np.repeat(first % max(count, 1) + (lengths - 1) / 2, lengths).reshape(n, count)
-    ranks = np.empty((n, count))
-    np.put_along_axis(ranks, order, shared, 1)
-    return ranks
+        # Gathering by torch is four times as fast as `np.take_along_axis`; it knows int16, not uint16.
+        moved = torch.from_numpy(column.view(np.int16)).gather(1, torch.from_numpy(order)).numpy().view(np.uint16)
+        again = np.argsort(moved, axis=1, kind="stable")
+        order = torch.from_numpy(order).gather(1, torch.from_numpy(again)).numpy()
+    return order
 
 
 def _ordered_bits(values: NDArray[np.floating]) -> NDArray[np.unsignedinteger]:
     """Unsigned integers in the order of the floats: flip the sign bit of positive ones, every bit of negative ones."""
     unsigned, signed = (np.uint32, np.int32) if values.itemsize == 4 else (np.uint64, np.int64)
     width = 8 * values.itemsize
-    negative = (values.view(signed) >> (width - 1)).view(unsigned)
+    negative = np.right_shift(values.view(signed), width - 1).view(unsigned)
     flipped: NDArray[np.unsignedinteger] = values.view(unsigned) ^ (negative | unsigned(1 << (width - 1)))
     return flipped

@@ -1,47 +1,67 @@
-"""Weighted means over every window of a map, without padding."""
+"""Weighted sums over every window of a map, without padding.
+
+Maps are flat rows (n, H·W): a step down is W numbers on, and a step right is one, so that every pass is one long loop.
+Entry i·W + j of a result is the window whose first row and column are i and j. Where j > W − size, a window would
+wrap around the border: `inside` leaves those entries out.
+"""
 
 import math
 from functools import cache
+from typing import TypeVar
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+Rows = TypeVar("Rows", Tensor, NDArray[np.float64])
 
-def box(maps: Tensor, size: int) -> Tensor:
-    """Mean over every size × size window of (n, H, W): (n, H − size + 1, W − size + 1).
 
-    Sums by doubling (1, 2, 4, … neighbors), which needs log₂(size) passes and, unlike cumulative sums, cancels nothing.
+def box(rows: Tensor, size: int, width: int) -> Tensor:
+    """Sum over every size × size window of (n, H·width): (n, (H − size)·width + width − size + 1).
+
+    By doubling (1, 2, 4, … neighbors), which takes log₂(size) passes and, unlike cumulative sums, cancels nothing.
     """
-    return _sums(_sums(maps, size, 1), size, 2).div_(size * size)
+    if rows.device.type == "cpu":
+        # The same additions: NumPy's calls and unaligned loads cost less than torch's.
+        return torch.from_numpy(_sums(_sums(rows.numpy(), size, width), size, 1))
+    return _sums(_sums(rows, size, width), size, 1)
 
 
-def gaussian(maps: Tensor, size: int, sigma: float) -> Tensor:
+def gaussian(rows: Tensor, size: int, width: int, sigma: float) -> Tensor:
     """Mean over every window with Gaussian weights of width `sigma`, cut off at `size` and normalized to sum 1."""
-    return _weighted(_weighted(maps, size, sigma, 1), size, sigma, 2)
+    return _weighted(_weighted(rows, size, width, sigma), size, 1, sigma)
 
 
-def _sums(maps: Tensor, size: int, dim: int) -> Tensor:
-    length = maps.shape[dim] - size + 1
-    total, offset, power, width = None, 0, maps, 1
-    while True:
+def inside(values: Tensor, size: int, height: int, width: int) -> Tensor:
+    """The windows that do not wrap: a view (n, height − size + 1, width − size + 1)."""
+    shape = (len(values), height - size + 1, width - size + 1)
+    return values.as_strided(shape, (values.stride(0), width, 1), values.storage_offset())
+
+
+def _sums(rows: Rows, size: int, step: int) -> Rows:
+    length = rows.shape[1] - (size - 1) * step
+    total, offset, power, width = None, 0, rows, 1
+    while width <= size:
         if size & width:
-            part = power.narrow(dim, offset, length)
+            part = power[:, offset * step : offset * step + length]
             total = part if total is None else total + part
             offset += width
-        if 2 * width > size:
-            assert total is not None
-            return total if total._base is None else total.clone()
-        kept = power.shape[dim] - width
-        power = power.narrow(dim, 0, kept) + power.narrow(dim, width, kept)
+        if 2 * width <= size:
+            power = power[:, : -width * step] + power[:, width * step :]
         width *= 2
+    assert total is not None
+    return total
 
 
-def _weighted(maps: Tensor, size: int, sigma: float, dim: int) -> Tensor:
-    length, center = maps.shape[dim] - size + 1, size // 2
+def _weighted(rows: Tensor, size: int, step: int, sigma: float) -> Tensor:
+    length, center = rows.shape[1] - (size - 1) * step, size // 2
     weights = gaussian_weights(size, sigma)
-    total = maps.narrow(dim, center, length) * weights[0]
+    total = rows.narrow(1, center * step, length) * weights[0]
     for distance in range(1, center + 1):
-        pair = maps.narrow(dim, center - distance, length) + maps.narrow(dim, center + distance, length)
-        total.add_(pair, alpha=weights[distance])
+        before = rows.narrow(1, (center - distance) * step, length)
+        after = rows.narrow(1, (center + distance) * step, length)
+        total.add_(before + after, alpha=weights[distance])
     return total
 
 
