@@ -1,0 +1,137 @@
+"""Does a map depend on the model's parameters? The rule, and one measure's answer to it.
+
+For one measure, with every layer randomized:
+s = similarity to the trained model's map; f = floor (i), the similarity between two independently randomized
+networks; r = floor (ii), the similarity of two seeds on the trained model (1 where no replicate was needed);
+c = calibration, the similarity of the trained map to random masks. Survival = (s − c) / (r − c): 0 is what a random mask
+reaches, 1 is what the method reaches with itself. In this order, "surely" meaning with the whole 95 % interval:
+
+1. fewer than `FEWEST` samples, or than half of them, have a value: `cannot be told`
+2. r is not surely above c: `is noise` (`cannot be told` where r − c could still exceed one half)
+3. s is 1 for every sample: `never looks at the model`
+4. s is not surely below r: `does not depend`
+5. the interval of the survival is wider than one half: `cannot be told`
+6. survival surely one half or more: `hardly depends`
+7. survival surely below one half, and s not surely above f: `depends`
+8. everything else: `depends in part`
+
+Steps 4 and 7 hold the definition "below (ii) and not above (i)"; one half is the only free number and was set
+beforehand. Two measures are judged: Spearman of the signed values (what counts for and against) and of the absolute
+values (where the map is strong). `depends` needs both; where they disagree the better one counts, but never for
+more than `depends in part`. A low similarity alone is no
+merit: zero covariance minimizes every one of these measures, and noise has it.
+
+Source: Adebayo et al. 2018 (randomization, calibration); Binder et al. 2023, Theorems 1, 3, 4 (why low is no merit).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from heatproof.auditing.bootstrap import bounds, resampled_means
+
+FEWEST = 5
+HALF = 0.5
+JUDGED = {"spearman": "what counts for and against", "spearman-absolute": "where the map is strong"}
+RANDOMIZATION, CALIBRATION = "parameter-randomization", "calibration"
+GRADES = ["depends", "depends in part", "hardly depends", "does not depend", "never looks at the model"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survival:
+    """How one measure grades one method; all numbers are means over the samples that have all four."""
+
+    verdict: str
+    reason: str
+    similarity: float
+    floor: float
+    replicate: float
+    calibration: float
+    share: float
+    low: float
+    high: float
+    n: int
+
+
+def survival(table: pd.DataFrame, method: str, group: str, stage: int, metric: str) -> Survival:
+    """Grade one measure by the eight steps of this module's docstring."""
+    column = table.get((RANDOMIZATION, method, group, float(stage), metric))
+    if column is None:
+        return _untold("this similarity was not measured with every layer randomized")
+    ones, nothing = pd.Series(1.0, table.index), pd.Series(0.0, table.index)
+    replicate = table.get((RANDOMIZATION, method, "replicate", 0.0, metric), ones)
+    floor = table.get((RANDOMIZATION, method, f"{group} floor", float(stage), metric))
+    masks = [table.get((CALIBRATION, method, f"map-vs-{kind}", 0.0, metric)) for kind in ("gaussian", "uniform")]
+    known = [mask for mask in masks if mask is not None]
+    calibration = sum(known, nothing) / max(len(known), 1)  # a rank correlation with random masks is 0 on average
+    sample = pd.DataFrame({"s": column, "f": column if floor is None else floor, "r": replicate, "c": calibration})
+    complete = sample.dropna()
+    if len(complete) < max(FEWEST, len(table) / 2):
+        return _untold(f"only {len(complete)} of {len(table)} samples have a similarity (a blank map has none)")
+
+    s, f, r, c = complete.mean()
+    draws = resampled_means(complete.to_numpy(np.float64))
+    gap_low, gap_high = bounds(draws[:, 2] - draws[:, 3])
+    below_replicate = bounds(draws[:, 2] - draws[:, 0])[0] > 0
+    above_floor = bounds(draws[:, 0] - draws[:, 1])[0] > 0
+    noise = gap_low <= 0
+    shares = (draws[:, 0] - draws[:, 3]) / np.where(draws[:, 2] == draws[:, 3], np.nan, draws[:, 2] - draws[:, 3])
+    low, high = (float(bound) for bound in bounds(shares))
+    reason = ""
+    if noise and gap_high > HALF:
+        verdict, reason = "cannot be told", "too few samples to tell its own noise from chance"
+    elif noise:
+        verdict = "is noise"
+    elif (complete["s"] >= 1 - 1e-6).all():
+        verdict = "never looks at the model"
+    elif not below_replicate:
+        verdict = "does not depend"
+    elif high - low > HALF:
+        verdict, reason = "cannot be told", f"{low:.0%} to {high:.0%} of it may survive: too few samples"
+    elif low >= HALF:
+        verdict = "hardly depends"
+    elif high < HALF and not above_floor:
+        verdict = "depends"
+    else:
+        verdict = "depends in part"
+        reason = "more than two random networks share" if above_floor else ""
+    return Survival(
+        verdict=verdict,
+        reason=reason,
+        similarity=s,
+        floor=np.nan if floor is None else f,
+        replicate=r,
+        calibration=c,
+        share=(s - c) / (r - c) if r != c else np.nan,
+        low=low,
+        high=high,
+        n=len(complete),
+    )
+
+
+def _untold(reason: str) -> Survival:
+    gone = float("nan")
+    return Survival(
+        verdict="cannot be told",
+        reason=reason,
+        similarity=gone,
+        floor=gone,
+        replicate=gone,
+        calibration=gone,
+        share=gone,
+        low=gone,
+        high=gone,
+        n=0,
+    )
+
+
+def combine(grades: Mapping[str, Survival]) -> str:
+    """One word for the judged measures: `depends` needs all of them, otherwise the better one, at most `in part`."""
+    words = [grade.verdict for grade in grades.values()]
+    for word in ("is noise", "cannot be told", "depends"):
+        if all(w == word for w in words):
+            return word
+    ranked = [GRADES.index(w) for w in words if w in GRADES]
+    return GRADES[max(min(ranked), 1)] if ranked else "cannot be told"

@@ -1,0 +1,148 @@
+// Grey pictures in, colored maps out: a sheet a sample is decoded once, and painted tile by tile through a lookup table.
+const SIGNED = [[5, 48, 97], [33, 102, 172], [67, 147, 195], [146, 197, 222], [209, 229, 240], [247, 247, 247], [253, 219, 199], [244, 165, 130], [214, 96, 77], [178, 24, 43], [103, 0, 31]];
+const UNSIGNED = [[255, 255, 255], [239, 237, 245], [218, 218, 235], [188, 189, 220], [158, 154, 200], [128, 125, 186], [106, 81, 163], [84, 39, 143], [63, 0, 125]];
+
+function ramp(stops, at) {
+  const t = Math.min(Math.max(at, 0), 1) * (stops.length - 1), k = Math.min(Math.floor(t), stops.length - 2), part = t - k;
+  return stops[k].map((c, i) => Math.round(c + (stops[k + 1][i] - c) * part));
+}
+// Signed grey is 1 … 255 around 128, so that zero is exactly the middle of the ramp.
+const TABLES = {
+  signed: Array.from({ length: 256 }, (_, g) => ramp(SIGNED, 0.5 + (g - 128) / 254)),
+  unsigned: Array.from({ length: 256 }, (_, g) => ramp(UNSIGNED, g / 255)),
+};
+
+const decoded = new Map();
+function pixelsOf(uri) {
+  if (!decoded.has(uri)) {
+    decoded.set(uri, (async () => {
+      const image = new Image();
+      image.src = uri;
+      await image.decode();
+      const canvas = make("canvas", { width: image.naturalWidth, height: image.naturalHeight });
+      const context = canvas.getContext("2d", { willReadFrequently: true });
+      context.drawImage(image, 0, 0);
+      return { image, width: canvas.width, height: canvas.height, pixels: context.getImageData(0, 0, canvas.width, canvas.height).data };
+    })());
+  }
+  return decoded.get(uri);
+}
+
+// Paint tile (row, column) of a sheet; with `under`, the input shows through where the map is weak.
+function paint(canvas, sheet, row, column, height, width, signed, under) {
+  canvas.width = width; canvas.height = height;
+  const context = canvas.getContext("2d"), table = signed ? TABLES.signed : TABLES.unsigned;
+  if (under) { context.filter = "grayscale(1)"; context.drawImage(under, 0, 0, width, height); context.filter = "none"; }
+  const base = under ? context.getImageData(0, 0, width, height).data : null, out = context.createImageData(width, height);
+  for (let i = 0; i < height; i++) for (let j = 0; j < width; j++) {
+    const grey = sheet.pixels[4 * ((row * height + i) * sheet.width + column * width + j)], at = 4 * (i * width + j), color = table[grey];
+    const weight = base ? Math.min(1, 1.6 * (signed ? Math.abs(grey - 128) / 127 : grey / 255)) : 1;
+    for (let c = 0; c < 3; c++) out.data[at + c] = base ? color[c] * weight + (255 - 0.45 * (255 - base[at + c])) * (1 - weight) : color[c];
+    out.data[at + 3] = 255;
+  }
+  context.putImageData(out, 0, 0);
+}
+
+function gallery(state) {
+  const G = DATA.gallery, at = (id) => document.getElementById(id);
+  const groups = [...new Set(G.columns.map((c) => c.group).filter(Boolean))];
+  const view = { sample: 0, stage: 0, group: groups[0] || "", overlay: false, large: null };
+  const columns = () => G.columns.map((c, k) => ({ ...c, k })).filter((c) => !c.group || c.group === view.group);
+  const fine = (size) => (size >= 48 ? "" : "pixelated");
+  const scoreOf = (method, column) => (column.group ? (G.samples[view.sample].scores[method] || {})[`${column.group}/${column.index}`] : undefined);
+  let turn = 0;
+
+  G.samples.forEach((sample, k) => {
+    const guess = make("span", { class: sample.right ? "" : "wrong" }, sample.right ? `${(100 * sample.probability).toFixed(0)} % sure` : `taken for ${sample.predicted}`);
+    const button = make("button", { "aria-label": `Sample ${k + 1}: ${sample.target}, predicted ${sample.predicted}`, title: `${sample.target}; predicted ${sample.predicted}, probability ${say(sample.probability)}`, onclick: () => show({ sample: k }) });
+    if (sample.picture) button.append(make("img", { src: sample.picture, alt: "" }));
+    button.append(make("span", {}, sample.target), guess);
+    at("samples").append(button);
+  });
+  if (groups.length > 1) {
+    at("gallery-group-choice").hidden = false;
+    groups.forEach((g) => at("gallery-group").append(make("option", { value: g }, g)));
+    at("gallery-group").addEventListener("change", (e) => show({ group: e.target.value, stage: 0 }));
+  }
+  const step = (name, by) => {
+    const length = name === "sample" ? G.samples.length : columns().length;
+    show({ [name]: (view[name] + by + length) % length });
+  };
+  at("sample-back").onclick = () => step("sample", -1); at("sample-on").onclick = () => step("sample", 1);
+  at("stage-back").onclick = () => step("stage", -1); at("stage-on").onclick = () => step("stage", 1);
+  at("overlay").onchange = (e) => show({ overlay: e.target.checked });
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || ["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName)) return;
+    const move = { ArrowLeft: ["stage", -1], ArrowRight: ["stage", 1], j: ["sample", 1], k: ["sample", -1] }[event.key];
+    if (move) { step(...move); event.preventDefault(); }
+  });
+
+  function label(method, column) {
+    const score = scoreOf(method, column);
+    const stage = column.group ? `randomized down to ${column.label}` : "trained";
+    return `${method}, ${stage}, sample ${view.sample + 1}${score === undefined ? "" : `, similarity ${say(score)}`}`;
+  }
+
+  async function show(change) {
+    Object.assign(view, change);
+    const mine = ++turn, sample = G.samples[view.sample], list = columns();
+    const absent = new Set(sample.absent.map((pair) => JSON.stringify(pair)));
+    const sheet = await pixelsOf(sample.sheet), under = view.overlay && sample.picture ? (await pixelsOf(sample.picture)).image : null;
+    if (mine !== turn) return;
+    [...at("samples").children].forEach((b, k) => { b.setAttribute("aria-pressed", k === view.sample); b.classList.toggle("fine", G.tile[1] >= 48); });
+    at("sample-now").textContent = `sample ${view.sample + 1} of ${G.samples.length}: ${sample.target}`;
+    const now = list[view.stage];
+    at("stage-now").textContent = now.group ? `stage ${now.index}: ${now.label}` : "trained";
+    const head = make("tr", {}, make("th", { scope: "col" }, ""), ...list.map((c, k) => make("th", { scope: "col", class: k === view.stage ? "now" : "" }, c.label)));
+    const body = G.methods.map(([method, signed], row) => {
+      const cells = list.map((column, k) => {
+        const cell = make("td", { class: k === view.stage ? "now" : "" });
+        if (absent.has(JSON.stringify([method, column.state]))) { cell.append(make("span", { class: "absent" }, "no map")); return cell; }
+        const canvas = make("canvas", { class: fine(G.tile[1]) });
+        paint(canvas, sheet, row, column.k, ...G.tile, signed, under);
+        const score = scoreOf(method, column);
+        cell.append(make("button", { "aria-label": label(method, column), title: label(method, column), onclick: () => { view.large = row; show({ stage: k }); } }, canvas), make("small", {}, score === undefined ? "\u00a0" : say(score)));
+        return cell;
+      });
+      return make("tr", {}, make("th", { scope: "row" }, method), ...cells);
+    });
+    const scroll = at("maps").parentElement.scrollLeft;
+    const focused = [...at("maps").querySelectorAll("button")].indexOf(document.activeElement);
+    at("maps").replaceChildren(make("thead", {}, head), make("tbody", {}, ...body));
+    at("maps").parentElement.scrollLeft = scroll;
+    if (focused >= 0 && !at("large").open) at("maps").querySelectorAll("button")[focused]?.focus({ preventScroll: true });
+    const marked = at("maps").querySelector("thead .now"), box = at("maps").parentElement;
+    if ("stage" in change && marked) {
+      const first = at("maps").querySelector("tbody th").offsetWidth, from = marked.offsetLeft - first, to = marked.offsetLeft + marked.offsetWidth - box.clientWidth;
+      if (box.scrollLeft > from) box.scrollLeft = from; else if (box.scrollLeft < to) box.scrollLeft = to;
+    }
+    at("maps-note").textContent = "The number under a map is its similarity to the same method’s trained map on this sample: Spearman of signed values where measured.";
+    if ("stage" in change || "group" in change) state.stage(view.group, now.group ? now.index : 0);
+    if (view.large !== null) await enlarge(sheet, sample, list);
+  }
+
+  async function enlarge(sheet, sample, list) {
+    const [method, signed] = G.methods[view.large], column = list[view.stage], dialog = at("large");
+    const full = G.full && view.sample === 0, size = full ? G.grid : G.tile, source = full ? await pixelsOf(G.full) : sheet;
+    const under = view.overlay && sample.picture ? (await pixelsOf(sample.picture)).image : null;
+    const score = scoreOf(method, column);
+    const picture = (c, caption) => { const canvas = make("canvas", { class: fine(size[1]) }); paint(canvas, source, view.large, c.k, ...size, signed, under); return make("figure", {}, canvas, make("figcaption", {}, caption)); };
+    const input = sample.picture ? make("figure", {}, make("img", { src: sample.picture, alt: "The input", class: fine(G.tile[1]) }), make("figcaption", {}, `input: ${sample.target}, predicted ${sample.predicted} (${say(sample.probability)})`)) : make("figure");
+    const close = () => dialog.close();
+    dialog.replaceChildren(
+      make("header", {}, make("h3", { id: "large-title" }, `${method}: ${DATA.methods[method].verdict}`), make("button", { onclick: close, autofocus: "" }, "Close")),
+      make("p", { class: "note" }, DATA.methods[method].text),
+      make("div", { class: "trio" }, input, picture(list[0], "trained"), picture(column, column.group ? `randomized down to ${column.label}${score === undefined ? "" : `, similarity ${say(score)}`}` : "trained: step through the stages")),
+      make("div", { class: "bar" }, make("button", { onclick: () => step("stage", -1) }, "‹ stage"), make("button", { onclick: () => step("stage", 1) }, "stage ›"), make("button", { onclick: () => step("sample", -1) }, "‹ sample"), make("button", { onclick: () => step("sample", 1) }, "sample ›"), make("span", { class: "note" }, G.full && !full ? `drawn at ${size[1]} × ${size[0]}; the first sample has full size` : `${size[1]} × ${size[0]}`)),
+    );
+    if (!dialog.open) dialog.showModal();
+  }
+  at("large").addEventListener("close", () => { view.large = null; });
+  at("large").addEventListener("click", (event) => { if (event.target === at("large")) at("large").close(); });
+  show({ sample: 0 });
+  return (group, index) => {
+    if (groups.includes(group)) view.group = group;
+    const k = columns().findIndex((c) => (c.group ? c.index : 0) === index);
+    if (k >= 0 && k !== view.stage) show({ stage: k });
+  };
+}

@@ -1,0 +1,294 @@
+"""Everything the page shows, as plain values: text for the template, and one JSON object for the browser."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from heatproof.auditing import scorecard
+from heatproof.auditing.bootstrap import intervals
+from heatproof.auditing.scorecard import CALIBRATION, CONTROLS, QUESTIONS, RANDOMIZATION, SIMILARITIES, chance_share
+from heatproof.auditing.store import read_manifest, read_rows
+from heatproof.report import pictures
+from heatproof.report.colors import strokes
+from heatproof.report.effects import effects
+
+METRICS = {
+    "spearman": "Spearman, signed",
+    "spearman-absolute": "Spearman, absolute",
+    "ssim": "SSIM",
+    "hog": "HOG",
+    "mse": "MSE",
+}
+PANELS = {
+    "shared-zeros": "Zero in both maps",
+    "surviving-share": "Features that survive competition",
+    "surviving-energy": "Energy that survives competition",
+    "relative-energy": "Energy against the trained map",
+}
+COLUMNS = ["parameters", "labels", "faithful", "localizes", "complete", "noise", "cost"]
+MOST_STAGES = 16
+
+
+def content(run: Path) -> dict[str, Any]:
+    """What `page.html` is rendered with; key "data" is the browser's JSON object."""
+    manifest, rows = read_manifest(run), read_rows(run)
+    found = scorecard.findings(rows, manifest)
+    rows = scorecard.named(rows, manifest)
+    means = intervals(rows) if len(rows) else pd.DataFrame(columns=["mean", "low", "high", "n", "nan"])
+    stroke = strokes((m["label"], m["name"], bool(m.get("controls"))) for m in manifest["methods"])
+    methods = [_method(method, found, manifest, stroke[method["label"]]) for method in manifest["methods"]]
+    order = {"good": 0, "mid": 1, "bad": 2, "noise": 3, "unknown": 4, "plain": 5}
+    methods.sort(key=lambda m: (m["control"], order[m["tone"]]))
+    curves = _curves(means, manifest)
+    gallery = _gallery(run, manifest, rows, [m["label"] for m in methods])
+    return {
+        "manifest": manifest,
+        "headline": scorecard.headline(found, manifest),
+        "tally": _tally(methods),
+        "methods": methods,
+        "columns": {key: QUESTIONS[key] for key in COLUMNS},
+        "asked": set(found["question"]),
+        "curves_names": METRICS,
+        "effects": effects(rows, manifest),
+        "problems": _problems(rows, manifest),
+        "chance": chance_share(int(manifest["model"]["outputs"])),
+        "rule": _rule(),
+        "curves": curves,
+        "gallery": gallery is not None,
+        "data": {
+            "methods": {
+                m["label"]: {k: m[k] for k in ("color", "dash", "control", "verdict", "tone", "text")} for m in methods
+            },
+            "order": [m["label"] for m in methods],
+            "metrics": METRICS,
+            "panels": PANELS,
+            "curves": curves,
+            "chance": chance_share(int(manifest["model"]["outputs"])),
+            "gallery": gallery,
+            "findings": _plain(found.to_dict("records")),
+        },
+    }
+
+
+def _method(
+    method: Mapping[str, Any], found: pd.DataFrame, manifest: Mapping[str, Any], stroke: tuple[str, str]
+) -> dict[str, Any]:
+    """One row of the scorecard."""
+    label = method["label"]
+    ours = found[found["method"] == label]
+    answers = {q: _records(ours, q)[0] for q in COLUMNS if q != "parameters" and _records(ours, q)}
+    verdict = scorecard.primary(found, manifest).get(label)
+    others = [r for r in _records(ours, "parameters") if verdict is None or r["setting"] != verdict["setting"]]
+    return {
+        "label": label,
+        "text": method["text"],
+        "control": bool(method.get("controls")),
+        "color": stroke[0],
+        "dash": stroke[1],
+        "verdict": verdict["verdict"] if verdict else "not measured",
+        "tone": verdict["tone"] if verdict else "unknown",
+        "sentence": verdict["sentence"] if verdict else "No randomization check was run on this method.",
+        "parameters": verdict,
+        "answers": answers,
+        "others": others,
+    }
+
+
+def _records(found: pd.DataFrame, question: str) -> list[dict[str, Any]]:
+    return _plain(found[found["question"] == question].to_dict("records"))
+
+
+def _tally(methods: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, int]]:
+    """(verdict, tone, how many) of the heatmaps that are not controls."""
+    words = [(m["verdict"], m["tone"]) for m in methods if not m["control"]]
+    return [(word, tone, words.count((word, tone))) for word, tone in dict.fromkeys(words)]
+
+
+def _problems(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
+    """What a reader must know before any number: an unfinished run, failures, degenerate values, dead networks."""
+    said: list[str] = []
+    if manifest["status"] != "complete":
+        said.append("This run is not complete: what follows rests on what had been computed when this page was written.")
+    for failure in manifest.get("failures", []):
+        samples = failure.get("samples") or []
+        count = f"{len(samples)} samples" if isinstance(samples, list) else f"samples {samples}"
+        said.append(
+            f"{failure.get('method') or 'the network'} failed in {failure.get('check') or 'a check'} "
+            f"({failure.get('state')}, {count}): {failure.get('error')}"
+        )
+    missing = rows[rows["value"].isna()]
+    for (method, metric), part in missing.groupby(["method", "metric"]):
+        total = ((rows["method"] == method) & (rows["metric"] == metric)).sum()
+        said.append(
+            f"{method or 'the network'}: {len(part)} of {total} values of {metric} are degenerate "
+            "(a constant map has no rank, an empty one no energy). They are left out of the means."
+        )
+    dead = rows[(rows["metric"] == "dead-target") & (rows["value"] > 0)]
+    for (setting, position), part in dead.groupby(["setting", "position"]):
+        total = ((rows["metric"] == "dead-target") & (rows["setting"] == setting) & (rows["position"] == position)).sum()
+        said.append(
+            f"{setting}, stage {position:.0f}: the explained output is exactly 0 in {len(part)} of {total} samples. "
+            "A blank map there says nothing about a method."
+        )
+    for check in manifest.get("checks", []):
+        said += [f"{check['label']}: {note}" for note in check.get("notes", [])]
+    return said
+
+
+def _curves(means: pd.DataFrame, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Per randomization: stage labels, curves by metric and method as [position, mean, low, high, n, nan], and bands."""
+    labels = [m["label"] for m in manifest["methods"]]
+    found: dict[str, Any] = {}
+    for group in dict.fromkeys(s["group"] for s in manifest["states"] if s["kind"] == "randomized"):
+        stages = {s["index"]: s["label"] for s in manifest["states"] if s["kind"] == "randomized" and s["group"] == group}
+        part = means[_at(means, check=RANDOMIZATION, setting=group)]
+        lines: dict[str, Any] = {}
+        for (method, position, metric), row in part.droplevel(["check", "setting"]).iterrows():
+            if method in labels and metric in {*METRICS, *PANELS}:
+                lines.setdefault(metric, {}).setdefault(method, []).append([position, *_numbers(row)])
+        for metric in METRICS.keys() & lines.keys():
+            for points in lines[metric].values():  # the trained map against itself, by definition
+                points.insert(0, [0, 0.0 if metric == "mse" else 1.0, None, None, 0, 0])
+        found[group] = {
+            "stages": [[0, "trained"], *([k, stages[k]] for k in sorted(stages))],
+            "independent": group.startswith("independent"),
+            "lines": lines,
+            "bands": {metric: _bands(means, group, metric, labels) for metric in METRICS if metric in lines},
+        }
+    return found
+
+
+def _at(means: pd.DataFrame, **wanted: str) -> Any:
+    keep = np.ones(len(means), bool)
+    for level, value in wanted.items():
+        keep &= means.index.get_level_values(level) == value
+    return keep
+
+
+def _bands(means: pd.DataFrame, group: str, metric: str, labels: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """By method: [mean, low, high] of its calibration, floors and controls; "" holds those of no method."""
+    found: dict[str, dict[str, Any]] = {}
+    part = means[_at(means, metric=metric)]
+    for (check, method, setting, _, _), row in part.iterrows():
+        if method and method not in labels:
+            continue
+        name = ""
+        if check == CALIBRATION:
+            name = f"noise: {setting}"
+        elif check == CONTROLS:
+            name = f"control: {setting}"
+        elif setting == f"{group} floor":
+            name = "two random networks"
+        elif setting == "replicate":
+            name = "two runs, same network"
+        if name:
+            found.setdefault(method, {})[name] = _numbers(row)[:3]
+    return found
+
+
+def _numbers(row: "pd.Series[Any]") -> list[Any]:
+    return [_number(row[name]) for name in ("mean", "low", "high", "n", "nan")]
+
+
+def _number(value: Any) -> float | int | None:
+    value = float(value)
+    if not math.isfinite(value):
+        return None
+    return int(value) if value == int(value) else float(f"{value:.5g}")
+
+
+def _plain(value: Any) -> Any:
+    """The same with NaN as None: what JSON can say."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _gallery(run: Path, manifest: Mapping[str, Any], rows: pd.DataFrame, order: Sequence[str]) -> dict[str, Any] | None:
+    """Samples, stages and sheets of maps; None if the run kept no maps."""
+    maps, inputs = pictures.read_maps(run)
+    samples = {s["id"]: s for s in manifest["data"]["samples"]}
+    shown = [s for s in manifest["shown"] if any(key[2] == s for key in maps)]
+    methods = {label: _signed(maps, label) for label in order if any(key[1] == label for key in maps)}
+    if not shown or not methods:
+        return None
+    shape = tuple(manifest["data"]["grid"])
+    shape = shape if len(shape) == 2 else (1, math.prod(shape))
+    columns = _columns(manifest, {key[0] for key in maps})
+    states = [column["state"] for column in columns]
+    classes = manifest["data"]["classes"]
+
+    def sample(name: str) -> dict[str, Any]:
+        about = samples[name]
+        say = (lambda k: classes[k]) if classes else str
+        return {
+            "id": name,
+            "target": say(about["target"]),
+            "predicted": say(about["predicted"]),
+            "probability": _number(about["probability"]),
+            "right": about["target"] == about["predicted"],
+            "picture": pictures.picture(name, inputs),
+            "sheet": pictures.sheet(maps, states, methods, name, shape, pictures.LARGEST),
+            "absent": [[m, s] for m in methods for s in states if (s, m, name) not in maps],
+            "scores": _scores(rows, columns, methods, name),
+        }
+
+    height, width = pictures.shrunk(shape, pictures.LARGEST)
+    full = None
+    if (height, width) != shape:
+        full = pictures.sheet(maps, states, methods, shown[0], shape, max(shape))
+    return {
+        "methods": [[label, signed] for label, signed in methods.items()],
+        "columns": columns,
+        "samples": [sample(name) for name in shown],
+        "tile": [height, width],
+        "full": full,
+        "grid": list(shape),
+    }
+
+
+def _signed(maps: pictures.Maps, label: str) -> bool:
+    return any(bool((values < 0).any()) for key, values in maps.items() if key[1] == label)
+
+
+def _columns(manifest: Mapping[str, Any], kept: set[str]) -> list[dict[str, Any]]:
+    """The trained state, then each randomization's stages (first seed), thinned evenly to MOST_STAGES a group."""
+    states = [s for s in manifest["states"] if s["name"] in kept]
+    found = [{"state": s["name"], "group": "", "index": 0, "label": "trained"} for s in states if s["kind"] == "trained"]
+    drawn = [s for s in states if s["kind"] == "randomized"]
+    for group in dict.fromkeys(s["group"] for s in drawn):
+        seed = min(s["seed"] for s in drawn if s["group"] == group)
+        stages = sorted((s for s in drawn if (s["group"], s["seed"]) == (group, seed)), key=lambda s: int(s["index"]))
+        picks = sorted(set(np.linspace(0, len(stages) - 1, min(len(stages), MOST_STAGES)).round().astype(int)))
+        found += [
+            {"state": s["name"], "group": group, "index": s["index"], "label": s["label"]} for s in (stages[k] for k in picks)
+        ]
+    return found
+
+
+def _scores(
+    rows: pd.DataFrame, columns: Sequence[Mapping[str, Any]], methods: Mapping[str, bool], sample: str
+) -> dict[str, dict[str, float | None]]:
+    """Similarity to the trained map of this sample alone, by method and "group/index", from the rows."""
+    metric = next((m for m in SIMILARITIES if (rows["metric"] == m).any()), "")
+    part = rows[(rows["check"] == RANDOMIZATION) & (rows["metric"] == metric) & (rows["sample"] == sample)]
+    wanted = {(c["group"], float(c["index"])) for c in columns}
+    found: dict[str, dict[str, float | None]] = {}
+    for (method, group, position), value in part.groupby(["method", "setting", "position"])["value"].mean().items():
+        if method in methods and (group, position) in wanted:
+            found.setdefault(method, {})[f"{group}/{position:.0f}"] = _number(value)
+    return found
+
+
+def _rule() -> list[str]:
+    """The steps of the verdict as they stand in the code's own documentation."""
+    from heatproof.auditing import survival
+
+    lines = (survival.__doc__ or "").splitlines()
+    return [line.split(". ", 1)[1].replace("`", "") for line in lines if line[:1].isdigit()]

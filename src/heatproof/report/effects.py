@@ -1,0 +1,148 @@
+"""The papers' effects, looked for in the rows of this run. Where one does not show, the sentence says so."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from heatproof.auditing.bootstrap import intervals, per_sample
+from heatproof.auditing.scorecard import (
+    CALIBRATION,
+    CONTROLS,
+    RANDOMIZATION,
+    chance_share,
+    groups,
+    last_stage,
+    named,
+    paired_difference,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """A published effect and what this run says of it: `shows` is "shows", "does not show" or "cannot be told"."""
+
+    title: str
+    shows: str
+    sentence: str
+
+
+def effects(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[Effect]:
+    """Every published effect that the run measured, in the first randomization that ends with all layers random."""
+    rows = named(rows, manifest)
+    if not groups(manifest) or rows.empty:
+        return []
+    group = groups(manifest)[0]
+    view = _View(
+        table=per_sample(rows),
+        means=intervals(rows),
+        group=group,
+        stage=last_stage(manifest, group),
+        labels=int(manifest["model"]["outputs"]),
+    )
+    registered = [(m["name"], m["label"]) for m in manifest["methods"]]
+    return [*_input_survives(view, registered), *_competition(view, registered), *_never_changes(view, registered)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _View:
+    table: pd.DataFrame
+    means: pd.DataFrame
+    group: str
+    stage: float
+    labels: int
+
+    def key(self, method: str, metric: str, position: float | None = None) -> tuple[str, str, str, float, str]:
+        return (RANDOMIZATION, method, self.group, self.stage if position is None else position, metric)
+
+    def column(self, key: tuple[str, str, str, float, str]) -> pd.Series | None:
+        found = self.table.get(key)
+        return None if found is None or found.notna().sum() < 2 else found
+
+    def text(self, key: tuple[str, str, str, float, str], form: str = ".2f") -> str:
+        row = self.means.loc[key]
+        mean, low, high = (format(float(row[name]), form) for name in ("mean", "low", "high"))
+        return f"{mean} ({low} to {high})"
+
+
+_Names = list[tuple[str | None, str]]
+
+
+def _labels(registered: _Names, name: str) -> list[str]:
+    return [label for known, label in registered if known == name]
+
+
+def _input_survives(view: _View, registered: _Names) -> Iterator[Effect]:
+    """Gupta & Arora 2019, section 4.1: with random weights, gradient × input still draws the input."""
+    for label in _labels(registered, "gradient-x-input"):
+        key = view.key(label, "spearman-absolute")
+        similarity = view.column(key)
+        masks = (CALIBRATION, label, "map-vs-gaussian", 0.0, "spearman-absolute")
+        noise, control = view.column(masks), (CONTROLS, label, "input-x-random-gradient", 0.0, "spearman-absolute")
+        if similarity is None:
+            continue
+        low, high = paired_difference(similarity, noise if noise is not None else similarity * 0)
+        against = f", against {view.text(masks)} for a random mask" if noise is not None else ""
+        if view.column(control) is not None:
+            against += f" and {view.text(control)} for input × random gradient, which knows no network"
+        zeros = view.key(label, "shared-zeros")
+        shared = f" {view.text(zeros, '.0%')} of the features are zero in both maps, which raises this number."
+        yield Effect(
+            title="Gradient × input stays like itself when the network is random",
+            shows=_word(low, high),
+            sentence=f"By absolute values its similarity to itself is {view.text(key)}{against}."
+            + (shared if view.column(zeros) is not None else ""),
+        )
+
+
+def _competition(view: _View, registered: _Names) -> Iterator[Effect]:
+    """Gupta & Arora 2019, sections 3 and 4.1: competition leaves less of the map when the network is random."""
+    for label in _labels(registered, "cgi"):
+        for metric, noun in (("surviving-share", "features"), ("surviving-energy", "energy")):
+            trained, random = view.key(label, metric, 0.0), view.key(label, metric)
+            before, after = view.column(trained), view.column(random)
+            if before is None or after is None:
+                continue
+            chance = f" Pure chance among {view.labels} labels leaves {chance_share(view.labels):.0%}."
+            yield Effect(
+                title=f"Less {noun} survive competition when the network is random".replace("Less f", "Fewer f").replace(
+                    "energy survive", "energy survives"
+                ),
+                shows=_word(*paired_difference(before, after)),
+                sentence=f"Trained {view.text(trained, '.0%')}, fully randomized {view.text(random, '.0%')}"
+                f" of the uncompeted map's own {noun}." + (chance if noun == "features" else ""),
+            )
+        for plain in _labels(registered, "gradient-x-input"):
+            ours, theirs = view.key(label, "spearman-absolute"), view.key(plain, "spearman-absolute")
+            first, second = view.column(ours), view.column(theirs)
+            if first is None or second is None:
+                continue
+            yield Effect(
+                title="The CGI map is less like itself than gradient × input when the network is random",
+                shows=_word(*paired_difference(second, first)),
+                sentence=f"Similarity to itself by absolute values: CGI {view.text(ours)}, "
+                f"gradient × input {view.text(theirs)}.",
+            )
+
+
+def _never_changes(view: _View, registered: _Names) -> Iterator[Effect]:
+    """Adebayo et al. 2018, Fig. 10: an edge detector draws a convincing map and fails."""
+    for label in _labels(registered, "edge-detector"):
+        similarity = view.column(view.key(label, "spearman"))
+        if similarity is not None:
+            same = bool((similarity.dropna() >= 1 - 1e-6).all())
+            yield Effect(
+                title="An edge detector does not change at all, and fails",
+                shows="shows" if same else "does not show",
+                sentence=f"Its similarity to itself after full randomization is {view.text(view.key(label, 'spearman'))}: "
+                "it draws outlines and knows nothing of the network.",
+            )
+
+
+def _word(low: float, high: float) -> str:
+    """Whether a difference that the papers expect to be positive is."""
+    if not np.isfinite(low):
+        return "cannot be told"
+    return "shows" if low > 0 else "does not show"

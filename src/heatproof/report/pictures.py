@@ -1,0 +1,92 @@
+"""Maps and inputs as small pictures for the browser. Numbers never come from here.
+
+A map is scaled to ±1 by the 99.5th percentile of its absolute values (its maximum where that is 0), one map at a time,
+so maps are comparable in shape and not in size. Signed: grey 1 … 255 with zero at 128; unsigned: 0 … 255.
+All maps of a sample travel as one WebP sheet, methods down and states across, lossless up to 64² a map.
+"""
+
+import base64
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.numpy import load_file
+
+LARGEST = 112
+LOSSLESS = 64
+
+Floats = NDArray[np.float32]
+Maps = Mapping[tuple[str, str, str], Floats]
+
+
+def read_maps(run: Path) -> tuple[dict[tuple[str, str, str], Floats], dict[str, NDArray[Any]]]:
+    """Maps by (state, method, sample) and inputs by name, of the samples that the run kept for showing."""
+    maps: dict[tuple[str, str, str], Floats] = {}
+    inputs: dict[str, NDArray[Any]] = {}
+    for path in sorted((run / "maps").glob("*.safetensors")):
+        tensors = load_file(path)
+        if path.name == "inputs.safetensors":
+            inputs.update(tensors)
+            continue
+        for name, tensor in tensors.items():
+            state, method, sample = json.loads(name)
+            maps[(state, method, sample)] = tensor
+    return maps, inputs
+
+
+def grey(values: Floats, *, signed: bool, side: int) -> NDArray[np.uint8]:
+    """A map (H, W) as 8-bit grey, shrunk by area averaging until neither side exceeds `side`. NaN is drawn as zero."""
+    clean = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    height, width = shrunk(clean.shape, side)
+    if (height, width) != clean.shape:
+        clean = np.asarray(Image.fromarray(clean).resize((width, height), Image.Resampling.BOX))
+    size = np.abs(clean)
+    scale = float(np.percentile(size, 99.5)) or float(size.max()) or 1.0
+    level = np.clip(clean / scale, -1 if signed else 0, 1)
+    return np.rint(128 + 127 * level if signed else 255 * level).astype(np.uint8)
+
+
+def shrunk(shape: Sequence[int], side: int) -> tuple[int, int]:
+    """(height, width) with the same proportions and neither above `side`."""
+    factor = min(1.0, side / max(shape))
+    return max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor))
+
+
+def sheet(maps: Maps, states: Sequence[str], methods: Mapping[str, bool], sample: str, shape: Sequence[int], side: int) -> str:
+    """Data URI of one sample's maps: a grid of tiles, `methods` (label to signed) down, `states` across."""
+    height, width = shrunk(shape, side)
+    canvas = np.zeros((height * len(methods), width * len(states)), np.uint8)
+    for row, (method, signed) in enumerate(methods.items()):
+        for column, state in enumerate(states):
+            values = maps.get((state, method, sample))
+            if values is not None:
+                tile = grey(values.reshape(shape), signed=signed, side=side)
+                canvas[row * height : (row + 1) * height, column * width : (column + 1) * width] = tile
+    return webp(Image.fromarray(canvas), lossless=max(height, width) <= LOSSLESS)
+
+
+def picture(sample: str, inputs: Mapping[str, NDArray[Any]]) -> str | None:
+    """Data URI of a sample's picture: as the data set shows it, else the input as fed, stretched to its range."""
+    shown = inputs.get(f"display:{sample}")
+    if shown is None:
+        fed = inputs.get(sample)
+        if fed is None or fed.ndim != 3:
+            return None
+        pixels = np.moveaxis(fed, 0, -1) if fed.shape[0] == 3 else fed.mean(0)
+        low, high = float(pixels.min()), float(pixels.max())
+        shown = np.rint(255 * (pixels - low) / ((high - low) or 1)).astype(np.uint8)
+    image = Image.fromarray(shown)
+    image.thumbnail((224, 224))
+    return webp(image, lossless=max(image.size) <= LOSSLESS)
+
+
+def webp(image: Image.Image, *, lossless: bool) -> str:
+    """A picture as a WebP data URI."""
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", lossless=lossless, quality=80, method=4)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
