@@ -110,7 +110,7 @@ _DETECTORS = {"sobel": _sobel, "canny": _canny}
 class InputXEdges(Method):
     """The input where it has edges.
 
-    R = x ⊙ e, e the edges (N, 1, H, W) of EdgeDetector. Signed as x, in squared input units a pixel, of the inputs' shape;
+    R = x ⊙ e, e the edges (N, 1, H, W). Signed as x, in squared input units a pixel, of the inputs' shape;
     the same for every model and label. The model is never run. Cost: no pass. Raises as EdgeDetector does.
 
     Source: Adebayo et al. 2018, Figure 27 shows maps on such inputs; as a map of its own it is this package's.
