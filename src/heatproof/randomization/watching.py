@@ -96,8 +96,9 @@ class Watch(TorchFunctionMode):
         seen = [index for tensor in _tensors((args, kwargs)) for index in self._find(tensor)]
         result = func(*args, **kwargs)
         if seen and not _looks_at_frame(func, result):
-            self._clock += 1
+            # Within an operation in the order of its arguments: attention takes its output projection last.
             for index in seen:
+                self._clock += 1
                 self.first.setdefault(index, self._clock)
                 self.last[index] = self._clock
         return result
