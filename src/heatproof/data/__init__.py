@@ -3,7 +3,7 @@
 from heatproof.data.base import DATA, Box, Dataset, Source
 from heatproof.data.demo import DemoDigits
 from heatproof.data.files import NpzImages
-from heatproof.data.folder import ImageFolder
+from heatproof.data.folder import ImageFile, ImageFolder
 from heatproof.data.vision import TorchvisionDataset
 
 get, names = DATA.get, DATA.names
@@ -13,6 +13,7 @@ __all__ = [
     "Box",
     "Dataset",
     "DemoDigits",
+    "ImageFile",
     "ImageFolder",
     "NpzImages",
     "Source",

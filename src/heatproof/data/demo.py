@@ -112,7 +112,7 @@ def compose(digits: Tensor, which: Tensor, seed: int, part: str) -> tuple[Tensor
 def _free_corner(
     place: Tensor, span: int, first_row: Tensor, first_column: Tensor, taken_rows: Tensor, taken_columns: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Row and column of the free corner number `place` on a grid of side `span` with a block left out."""
+    """Row and column of the free corner number `place` on a grid of side `span`, a narrower block left out."""
     above = first_row * span
     width = span - taken_columns
     beside = place - above

@@ -65,13 +65,17 @@ class NpzImages(Source):
         if not Path(self.path).is_file():
             raise InputError(f"Expected `path` to name an .npz file, but got {self.path!r}, which is no file.")
         try:
-            with np.load(self.path, allow_pickle=False) as archive:
+            # Opened here, because np.load leaves a file open that turns out not to be an archive.
+            with Path(self.path).open("rb") as file:
+                archive = np.load(file, allow_pickle=False)
+                if not isinstance(archive, np.lib.npyio.NpzFile):
+                    raise ValueError("it holds a single array")
                 for name in (self.images, self.labels):
                     if name not in archive.files:
                         raise unknown(f"array in {self.path}", name, archive.files)
                 wanted = {self.images, self.labels, self.classes} & set(archive.files)
                 return {name: archive[name] for name in wanted}
-        except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +13,17 @@ from PIL import Image
 from heatproof.data.base import DATA, Box, Dataset, Source, data_root, picture_channels
 from heatproof.errors import InputError
 
+# Pillow reports broken files through all of these.
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
+
+
+class Decoded(NamedTuple):
+    """A picture uint8 (H, W, 3), the scale (x, y) from stored to resized pixels, and the corner of the crop."""
+
+    picture: "np.ndarray"
+    scale: tuple[float, float]
+    corner: tuple[int, int]
 
 
 @DATA.register("image-folder")
@@ -53,9 +64,8 @@ class ImageFolder(Source):
         skipped: list[tuple[str, str]] = []
         for file, label in chosen:
             try:
-                picture, scale, corner = self._decode(root / file)
-            # Pillow reports broken files through all of these.
-            except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+                picture, scale, corner = decode(root / file, self.resize, self.crop)
+            except UNREADABLE as error:
                 skipped.append((file, f"{type(error).__name__}: {error}"))
                 continue
             pictures.append(picture)
@@ -84,24 +94,53 @@ class ImageFolder(Source):
             skipped=tuple(skipped),
         )
 
-    def _decode(self, path: Path) -> tuple[np.ndarray, tuple[float, float], tuple[int, int]]:
-        """The picture uint8 (H, W, 3), the scale (x, y) from stored to resized pixels, and the crop's corner."""
-        with Image.open(path) as stored:
-            image = stored.convert("RGB")
-        width, height = image.size
-        if self.resize is not None:
-            short = min(width, height)
-            image = image.resize(
-                (int(self.resize * width / short), int(self.resize * height / short)), Image.Resampling.BILINEAR
-            )
-        scale = (image.width / width, image.height / height)
-        left = top = 0
-        if self.crop is not None:
-            if min(image.size) < self.crop:
-                raise ValueError(f"{image.width} x {image.height} pixels are less than the crop of {self.crop}")
-            left, top = round((image.width - self.crop) / 2), round((image.height - self.crop) / 2)
-            image = image.crop((left, top, left + self.crop, top + self.crop))
-        return np.array(image), scale, (left, top)
+
+@DATA.register("image-file")
+@dataclass(frozen=True, kw_only=True)
+class ImageFile(Source):
+    """One image file as RGB in [0, 1], resized and cropped like those of a folder; its label is 0.
+
+    Attributes:
+        path: the file.
+        resize: length of the short side, bilinear; None keeps the size.
+        crop: side of the square that is cut out of the middle; None keeps all.
+    """
+
+    path: str = ""
+    resize: int | None = 256
+    crop: int | None = 224
+
+    def load(self) -> Dataset:
+        try:
+            picture = decode(Path(self.path), self.resize, self.crop).picture
+        except UNREADABLE as error:
+            raise InputError(f"Expected an image in {self.path!r}, but it cannot be read: {error}.") from None
+        display = torch.from_numpy(picture)[None]
+        return Dataset(
+            name=Path(self.path).name,
+            inputs=self.normalize(picture_channels(display)),
+            targets=torch.zeros(1, dtype=torch.int64),
+            ids=(Path(self.path).name,),
+            display=display,
+        )
+
+
+def decode(path: Path, resize: int | None, crop: int | None) -> Decoded:
+    """An image file as RGB, short side brought to `resize`, middle square `crop` cut out, as torchvision does."""
+    with Image.open(path) as stored:
+        image = stored.convert("RGB")
+    width, height = image.size
+    if resize is not None:
+        short = min(width, height)
+        image = image.resize((int(resize * width / short), int(resize * height / short)), Image.Resampling.BILINEAR)
+    scale = (image.width / width, image.height / height)
+    left = top = 0
+    if crop is not None:
+        if min(image.size) < crop:
+            raise ValueError(f"{image.width} x {image.height} pixels are less than the crop of {crop}")
+        left, top = round((image.width - crop) / 2), round((image.height - crop) / 2)
+        image = image.crop((left, top, left + crop, top + crop))
+    return Decoded(np.array(image), scale, (left, top))
 
 
 def _subfolders(root: Path) -> tuple[list[tuple[str, int]], tuple[str, ...]]:

@@ -16,34 +16,34 @@ class TorchvisionDataset(Source):
     """MNIST and its like by name, pixels in [0, 1].
 
     Attributes:
-        name: MNIST, FashionMNIST, KMNIST, CIFAR10 or CIFAR100.
+        dataset: MNIST, FashionMNIST, KMNIST, CIFAR10 or CIFAR100.
         root: the folder that holds the data set's own folder; empty for the one in HEATPROOF_DATA.
         train: the training part instead of the test part.
     """
 
-    name: str = "MNIST"
+    dataset: str = "MNIST"
     root: str = ""
     train: bool = False
 
     def load(self) -> Dataset:
-        if self.name not in NAMES:
-            raise unknown("torchvision data set", self.name, NAMES)
+        if self.dataset not in NAMES:
+            raise unknown("torchvision data set", self.dataset, NAMES)
         root = data_root(self.root)
         try:
             from torchvision import datasets
         except ImportError as error:
-            raise MissingExtraError("torchvision", "vision", f"The data set {self.name}") from error
+            raise MissingExtraError("torchvision", "vision", f"The data set {self.dataset}") from error
         try:
-            data = getattr(datasets, self.name)(root=str(root), train=self.train, download=False)
+            data = getattr(datasets, self.dataset)(root=str(root), train=self.train, download=False)
         except (RuntimeError, OSError, ValueError) as error:
             raise InputError(
-                f"Expected {self.name} in torchvision's layout under {str(root)!r}, but reading it failed ({error}); "
-                "heatproof downloads nothing, so fetch it there first."
+                f"Expected {self.dataset} in torchvision's layout under {str(root)!r}, but reading failed ({error}); "
+                "fetch it there first, heatproof downloads nothing."
             ) from error
         pictures, targets = torch.as_tensor(data.data), torch.as_tensor(data.targets, dtype=torch.int64)
         chosen = self.choose(len(pictures))
         return Dataset(
-            name=f"{self.name} {'train' if self.train else 'test'}",
+            name=f"{self.dataset} {'train' if self.train else 'test'}",
             inputs=self.normalize(picture_channels(pictures[chosen])),
             targets=targets[chosen],
             ids=tuple(str(i) for i in chosen),
