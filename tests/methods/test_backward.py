@@ -26,7 +26,9 @@ def test_gradient_of_a_quadratic_is_its_closed_form():
 
 def test_captum_agrees():
     model, x = cnn(), images()
-    torch.testing.assert_close(Saliency()(model, x, TARGETS), captum.attr.Saliency(model).attribute(x.clone().requires_grad_(), TARGETS))
+    torch.testing.assert_close(
+        Saliency()(model, x, TARGETS), captum.attr.Saliency(model).attribute(x.clone().requires_grad_(), TARGETS)
+    )
     expected = captum.attr.InputXGradient(model).attribute(x.clone().requires_grad_(), TARGETS).detach()
     torch.testing.assert_close(GradientXInput()(model, x, TARGETS), expected)
 

@@ -73,7 +73,7 @@ class EdgeDetector(Method):
 
     def __post_init__(self) -> None:
         if self.kind not in _DETECTORS:
-            raise unknown("edge detector", self.kind, _DETECTORS)
+            raise unknown("detector of edges", self.kind, _DETECTORS)
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         if inputs.dim() != 4:

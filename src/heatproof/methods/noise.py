@@ -200,9 +200,15 @@ def _maps(
 
 
 def _variance(parts: Iterator[Tensor]) -> Tensor:
-    """The variance (ddof 0) over the first dimension of all parts together, merged as by Chan et al. 1979."""
-    count, mean, squares = 0, torch.zeros(()), torch.zeros(())
+    """The variance (ddof 0) over the first dimension of all parts together, merged as by Chan et al. 1979.
+
+    Taken of the differences from the first map: maps that never vary have variance 0, not the rounding of their mean.
+    """
+    count, first, mean, squares = 0, torch.zeros(()), torch.zeros(()), torch.zeros(())
     for part in parts:
+        if count == 0:
+            first = part[0].clone()
+        part = part - first
         own_mean = part.mean(0)
         own_squares = (part - own_mean).square().sum(0)
         if count == 0:
