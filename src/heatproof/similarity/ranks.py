@@ -14,12 +14,7 @@ def centered_ranks(rows: Tensor) -> Tensor:
     """
     # Half precision is exact in float32. Adding 0 turns −0 into 0: they tie.
     values = (rows if rows.dtype == torch.float64 else rows.float()).contiguous() + 0.0
-    if rows.device.type == "cpu":
-        ranks = _ranks_from_order(values, torch.from_numpy(_radix_order(values.numpy())))
-    else:
-        ordered = values.sort(dim=1).values
-        below, upto = torch.searchsorted(ordered, values), torch.searchsorted(ordered, values, right=True)
-        ranks = (below + upto).double().sub_(1).div_(2)
+    ranks = _ranks_by_order(values) if rows.device.type == "cpu" else _ranks_by_search(values)
     ranks -= (rows.shape[1] - 1) / 2
     ranks[values.amax(1).isnan()] = torch.nan
     return ranks
@@ -32,9 +27,17 @@ def correlation(first: Tensor, second: Tensor, first_square: Tensor, second_squa
     return (product / (first_square * second_square).sqrt()).clamp(-1, 1)
 
 
-def _ranks_from_order(values: Tensor, order: Tensor) -> Tensor:
-    """Average ranks from 0 (n, F) float64 of rows whose increasing order (n, F) is known."""
+def _ranks_by_search(values: Tensor) -> Tensor:
+    """Average ranks from 0: half of how many are below plus how many are not above, less one."""
+    ordered = values.sort(dim=1).values
+    below, upto = torch.searchsorted(ordered, values), torch.searchsorted(ordered, values, right=True)
+    return (below + upto).double().sub_(1).div_(2)
+
+
+def _ranks_by_order(values: Tensor) -> Tensor:
+    """Average ranks from 0: positions in increasing order, averaged over each run of equal values."""
     n, count = values.shape
+    order = torch.from_numpy(_radix_order(values.numpy()))
     ordered = values.gather(1, order)
     starts = torch.ones(n, count, dtype=torch.bool)
     torch.ne(ordered[:, 1:], ordered[:, :-1], out=starts[:, 1:])
