@@ -130,6 +130,36 @@ def test_a_bound_network_has_the_names_of_the_network() -> None:
     assert names(bound, torch.randn(1, 4)) == names(net, torch.randn(1, 4)) == ["0", "2", "4"]
 
 
+class Reading(nn.Module):
+    """Token embeddings, a linear map, a mean; with `tied` the last matrix is the embeddings'."""
+
+    def __init__(self, *, tied: bool) -> None:
+        super().__init__()
+        self.embedding, self.body, self.head = nn.Embedding(7, 4), nn.Linear(4, 4), nn.Linear(4, 7, bias=False)
+        if tied:
+            self.head.weight = self.embedding.weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.head(self.body(self.embedding(ids)).relu().mean(1))
+
+
+def test_a_layer_whose_output_is_the_input_is_not_used() -> None:
+    ids = torch.tensor([[1, 2, 3]])
+    bound = Bound(Reading(tied=False).eval(), at="embedding", given={"ids": ids})
+    found = usage(bound, bound.inputs())
+    assert [layer.name for layer in found.layers] == ["body", "head"]
+    assert found.unused == ("embedding.weight",)
+    tied = Bound(Reading(tied=True).eval(), at="embedding", given={"ids": ids})
+    assert names(tied, tied.inputs()) == ["body", "embedding"]  # used as the last matrix
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in tied.modules())
+
+
+def test_layers_above_an_explained_layer_are_not_used() -> None:
+    found = usage(Bound(mlp(), layer="2"), torch.randn(1, 4))
+    assert [layer.name for layer in found.layers] == ["0", "2"]
+    assert found.unused == ("4.weight", "4.bias")
+
+
 def test_finding_the_layers_touches_neither_generator_nor_model() -> None:
     class Noisy(nn.Module):
         def __init__(self) -> None:

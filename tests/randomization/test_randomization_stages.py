@@ -200,6 +200,27 @@ def test_a_layer_is_drawn_once_for_all_stages() -> None:
     assert drawn == ["head", "norm", "attention.out_proj", "attention"]
 
 
+def test_two_randomizations_of_a_model_hold_one_copy_of_its_parameters() -> None:
+    model, inputs = network("shuffled")
+    drawn: list[weakref.ref[Tensor]] = []
+
+    class Watched(TruncatedNormal):
+        def draw(self, layer, seed):  # type: ignore[no-untyped-def]
+            values = super().draw(layer, seed)
+            drawn.extend(weakref.ref(value) for value in values.values())
+            return values
+
+    first = Cascading(initializer=Watched()).stages(model, inputs)[-1]
+    second = Cascading(initializer=Watched(), seed=1).stages(model, inputs)[-1]
+    with first:
+        before = snapshot(model)
+    with second:
+        held = [reference() is not None for reference in drawn]
+    assert held == [False] * 6 + [True] * 6
+    with first:
+        assert not changed(model, before)  # drawn again, the same
+
+
 def test_a_model_is_free_after_its_stages() -> None:
     model, inputs = network("shuffled")
     stages = Cascading().stages(model, inputs)

@@ -1,6 +1,7 @@
 """The layers of a network: which parameters a run of it uses, and in which order, found by running it."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -52,7 +53,8 @@ def usage(model: nn.Module, inputs: Tensor) -> Usage:
     """Run `model` once on `inputs` (N, …) and see which parameters each operation receives.
 
     Operations are watched, not modules, so bare parameters, attention projections, functional calls, reused modules
-    and parametrizations are found. Tied parameters are one, named where they are registered first.
+    and parametrizations are found. Tied parameters are one, named where they are registered first. In a Bound, what
+    runs inside `at` or after `layer` is no part of the explained function, and its parameters are not used.
 
     Cost: one forward pass; another with a graph, and a backward pass, if some parameter seems to be unused.
 
@@ -63,7 +65,7 @@ def usage(model: nn.Module, inputs: Tensor) -> Usage:
     check_inputs(model, inputs)
     owned = list(_owned(model))
     watch = Watch([entry.tensor for entry in owned])
-    with quiet(inputs), torch.no_grad(), watch:
+    with quiet(inputs), torch.no_grad(), watch, _pauses(model, watch):
         forward(model, inputs)
     unused = [entry for i, entry in enumerate(owned) if entry.trainable and i not in watch.first]
     _refuse_hidden(model, inputs, unused)
@@ -144,6 +146,29 @@ def _named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name.removeprefix("net").removeprefix("."), module
         elif name:
             yield name, module  # preprocessing, where it is a module
+
+
+@contextmanager
+def _pauses(model: nn.Module, watch: Watch) -> Iterator[None]:
+    """Look away while a Bound computes what it throws away."""
+
+    def pause(*_: object) -> None:
+        watch.paused = True
+
+    def resume(*_: object) -> None:
+        watch.paused = False
+
+    handles = []
+    if isinstance(model, Bound) and model.at is not None:
+        replaced = model.net.get_submodule(model.at)
+        handles += [replaced.register_forward_pre_hook(pause), replaced.register_forward_hook(resume)]
+    if isinstance(model, Bound) and model.layer is not None:
+        handles.append(model.net.get_submodule(model.layer).register_forward_hook(pause))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _role(watch: Watch, owned: list[_Owned], index: int) -> Role | None:

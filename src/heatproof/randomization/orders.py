@@ -74,7 +74,8 @@ class Randomization(ABC):
         `inputs` (N, …) are one or more samples that show which parameters the model uses, and when.
 
         Cost: one forward pass. Entering a stage costs copying the parameters it randomizes, twice; each layer is drawn
-        once for all stages. Memory: one copy of the parameters drawn, one of those randomized now.
+        once for all stages. Memory, for all randomizations of a model together: one copy of the parameters drawn, one
+        of those randomized now.
 
         Raises: InputError if the model is in training mode, scripted, inside a stage, or uses no parameter; if a block
         or pattern matches nothing, or two blocks share a layer; if the initializer cannot draw a layer (where only
@@ -87,7 +88,7 @@ class Randomization(ABC):
         initializer = self._initializer()
         for layer in layers:
             initializer.check(_to_draw(layer, initializer))
-        drawn = Drawn(lambda layer: draw(layer, initializer, self.seed))
+        drawn = Drawn(layers, lambda layer: draw(layer, initializer, self.seed))
         finish = Reestimate(model, inputs.detach().clone()) if self.batch_norm == "re-estimate" else None
         found = self._sorted(blocks_of(layers, self.blocks))
         stem = "/".join([self.order, *self._words(), f"seed{self.seed}"])

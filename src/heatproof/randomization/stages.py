@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import overload
+from typing import ClassVar, overload
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -15,19 +16,32 @@ _ENTERED: dict[int, str] = {}
 
 
 class Drawn:
-    """The values that a randomization puts into each layer, drawn when first asked for and kept: one copy at most."""
+    """The values that a randomization puts into each layer, drawn when first asked for, and kept.
 
-    def __init__(self, draw: Callable[[Layer], dict[str, Tensor]]) -> None:
-        self._draw = draw
+    They are kept until a stage of another randomization of the same model is entered, so that however many
+    randomizations are prepared, one copy of the parameters is the most that is held; what was let go is drawn again.
+    """
+
+    _keeping: ClassVar[WeakValueDictionary[int, "Drawn"]] = WeakValueDictionary()
+
+    def __init__(self, layers: Sequence[Layer], draw: Callable[[Layer], dict[str, Tensor]]) -> None:
+        self._model, self._draw = layers[0].weights[0].tensor, draw
         self._values: dict[str, list[tuple[Tensor, Tensor]]] = {}
 
     def values(self, layer: Layer) -> list[tuple[Tensor, Tensor]]:
         """Pairs (tensor of the model, its new value in the same dtype and on the same device)."""
+        self._keep()
         if layer.name not in self._values:
             new = self._draw(layer)
-            tensors = {weight.name: weight.tensor for weight in layer.weights}
-            self._values[layer.name] = [(t, new[n].to(t.device, t.dtype)) for n, t in tensors.items() if n in new]
+            tensors = [(weight.tensor, new[weight.name]) for weight in layer.weights]
+            self._values[layer.name] = [(tensor, value.to(tensor.device, tensor.dtype)) for tensor, value in tensors]
         return self._values[layer.name]
+
+    def _keep(self) -> None:
+        before = self._keeping.get(id(self._model))
+        if before is not None and before is not self:
+            before._values.clear()
+        self._keeping[id(self._model)] = self
 
 
 class Stage:

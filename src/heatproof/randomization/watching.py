@@ -72,6 +72,7 @@ class Watch(TorchFunctionMode):
         self.first: dict[int, int] = {}
         self.last: dict[int, int] = {}
         self.roles: dict[int, Role] = {}
+        self.paused = False
         self._clock = 0
         self._places: dict[int, list[tuple[Region, int]]] = {}
         for index, tensor in enumerate(tensors):
@@ -86,6 +87,8 @@ class Watch(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        if self.paused:
+            return func(*args, **kwargs)
         for tensor, role in norm_arguments(func, args, kwargs):
             for index in self._find(tensor):
                 if self.roles.setdefault(index, role) != role:
