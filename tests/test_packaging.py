@@ -1,0 +1,97 @@
+"""What a user installs: names, pins, licence and the files of the repository's first screen."""
+
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import heatproof
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PINS = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and not line.startswith("#")]
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def requirement_name(requirement: str) -> str:
+    return canonical(re.match(r"[A-Za-z0-9._-]+", requirement)[0])
+
+
+def asked_for() -> list[str]:
+    extras = [line for lines in PROJECT["optional-dependencies"].values() for line in lines]
+    return [line for line in PROJECT["dependencies"] + extras if not line.startswith("heatproof[")]
+
+
+def test_every_line_is_one_exact_version():
+    for line in PINS:
+        assert re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.+!]*( ?;.*)?", line), line
+    names = [requirement_name(line) for line in PINS]
+    assert len(names) == len(set(names))
+
+
+def test_constraints_name_no_host_and_no_path():
+    text = (ROOT / "constraints.txt").read_text()
+    assert not re.search(r"://|@|^-|/|\\", text.replace("[test]", ""), re.MULTILINE)
+
+
+def test_constraints_cover_every_dependency_above_its_lower_bound():
+    pins = {requirement_name(line): line.split("==")[1] for line in PINS}
+
+    def parts(version: str) -> list[int]:
+        return [int(number) for number in re.findall(r"\d+", version)]
+
+    for requirement in asked_for():
+        name = requirement_name(requirement)
+        assert name in pins
+        bound = re.search(r">=([0-9.]+)", requirement)
+        assert bound is None or parts(pins[name]) >= parts(bound[1])
+
+
+def test_all_takes_every_extra_that_users_choose_from():
+    extras = set(PROJECT["optional-dependencies"]) - {"all", "test"}
+    (everything,) = PROJECT["optional-dependencies"]["all"]
+    assert set(re.fullmatch(r"heatproof\[(.*)\]", everything)[1].split(",")) == extras
+
+
+def test_the_version_is_the_packages():
+    assert importlib.metadata.version("heatproof") == heatproof.__version__
+    assert (Path(heatproof.__file__).parent / "py.typed").is_file()
+
+
+def test_the_report_needs_no_torch():
+    code = "import sys; sys.modules['torch'] = None; import heatproof, heatproof.report"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", ".ci/run"])
+def test_the_repository_has(name: str):
+    assert (ROOT / name).stat().st_size > 0
+
+
+def test_the_stamp_follows_pyproject_and_constraints(tmp_path: Path):
+    """`make -n` prints what would run: an install without the stamp, none with it, one again after a change."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+
+    def planned() -> str:
+        command = ["make", "-n", "test", f"PYTHON={sys.executable}", "VENV=env", "VENV_ARGS=--system-site-packages"]
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+        return subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, check=True).stdout
+
+    first = planned()
+    assert f"{sys.executable} -m venv --system-site-packages env" in first
+    stamp = tmp_path / re.search(r"touch (\S+)", first)[1]
+    stamp.parent.mkdir()
+    stamp.touch()
+    assert "pip install" not in planned()
+    with (tmp_path / "constraints.txt").open("a") as file:
+        file.write("# changed\n")
+    assert "pip install" in planned()
