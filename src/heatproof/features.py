@@ -59,8 +59,8 @@ class Pixels:
         return maps.sum(1) if self.reduction == "sum" else maps.mean(1)
 
     def _check(self, maps: Tensor, shape: Sequence[int]) -> None:
-        if maps.shape[2:] != torch.Size(self.grid(shape)):
-            raise InputError(f"Expected maps (N, C or 1, {self.grid(shape)}), but got {tuple(maps.shape)}.")
+        if maps.shape[2:] != torch.Size(self.grid(shape)) or maps.shape[1] not in (1, shape[0]):
+            raise InputError(f"Expected maps (N, {shape[0]} or 1, {self.grid(shape)}), but got {tuple(maps.shape)}.")
 
 
 @FEATURES.register("tiles")
@@ -69,6 +69,10 @@ class Tiles:
     """One feature a square tile of an image (C, H, W); tiles at the right and lower edge may be smaller."""
 
     size: int = 8
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise InputError(f"Expected a tile's size to be at least 1, but got {self.size}.")
 
     def grid(self, shape: Sequence[int]) -> tuple[int, ...]:
         if len(shape) != 3:
@@ -93,8 +97,8 @@ class Tokens:
         return (shape[0],)
 
     def pool(self, maps: Tensor, shape: Sequence[int]) -> Tensor:
-        if maps.shape[1:2] != torch.Size(self.grid(shape)):
-            raise InputError(f"Expected maps (N, {shape[0]}, E or 1), but got {tuple(maps.shape)}.")
+        if maps.dim() != 3 or maps.shape[1] != shape[0] or maps.shape[2] not in (1, shape[1]):
+            raise InputError(f"Expected maps (N, {shape[0]}, {shape[1]} or 1), but got {tuple(maps.shape)}.")
         return maps.sum(2)
 
 
