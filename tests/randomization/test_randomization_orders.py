@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 import torchvision
-from randomizable import Bare, Reused, Shuffled, Tied, mlp
+from randomizable import Attending, Bare, Reused, Shuffled, Tied, mlp
 from torch import Tensor, nn
 
 import heatproof as hp
@@ -90,6 +90,19 @@ def test_names_are_unique_and_say_what_and_where() -> None:
     assert own.name == "cascading/TruncatedNormal(std=0.1)/seed0/01-4"
 
 
+def test_names_of_blocks_differ_from_names_of_layers() -> None:
+    # `attention` is a layer, and a block of that layer and its output projection.
+    def independent(*blocks: str) -> dict[str, set[str]]:
+        stages = Independent(blocks=blocks).stages(Attending().eval(), torch.ones(1, 8))
+        return {stage.name: set(stage.layers) for stage in stages}
+
+    layers, block = independent(), independent("attention")
+    assert {"attention"} in layers.values()
+    assert {"attention", "attention.out_proj"} in block.values()
+    assert not layers.keys() & block.keys()
+    assert independent("attention", "head").keys() == independent("head", "attention").keys()
+
+
 def test_groups_name_a_randomization_without_its_seed() -> None:
     assert Cascading().group == Cascading(seed=3).group == "cascading truncated-normal"
     assert BottomUp(initializer="he", batch_norm="keep").group == "bottom-up he batch-norm-keep"
@@ -112,6 +125,18 @@ def test_blocks_are_randomized_together_in_execution_order() -> None:
     assert [stage.label for stage in upward] == ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "fc"]
     alone = Independent(blocks=given).stages(resnet(), IMAGE)
     assert all(name.startswith("layer4.") for name in alone[1].layers)
+
+
+def test_the_17_blocks_of_inception() -> None:
+    # 001: the logits, then from Mixed_7c down to the first convolution.
+    mixed = [f"Mixed_{name}" for name in ("7c", "7b", "7a", "6e", "6d", "6c", "6b", "6a", "5d", "5c", "5b")]
+    first = [f"Conv2d_{name}" for name in ("4a_3x3", "3b_1x1", "2b_3x3", "2a_3x3", "1a_3x3")]
+    model = torchvision.models.inception_v3(weights=None, init_weights=False, num_classes=5).eval()
+    stages = Cascading(blocks=(*first, *mixed, "fc")).stages(model, torch.zeros(1, 3, 75, 75))
+    assert [stage.label for stage in stages] == ["fc", *mixed, *first]
+    assert len(stages) == 17
+    assert stages[-1].complete
+    assert all(name.startswith("AuxLogits.") for name in stages.unused)
 
 
 def test_a_block_is_no_prefix_of_a_name() -> None:

@@ -1,5 +1,7 @@
 """In which order the layers of a model lose what they learned: three recipes."""
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -91,7 +93,7 @@ class Randomization(ABC):
         drawn = Drawn(layers, lambda layer: draw(layer, initializer, self.seed))
         finish = Reestimate(model, inputs.detach().clone()) if self.batch_norm == "re-estimate" else None
         found = self._sorted(blocks_of(layers, self.blocks))
-        stem = "/".join([self.order, *self._words(), f"seed{self.seed}"])
+        stem = "/".join([self.order, *self._words(), *self._grouping(), f"seed{self.seed}"])
         wanted = self._wanted([block.label for block in found])
         cumulated = [(block, chosen) for block, chosen in self._cumulated(found) if block.label in wanted]
         digits = max(2, len(str(len(cumulated))))
@@ -128,6 +130,11 @@ class Randomization(ABC):
         if self.batch_norm != "reset":
             words.append(f"batch-norm-{self.batch_norm}")
         return words
+
+    def _grouping(self) -> list[str]:
+        # A block and a layer may have one label: a stage's name must tell what is random in it, whatever the recipe.
+        blocks = json.dumps(sorted(self.blocks)).encode()
+        return [f"blocks-{hashlib.sha256(blocks).hexdigest()[:8]}"] if self.blocks else []
 
     def _wanted(self, labels: list[str]) -> set[str]:
         matches = {pattern: {label for label in labels if fnmatchcase(label, pattern)} for pattern in self.only}
