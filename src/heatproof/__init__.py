@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from heatproof import baselines, checks, errors, features, methods, models, randomization, similarity
+    from heatproof import baselines, checks, data, errors, features, methods, models, randomization, similarity, zoo
     from heatproof.auditing import audit
     from heatproof.errors import InputError
     from heatproof.models import Bound
@@ -30,10 +30,12 @@ __all__ = [
     "audit",
     "baselines",
     "checks",
+    "data",
     "errors",
     "features",
     "methods",
     "models",
     "randomization",
     "similarity",
+    "zoo",
 ]
