@@ -70,9 +70,12 @@ class Similarity(ABC):
     def prepare(self, maps: Tensor) -> Prepared:
         """What can be computed of `maps` (N, *grid) alone, to be compared with others later."""
         maps = self._checked(maps)
-        # An empty batch still passes one empty chunk, for the parts' number.
-        slices = list(_slices(maps.shape, maps.device)) or [slice(0, 0)]
-        columns = zip(*(self.parts(maps[s]) for s in slices), strict=True)
+        if len(maps) == 0:
+            # One made-up map tells the number and the shapes of the parts.
+            return Prepared(
+                self, maps.shape, tuple(part[:0] for part in self.parts(maps.new_zeros(1, *maps.shape[1:])))
+            )
+        columns = zip(*(self.parts(maps[s]) for s in _slices(maps.shape, maps.device)), strict=True)
         return Prepared(self, maps.shape, tuple(torch.cat(column) for column in columns))
 
     def compare(self, prepared: Prepared, other: Tensor | Prepared) -> Tensor:

@@ -17,6 +17,7 @@ from heatproof.similarity.ranks import centered_ranks, correlation
 CORRELATIONS = ("pearson", "spearman")
 ORIENTATIONS, BLOCK = 9, 3
 CEILING, EPSILON = 0.2, 1e-5
+RANKED_DECIMALS = 10
 
 
 @SIMILARITIES.register("hog")
@@ -38,7 +39,8 @@ class HOG(Similarity):
     Cost: one arctangent and one count a pixel.
 
     Source: Dalal and Triggs 2005; 001, appendix A (16 × 16 cells, values in [−1, 1]).
-    Deviation: an angle that rounds up to 180° exactly counts in the last bin; scikit-image drops it.
+    Deviations: an angle that rounds up to 180° exactly counts in the last bin, where scikit-image drops it; before
+    ranking, descriptors are rounded to ten decimals, so that the order of a sum decides no tie.
     """
 
     cell: int = 16
@@ -76,7 +78,11 @@ class HOG(Similarity):
 
     def parts(self, maps: Tensor) -> tuple[Tensor, ...]:
         rows = self.descriptors(maps)
-        rows = centered_ranks(rows) if self.correlation == "spearman" else rows - rows.mean(1, keepdim=True)
+        if self.correlation == "spearman":
+            # Entries that are equal but for the rounding of their sums must tie.
+            rows = centered_ranks(rows.round(decimals=RANKED_DECIMALS))
+        else:
+            rows = rows - rows.mean(1, keepdim=True)
         return rows, rows.square().sum(1)
 
     def score(self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> Tensor:

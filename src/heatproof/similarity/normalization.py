@@ -84,5 +84,5 @@ def percentiles(rows: Tensor, percents: tuple[float, ...]) -> Tensor:
 
 
 def _partitioned(rows: Tensor, indices: set[int]) -> Tensor:
-    """Rows whose entries at `indices` are those of the sorted rows: a tenth of the time of sorting all."""
+    """Rows (n, F) whose entries at `indices` are those of the sorted rows."""
     return torch.from_numpy(np.partition(rows.numpy(), sorted(indices), axis=1))
