@@ -15,11 +15,14 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 RESAMPLES = 4000
+BLOCK = 512
 KEYS = ["check", "method", "setting", "position", "metric"]
 
 
 def per_sample(rows: pd.DataFrame) -> pd.DataFrame:
     """Seed-averaged values, samples × (check, method, setting, position, metric), sorted both ways."""
+    if rows.empty:
+        return pd.DataFrame(columns=pd.MultiIndex.from_tuples([], names=KEYS), dtype=np.float64)
     means = rows.groupby([*KEYS, "sample"])["value"].mean()
     return means.unstack("sample").T.sort_index().sort_index(axis=1)
 
@@ -46,7 +49,10 @@ def bounds(draws: Array) -> tuple[Array, Array]:
 def intervals(rows: pd.DataFrame) -> pd.DataFrame:
     """mean, low, high, n, nan of every (check, method, setting, position, metric), as the index."""
     table = per_sample(rows)
-    low, high = bounds(resampled_means(table.to_numpy(np.float64)))
+    values = table.to_numpy(np.float64)
+    # By blocks of columns: thousands of groups times 4000 draws would not fit into memory at once.
+    blocks = [bounds(resampled_means(values[:, start : start + BLOCK])) for start in range(0, values.shape[1], BLOCK)]
+    low, high = (np.concatenate([block[side] for block in blocks] or [np.empty(0)]) for side in (0, 1))
     known = rows.groupby(KEYS)["value"].agg(["size", "count"]).reindex(table.columns)
     n = table.notna().sum()
     single = (n < 2).to_numpy()

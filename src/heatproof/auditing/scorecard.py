@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from heatproof.auditing.bootstrap import Array, bounds, intervals, per_sample, resampled_means
-from heatproof.auditing.survival import HALF, JUDGED, RANDOMIZATION, Survival, combine, survival
+from heatproof.auditing.survival import HALF, JUDGED, RANDOMIZATION, TENTH, Survival, combine, survival
 
 Manifest = Mapping[str, Any]
 
@@ -115,7 +115,7 @@ def headline(found: pd.DataFrame, manifest: Manifest) -> str:
     if not judged:
         return "Whether these heatmaps depend on what this network learned was not measured."
     passed = sum(verdicts[label]["verdict"] == "depends" for label in judged)
-    noun = "heatmap depends" if len(judged) == 1 else "heatmaps depend"
+    noun = "heatmaps depend" if passed != 1 else "heatmaps depends" if len(judged) > 1 else "heatmap depends"
     return f"{passed} of {len(judged)} {noun} on what this network learned."
 
 
@@ -155,34 +155,35 @@ def _parameters(
 def _explain(verdict: str, grades: Mapping[str, Survival], worst: str, control: tuple[str, float] | None) -> str:
     """The verdict in plain words, with the numbers that decided it."""
     grade = grades[worst]
-    survives = f"{_share(grade.share)} of its similarity to itself survives ({_share(grade.low)} to {_share(grade.high)})"
     if verdict == "never looks at the model":
-        return "Exactly the same map whatever the parameters: it cannot say anything about this network."
+        return "Exactly the same map whatever the parameters: it fails, and cannot say anything about this network."
     if verdict == "is noise":
-        same = " With the same draws of noise it does not even change with the model." if grade.similarity > 0.999 else ""
+        unmoved = " With the same draws it does not even change with the model." if grade.similarity > 0.999 else ""
         return (
             "Two runs on the same trained network agree no better than with a random mask: "
-            f"a low similarity here would only be noise.{same}"
+            f"a low similarity here is only noise.{unmoved}"
         )
     if verdict == "cannot be told":
-        return f"Not enough to go by: {next(g.reason for g in grades.values() if g.reason)}." if any(
-            g.reason for g in grades.values()
-        ) else "Not enough to go by: the measures cannot be told from noise."
+        reasons = [g.reason for g in grades.values() if g.reason]
+        return f"Not enough to go by: {reasons[0] if reasons else 'the measures cannot be told from noise'}."
     if verdict == "does not depend":
-        return "A fully randomized network gives a map as similar to the trained one's as a second run on the trained network."
+        return "A fully random network gives a map as similar to the trained one's as a second run on the trained one."
+    survives = f"{_share(grade.share)} ({_share(grade.low)[:-2]} to {_share(grade.high)[:-2]})"
     if verdict == "depends":
-        return f"When every layer is randomized, {survives}: no more than two random networks share."
-    parts = {name: g.verdict for name, g in grades.items()}
-    if verdict == "depends in part" and len(set(parts.values())) > 1:
-        told = "; ".join(f"{JUDGED[name]}: {word}" for name, word in parts.items())
-        lead = f"{told[0].upper()}{told[1:]}. When every layer is randomized, {survives}"
+        return (
+            f"{survives} of its similarity to itself survives full randomization: "
+            "not more than two random networks share."
+        )
+    if len({g.verdict for g in grades.values()}) > 1:
+        parts = "; ".join(f"{JUDGED[name]}: {g.verdict}" for name, g in grades.items())
+        said = f"{parts[0].upper()}{parts[1:]}. {survives} of the latter's similarity to itself survives"
+        said = said if worst == list(grades)[-1] else said.replace("the latter's", "the former's")
     else:
-        lead = f"When every layer is randomized, {survives}"
-    if grade.reason:
-        lead += f", {grade.reason}"
+        said = f"{survives} of its similarity to itself survives"
+    said += f" full randomization{', ' + grade.reason if grade.reason else ''}."
     if control and control[1] >= grade.similarity:
-        return f"{lead}. A map made with no model, {control[0]}, is as similar ({control[1]:.2f}): that part is the input's."
-    return f"{lead}."
+        said += f" A map made with no network at all, {control[0]}, is as similar: {control[1]:.2f}."
+    return said
 
 
 def _likest_control(means: pd.DataFrame, method: str, metric: str) -> tuple[str, float] | None:
@@ -203,12 +204,12 @@ def _noise(means: pd.DataFrame, method: str) -> Iterator[Finding]:
     if mean >= 1 - 1e-6:
         said = {"verdict": "repeats exactly", "tone": "good", "sentence": "A second run gives the same map."}
     elif low >= HALF:
-        said = {"verdict": "repeats", "tone": "good", "sentence": f"Two runs on the same network agree to {mean:.2f}."}
-    elif low <= 0 or high < HALF:
-        word = "all noise" if low <= 0 else "noisy"
-        said = {"verdict": word, "tone": "noise", "sentence": f"Two runs on the same network agree to {mean:.2f} only."}
+        said = {"verdict": "repeats", "tone": "good", "sentence": f"Two runs on the same network agree to {mean:z.2f}."}
+    elif low <= TENTH or high < HALF:
+        word = "all noise" if low <= TENTH else "noisy"
+        said = {"verdict": word, "tone": "noise", "sentence": f"Two runs on the same network agree to {mean:z.2f} only."}
     else:
-        said = {"verdict": "somewhat noisy", "tone": "mid", "sentence": f"Two runs on the same network agree to {mean:.2f}."}
+        said = {"verdict": "somewhat noisy", "tone": "mid", "sentence": f"Two runs on the same network agree to {mean:z.2f}."}
     yield _finding(means, key, "noise", **said)
 
 
@@ -238,7 +239,7 @@ def _completeness(table: pd.DataFrame, means: pd.DataFrame, method: str) -> Iter
         nan=int(means.loc[keys[0], "nan"]),
         verdict="complete" if complete else "not complete",
         tone="good" if complete else "mid",
-        sentence=f"Its sum misses what it should explain by {mean:.2%} of the score.",
+        sentence=f"Its sum misses what it should explain by {100 * mean:.2g} % of the score.",
     )
 
 
@@ -319,4 +320,4 @@ def _cost(manifest: Manifest, method: str) -> Iterator[Finding]:
 
 
 def _share(value: float) -> str:
-    return "?" if not np.isfinite(value) else f"{value:.0%}".replace("-0%", "0%")
+    return "? %" if not np.isfinite(value) else f"{round(100 * value) + 0:d} %"

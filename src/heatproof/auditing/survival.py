@@ -6,8 +6,8 @@ networks; r = floor (ii), the similarity of two seeds on the trained model (1 wh
 c = calibration, the similarity of the trained map to random masks. Survival = (s − c) / (r − c): 0 is what a random mask
 reaches, 1 is what the method reaches with itself. In this order, "surely" meaning with the whole 95 % interval:
 
-1. fewer than `FEWEST` samples, or than half of them, have a value: `cannot be told`
-2. r is not surely above c: `is noise` (`cannot be told` where r − c could still exceed one half)
+1. fewer than 5 samples, or than half of them, have a value: `cannot be told`
+2. r − c is not surely above one tenth: `is noise` (`cannot be told` where it could still exceed one half)
 3. s is 1 for every sample: `never looks at the model`
 4. s is not surely below r: `does not depend`
 5. the interval of the survival is wider than one half: `cannot be told`
@@ -15,11 +15,11 @@ reaches, 1 is what the method reaches with itself. In this order, "surely" meani
 7. survival surely below one half, and s not surely above f: `depends`
 8. everything else: `depends in part`
 
-Steps 4 and 7 hold the definition "below (ii) and not above (i)"; one half is the only free number and was set
-beforehand. Two measures are judged: Spearman of the signed values (what counts for and against) and of the absolute
+Steps 4 and 7 hold the definition "below (ii) and not above (i)"; one half and one tenth are the only free numbers,
+set beforehand. Two measures are judged: Spearman of the signed values (what counts for and against) and of the absolute
 values (where the map is strong). `depends` needs both; where they disagree the better one counts, but never for
-more than `depends in part`. A low similarity alone is no
-merit: zero covariance minimizes every one of these measures, and noise has it.
+more than `depends in part`. A low similarity alone is no merit: zero covariance minimizes these measures, and noise
+has it.
 
 Source: Adebayo et al. 2018 (randomization, calibration); Binder et al. 2023, Theorems 1, 3, 4 (why low is no merit).
 """
@@ -33,7 +33,7 @@ import pandas as pd
 from heatproof.auditing.bootstrap import bounds, resampled_means
 
 FEWEST = 5
-HALF = 0.5
+HALF, TENTH = 0.5, 0.1
 JUDGED = {"spearman": "what counts for and against", "spearman-absolute": "where the map is strong"}
 RANDOMIZATION, CALIBRATION = "parameter-randomization", "calibration"
 GRADES = ["depends", "depends in part", "hardly depends", "does not depend", "never looks at the model"]
@@ -76,7 +76,7 @@ def survival(table: pd.DataFrame, method: str, group: str, stage: int, metric: s
     gap_low, gap_high = bounds(draws[:, 2] - draws[:, 3])
     below_replicate = bounds(draws[:, 2] - draws[:, 0])[0] > 0
     above_floor = bounds(draws[:, 0] - draws[:, 1])[0] > 0
-    noise = gap_low <= 0
+    noise = gap_low <= TENTH
     shares = (draws[:, 0] - draws[:, 3]) / np.where(draws[:, 2] == draws[:, 3], np.nan, draws[:, 2] - draws[:, 3])
     low, high = (float(bound) for bound in bounds(shares))
     reason = ""

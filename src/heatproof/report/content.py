@@ -38,7 +38,7 @@ def content(run: Path) -> dict[str, Any]:
     manifest, rows = read_manifest(run), read_rows(run)
     found = scorecard.findings(rows, manifest)
     rows = scorecard.named(rows, manifest)
-    means = intervals(rows) if len(rows) else pd.DataFrame(columns=["mean", "low", "high", "n", "nan"])
+    means = intervals(rows)
     stroke = strokes((m["label"], m["name"], bool(m.get("controls"))) for m in manifest["methods"])
     methods = [_method(method, found, manifest, stroke[method["label"]]) for method in manifest["methods"]]
     order = {"good": 0, "mid": 1, "bad": 2, "noise": 3, "unknown": 4, "plain": 5}
@@ -53,6 +53,7 @@ def content(run: Path) -> dict[str, Any]:
         "columns": {key: QUESTIONS[key] for key in COLUMNS},
         "asked": set(found["question"]),
         "curves_names": METRICS,
+        "plural": _plural,
         "effects": effects(rows, manifest),
         "problems": _problems(rows, manifest),
         "chance": chance_share(int(manifest["model"]["outputs"])),
@@ -108,6 +109,13 @@ def _tally(methods: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, int]]:
     return [(word, tone, words.count((word, tone))) for word, tone in dict.fromkeys(words)]
 
 
+def _plural(verdict: str) -> str:
+    """The verdict said of several methods."""
+    for one, many in (("depends", "depend"), ("does not", "do not"), ("looks", "look"), ("is noise", "are noise")):
+        verdict = verdict.replace(one, many)
+    return verdict
+
+
 def _problems(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
     """What a reader must know before any number: an unfinished run, failures, degenerate values, dead networks."""
     said: list[str] = []
@@ -120,13 +128,7 @@ def _problems(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
             f"{failure.get('method') or 'the network'} failed in {failure.get('check') or 'a check'} "
             f"({failure.get('state')}, {count}): {failure.get('error')}"
         )
-    missing = rows[rows["value"].isna()]
-    for (method, metric), part in missing.groupby(["method", "metric"]):
-        total = ((rows["method"] == method) & (rows["metric"] == metric)).sum()
-        said.append(
-            f"{method or 'the network'}: {len(part)} of {total} values of {metric} are degenerate "
-            "(a constant map has no rank, an empty one no energy). They are left out of the means."
-        )
+    said += _degenerate(rows)
     dead = rows[(rows["metric"] == "dead-target") & (rows["value"] > 0)]
     for (setting, position), part in dead.groupby(["setting", "position"]):
         total = ((rows["metric"] == "dead-target") & (rows["setting"] == setting) & (rows["position"] == position)).sum()
@@ -137,6 +139,19 @@ def _problems(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
     for check in manifest.get("checks", []):
         said += [f"{check['label']}: {note}" for note in check.get("notes", [])]
     return said
+
+
+def _degenerate(rows: pd.DataFrame) -> list[str]:
+    """A line for each method and setting with values that mean nothing, and how many of each metric."""
+    counts = rows.groupby(["method", "setting", "metric"])["value"].agg(["size", "count"])
+    counts = counts[counts["count"] < counts["size"]]
+    lines: dict[tuple[str, str], list[str]] = {}
+    for (method, setting, metric), count in counts.iterrows():
+        lines.setdefault((method, setting), []).append(f"{metric} {count['size'] - count['count']} of {count['size']}")
+    return [
+        f"{method or 'the network'}, {setting}: degenerate values, left out of the means: {', '.join(parts)}."
+        for (method, setting), parts in lines.items()
+    ]
 
 
 def _curves(means: pd.DataFrame, manifest: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,10 +61,11 @@ class _View:
         found = self.table.get(key)
         return None if found is None or found.notna().sum() < 2 else found
 
-    def text(self, key: tuple[str, str, str, float, str], form: str = ".2f") -> str:
+    def text(self, key: tuple[str, str, str, float, str], *, share: bool = False) -> str:
         row = self.means.loc[key]
-        mean, low, high = (format(float(row[name]), form) for name in ("mean", "low", "high"))
-        return f"{mean} ({low} to {high})"
+        scale, form, unit = (100, ".0f", " %") if share else (1, "z.2f", "")
+        mean, low, high = (format(scale * float(row[name]), form) for name in ("mean", "low", "high"))
+        return f"{mean}{unit} ({low} to {high})"
 
 
 _Names = list[tuple[str | None, str]]
@@ -88,7 +89,7 @@ def _input_survives(view: _View, registered: _Names) -> Iterator[Effect]:
         if view.column(control) is not None:
             against += f" and {view.text(control)} for input × random gradient, which knows no network"
         zeros = view.key(label, "shared-zeros")
-        shared = f" {view.text(zeros, '.0%')} of the features are zero in both maps, which raises this number."
+        shared = f" {view.text(zeros, share=True)} of the features are zero in both maps, which raises this number."
         yield Effect(
             title="Gradient × input stays like itself when the network is random",
             shows=_word(low, high),
@@ -105,13 +106,13 @@ def _competition(view: _View, registered: _Names) -> Iterator[Effect]:
             before, after = view.column(trained), view.column(random)
             if before is None or after is None:
                 continue
-            chance = f" Pure chance among {view.labels} labels leaves {chance_share(view.labels):.0%}."
+            chance = f" Pure chance among {view.labels} labels leaves {100 * chance_share(view.labels):.2g} %."
             yield Effect(
                 title=f"Less {noun} survive competition when the network is random".replace("Less f", "Fewer f").replace(
                     "energy survive", "energy survives"
                 ),
                 shows=_word(*paired_difference(before, after)),
-                sentence=f"Trained {view.text(trained, '.0%')}, fully randomized {view.text(random, '.0%')}"
+                sentence=f"Trained {view.text(trained, share=True)}, fully randomized {view.text(random, share=True)}"
                 f" of the uncompeted map's own {noun}." + (chance if noun == "features" else ""),
             )
         for plain in _labels(registered, "gradient-x-input"):

@@ -13,7 +13,7 @@ function make(tag, attributes = {}, ...children) {
   return node;
 }
 
-const say = (value) => (value === null || value === undefined ? "–" : Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2));
+const say = (value) => (value === null || value === undefined ? "–" : Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2).replace(/^-(0\.0+)$/, "$1"));
 
 function ticksOf(low, high) {
   const step = [0.1, 0.2, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100].find((s) => (high - low) / s <= 6) || (high - low) / 5;
@@ -25,7 +25,7 @@ function ticksOf(low, high) {
 // Draw `lines` {method: [[position, mean, low, high, n, nan], …]} over `stages` [[position, label], …].
 // `bands` [{name, kind, low, high}] lie behind; `marks` [{name, at, mean, low, high}] stand at one stage.
 function drawChart(host, { stages, lines, bands = [], marks = [], focus = null, now = null, height = 400, percent = false, independent = false, title, onPoint, onPick }) {
-  const width = Math.max(320, host.clientWidth || 700), small = height < 300;
+  const width = Math.max(240, host.clientWidth || 700), small = height < 300;
   const left = 42, right = 14, top = 10, bottom = small ? 26 : 64;
   const shown = Object.values(lines).flat().flatMap((p) => [p[1], p[2], p[3]]).concat(bands.flatMap((b) => [b.low, b.high]));
   const values = shown.filter((v) => v !== null && v !== undefined);
@@ -42,8 +42,7 @@ function drawChart(host, { stages, lines, bands = [], marks = [], focus = null, 
   }
   const every = Math.ceil(stages.length / Math.max(2, Math.floor((width - left) / (small ? 90 : 64))));
   stages.forEach(([p, label], k) => {
-    if (k % every && p !== last) return;
-    if (p === last && k % every && k - Math.floor(k / every) * every < every / 2) return;
+    if (p !== last && (k % every || stages.length - 1 - k < every)) return;
     const text = label.length > 12 ? `…${label.slice(-11)}` : label;
     const tick = make("text", { x: x(p), y: height - bottom + 18, "text-anchor": k === 0 ? "start" : p === last ? "end" : "middle" }, make("title", {}, label), text);
     if (!small || k === 0 || p === last) svg.append(tick);
@@ -78,7 +77,8 @@ function drawChart(host, { stages, lines, bands = [], marks = [], focus = null, 
     const at = x(mark.at) - (mark.at === last ? 5 : -5);
     svg.append(make("line", { class: "yardstick", x1: at, x2: at, y1: y(mark.low ?? mark.mean), y2: y(mark.high ?? mark.mean) }));
     svg.append(make("circle", { class: "yardstick", cx: at, cy: y(mark.mean), r: 4.5 }, make("title", {}, `${mark.name}: ${say(mark.mean)}`)));
-    svg.append(make("text", { x: at - 9, y: y(mark.mean) + (y(mark.mean) < 40 ? 20 : -8), "text-anchor": "end" }, mark.name));
+    const end = mark.at === last;
+    svg.append(make("text", { x: end ? at - 9 : at + 9, y: y(mark.mean) + (end ? (y(mark.mean) < 40 ? 20 : -8) : 4), "text-anchor": end ? "end" : "start" }, mark.name));
   }
   const nearest = (event) => {
     const box = svg.getBoundingClientRect(), scale = width / box.width;

@@ -77,6 +77,23 @@ function gallery(state) {
     if (move) { step(...move); event.preventDefault(); }
   });
 
+  // Best and worst verdict side by side: what the headline counts, seen.
+  async function hero() {
+    const sample = G.samples[0], sheet = await pixelsOf(sample.sheet), list = columns(), last = list[list.length - 1];
+    const judged = G.methods.map(([method, signed], row) => ({ method, signed, row, ...DATA.methods[method] })).filter((m) => !m.control && ["good", "mid", "bad"].includes(m.tone));
+    if (!judged.length || !last.group) return;
+    const chosen = judged.length > 1 ? [judged[0], judged[judged.length - 1]] : judged;
+    at("hero").append(make("span"), make("span", {}, "trained"), make("span", {}, "random network"));
+    for (const m of chosen) {
+      at("hero").append(make("div", { class: `tone-${m.tone}` }, make("b", {}, m.method), make("span", { class: "chip" }, m.verdict)));
+      for (const column of [list[0], last]) {
+        const canvas = make("canvas", { class: fine(G.tile[1]), role: "img", "aria-label": label(m.method, column) });
+        paint(canvas, sheet, m.row, column.k, ...G.tile, m.signed, null);
+        at("hero").append(canvas);
+      }
+    }
+  }
+
   function label(method, column) {
     const score = scoreOf(method, column);
     const stage = column.group ? `randomized down to ${column.label}` : "trained";
@@ -140,6 +157,7 @@ function gallery(state) {
   at("large").addEventListener("close", () => { view.large = null; });
   at("large").addEventListener("click", (event) => { if (event.target === at("large")) at("large").close(); });
   show({ sample: 0 });
+  hero();
   return (group, index) => {
     if (groups.includes(group)) view.group = group;
     const k = columns().findIndex((c) => (c.group ? c.index : 0) === index);

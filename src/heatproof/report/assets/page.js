@@ -34,7 +34,7 @@ function curves() {
       part(method, "control:").forEach(([name, b]) => { if (name.slice(9) !== method) pool(`this map against ${name.slice(9)}`, "control", [b]); });
       const stages = DATA.curves[view.group].stages, floor = (mine[method] || {})["two random networks"], again = (mine[method] || {})["two runs, same network"];
       if (floor && floor[0] !== null) marks.push({ name: "two random networks", at: stages[stages.length - 1][0], mean: floor[0], low: floor[1], high: floor[2] });
-      if (again && again[0] !== null && again[0] < 0.9999) marks.push({ name: "", at: stages[0][0], mean: again[0], low: again[1], high: again[2] });
+      if (again && again[0] !== null && again[0] < 0.9999) marks.push({ name: "two runs, trained network", at: stages[0][0], mean: again[0], low: again[1], high: again[2] });
     }
     return { bands: pooled, marks };
   }
@@ -53,13 +53,11 @@ function curves() {
     };
     const pick = (best) => { view.pinned = view.pinned === best.method ? null : best.method; view.now = best.stage[0]; picked.move(view.group, view.now); draw(); };
     drawChart(at("chart"), { stages, lines, ...bandsOf(focus()), focus: focus(), now: view.now, independent: group.independent, title: `${DATA.metrics[view.metric]} by stage, ${Object.keys(lines).length} methods`, onPoint: tell(false), onPick: pick });
-    at("panels").replaceChildren();
-    for (const [metric, name] of Object.entries(DATA.panels)) {
-      const some = group.lines[metric];
-      if (!some) continue;
-      const host = make("div"), small = {}, share = metric !== "relative-energy";
-      for (const method of DATA.order) if (some[method]) small[method] = some[method];
-      at("panels").append(make("div", {}, make("h3", {}, name), host));
+    const some = Object.entries(DATA.panels).filter(([metric]) => group.lines[metric]).map(([metric, name]) => ({ metric, name, host: make("div", { class: "chart" }) }));
+    at("panels").replaceChildren(...some.map(({ name, host }) => make("div", {}, make("h3", {}, name), host)));
+    for (const { metric, name, host } of some) {
+      const small = {}, share = metric !== "relative-energy";
+      for (const method of DATA.order) if (group.lines[metric][method]) small[method] = group.lines[metric][method];
       const bands = metric === "surviving-share" ? [{ name: `chance: ${(100 * DATA.chance).toFixed(DATA.chance < 0.1 ? 1 : 0)} %`, kind: "noise", low: DATA.chance, high: DATA.chance }] : [];
       drawChart(host, { stages, lines: small, bands, focus: small[focus()] ? focus() : null, now: view.now, height: 200, percent: share, independent: group.independent, title: `${name} by stage`, onPoint: tell(share), onPick: pick });
     }

@@ -1,0 +1,253 @@
+"""Verdicts on rows whose answer is known by construction."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heatproof.auditing import bootstrap, scorecard
+from heatproof.auditing.survival import Survival, combine, survival
+
+GROUP, STAGES, SAMPLES = "cascading truncated-normal", 3, 40
+COLUMNS = ["check", "method", "setting", "position", "sample", "metric", "value", "seed", "cell"]
+PR = "parameter-randomization"
+
+
+def rows_for(
+    levels: dict[str, float | list[float]],
+    *,
+    metrics: tuple[str, ...] = ("spearman", "spearman-absolute"),
+    method: str = "m",
+    spread: float = 0.03,
+    samples: int = SAMPLES,
+) -> pd.DataFrame:
+    """Rows with a given mean of s, f, r, c (a list gives the samples' values themselves)."""
+    places = {
+        "s": (PR, GROUP, STAGES),
+        "f": (PR, f"{GROUP} floor", STAGES),
+        "r": (PR, "replicate", 0),
+        "c": ("calibration", "map-vs-gaussian", 0),
+    }
+    rng = np.random.default_rng(5)
+    found = []
+    for metric in metrics:
+        for name, level in levels.items():
+            check, setting, position = places[name]
+            fixed = isinstance(level, list) or level == 1
+            values = np.broadcast_to(level, samples) + (0 if fixed else spread * rng.standard_normal(samples))
+            found += [
+                (check, method, setting, float(position), f"s{i}", metric, v, 0, "x") for i, v in enumerate(values)
+            ]
+    return pd.DataFrame(found, columns=COLUMNS)
+
+
+def manifest(**more: Any) -> dict[str, Any]:
+    states = [{"kind": "trained", "group": "", "index": 0}]
+    states += [{"kind": "randomized", "group": GROUP, "index": k} for k in range(1, STAGES + 1)]
+    return {
+        "methods": [{"label": "m", "name": "m", "controls": False}],
+        "checks": [],
+        "states": states,
+        "model": {"outputs": 10},
+        "costs": {},
+        **more,
+    }
+
+
+def verdict(levels: dict[str, float | list[float]], **options: Any) -> dict[str, Any]:
+    table = scorecard.findings(rows_for(levels, **options), manifest())
+    return scorecard.primary(table, manifest())["m"]
+
+
+@pytest.mark.parametrize(
+    ("levels", "word"),
+    [
+        ({"s": 0.05, "f": 0.05, "r": 1, "c": 0.0}, "depends"),
+        ({"s": 0.30, "f": 0.05, "r": 1, "c": 0.0}, "depends in part"),  # above floor (i)
+        ({"s": 0.80, "f": 0.90, "r": 1, "c": 0.0}, "hardly depends"),
+        ({"s": 0.50, "f": 0.90, "r": 1, "c": 0.0}, "depends in part"),  # the interval holds one half
+        ({"s": 0.60, "f": 0.60, "r": 0.60, "c": 0.0}, "does not depend"),
+        ({"s": 1, "f": 1, "r": 1, "c": 0.0}, "never looks at the model"),
+        ({"s": 0.00, "f": 0.00, "r": 0.00, "c": 0.0}, "is noise"),
+        ({"s": 1, "f": 1, "r": 0.02, "c": 0.0}, "is noise"),  # the same draws on both models
+        ({"s": 0.05, "f": 0.05, "r": 0.6, "c": 0.0}, "depends"),
+        ({"s": 0.35, "f": 0.35, "r": 0.6, "c": 0.0}, "hardly depends"),  # 0.35 of a possible 0.6
+        ({"s": 0.05, "f": 0.05}, "depends"),  # no replicate, no calibration: 1 and 0
+    ],
+)
+def test_verdict_follows_the_rule(levels: dict[str, float | list[float]], word: str) -> None:
+    assert verdict(levels)["verdict"] == word
+
+
+def test_edge_detector_is_named_a_failure() -> None:
+    assert "it fails" in verdict({"s": 1, "f": 1, "r": 1, "c": 0.0})["sentence"]
+
+
+def test_noise_is_named_noise() -> None:
+    found = verdict({"s": 0.0, "f": 0.0, "r": 0.0, "c": 0.0})
+    assert found["tone"] == "noise"
+    assert found["sentence"].endswith("a low similarity here is only noise.")
+
+
+@pytest.mark.parametrize("samples", [1, 3, 4])
+def test_too_few_samples_cannot_tell(samples: int) -> None:
+    found = verdict({"s": 0.0, "f": 0.0, "r": 1, "c": 0.0}, samples=samples)
+    assert found["verdict"] == "cannot be told"
+    assert f"only {samples} of {samples} samples" in found["sentence"]
+
+
+def test_wide_interval_cannot_tell() -> None:
+    values = [0.0, 1.0, 0.0, 1.0, 0.5, 0.5]
+    found = verdict({"s": values, "f": values, "r": 1, "c": 0.0}, samples=6)
+    assert found["verdict"] == "cannot be told"
+
+
+def test_nan_is_counted_and_half_of_it_cannot_tell() -> None:
+    values = [float("nan")] * 21 + [0.0] * 19
+    found = verdict({"s": values, "f": 0.0, "r": 1, "c": 0.0})
+    assert (found["verdict"], found["n"], found["nan"]) == ("cannot be told", 19, 21)
+    values = [float("nan")] * 5 + [0.0] * 35
+    found = verdict({"s": values, "f": [0.0] * 40, "r": 1, "c": 0.0})
+    assert (found["verdict"], found["n"], found["nan"]) == ("depends", 35, 5)
+
+
+def test_measures_that_disagree_give_depends_in_part() -> None:
+    signed = rows_for({"s": 0.0, "f": 0.0, "r": 1, "c": 0.0}, metrics=("spearman",))
+    absolute = rows_for({"s": 0.9, "f": 0.9, "r": 1, "c": [0.0] * 40}, metrics=("spearman-absolute",), spread=0.01)
+    found = scorecard.primary(scorecard.findings(pd.concat([signed, absolute]), manifest()), manifest())["m"]
+    assert (found["verdict"], found["metric"]) == ("depends in part", "spearman-absolute")
+    assert found["sentence"].startswith(
+        "What counts for and against: depends; where the map is strong: hardly depends. 90 % ("
+    )
+
+
+def graded(word: str) -> Survival:
+    return Survival(
+        verdict=word, reason="", similarity=0, floor=0, replicate=1, calibration=0, share=0, low=0, high=0, n=9
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("depends", "depends"), "depends"),
+        (("depends", "cannot be told"), "depends in part"),
+        (("hardly depends", "does not depend"), "hardly depends"),
+        (("is noise", "never looks at the model"), "never looks at the model"),
+        (("is noise", "cannot be told"), "cannot be told"),
+        (("depends",), "depends"),
+    ],
+)
+def test_combination_of_measures(words: tuple[str, ...], expected: str) -> None:
+    assert combine({str(k): graded(word) for k, word in enumerate(words)}) == expected
+
+
+def test_survival_is_measured_between_chance_and_the_replicate() -> None:
+    rows = rows_for({"s": [0.4] * 9, "f": [0.4] * 9, "r": [0.7] * 9, "c": [0.1] * 9}, samples=9)
+    grade = survival(bootstrap.per_sample(rows), "m", GROUP, STAGES, "spearman")
+    assert (grade.share, grade.low, grade.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_bootstrap_interval_is_that_of_resampling_one_by_one() -> None:
+    """The slow twin: the same draws of samples, one mean at a time."""
+    values = np.random.default_rng(2).exponential(size=12)
+    means = bootstrap.resampled_means(values[:, None])[:, 0]
+    seed = int.from_bytes(__import__("hashlib").sha256(b"scorecard bootstrap 12").digest()[:8], "big")
+    counts = np.random.default_rng(seed).multinomial(12, [1 / 12] * 12, size=bootstrap.RESAMPLES)
+    slow = [np.mean([v for v, times in zip(values, row, strict=True) for _ in range(times)]) for row in counts]
+    np.testing.assert_allclose(means, slow, rtol=1e-12)
+    low, high = bootstrap.bounds(means[:, None])
+    assert (low[0], high[0]) == pytest.approx(tuple(np.quantile(slow, [0.025, 0.975])))
+
+
+def test_bootstrap_covers_the_mean_as_often_as_it_says() -> None:
+    values = np.random.default_rng(3).normal(size=(60, 1000))
+    low, high = bootstrap.bounds(bootstrap.resampled_means(values))
+    covered = float(((low < 0) & (high > 0)).mean())
+    assert covered == pytest.approx(0.94, abs=0.02)  # percentile intervals of 60 are a little narrow
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=20), st.floats(-3, 3))
+def test_interval_moves_with_its_values(values: list[float], shift: float) -> None:
+    column = np.array(values)[:, None]
+    low, high = bootstrap.bounds(bootstrap.resampled_means(column))
+    moved_low, moved_high = bootstrap.bounds(bootstrap.resampled_means(column + shift))
+    assert moved_low[0] == pytest.approx(low[0] + shift, abs=1e-9)
+    assert moved_high[0] == pytest.approx(high[0] + shift, abs=1e-9)
+
+
+def test_seeds_are_averaged_within_a_sample() -> None:
+    rows = rows_for({"s": [0.0, 1.0, 0.5]}, metrics=("spearman",), samples=3)
+    second = rows.assign(seed=1, value=1 - rows["value"])
+    found = bootstrap.intervals(pd.concat([rows, second])).iloc[0]
+    assert tuple(found) == pytest.approx((0.5, 0.5, 0.5, 3, 0))
+
+
+def test_many_columns_give_the_same_bits_as_one() -> None:
+    rows = pd.concat([rows_for({"s": 0.1 * k}, method=f"m{k}", samples=6) for k in range(3)])
+    whole, alone = bootstrap.intervals(rows), bootstrap.intervals(rows[rows["method"] == "m1"])
+    pd.testing.assert_frame_equal(whole.loc[alone.index], alone)
+
+
+@pytest.mark.parametrize(("labels", "share"), [(1, 1.0), (2, 0.75), (10, 0.1998046875), (1000, 0.002)])
+def test_chance_share_of_competition(labels: int, share: float) -> None:
+    assert scorecard.chance_share(labels) == pytest.approx(share)
+
+
+def test_competition_is_compared_with_chance_and_with_the_trained_map() -> None:
+    rows = rows_for({"s": 0.0, "f": 0.0}, metrics=("surviving-share",))
+    trained = rows[rows["setting"] == GROUP].assign(position=0.0, value=0.6)
+    drawn = rows[rows["setting"] == GROUP].assign(value=0.2)
+    found = scorecard.findings(pd.concat([trained, drawn]), manifest())
+    (one,) = found[found["question"] == "competition"].to_dict("records")
+    assert one["verdict"] == "less survives randomized"
+    assert one["sentence"] == (
+        "Competition leaves 60 % of the features trained, 20 % fully randomized; pure chance leaves 20 %."
+    )
+    found = scorecard.findings(pd.concat([trained, drawn.assign(value=0.6)]), manifest())
+    assert list(found[found["question"] == "competition"]["verdict"]) == ["no less survives randomized"]
+
+
+def test_completeness_is_relative_to_the_score() -> None:
+    base = rows_for({"c": [0.5] * 8}, metrics=("x",), samples=8)
+    gap = base.assign(check=PR, setting=GROUP, metric="completeness-gap", value=-0.5)
+    score = base.assign(check=PR, setting=GROUP, metric="target-score", method="", value=-5.0)
+    found = scorecard.findings(pd.concat([gap, score]), manifest())
+    (one,) = found[found["question"] == "complete"].to_dict("records")
+    assert (one["mean"], one["verdict"]) == (pytest.approx(0.1), "not complete")
+
+
+def test_other_checks_are_judged_against_their_declared_chance() -> None:
+    rows = rows_for({"s": 0.4}, metrics=("ratio",)).assign(check="boxes")
+    metric = {"name": "ratio", "chance": 0.2, "higher_is_better": True}
+    checks = [{"label": "boxes", "name": "bounding-box", "metrics": [metric]}]
+    found = scorecard.findings(rows, manifest(checks=checks))
+    (one,) = found[found["question"] == "localizes"].to_dict("records")
+    assert (one["verdict"], one["n"]) == ("better than chance", SAMPLES)
+
+
+def test_cost_is_a_ratio_to_the_cheapest_method_that_looks_at_the_model() -> None:
+    methods = [{"label": label, "name": label, "controls": label == "c"} for label in "abc"]
+    costs = {"a": {"maps": 10, "seconds": 1.0}, "b": {"maps": 10, "seconds": 30.0}, "c": {"maps": 10, "seconds": 0.1}}
+    found = scorecard.findings(rows_for({"s": 0.0}), manifest(methods=methods, costs=costs))
+    cost = found[found["question"] == "cost"].set_index("method")["verdict"]
+    assert dict(cost) == {"a": "1.0 ×", "b": "30 ×", "c": "0.1 ×"}
+
+
+def test_headline_leaves_controls_out() -> None:
+    methods = [{"label": label, "name": label, "controls": label == "c"} for label in "abc"]
+    fails = {"s": 1, "f": 1, "r": 1}
+    passes = {"s": 0.0, "f": 0.0, "r": 1}
+    rows = pd.concat([rows_for(passes, method="a"), rows_for(fails, method="b"), rows_for(passes, method="c")])
+    found = scorecard.findings(rows, manifest(methods=methods))
+    assert scorecard.headline(found, manifest(methods=methods)) == "1 of 2 heatmaps depends on what this network learned."
+
+
+def test_run_without_randomization_claims_nothing() -> None:
+    bare = manifest(states=[])
+    found = scorecard.findings(rows_for({"c": 0.0}), bare)
+    assert "was not measured" in scorecard.headline(found, bare)
+    assert len(scorecard.findings(rows_for({"c": 0.0}).iloc[:0], manifest())) == 0

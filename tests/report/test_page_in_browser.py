@@ -1,0 +1,139 @@
+"""The page in a real browser: pictures are painted, curves are drawn, nothing is fetched, names stay text."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import synthetic
+
+pytestmark = pytest.mark.browser
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-extensions"]
+COLORS = """canvas => { const d = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  const seen = new Set(); for (let i = 0; i < d.length; i += 4) seen.add(d[i] << 16 | d[i + 1] << 8 | d[i + 2]); return seen.size; }"""
+PIXELS = "canvas => canvas.toDataURL()"
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def opened(browser: Any, page: Path) -> Iterator[Any]:
+    """The page, opened from disk; whatever it complains of or asks the network for fails the test."""
+    tab, wrong = browser.new_page(viewport={"width": 1280, "height": 900}), []
+    tab.on("console", lambda message: wrong.append(message.text))
+    tab.on("pageerror", lambda error: wrong.append(str(error)))
+    tab.on("request", lambda request: None if request.url.startswith(("file:", "data:")) else wrong.append(request.url))
+    tab.goto(page.as_uri())
+    tab.wait_for_selector("#maps canvas")
+    yield tab
+    tab.close()
+    assert wrong == []
+
+
+def cell(tab: Any, method: int, stage: int) -> Any:
+    return tab.locator("#maps tbody tr").nth(method).locator("canvas").nth(stage)
+
+
+def test_every_method_has_its_curve_and_both_yardsticks_a_band(opened: Any) -> None:
+    methods = len(synthetic.METHODS) + len(synthetic.CONTROL_METHODS)
+    assert opened.locator("#chart .series").count() == methods
+    lengths = opened.locator("#chart .curve").evaluate_all("paths => paths.map(p => p.getTotalLength())")
+    assert min(lengths) > 300
+    assert opened.locator("#chart rect.noise").count() == 1
+    assert opened.locator("#chart rect.control").count() == 1
+    assert opened.locator("#legend button").count() == methods
+    assert opened.locator("#panels h3").all_text_contents()[0] == "Zero in both maps"
+
+
+def test_another_measure_draws_other_curves(opened: Any) -> None:
+    path = "p => p.getAttribute('d')"
+    curve = opened.locator("#chart [data-method=gradient-x-input] .curve")
+    before = curve.evaluate(path)
+    opened.click("#metric [data-metric=spearman]")
+    assert curve.evaluate(path) != before
+
+
+def test_pointing_at_a_method_dims_the_others_and_shows_its_own_bands(opened: Any) -> None:
+    opened.hover("#legend [data-method=smoothgrad]")
+    assert opened.locator("#chart .series.focus").count() == 1
+    assert opened.locator("#chart .series.dim").count() == 8
+    assert opened.locator("#chart circle.yardstick").count() == 2  # its two floors
+    assert opened.locator("#chart rect.control").count() == 2
+
+
+def test_pointing_at_a_curve_tells_its_numbers(opened: Any) -> None:
+    opened.hover("#chart svg", position={"x": 400, "y": 30})
+    assert "samples" in opened.locator("#tip").inner_text()
+
+
+def test_maps_are_painted(opened: Any) -> None:
+    colors = opened.locator("#maps canvas").evaluate_all(f"all => all.map({COLORS})")
+    assert len(colors) == 9 * 5
+    assert min(colors) > 10
+    assert min(opened.locator("#hero canvas").evaluate_all(f"all => all.map({COLORS})")) > 10
+
+
+def test_colors_follow_the_sign(opened: Any) -> None:
+    middle = "canvas => [...canvas.getContext('2d').getImageData(0, 0, 1, 1).data]"
+    names = opened.locator("#maps tbody th").all_text_contents()
+    corner = cell(opened, names.index("gradient-x-input"), 0).evaluate(middle)
+    assert corner == [247, 247, 247, 255]  # zero on the digit's background
+
+
+def test_stepping_samples_repaints_and_stepping_stages_moves_the_mark(opened: Any) -> None:
+    first = cell(opened, 0, 1).evaluate(PIXELS)
+    opened.keyboard.press("j")
+    opened.wait_for_function("document.getElementById('sample-now').textContent.startsWith('sample 2')")
+    second = cell(opened, 0, 1).evaluate(PIXELS)
+    assert second != first
+    opened.click("#sample-back")
+    opened.wait_for_function("document.getElementById('sample-now').textContent.startsWith('sample 1')")
+    assert cell(opened, 0, 1).evaluate(PIXELS) == first
+    opened.keyboard.press("ArrowRight")
+    opened.wait_for_function("document.getElementById('stage-now').textContent === 'stage 1: fc2'")
+    assert opened.locator("#maps thead .now").inner_text() == "fc2"
+    assert opened.locator("#legend .head").inner_text() == "at fc2"  # the curves follow
+
+
+def test_maps_that_must_differ_differ_and_the_edge_detector_does_not(opened: Any) -> None:
+    names = opened.locator("#maps tbody th").all_text_contents()
+    edges, plain = names.index("edge-detector"), names.index("gradient")
+    assert cell(opened, edges, 0).evaluate(PIXELS) == cell(opened, edges, 4).evaluate(PIXELS)
+    assert cell(opened, plain, 0).evaluate(PIXELS) != cell(opened, plain, 4).evaluate(PIXELS)
+
+
+def test_large_view_opens_steps_and_closes(opened: Any) -> None:
+    cell(opened, 0, 0).click()
+    opened.wait_for_selector("#large[open] canvas")
+    large = opened.locator("#large canvas").nth(1)
+    before = large.evaluate(PIXELS)
+    opened.keyboard.press("ArrowRight")
+    opened.wait_for_function("document.querySelector('#large').innerText.includes('randomized down to fc2')")
+    assert opened.locator("#large canvas").nth(1).evaluate(PIXELS) != before
+    opened.keyboard.press("Escape")
+    opened.wait_for_selector("#large:not([open])", state="attached")
+
+
+def test_input_shows_through_when_asked(opened: Any) -> None:
+    before = cell(opened, 0, 0).evaluate(PIXELS)
+    opened.check("#overlay")
+    opened.wait_for_function("before => document.querySelector('#maps canvas').toDataURL() !== before", arg=before)
+
+
+def test_names_with_markup_are_inert(opened: Any) -> None:
+    assert opened.evaluate("window.hacked") is None
+    assert synthetic.EVIL in opened.locator("#samples button").first.inner_text()
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+def test_page_never_scrolls_sideways(opened: Any, width: int) -> None:
+    opened.set_viewport_size({"width": width, "height": 800})
+    opened.wait_for_timeout(250)
+    assert opened.evaluate("document.documentElement.scrollWidth") == width
