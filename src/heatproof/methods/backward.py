@@ -1,8 +1,9 @@
 """Methods that run the network once and come back through it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -40,8 +41,7 @@ class GradientXInput(Linearizable):
     """
 
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
-        outputs, pull = gradients(model, inputs)
-        return Linearization(outputs, lambda cotangent: inputs * pull(cotangent))
+        return gradients(model, inputs, times=inputs)
 
     def _diagnostics(
         self, maps: Tensor, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor
@@ -67,8 +67,13 @@ class Saliency(Method):
         return Explanation(signed.maps.abs(), signed.diagnostics)
 
 
-def gradients(model: nn.Module, inputs: Tensor, rows: Tensor | None = None) -> Linearization:
-    """The plain gradient of any mix of outputs with respect to `inputs` (N, …); parameters are left alone."""
+def gradients(
+    model: nn.Module, inputs: Tensor, rows: Tensor | None = None, times: Tensor | None = None
+) -> Linearization:
+    """The plain gradient of any mix of outputs with respect to `inputs` (N, …), perhaps times a tensor of their shape.
+
+    Parameters are left alone.
+    """
     x = inputs.detach().requires_grad_()
     with torch.enable_grad(), _differentiable_recurrence(model):
         outputs = forward(model, x, rows)
@@ -77,15 +82,52 @@ def gradients(model: nn.Module, inputs: Tensor, rows: Tensor | None = None) -> L
             "Expected outputs that depend on the inputs, but no path leads back from them; "
             "look for no_grad, detach or NumPy inside the model."
         )
+    return Linearization(outputs.detach(), GradientPull(outputs, x, times))
 
-    def pull(cotangent: Tensor) -> Tensor:
+
+@dataclass(frozen=True, eq=False)
+class GradientPull:
+    """The pull of plain gradients, from the outputs or from the features that the last linear layer reads."""
+
+    outputs: Tensor  # (N, C), with its graph
+    x: Tensor  # (N, …), the leaf
+    times: Tensor | None
+
+    def __call__(self, cotangent: Tensor) -> Tensor:
+        return self._back(self.outputs, cotangent)
+
+    def factor(self) -> "Factor | None":
+        """The outputs as W h + b, where the network ends in a linear layer on features h (N, D); None where not."""
+        node = self.outputs.grad_fn
+        read = _READ_BY.get(node.name()) if node is not None else None
+        if node is None or read is None:
+            return None
+        saved: Any = node
+        if read == 1 and (saved._saved_alpha, saved._saved_beta) != (1, 1):
+            return None
+        features, index = node.next_functions[read]
+        if features is None:
+            return None  # the layer reads a constant
+        edge = torch.autograd.graph.GradientEdge(features, index)
+        return Factor(saved._saved_mat2.detach().T, lambda cotangent: self._back(edge, cotangent))
+
+    def _back(self, top: "Tensor | torch.autograd.graph.GradientEdge", cotangent: Tensor) -> Tensor:
         if cotangent.dim() == 3:
-            return torch.stack([pull(one) for one in cotangent])
+            return torch.stack([self._back(top, one) for one in cotangent])
         # autograd.grad towards the input alone computes no parameter gradients and writes no .grad.
-        (gradient,) = torch.autograd.grad(outputs, x, cotangent, retain_graph=True)
-        return gradient
+        (gradient,) = torch.autograd.grad(top, self.x, cotangent, retain_graph=True)
+        return gradient if self.times is None else self.times * gradient
 
-    return Linearization(outputs.detach(), pull)
+
+class Factor(NamedTuple):
+    """Attributions of C labels as a matrix product: those of label i are Σ_d weight[i, d] · (those of feature d)."""
+
+    weight: Tensor  # (C, D)
+    pull: Callable[[Tensor], Tensor]  # (N, D) or (K, N, D) → attributions
+
+
+# How autograd calls a linear layer on (N, D) with and without a bias, and the operand that its features are.
+_READ_BY = {"AddmmBackward0": 1, "MmBackward0": 0}
 
 
 def _differentiable_recurrence(model: nn.Module) -> AbstractContextManager[None]:

@@ -9,12 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.errors import HeatproofWarning, InputError, unknown
-from heatproof.methods.backward import GradientXInput
+from heatproof.methods.backward import Factor, GradientPull, GradientXInput
 from heatproof.methods.base import METHODS, Explanation, Linearizable, Method, scores
-from heatproof.models import check_targets
+from heatproof.models import check_targets, select
 
 # Elements that the maps and cotangents of the labels pulled together may have: 64 MiB in float32.
 BUDGET = 2**24
+# Elements that the features' maps of the samples competing together may have: 512 MiB in float32.
+RANK_BUDGET = 2**27
+# Elements of one tile of a matrix product: it should fit a cache, with its operands.
+TILE = 2**19
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +28,9 @@ class Competitive(Method):
     With R_i the attribution of label i, for every feature: H = R_y where R_y > 0 and R_y ≥ R_i for all i ≠ y, or where
     R_y < 0 and R_y ≤ R_i for all i ≠ y; H = 0 elsewhere.
 
-    H is signed, in the units of the method, and 0 or equal to R_y, bit for bit; of R_y's shape with `per="scalar"`. It
-    keeps no sum rule. With C labels of i.i.d. symmetric scores a share 2(1 − 2^−C)/C survives. Diagnostics, counted
-    over features:
+    H is signed, in the units of the method, and 0 or equal to R_y, bit for bit unless `rank` is used; of R_y's shape
+    with `per="scalar"`. It keeps no sum rule. With C labels of i.i.d. symmetric scores a share 2(1 − 2^−C)/C survives.
+    Diagnostics, counted over features:
 
     - `score`: S_y;
     - `surviving-share`: features with H ≠ 0, of those with R_y ≠ 0; NaN if there are none;
@@ -35,7 +39,8 @@ class Competitive(Method):
       Only there does `ties` decide.
 
     Cost: one forward pass and C backward passes (path and noise methods: their passes for every chunk of labels). One
-    running maximum is kept, never the C maps. A model with one output has no rivals: H = R_y, with a HeatproofWarning.
+    running maximum is kept, never the C maps; with `rank`, D < C backward passes and the D maps of each sample. A model
+    with one output has no rivals: H = R_y, with a HeatproofWarning.
 
     Args:
         method: any method with `linearize`.
@@ -43,6 +48,8 @@ class Competitive(Method):
             or over the embedding of sequences (N, T, E), and H has size 1 there. Tables (N, D) have scalars only.
         ties: `keep` a feature that another label scores exactly alike (≥, as Algorithm 1 prints), or `drop` it (the
             text's "higher than").
+        rank: `auto` pulls the D features of a network's last linear layer instead of its C labels, where C > D, and
+            combines them with a matrix product: exact but for rounding, which may decide near-ties; `off` never does.
 
     Raises: InputError where the method cannot be linearized (Saliency, VarGrad, Occlusion …).
 
@@ -52,6 +59,7 @@ class Competitive(Method):
     method: Method = field(kw_only=False)
     per: Literal["scalar", "pixel"] = "scalar"
     ties: Literal["keep", "drop"] = "keep"
+    rank: Literal["auto", "off"] = "auto"
 
     def __post_init__(self) -> None:
         if not isinstance(self.method, Linearizable) or not self.method.linearizable:
@@ -63,6 +71,8 @@ class Competitive(Method):
             raise unknown("competitor (per)", self.per, _PER)
         if self.ties not in _LOSES:
             raise unknown("way to settle ties", self.ties, _LOSES)
+        if self.rank not in ("auto", "off"):
+            raise unknown("use of the rank", self.rank, ("auto", "off"))
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         method = self.method
@@ -75,38 +85,103 @@ class Competitive(Method):
                 HeatproofWarning,
                 stacklevel=3,
             )
-        labels = outputs.shape[1]
-        step = max(1, BUDGET // (inputs.numel() + outputs.numel())) if method.shares_passes else 1
-        own: Tensor | None = None
-        rival = sign = inputs  # set with `own`
-        for first in range(0, labels, step):
-            # Label y itself comes first, then y + 1, y + 2, …: one code path pulls the label and its rivals, so that
-            # equal scores are equal bits, and the label's own map is there before the first comparison.
-            shifts = torch.arange(first, min(first + step, labels), device=targets.device)
-            chosen = (targets + shifts[:, None]) % labels
-            cotangents = torch.zeros(*chosen.shape, labels, dtype=outputs.dtype, device=outputs.device)
-            cotangents.scatter_(2, chosen[..., None], 1.0)
-            maps = pull(cotangents) if method.shares_passes else pull(cotangents[0])[None]
-            for each in maps:
-                each = _PER[self.per](each)
-                if own is None:
-                    own, sign = each.clone(), each.sign()
-                    rival = torch.full_like(own, -torch.inf)
-                else:
-                    # A positive score must exceed the rivals, a negative one must undercut them.
-                    torch.maximum(rival, each * sign, out=rival)
-        assert own is not None  # there is at least one label
+        factor = self._factor(pull, inputs)
+        if factor is None:
+            own, rival = _by_labels(pull, outputs, targets, _PER[self.per], self._step(inputs, outputs))
+        elif (most := RANK_BUDGET // (factor.weight.shape[1] * inputs[0].numel())) >= len(inputs):
+            own, rival = _by_rank(factor, targets, _PER[self.per])
+        else:
+            return self._in_blocks(model, inputs, targets, most)
         strength = own.abs()
         kept = own.masked_fill(_LOSES[self.ties](strength, rival), 0.0)
         # A rival that is not a number cannot be compared with: say so in the map.
         kept = kept.masked_fill(rival.isnan(), torch.nan)
         return Explanation(kept, {"score": scores(outputs, targets), **_diagnostics(own, kept, rival)})
 
+    def _factor(self, pull: Callable[[Tensor], Tensor], inputs: Tensor) -> Factor | None:
+        """The pull's factors, where pulling features is cheaper than labels and one sample's features fit."""
+        if self.rank == "off" or not isinstance(pull, GradientPull) or _rounds_products(inputs):
+            return None
+        factor = pull.factor()
+        if factor is None or factor.weight.shape[1] * inputs[0].numel() > RANK_BUDGET:
+            return None
+        return factor if factor.weight.shape[0] > factor.weight.shape[1] else None
+
+    def _step(self, inputs: Tensor, outputs: Tensor) -> int | None:
+        """How many labels are pulled together; None where that saves nothing."""
+        shares = isinstance(self.method, Linearizable) and self.method.shares_passes
+        return max(1, BUDGET // (inputs.numel() + outputs.numel())) if shares else None
+
+    def _in_blocks(self, model: nn.Module, inputs: Tensor, targets: Tensor, most: int) -> Explanation:
+        parts = []
+        for rows in torch.split(torch.arange(len(inputs), device=inputs.device), most):
+            parts.append(self._explain(select(model, rows), inputs[rows], targets[rows]))
+        names = parts[0].diagnostics
+        diagnostics = {name: torch.cat([part.diagnostics[name] for part in parts]) for name in names}
+        return Explanation(torch.cat([part.maps for part in parts]), diagnostics)
+
 
 @METHODS.register("cgi")
 def cgi() -> Competitive:
     """Competitive Gradient ⊙ Input (Gupta & Arora, Algorithm 1)."""
     return Competitive(GradientXInput())
+
+
+def _by_labels(
+    pull: Callable[[Tensor], Tensor],
+    outputs: Tensor,
+    targets: Tensor,
+    per: Callable[[Tensor], Tensor],
+    step: int | None,
+) -> tuple[Tensor, Tensor]:
+    """The label's own map, and its strongest rival: the largest sign(R_y) · R_i over all other labels i."""
+    labels = outputs.shape[1]
+    own: Tensor | None = None
+    rival = sign = outputs  # set with `own`
+    for first in range(0, labels, step or 1):
+        # Label y itself comes first, then y + 1, y + 2, …: one code path pulls the label and its rivals, so that equal
+        # scores are equal bits, and the label's own map is there before the first comparison.
+        shifts = torch.arange(first, min(first + (step or 1), labels), device=targets.device)
+        chosen = (targets + shifts[:, None]) % labels
+        cotangents = outputs.new_zeros(*chosen.shape, labels).scatter_(2, chosen[..., None], 1.0)
+        for maps in pull(cotangents) if step else [pull(cotangents[0])]:
+            scored = per(maps)
+            if own is None:
+                own, sign = scored.clone(), scored.sign()
+                rival = torch.full_like(own, -torch.inf)
+            else:
+                # A positive score must exceed the rivals, a negative one must undercut them.
+                torch.maximum(rival, scored * sign, out=rival)
+    assert own is not None  # there is at least one label
+    return own, rival
+
+
+def _by_rank(factor: Factor, targets: Tensor, per: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """The same from D features' maps instead of C labels', by one matrix product a tile of scalars."""
+    labels, width = factor.weight.shape
+    samples = len(targets)
+    units = torch.eye(width, dtype=factor.weight.dtype, device=factor.weight.device)
+    first = per(factor.pull(units[0].expand(samples, width)))
+    features = first.new_empty(samples, width, first[0].numel())
+    features[:, 0] = first.flatten(1)
+    for d in range(1, width):
+        features[:, d] = per(factor.pull(units[d].expand(samples, width))).flatten(1)
+    own, rival = first.new_empty(samples, features.shape[2]), first.new_empty(samples, features.shape[2])
+    tile = max(1, TILE // labels)
+    for n, y in enumerate(targets.tolist()):
+        for start in range(0, features.shape[2], tile):
+            at = slice(start, start + tile)
+            maps = factor.weight @ features[n, :, at]
+            own[n, at] = maps[y]
+            maps[y] = maps[y - 1]  # any rival, so that extrema are over rivals alone
+            low, high = torch.aminmax(maps, dim=0)
+            rival[n, at] = torch.where(own[n, at] < 0, -low, high)
+    return own.view_as(first), rival.view_as(first)
+
+
+def _rounds_products(inputs: Tensor) -> bool:
+    """Whether matrix products in float32 are allowed fewer bits (TF32, bf16): labels would win by rounding."""
+    return inputs.dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest"
 
 
 def _over_channels(maps: Tensor) -> Tensor:

@@ -1,0 +1,138 @@
+"""Competition from the features of the last linear layer."""
+
+import pytest
+import torch
+from method_networks import images, linear
+from torch import nn
+
+from heatproof import InputError
+from heatproof.methods import Competitive, Gradient, GradientXInput, IntegratedGradients, SmoothGrad
+from heatproof.methods import competition as module
+from heatproof.models import Bound
+
+TARGETS = torch.tensor([11, 0, 7])
+
+
+def wide(*, bias=True, labels=12, width=6):
+    """A CNN whose last linear layer has more labels than features."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        layers = [
+            nn.Conv2d(2, width, 3),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(width, labels, bias),
+        ]
+    return nn.Sequential(*layers).double().eval()
+
+
+@pytest.fixture
+def by_rank_alone(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("labels were pulled one by one")
+
+    monkeypatch.setattr(module, "_by_labels", refuse)
+
+
+@pytest.fixture
+def by_labels_alone(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("features were pulled")
+
+    monkeypatch.setattr(module, "_by_rank", refuse)
+
+
+def agree(model, x, y, **settings):
+    """Both ways: the same support, values and diagnostics, up to rounding in float64."""
+    inner = settings.pop("inner", GradientXInput())
+    labels = Competitive(inner, rank="off", **settings).explain(model, x, y)
+    features = Competitive(inner, **settings).explain(model, x, y)
+    assert torch.equal(features.maps != 0, labels.maps != 0)
+    assert 0 < int((labels.maps != 0).sum()) < labels.maps.numel()
+    torch.testing.assert_close(features.maps, labels.maps, rtol=1e-10, atol=1e-15)
+    assert features.diagnostics.keys() == labels.diagnostics.keys()
+    for name, value in labels.diagnostics.items():
+        torch.testing.assert_close(features.diagnostics[name], value, rtol=1e-10, atol=1e-15)
+
+
+@pytest.mark.parametrize("per", ["scalar", "pixel"])
+@pytest.mark.parametrize("inner", [Gradient(), GradientXInput()], ids=str)
+def test_features_and_labels_agree(inner, per):
+    agree(wide(), images(), TARGETS, inner=inner, per=per)
+
+
+@pytest.mark.parametrize("settings", [{"bias": False}, {"labels": 40}, {"width": 1}])
+def test_other_heads_agree(settings):
+    agree(wide(**settings), images(), TARGETS)
+
+
+def test_a_layer_that_reads_the_input_agrees():
+    agree(linear(torch.randn(9, 4)), torch.randn(30, 4, dtype=torch.float64), torch.arange(30) % 9)
+
+
+def test_frozen_weights_agree():
+    agree(wide().requires_grad_(False), images(), TARGETS)
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_blocks_and_tiles_agree(samples, monkeypatch):
+    monkeypatch.setattr(module, "RANK_BUDGET", samples * 6 * 128 + 5)
+    monkeypatch.setattr(module, "TILE", 12 * 50)
+    agree(wide(), images(), TARGETS)
+
+
+def test_blocks_of_bound_models_keep_their_side_inputs(monkeypatch):
+    class Gained(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = wide()
+
+        def forward(self, x, gain):
+            return self.net(x * gain[:, None, None, None])
+
+    bound = Bound(Gained().eval(), given={"gain": torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)})
+    monkeypatch.setattr(module, "RANK_BUDGET", 2 * 6 * 128)
+    agree(bound, images(), TARGETS)
+
+
+@pytest.mark.usefixtures("by_rank_alone")
+def test_features_are_pulled_where_labels_outnumber_them():
+    Competitive(GradientXInput())(wide(), images(), TARGETS)
+    Competitive(Gradient())(wide(), images(), TARGETS)
+
+
+@pytest.mark.usefixtures("by_labels_alone")
+@pytest.mark.parametrize(
+    ("model", "method"),
+    [
+        (wide(labels=12, width=12), Competitive(GradientXInput())),
+        (wide(), Competitive(GradientXInput(), rank="off")),
+        (wide(), Competitive(IntegratedGradients(steps=2))),
+        (wide(), Competitive(SmoothGrad(samples=2))),
+        (nn.Sequential(wide(), nn.Tanh()).eval(), Competitive(GradientXInput())),
+    ],
+    ids=["as many features", "off", "path", "noise", "not linear at the end"],
+)
+def test_labels_are_pulled_elsewhere(model, method):
+    method(model, images(), TARGETS)
+
+
+@pytest.mark.usefixtures("by_labels_alone")
+def test_labels_are_pulled_where_features_do_not_fit(monkeypatch):
+    monkeypatch.setattr(module, "RANK_BUDGET", 6 * 128 - 1)
+    Competitive(GradientXInput())(wide(), images(), TARGETS)
+
+
+@pytest.mark.usefixtures("by_labels_alone")
+def test_labels_are_pulled_where_products_are_rounded():
+    torch.set_float32_matmul_precision("high")
+    try:
+        Competitive(GradientXInput())(wide().float(), images().float(), TARGETS)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_unknown_setting():
+    with pytest.raises(InputError, match="name of a use of the rank, but got 'always'; known are: auto, off"):
+        Competitive(GradientXInput(), rank="always")
