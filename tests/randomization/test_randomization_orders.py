@@ -127,6 +127,19 @@ def test_blocks_are_randomized_together_in_execution_order() -> None:
     assert all(name.startswith("layer4.") for name in alone[1].layers)
 
 
+def test_a_block_around_another_is_random_as_soon_as_the_cascade_meets_it() -> None:
+    class Around(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.outer = nn.Linear(4, 4), nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 3)])
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.outer[1](self.inner(self.outer[0](x)))
+
+    assert labels(Cascading(blocks=("inner", "outer")), Around(), ROW) == ["outer", "inner"]
+    assert labels(BottomUp(blocks=("inner", "outer")), Around(), ROW) == ["outer", "inner"]
+
+
 def test_the_17_blocks_of_inception() -> None:
     # 001: the logits, then from Mixed_7c down to the first convolution.
     mixed = [f"Mixed_{name}" for name in ("7c", "7b", "7a", "6e", "6d", "6c", "6b", "6a", "5d", "5c", "5b")]

@@ -25,7 +25,7 @@ ROLES: dict[str, Role] = {"weight": "gamma", "bias": "beta", "running_mean": "me
 
 # Functions that look at a tensor's frame, never at its numbers.
 _FRAME_FUNCTIONS = """
-    __set__ __delete__ __hash__ __len__ __repr__ __format__ size dim ndimension numel nelement stride storage_offset
+    __hash__ __len__ __repr__ __format__ size dim ndimension numel nelement stride storage_offset
     element_size get_device is_contiguous is_floating_point is_complex is_shared is_pinned data_ptr untyped_storage
     storage register_hook requires_grad_ retain_grad is_same_size result_type
     new_empty new_zeros new_ones new_full empty_like zeros_like ones_like full_like rand_like randn_like
