@@ -91,6 +91,12 @@ def test_a_batch_norm_is_a_layer_of_its_own_and_without_anything_to_change_none(
     assert [stage.label for stage in Cascading(batch_norm="keep").stages(model, inputs)] == ["0"]
 
 
+def test_keep_with_nothing_but_statistics_is_refused() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(3, affine=False)).eval()
+    with pytest.raises(InputError, match="Expected parameters besides batch norms' statistics"):
+        Cascading(batch_norm="keep").stages(model, torch.randn(2, 3))
+
+
 def test_the_count_of_batches_is_untouched() -> None:
     model, inputs = network()
     model.bn1.num_batches_tracked.fill_(17)

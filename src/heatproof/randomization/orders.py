@@ -87,6 +87,10 @@ class Randomization(ABC):
         refuse_entered(layers, self.group)
         if self.batch_norm == "keep":
             layers = tuple(kept for layer in layers if (kept := _without_statistics(layer)).weights)
+        if not layers:
+            raise InputError(
+                "Expected parameters besides batch norms' statistics, which batch_norm='keep' leaves alone."
+            )
         initializer = self._initializer()
         for layer in layers:
             initializer.check(_to_draw(layer, initializer))
