@@ -13,17 +13,27 @@ import torch
 Row = Mapping[str, str | int | float]
 
 
-def interleaved(cases: Mapping[str, Callable[[], object]], *, repeats: int = 7, warmup: int = 1) -> dict[str, float]:
-    """Median seconds of each case, with the cases taking turns, so that a busy machine slows all of them alike."""
+def interleaved(
+    cases: Mapping[str, Callable[[], object]],
+    *,
+    repeats: int = 7,
+    warmup: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
+    """Median seconds of each case, with the cases taking turns, so that a busy machine slows all of them alike.
+
+    `clock=time.process_time` counts the process's own work only, all threads together: for one thread on a CPU that
+    other work shares.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     for turn in range(warmup + repeats):
         for name, case in cases.items():
             synchronize()
-            start = time.perf_counter()
+            start = clock()
             case()
             synchronize()
             if turn >= warmup:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
@@ -54,6 +64,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=description)
     options.add_argument("--out", type=Path, help="folder for <name>.csv and <name>.md")
     options.add_argument("--repeats", type=int, default=7, help="measured turns; medians are reported")
+    options.add_argument("--cpu-time", action="store_true", help="time the process's own work, on a shared machine")
     options.add_argument("--threads", type=int, default=1, help="threads of torch")
     return options
 

@@ -63,18 +63,18 @@ def test_a_power_of_two_changes_no_bit(measure, seed, exponent):
 @settings(max_examples=3)
 @given(seed=seeds)
 def test_samples_do_not_know_each_other(measure, seed):
-    # 60 maps are more than one chunk.
-    maps, other = maps_of(seed, n=60), maps_of(seed + 1, n=60)
+    # 120 maps are more than one chunk.
+    maps, other = maps_of(seed, n=120), maps_of(seed + 1, n=120)
     scores = measure(maps, other)
-    order = torch.randperm(60, generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(120, generator=torch.Generator().manual_seed(seed))
     assert torch.equal(measure(maps[order], other[order]), scores[order])
-    alone = torch.cat([measure(maps[n : n + 1], other[n : n + 1]) for n in (0, 31, 59)])
-    assert torch.equal(alone, scores[[0, 31, 59]])
+    alone = torch.cat([measure(maps[n : n + 1], other[n : n + 1]) for n in (0, 61, 119)])
+    assert torch.equal(alone, scores[[0, 61, 119]])
 
 
 @every
 def test_kept_references_give_the_same_bits(measure):
-    maps, other = maps_of(0, n=60), maps_of(1, n=60)
+    maps, other = maps_of(0, n=120), maps_of(1, n=120)
     maps[5], other[6] = 0, float("nan")
     kept = measure.prepare(maps)
     scores = measure(maps, other)
