@@ -68,7 +68,7 @@ def test_the_version_is_the_packages():
 
 def test_the_report_needs_no_torch():
     code = "import sys; sys.modules['torch'] = None; import heatproof, heatproof.report"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
 
 @pytest.mark.parametrize("name", ["LICENSE", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", ".ci/run"])
