@@ -11,7 +11,7 @@ from skimage.metrics import structural_similarity
 
 from heatproof import similarity
 from heatproof.similarity import HOG, MSE, SSIM, Spearman, normalized
-from heatproof.similarity.hog import _sums_by_counting, _sums_by_mask
+from heatproof.similarity.hog import _directions, _sums_by_counting, _sums_by_mask
 from heatproof.similarity.normalization import _partitioned, percentiles
 from heatproof.similarity.ranks import _ranks_by_order, _ranks_by_search, centered_ranks
 from heatproof.similarity.windows import _sums, box, gaussian, inside
@@ -229,10 +229,22 @@ def test_directions_of_a_ramp_fall_into_their_bin():
     assert torch.equal(*HOG(cell=6).descriptors(torch.stack([plane, -plane])))
 
 
+def test_directions_are_floored_angles_at_every_border():
+    degrees = torch.arange(-360, 361, 5).double()[:, None]
+    length = torch.tensor([1e-30, 1.0, 1e12]).double()
+    down, across = torch.sin(torch.deg2rad(degrees)) * length, torch.cos(torch.deg2rad(degrees)) * length
+    expected = (degrees % 180 / 20).floor().to(torch.int8).expand(-1, 3)
+    inside_a_bin = (degrees % 20 != 0).expand(-1, 3)
+    assert torch.equal(_directions(down, across)[inside_a_bin], expected[inside_a_bin])
+    across = torch.tensor([2.0, -2.0, 2.0, -2.0, 0.0, 0.0, 1.0, -1.0])
+    down = torch.tensor([0.0, 0.0, -0.0, -0.0, 0.0, 3.0, -1e-30, -1e-30])
+    assert _directions(down, across).tolist() == [0, 0, 0, 0, 0, 4, 8, 0]
+
+
 def test_both_ways_of_counting_directions_agree():
-    turns = torch.randint(-9, 10, (3, 12, 8)).double()
+    bins = torch.randint(0, 9, (3, 12, 8), dtype=torch.int8)
     magnitude = torch.randint(0, 9, (3, 12, 8)).double()
-    assert torch.equal(_sums_by_counting(turns, magnitude, 4), _sums_by_mask(turns, magnitude, 4))
+    assert torch.equal(_sums_by_counting(bins, magnitude, 4), _sums_by_mask(bins, magnitude, 4))
 
 
 def test_window_sums_are_the_same_on_both_backends_and_leave_out_wrapped_windows():

@@ -34,8 +34,8 @@ class Similarity(ABC):
     """A measure of how alike two maps of a sample are: one number a sample.
 
     `measure(maps, other)` takes two batches of pooled maps (N, *grid), floating, on one device, and gives (N,) float64
-    on that device. A degenerate sample is NaN, never 0: a map that is constant (all zero, say) or not finite has no
-    pattern to compare, and a 0 would read as "passed".
+    on that device. A degenerate sample is NaN, never 0: a map that is constant (all zero, say), or holds NaN (or ±∞,
+    where values count and not ranks alone) has no pattern to compare, and a 0 would read as "passed".
 
     `compare(prepare(maps), other)` gives the same numbers bit for bit, and what `prepare` kept serves any number of
     comparisons: the trained model's maps against every stage of a randomization. `other` may be prepared, too.

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ class HOG(Similarity):
     Chance is not 0: two maps of uniform noise of 299 × 299 give 0.078 on average, as in 001, because differences of
     uniform numbers prefer oblique directions; of Gaussian noise, which prefers none, 0.013. Descriptors of few blocks
     share the block's own pattern (0.15 at 28 × 28, cell 8). So `metric` names no chance level: calibrate.
-    Cost: one arctangent and one count a pixel.
+    Cost: a square root, nine comparisons and one count a pixel.
 
     Source: Dalal and Triggs 2005; 001, appendix A (16 × 16 cells, values in [−1, 1]).
     Deviations: an angle that rounds up to 180° exactly counts in the last bin, where scikit-image drops it; before
@@ -116,28 +117,45 @@ def _cell_histograms(values: Tensor, cell: int) -> Tensor:
     torch.sub(values[:, :, 2:], values[:, :, :-2], out=across[:, :, 1:-1])
     down, across = down[:, :height, :width], across[:, :height, :width]
     magnitude = (down.square() + across.square()).sqrt_()
-    # −9 … 9: opposite directions are 9 apart and belong together, and 180° belongs to 0°.
-    turns = torch.atan2(down, across).mul_(ORIENTATIONS / math.pi).floor_()
     sums = _sums_by_counting if values.device.type == "cpu" else _sums_by_mask
-    return sums(turns, magnitude, cell).div_(cell * cell)
+    return sums(_directions(down, across), magnitude, cell).div_(cell * cell)
 
 
-def _sums_by_counting(turns: Tensor, magnitude: Tensor, cell: int) -> Tensor:
+def _directions(down: Tensor, across: Tensor) -> Tensor:
+    """The bin 0 … 8, int8, of each angle mod 180°: how many borders between bins it has reached.
+
+    The cotangent falls from ∞ at 0° to −∞ at 180°, and is the same for opposite directions; comparing it with eight
+    borders takes half the time of an arctangent. 180° is 0°.
+    """
+    cotangent = across / down
+    bins = torch.zeros(cotangent.shape, dtype=torch.int8, device=cotangent.device)
+    for border in range(1, ORIENTATIONS):
+        bins += (cotangent <= 1 / math.tan(math.pi * border / ORIENTATIONS)).view(torch.int8)
+    return bins.mul_((down != 0).view(torch.int8))
+
+
+def _sums_by_counting(bins: Tensor, magnitude: Tensor, cell: int) -> Tensor:
     """Magnitudes summed by cell and direction, (n, rows, columns, 9). NumPy's counting adds in a fixed order."""
-    n, height, width = turns.shape
-    rows, columns, wide = height // cell, width // cell, 2 * ORIENTATIONS + 1
-    corner = torch.arange(n)[:, None, None] * rows + torch.arange(height)[:, None] // cell
-    corner = (corner * columns + torch.arange(width) // cell) * wide + ORIENTATIONS
-    index, count = turns.to(torch.int64).add_(corner).numpy().ravel(), n * rows * columns * wide
-    sums = torch.from_numpy(np.bincount(index, magnitude.numpy().ravel(), count)).view(n, rows, columns, wide)
-    folded = sums[..., :ORIENTATIONS] + sums[..., ORIENTATIONS:-1]
-    folded[..., 0] += sums[..., -1]
-    return folded
+    n, height, width = bins.shape
+    shape = (height // cell, width // cell, ORIENTATIONS)
+    count = math.prod(shape)
+    index = bins + _first_bins(height, width, cell)
+    if n > 1:
+        index += torch.arange(n)[:, None, None] * count
+    sums = np.bincount(index.numpy().ravel(), magnitude.numpy().ravel(), n * count)
+    return torch.from_numpy(sums).view(n, *shape)
 
 
-def _sums_by_mask(turns: Tensor, magnitude: Tensor, cell: int) -> Tensor:
+@lru_cache(maxsize=8)
+def _first_bins(height: int, width: int, cell: int) -> Tensor:
+    """Where the histogram of each pixel's cell starts, (height, width) int64."""
+    cells = torch.arange(height)[:, None] // cell * (width // cell) + torch.arange(width) // cell
+    return cells * ORIENTATIONS
+
+
+def _sums_by_mask(bins: Tensor, magnitude: Tensor, cell: int) -> Tensor:
     """The same on an accelerator, where counting adds in no fixed order."""
-    n, height, width = turns.shape
-    bins, by_cell = turns.remainder(ORIENTATIONS), (n, height // cell, cell, width // cell, cell)
+    n, height, width = bins.shape
+    by_cell = (n, height // cell, cell, width // cell, cell)
     each = [(magnitude * (bins == b)).view(by_cell).sum((2, 4)) for b in range(ORIENTATIONS)]
     return torch.stack(each, dim=-1)
