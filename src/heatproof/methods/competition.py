@@ -174,8 +174,8 @@ def _by_rank(factor: Factor, targets: Tensor, per: Callable[[Tensor], Tensor]) -
             maps = factor.weight @ features[n, :, at]
             own[n, at] = maps[y]
             maps[y] = maps[y - 1]  # any rival, so that extrema are over rivals alone
-            low, high = torch.aminmax(maps, dim=0)
-            rival[n, at] = torch.where(own[n, at] < 0, -low, high)
+            # Not aminmax, which is ten times slower along the first dimension.
+            rival[n, at] = torch.where(own[n, at] < 0, -maps.amin(0), maps.amax(0))
     return own.view_as(first), rival.view_as(first)
 
 
