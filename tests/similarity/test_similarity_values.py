@@ -14,7 +14,7 @@ from heatproof.similarity import HOG, MSE, SSIM, Spearman, normalized
 from heatproof.similarity.hog import _directions, _sums_by_counting, _sums_by_mask
 from heatproof.similarity.normalization import _partitioned, percentiles
 from heatproof.similarity.ranks import _ranks_by_order, _ranks_by_search, centered_ranks
-from heatproof.similarity.windows import _sums, box, gaussian, inside
+from heatproof.similarity.windows import box, gaussian, inside
 from reference import similarity as reference
 
 NORMALIZE = {
@@ -247,13 +247,12 @@ def test_both_ways_of_counting_directions_agree():
     assert torch.equal(_sums_by_counting(bins, magnitude, 4), _sums_by_mask(bins, magnitude, 4))
 
 
-def test_window_sums_are_the_same_on_both_backends_and_leave_out_wrapped_windows():
+def test_window_sums_leave_out_wrapped_windows():
     image = torch.randint(0, 50, (2, 9, 13)).double()
     rows = image.flatten(1)
     for size in (3, 5, 7, 9):
         expected = image.unfold(1, size, 1).unfold(2, size, 1).sum((3, 4))
         assert torch.equal(inside(box(rows, size, 13), size, 9, 13), expected)
-        assert torch.equal(_sums(_sums(rows, size, 13), size, 1), box(rows, size, 13))
     weights = torch.tensor(reference.gaussian_weights(5, 0.8), dtype=torch.float64)
     expected = (image.unfold(1, 5, 1).unfold(2, 5, 1) * weights).sum((3, 4))
     torch.testing.assert_close(inside(gaussian(rows, 5, 13, 0.8), 5, 9, 13), expected)

@@ -7,14 +7,8 @@ wrap around the border: `inside` leaves those entries out.
 
 import math
 from functools import cache
-from typing import TypeVar
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
-
-Rows = TypeVar("Rows", Tensor, NDArray[np.float64])
 
 
 def box(rows: Tensor, size: int, width: int) -> Tensor:
@@ -22,9 +16,6 @@ def box(rows: Tensor, size: int, width: int) -> Tensor:
 
     By doubling (1, 2, 4, … neighbors), which takes log₂(size) passes and, unlike cumulative sums, cancels nothing.
     """
-    if rows.device.type == "cpu":
-        # The same additions: NumPy's calls and unaligned loads cost less than torch's.
-        return torch.from_numpy(_sums(_sums(rows.numpy(), size, width), size, 1))
     return _sums(_sums(rows, size, width), size, 1)
 
 
@@ -39,7 +30,7 @@ def inside(values: Tensor, size: int, height: int, width: int) -> Tensor:
     return values.as_strided(shape, (values.stride(0), width, 1), values.storage_offset())
 
 
-def _sums(rows: Rows, size: int, step: int) -> Rows:
+def _sums(rows: Tensor, size: int, step: int) -> Tensor:
     length = rows.shape[1] - (size - 1) * step
     total, offset, power, width = None, 0, rows, 1
     while width <= size:
