@@ -208,7 +208,7 @@ def test_competition_is_compared_with_chance_and_with_the_trained_map() -> None:
         "Competition leaves 60 % of the features trained, 20 % fully randomized; pure chance leaves 20 %."
     )
     found = scorecard.findings(pd.concat([trained, drawn.assign(value=0.6)]), manifest())
-    assert list(found[found["question"] == "competition"]["verdict"]) == ["no less survives randomized"]
+    assert list(found[found["question"] == "competition"]["verdict"]) == ["as much survives randomized"]
 
 
 def test_completeness_is_relative_to_the_score() -> None:
@@ -244,6 +244,18 @@ def test_headline_leaves_controls_out() -> None:
     rows = pd.concat([rows_for(passes, method="a"), rows_for(fails, method="b"), rows_for(passes, method="c")])
     found = scorecard.findings(rows, manifest(methods=methods))
     assert scorecard.headline(found, manifest(methods=methods)) == "1 of 2 heatmaps depends on what this network learned."
+
+
+def test_worst_randomization_counts_and_one_that_cannot_tell_does_not() -> None:
+    states = [{"kind": "randomized", "group": group, "index": STAGES} for group in (GROUP, "cascading he", "cascading dead")]
+    three = manifest(states=states)
+    good = rows_for({"s": 0.0, "f": [0.05] * SAMPLES, "r": 1})
+    bad = rows_for({"s": 0.9, "f": 0.9}).replace({"setting": {GROUP: "cascading he", f"{GROUP} floor": "cascading he floor"}})
+    dead = rows_for({"s": [float("nan")] * SAMPLES}).replace({"setting": {GROUP: "cascading dead"}})
+    found = scorecard.findings(pd.concat([good, bad, dead]), three)
+    verdicts = found[found["question"] == "parameters"].set_index("setting")["verdict"]
+    assert dict(verdicts) == {GROUP: "depends", "cascading he": "hardly depends", "cascading dead": "cannot be told"}
+    assert scorecard.primary(found, three)["m"]["setting"] == "cascading he"
 
 
 def test_run_without_randomization_claims_nothing() -> None:

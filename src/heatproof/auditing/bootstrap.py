@@ -6,6 +6,7 @@ quantity is resampled with the same draws of samples, so differences and ratios 
 map has no rank) leave the mean and are counted beside it. With few samples a percentile interval is too narrow.
 """
 
+from functools import lru_cache
 from hashlib import sha256
 
 import numpy as np
@@ -29,13 +30,18 @@ def per_sample(rows: pd.DataFrame) -> pd.DataFrame:
 
 def resampled_means(values: Array) -> Array:
     """Bootstrap means (RESAMPLES, K) of `values` (n, K): the same resampled samples for every column; NaN left out."""
-    n = len(values)
-    seed = int.from_bytes(sha256(f"scorecard bootstrap {n}".encode()).digest()[:8], "big")
-    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
+    counts = _counts(len(values))
     known = np.isfinite(values)
     weight = counts @ known.astype(np.float64)
     total = counts @ np.where(known, values, 0.0)
     return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
+
+
+@lru_cache(maxsize=8)
+def _counts(n: int) -> Array:
+    """How often each of n samples is drawn in each resample (RESAMPLES, n); a function of n alone."""
+    seed = int.from_bytes(sha256(f"scorecard bootstrap {n}".encode()).digest()[:8], "big")
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
 
 
 def bounds(draws: Array) -> tuple[Array, Array]:

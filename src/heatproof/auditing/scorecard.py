@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from heatproof.auditing.bootstrap import Array, bounds, intervals, per_sample, resampled_means
-from heatproof.auditing.survival import HALF, JUDGED, RANDOMIZATION, TENTH, Survival, combine, survival
+from heatproof.auditing.survival import GRADES, HALF, JUDGED, RANDOMIZATION, TENTH, Survival, combine, survival
 
 Manifest = Mapping[str, Any]
 
@@ -47,6 +47,7 @@ TONES = {
     "is noise": "noise",
     "cannot be told": "unknown",
 }
+MIDDLING = ("depends in part", "hardly depends")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ def named(rows: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
 
 
 def groups(manifest: Manifest) -> list[str]:
-    """Randomizations that end with every layer randomized, in the run's order; the first one makes the headline."""
+    """Randomizations that end with every layer randomized, in the run's order."""
     names = dict.fromkeys(s["group"] for s in manifest["states"] if s["kind"] == "randomized")
     return [name for name in names if not name.startswith("independent")]
 
@@ -120,10 +121,11 @@ def headline(found: pd.DataFrame, manifest: Manifest) -> str:
 
 
 def primary(found: pd.DataFrame, manifest: Manifest) -> dict[str, dict[str, Any]]:
-    """The verdict on the parameters by method, in the first randomization that ends with every layer randomized."""
-    first = groups(manifest)[:1]
-    chosen = found[(found["question"] == "parameters") & found["setting"].isin(first) & (found["verdict"] != "")]
-    return {record["method"]: record for record in chosen.drop_duplicates("method").to_dict("records")}
+    """The verdict on the parameters by method: the worst over all randomizations that end with every layer random."""
+    chosen = found[(found["question"] == "parameters") & found["setting"].isin(groups(manifest))]
+    ranks = {word: rank for rank, word in enumerate(["cannot be told", *GRADES, "is noise"])}
+    order = chosen["verdict"].map(ranks).sort_values(ascending=False, kind="stable").index
+    return {record["method"]: record for record in chosen.loc[order].drop_duplicates("method").to_dict("records")}
 
 
 def _finding(means: pd.DataFrame, key: tuple[str, str, str, float, str], question: str, **said: str) -> Finding:
@@ -145,6 +147,10 @@ def _parameters(
         worst = max(grades, key=lambda name: np.nan_to_num(grades[name].share, nan=-np.inf))
         verdict = combine(grades)
         sentence = _explain(verdict, grades, worst, _likest_control(means, method, worst))
+        zeros = (RANDOMIZATION, method, group, stage, "shared-zeros")
+        if zeros in means.index and means.loc[zeros, "mean"] >= HALF and verdict in ("depends", *MIDDLING):
+            share = _share(float(means.loc[zeros, "mean"]))
+            sentence += f" {share} of its features are zero in both maps, which raises this number."
         key = (RANDOMIZATION, method, group, stage, worst)
         yield _finding(means, key, "parameters", verdict=verdict, tone=TONES[verdict], sentence=sentence)
     for name in measured:
@@ -168,7 +174,7 @@ def _explain(verdict: str, grades: Mapping[str, Survival], worst: str, control: 
         return f"Not enough to go by: {reasons[0] if reasons else 'the measures cannot be told from noise'}."
     if verdict == "does not depend":
         return "A fully random network gives a map as similar to the trained one's as a second run on the trained one."
-    survives = f"{_share(grade.share)} ({_share(grade.low)[:-2]} to {_share(grade.high)[:-2]})"
+    survives = f"{_share(grade.share) if grade.share >= 0.005 else 'Nothing'} ({_share(grade.low)[:-2]} to {_share(grade.high)})"
     if verdict == "depends":
         return (
             f"{survives} of its similarity to itself survives full randomization: "
@@ -253,11 +259,13 @@ def _competition(
         if trained not in means.index or random not in means.index:
             continue
         low, high = paired_difference(table[trained], table[random])
-        word, tone = "cannot be told", "unknown"
-        if low > 0:
+        word, tone = "as much survives randomized", "mid"
+        if not np.isfinite(low):
+            word, tone = "cannot be told", "unknown"
+        elif low > 0:
             word, tone = "less survives randomized", "good"
-        elif high <= 0:
-            word, tone = "no less survives randomized", "bad"
+        elif high < 0:
+            word, tone = "more survives randomized", "bad"
         before, after = float(means.loc[trained, "mean"]), float(means.loc[random, "mean"])
         line = f"; pure chance leaves {_share(chance)}" if noun == "features" else ""
         sentence = f"Competition leaves {_share(before)} of the {noun} trained, {_share(after)} fully randomized{line}."
@@ -315,7 +323,7 @@ def _cost(manifest: Manifest, method: str) -> Iterator[Finding]:
         mean=each[method],
         n=manifest["costs"][method]["maps"],
         verdict=f"{ratio:.1f} ×" if ratio < 10 else f"{ratio:.0f} ×",
-        sentence=f"{each[method] * 1000:.2g} ms a map on this machine; × is against the cheapest method that looks at the model.",
+        sentence=f"{each[method]:.2g} s a map on this machine; × is against the cheapest method that looks at the model.",
     )
 
 

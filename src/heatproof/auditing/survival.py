@@ -12,13 +12,14 @@ reaches, 1 is what the method reaches with itself. In this order, "surely" meani
 4. s is not surely below r: `does not depend`
 5. the interval of the survival is wider than one half: `cannot be told`
 6. survival surely one half or more: `hardly depends`
-7. survival surely below one half, and s not surely above f: `depends`
+7. survival surely below one half, and s not surely above both f and c: `depends`
 8. everything else: `depends in part`
 
 Steps 4 and 7 hold the definition "below (ii) and not above (i)"; one half and one tenth are the only free numbers,
 set beforehand. Two measures are judged: Spearman of the signed values (what counts for and against) and of the absolute
 values (where the map is strong). `depends` needs both; where they disagree the better one counts, but never for
-more than `depends in part`. A low similarity alone is no merit: zero covariance minimizes these measures, and noise
+more than `depends in part`. With several randomizations (initializers, orders) the worst verdict counts; one that cannot
+be told, as where a deep network died, counts only where no other can. A low similarity alone is no merit: zero covariance minimizes these measures, and noise
 has it.
 
 Source: Adebayo et al. 2018 (randomization, calibration); Binder et al. 2023, Theorems 1, 3, 4 (why low is no merit).
@@ -75,7 +76,7 @@ def survival(table: pd.DataFrame, method: str, group: str, stage: int, metric: s
     draws = resampled_means(complete.to_numpy(np.float64))
     gap_low, gap_high = bounds(draws[:, 2] - draws[:, 3])
     below_replicate = bounds(draws[:, 2] - draws[:, 0])[0] > 0
-    above_floor = bounds(draws[:, 0] - draws[:, 1])[0] > 0
+    above_floor = bounds(draws[:, 0] - np.maximum(draws[:, 1], draws[:, 3]))[0] > 0
     noise = gap_low <= TENTH
     shares = (draws[:, 0] - draws[:, 3]) / np.where(draws[:, 2] == draws[:, 3], np.nan, draws[:, 2] - draws[:, 3])
     low, high = (float(bound) for bound in bounds(shares))

@@ -47,6 +47,8 @@ def content(run: Path) -> dict[str, Any]:
     gallery = _gallery(run, manifest, rows, [m["label"] for m in methods])
     return {
         "manifest": manifest,
+        "title": manifest.get("title") or f"{manifest['model']['name']} on {manifest['data']['name']}",
+        "features": _name(manifest["data"]["features"]),
         "headline": scorecard.headline(found, manifest),
         "tally": _tally(methods),
         "methods": methods,
@@ -83,7 +85,7 @@ def _method(
     ours = found[found["method"] == label]
     answers = {q: _records(ours, q)[0] for q in COLUMNS if q != "parameters" and _records(ours, q)}
     verdict = scorecard.primary(found, manifest).get(label)
-    others = [r for r in _records(ours, "parameters") if verdict is None or r["setting"] != verdict["setting"]]
+    judged = _records(ours, "parameters")
     return {
         "label": label,
         "text": method["text"],
@@ -95,7 +97,7 @@ def _method(
         "sentence": verdict["sentence"] if verdict else "No randomization check was run on this method.",
         "parameters": verdict,
         "answers": answers,
-        "others": others,
+        "judged": judged if len(judged) > 1 else [],
     }
 
 
@@ -107,6 +109,11 @@ def _tally(methods: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, int]]:
     """(verdict, tone, how many) of the heatmaps that are not controls."""
     words = [(m["verdict"], m["tone"]) for m in methods if not m["control"]]
     return [(word, tone, words.count((word, tone))) for word, tone in dict.fromkeys(words)]
+
+
+def _name(recipe: Any) -> str:
+    """A recipe by the name of its class."""
+    return str(recipe["class"]).rpartition(".")[2] if isinstance(recipe, dict) and "class" in recipe else str(recipe)
 
 
 def _plural(verdict: str) -> str:

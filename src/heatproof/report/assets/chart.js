@@ -24,21 +24,21 @@ function ticksOf(low, high) {
 
 // Draw `lines` {method: [[position, mean, low, high, n, nan], …]} over `stages` [[position, label], …].
 // `bands` [{name, kind, low, high}] lie behind; `marks` [{name, at, mean, low, high}] stand at one stage.
-function drawChart(host, { stages, lines, bands = [], marks = [], focus = null, now = null, height = 400, percent = false, independent = false, title, onPoint, onPick }) {
+function drawChart(host, { stages, lines, bands = [], marks = [], focus = null, now = null, height = 400, percent = false, log = false, independent = false, title, onPoint, onPick }) {
   const width = Math.max(240, host.clientWidth || 700), small = height < 300;
   const left = 42, right = 14, top = 10, bottom = small ? 26 : 64;
   const shown = Object.values(lines).flat().flatMap((p) => [p[1], p[2], p[3]]).concat(bands.flatMap((b) => [b.low, b.high]));
   const values = shown.filter((v) => v !== null && v !== undefined);
-  let low = Math.min(0, ...values), high = Math.max(percent ? 0.05 : 0.2, ...values);
-  if (!percent && high <= 1) high = 1;
-  if (high > 3) { const sorted = values.slice().sort((a, b) => a - b); high = Math.max(1, Math.min(high, 1.5 * sorted[Math.floor(0.97 * (sorted.length - 1))])); }
+  let low = Math.min(log ? -1 : 0, ...values), high = Math.max(log ? 0 : percent ? 0.05 : 0.2, ...values);
+  if (!percent && !log && high <= 1) high = 1;
+  if (high > 3 && !log) { const sorted = values.slice().sort((a, b) => a - b); high = Math.max(1, Math.min(high, 1.5 * sorted[Math.floor(0.97 * (sorted.length - 1))])); }
   const pad = (high - low) * 0.03, first = stages[0][0], last = stages[stages.length - 1][0];
   const x = (p) => left + ((p - first) / Math.max(1, last - first)) * (width - left - right);
   const y = (v) => top + ((high + pad - Math.min(v, high + pad)) / (high - low + 2 * pad)) * (height - top - bottom);
   const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": title });
   for (const t of ticksOf(low, high)) {
     svg.append(make("line", { class: "grid", x1: left, x2: width - right, y1: y(t), y2: y(t) }));
-    svg.append(make("text", { x: left - 8, y: y(t) + 4, "text-anchor": "end" }, percent ? `${Math.round(100 * t)} %` : String(+t.toFixed(2))));
+    svg.append(make("text", { x: left - 8, y: y(t) + 4, "text-anchor": "end" }, log ? (t === 0 ? "1" : `1e${+t.toFixed(1)}`) : percent ? `${Math.round(100 * t)} %` : String(+t.toFixed(2))));
   }
   const every = Math.ceil(stages.length / Math.max(2, Math.floor((width - left) / (small ? 90 : 64))));
   stages.forEach(([p, label], k) => {

@@ -46,9 +46,9 @@ function curves() {
     for (const method of DATA.order) if ((group.lines[view.metric] || {})[method]) lines[method] = group.lines[view.metric][method].filter((p) => !group.independent || p[0] > 0);
     if (view.now === null) view.now = stages[stages.length - 1][0];
     [...at("metric").children].forEach((b) => { b.setAttribute("aria-pressed", b.dataset.metric === view.metric); b.hidden = !group.lines[b.dataset.metric]; });
-    const tell = (percent) => (best, event) => {
+    const tell = (percent, log = false) => (best, event) => {
       if (!best) { tip.hidden = true; return; }
-      const [, mean, low, high, n, nan] = best.point, form = percent ? (v) => `${(100 * v).toFixed(1)} %` : say;
+      const [, mean, low, high, n, nan] = best.point, form = log ? (v) => (v === null ? "0" : (10 ** v).toPrecision(2)) : percent ? (v) => `${(100 * v).toFixed(1)} %` : say;
       showTip(event, best.method, `${best.stage[0] === 0 ? "trained" : best.stage[1]}: ${form(mean)}`, low === null ? "by definition" : `95 %: ${form(low)} to ${form(high)}; ${n} samples${nan ? `, ${nan} NaN` : ""}`);
     };
     const pick = (best) => { view.pinned = view.pinned === best.method ? null : best.method; view.now = best.stage[0]; picked.move(view.group, view.now); draw(); };
@@ -56,10 +56,11 @@ function curves() {
     const some = Object.entries(DATA.panels).filter(([metric]) => group.lines[metric]).map(([metric, name]) => ({ metric, name, host: make("div", { class: "chart" }) }));
     at("panels").replaceChildren(...some.map(({ name, host }) => make("div", {}, make("h3", {}, name), host)));
     for (const { metric, name, host } of some) {
-      const small = {}, share = metric !== "relative-energy";
-      for (const method of DATA.order) if (group.lines[metric][method]) small[method] = group.lines[metric][method];
+      const small = {}, log = metric === "relative-energy", share = !log;
+      const scale = (v, k) => (!log || k === 0 || k > 3 || v === null ? v : v > 0 ? Math.log10(v) : null);
+      for (const method of DATA.order) if (group.lines[metric][method]) small[method] = group.lines[metric][method].map((p) => p.map(scale));
       const bands = metric === "surviving-share" ? [{ name: `chance: ${(100 * DATA.chance).toFixed(DATA.chance < 0.1 ? 1 : 0)} %`, kind: "noise", low: DATA.chance, high: DATA.chance }] : [];
-      drawChart(host, { stages, lines: small, bands, focus: small[focus()] ? focus() : null, now: view.now, height: 200, percent: share, independent: group.independent, title: `${name} by stage`, onPoint: tell(share), onPick: pick });
+      drawChart(host, { stages, lines: small, bands, focus: small[focus()] ? focus() : null, now: view.now, height: 200, percent: share, log, independent: group.independent, title: `${name} by stage`, onPoint: tell(share, log), onPick: pick });
     }
     const stage = stages.find((s) => s[0] === view.now) || stages[stages.length - 1];
     const rows = Object.keys(lines).map((method) => [method, (lines[method].find((p) => p[0] === stage[0]) || [0, null])[1]]).sort((a, b) => (b[1] ?? -9) - (a[1] ?? -9));
