@@ -68,6 +68,15 @@ def test_rows_name_the_sample_of_each_variant(text):
     torch.testing.assert_close(forward(select(bound, rows), x[[0, 0]], torch.tensor([1, 1])), expected[[1, 1]])
 
 
+def test_selected_rows_keep_the_names_of_modules_and_parameters(text):
+    _, _, bound = text
+    selected = select(select(bound, torch.tensor([1])), torch.tensor([0]))
+    assert dict(selected.named_modules()) == dict(bound.named_modules())
+    assert [name for name, _ in selected.named_parameters()] == [name for name, _ in bound.named_parameters()]
+    assert selected.get_submodule("net.words") is bound.net.words
+    check_model(selected)
+
+
 def test_select_leaves_a_plain_module_alone():
     net = nn.Linear(2, 2)
     assert select(net, torch.tensor([0])) is net

@@ -111,6 +111,15 @@ class _Selected(nn.Module):
         out: Tensor = self.model(x, chosen)
         return out
 
+    # A method that names a layer finds it under the name that the bound network gives it.
+    def get_submodule(self, target: str) -> nn.Module:
+        return self.model.get_submodule(target)
+
+    def named_modules(
+        self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, nn.Module]]:
+        return self.model.named_modules(memo, prefix, remove_duplicate)
+
 
 def select(model: nn.Module, rows: Tensor) -> nn.Module:
     """The model whose i-th sample is sample `rows[i]` of `model`: for a method that calls another on variants."""
