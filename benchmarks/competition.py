@@ -9,7 +9,9 @@ are random: neither time depends on them.
 import gc
 import multiprocessing
 import resource
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -87,11 +89,12 @@ def growth(case: str, way: str, threads: int) -> float:
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / MIB
 
 
-def measure(case: str, repeats: int, threads: int) -> Row:
+def measure(case: str, repeats: int, threads: int, clock: Callable[[], float]) -> Row:
     model, x, y = prepared(case)
-    expected, got = loop(model, x, y), ours(model, x, y)
+    expected, got = loop(model, x, y), ours(model, x, y)  # which warms both up
     ways = [way for way in WAYS if way != "cgi, rank off" or "ResNet" in case]
-    seconds = interleaved({way: lambda way=way: WAYS[way](model, x, y) for way in ways}, repeats=repeats, warmup=0)
+    cases = {way: partial(WAYS[way], model, x, y) for way in ways}
+    seconds = interleaved(cases, repeats=repeats, warmup=0, clock=clock)
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         memory = {way: pool.apply(growth, (case, way, threads)) for way in ways}
     return {
@@ -110,5 +113,6 @@ if __name__ == "__main__":
     options.add_argument("--only", default="", help="cases whose name holds this")
     chosen = options.parse_args()
     torch.set_num_threads(chosen.threads)
-    rows = [measure(case, chosen.repeats, chosen.threads) for case in CASES if chosen.only in case]
+    clock = time.process_time if chosen.cpu_time else time.perf_counter
+    rows = [measure(case, chosen.repeats, chosen.threads, clock) for case in CASES if chosen.only in case]
     report("competition", rows, chosen.out)
