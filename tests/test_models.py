@@ -77,6 +77,21 @@ def test_selected_rows_keep_the_names_of_modules_and_parameters(text):
     check_model(selected)
 
 
+def test_the_other_arguments_move_with_the_model(text):
+    _, given, bound = text
+    double = bound.double()
+    assert double is bound
+    assert {name: value.dtype for name, value in bound.given.items()} == {
+        "tokens": torch.int64,
+        "mask": torch.float64,
+        "scale": torch.float64,
+    }
+    assert given["scale"].dtype == torch.float32  # the caller's stay
+    assert forward(bound, bound.inputs()).dtype == torch.float64
+    moved = select(bound.to("meta"), torch.tensor([0]))
+    assert moved.model.given["tokens"].device.type == "meta"
+
+
 def test_select_leaves_a_plain_module_alone():
     net = nn.Linear(2, 2)
     assert select(net, torch.tensor([0])) is net

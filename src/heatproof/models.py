@@ -86,6 +86,12 @@ class Bound(nn.Module):
             raise InputError(f"Expected submodule {self.layer!r} to run once, but it ran {len(seen)} times.")
         return seen[0]
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Bound":
+        """What `to`, `float` and their like do to parameters is done to the other arguments as well."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch does not annotate it
+        self.given = {name: fn(value) for name, value in self.given.items()}
+        return self
+
     def _rows_of_given(self, x: Tensor, rows: Tensor | None) -> dict[str, Tensor]:
         for name, value in self.given.items():
             if rows is None and len(value) != len(x):
