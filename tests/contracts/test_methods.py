@@ -14,7 +14,7 @@ from heatproof.methods import (
     SmoothGrad,
     VarGrad,
 )
-from heatproof.testing import check_method
+from heatproof.testing import ContractNet, check_method
 
 
 @pytest.mark.parametrize("name", hp.methods.names())
@@ -41,6 +41,14 @@ def test_other_settings_keep_the_contract(method):
     check_method(method)
 
 
+@pytest.mark.parametrize("name", ["gradient-x-input", "integrated-gradients", "smoothgrad", "vargrad", "cgi"])
+def test_methods_keep_the_contract_on_a_bound_model(name):
+    inputs = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    gain = torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)
+    model = hp.models.Bound(ContractNet(), given={"gain": gain})
+    check_method(hp.methods.get(name), model=model, inputs=inputs, targets=torch.tensor([1, 4, 0]))
+
+
 def test_plain_callable_keeps_what_needs_no_method():
     check_method(plain_gradient)
 
@@ -48,13 +56,5 @@ def test_plain_callable_keeps_what_needs_no_method():
 def plain_gradient(model, inputs, targets):
     with torch.enable_grad():
         x = inputs.detach().clone().requires_grad_()
-        score = model(x.clone()).gather(1, targets[:, None]).sum() if not _bound(model) else _score(model, x, targets)
+        score = hp.models.forward(model, x).gather(1, targets[:, None]).sum()
     return torch.autograd.grad(score, x)[0]
-
-
-def _bound(model):
-    return not hasattr(model, "features")
-
-
-def _score(model, x, targets):
-    return hp.models.forward(model, x).gather(1, targets[:, None]).sum()
