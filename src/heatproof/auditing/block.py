@@ -133,10 +133,11 @@ class _BlockRun:
     def _maps(self, state: State, block: Block, method: NamedMethod, done: Finished) -> Maps:
         recipe = reseed(method.recipe, state.replicate)
         trained = next((c.id for c in self.plan.conditions if c.state.kind == "trained"), "")
-        if state.kind == "replicate" and recipe == method.recipe and (trained, method.label) in self.kept:
-            maps = self.kept[trained, method.label]  # a method without noise has no other noise
+        # A method of ours without a seed has no other noise; a foreign callable may have.
+        same = isinstance(recipe, Method) and recipe == method.recipe
+        if state.kind == "replicate" and same and (trained, method.label) in self.kept:
             self.computed(method.label, 0.0)
-            return maps
+            return self.kept[trained, method.label]
         start = time.perf_counter()
         values, diagnostics = _explain(recipe, block)
         pooled = block.pool(values)

@@ -8,8 +8,6 @@ from typing import Any
 
 import torch
 
-import heatproof
-
 
 def describe(device: torch.device, dtype: torch.dtype, threads: int, batch: int) -> dict[str, Any]:
     """Versions, device, threads and batch: what the promise of equal bits depends on."""
@@ -17,7 +15,6 @@ def describe(device: torch.device, dtype: torch.dtype, threads: int, batch: int)
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "heatproof": heatproof.__version__,
         "platform": platform.platform(),
         "device": f"{device.type}: {name}",
         "dtype": str(dtype).removeprefix("torch."),

@@ -13,6 +13,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+import heatproof
+
 from heatproof.auditing import environment
 from heatproof.auditing.block import Finished
 from heatproof.auditing.engines import local
@@ -146,10 +148,9 @@ def _compute(plan: Plan, store: Store, manifest: dict[str, Any], about: About, *
             manifest["estimate"] = progress.estimate
 
             def finish(done: Finished) -> None:
-                if done.maps:
+                if done.cells:  # maps first: rows on disk say that all of it is there
                     names = {json.dumps(list(key)): value.numpy() for key, value in done.maps.items()}
                     store.write_maps(_stem(done), names)
-                if done.cells:
                     store.write_rows(_stem(done), done.rows, done.cells)
                 _count(manifest, done)
                 if len(manifest["failures"]) > max_errors:
@@ -193,6 +194,7 @@ def _manifest(plan: Plan, about: About, threads: int, predicted: Tensor, probabi
     one_output = probabilities.shape[1] == 1
     return {
         "schema": SCHEMA,
+        "heatproof": heatproof.__version__,
         "title": about.title,
         "created": _now(),
         "finished": None,

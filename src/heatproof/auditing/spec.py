@@ -82,13 +82,17 @@ def read(path: Path) -> AuditSpec:
 
     Raises: InputError for what cannot be read, an unknown key or name (with the nearest known), or a wrong type.
     """
+    return parse(read_table(path), Path(path).resolve().parent)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """The keys and values of a TOML file."""
     try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"Expected a spec file, but {path} cannot be read: {error.strerror}.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"Expected {path} to be TOML, but it is not: {error}.") from None
-    return parse(table, Path(path).resolve().parent)
 
 
 def parse(table: Mapping[str, Any], folder: Path = Path()) -> AuditSpec:

@@ -1,0 +1,188 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import heatproof as hp
+from heatproof.auditing.from_spec import demo_spec, run
+from heatproof.auditing.spec import ModelSpec, parse, read
+from heatproof.errors import InputError, UnknownNameError
+from heatproof.methods import Competitive, GradientXInput, IntegratedGradients, SmoothGrad
+from heatproof.randomization import He, Independent
+from heatproof.similarity import HOG, Spearman
+
+SMALLEST: dict[str, Any] = {
+    "model": {"name": "audit_toys:network"},
+    "data": {"source": "demo"},
+    "methods": ["cgi"],
+    "checks": ["calibration"],
+}
+
+
+def spec(**changes: Any) -> dict[str, Any]:
+    return {**SMALLEST, "data": {"name": "demo"}, **changes}
+
+
+class TestReading:
+    def test_names_and_tables_become_recipes(self) -> None:
+        read_spec = parse(
+            spec(
+                methods=[
+                    "cgi",
+                    {
+                        "name": "smoothgrad",
+                        "label": "sg-ig",
+                        "samples": 7,
+                        "method": {
+                            "name": "integrated-gradients",
+                            "steps": 3,
+                            "baseline": {"name": "constant", "value": 1},
+                        },
+                    },
+                ],
+                checks=[
+                    {
+                        "name": "parameter-randomization",
+                        "randomization": {"name": "independent", "initializer": "he"},
+                        "similarities": ["spearman", {"name": "hog", "cell": 4}],
+                        "seeds": [3, 4],
+                    }
+                ],
+            )
+        )
+        baseline = hp.baselines.Constant(value=1.0)
+        assert read_spec.methods == {
+            "cgi": Competitive(GradientXInput()),
+            "sg-ig": SmoothGrad(IntegratedGradients(steps=3, baseline=baseline), samples=7),
+        }
+        name, check = read_spec.checks["parameter-randomization"]
+        assert name == "parameter-randomization"
+        assert check == hp.checks.ParameterRandomization(
+            randomization=Independent(initializer=He()), similarities=(Spearman(), HOG(cell=4)), seeds=(3, 4)
+        )
+
+    def test_a_recipe_that_comes_twice_is_labeled_by_what_differs(self) -> None:
+        labels = list(parse(spec(methods=[{"name": "smoothgrad", "samples": 2}, "smoothgrad"])).methods)
+        assert len(set(labels)) == 2
+        assert "samples=2" in labels[0]
+
+    def test_the_demo_ships_with_the_package(self) -> None:
+        assert "cgi" in demo_spec().methods
+
+    @pytest.mark.parametrize(
+        ("table", "message"),
+        [
+            (
+                spec(methodz=["cgi"]),
+                "a key of the spec, but got 'methodz'; did you mean 'methods'",
+            ),
+            ({"model": {"name": "a:b"}}, "Expected the spec to have `data`, but it has none"),
+            (spec(methods=["cgy"]), "Expected the name of a method, but got 'cgy'; did you mean 'cgi'"),
+            (spec(methods="cgi"), "Expected a list of methods, but got 'cgi'"),
+            (spec(methods=[{"steps": 3}]), "Expected a method as a name or a table with a `name`"),
+            (spec(methods=[{"name": "integrated-gradients", "stepz": 3}]), "did you mean 'steps'"),
+            (
+                spec(methods=[{"name": "integrated-gradients", "steps": "3"}]),
+                r"'steps'.* int, but got '3' \(str\)",
+            ),
+            (spec(methods=["cgi", "cgi"]), "label of its own"),
+            (spec(targets="true"), "Expected the name of a target rule, but got 'true'"),
+            (spec(batch="8"), "key 'batch' of the spec"),
+            (spec(model={"weights": "w"}), r"Expected \[model\] to have `name`"),
+            (spec(model={"name": "a:b", "wieghts": "w"}), "did you mean 'weights'"),
+            (spec(data={"name": "demo", "limitt": 3}), "did you mean 'limit'"),
+            (spec(features={"name": "tiles", "size": 2.5}), "'size'.* to be int"),
+        ],
+    )
+    def test_what_is_wrong_is_named(self, table: dict[str, Any], message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            parse(table)
+
+    def test_a_broken_or_missing_file_is_named(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"Expected a spec file, but .*none\.toml cannot be read: No such file"):
+            read(tmp_path / "none.toml")
+        (tmp_path / "bad.toml").write_text("methods = [")
+        with pytest.raises(InputError, match=r"Expected .*bad\.toml to be TOML, but it is not"):
+            read(tmp_path / "bad.toml")
+
+
+class TestModels:
+    def test_a_factory_beside_the_spec_is_found_and_put_in_eval_mode(self, tmp_path: Path) -> None:
+        (tmp_path / "beside_spec.py").write_text("from torch import nn\ndef make(out=2): return nn.Linear(3, out)\n")
+        net = ModelSpec(name="beside_spec:make", arguments={"out": 5}).load(tmp_path)
+        assert isinstance(net, nn.Linear)
+        assert (net.out_features, net.training) == (5, False)
+
+    @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+    def test_weights_fill_the_network(self, tmp_path: Path, suffix: str) -> None:
+        state = nn.Linear(3, 2).state_dict()
+        path = tmp_path / f"w{suffix}"
+        save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
+        net = ModelSpec(name="torch.nn:Linear", arguments={"in_features": 3, "out_features": 2}, weights=path.name)
+        loaded = net.load(tmp_path).state_dict()
+        assert all(torch.equal(loaded[name], state[name]) for name in state)
+
+    def test_weights_are_never_unpickled(self, tmp_path: Path) -> None:
+        class Evil:
+            def __reduce__(self) -> tuple[Any, ...]:
+                return (Path(tmp_path / "owned").touch, ())
+
+        torch.save({"weight": Evil()}, tmp_path / "evil.pt")
+        linear = ModelSpec(name="torch.nn:Linear", arguments={"in_features": 3, "out_features": 2}, weights="evil.pt")
+        with pytest.raises(InputError, match="heatproof unpickles nothing: save"):
+            linear.load(tmp_path)
+        assert not (tmp_path / "owned").exists()
+
+    @pytest.mark.parametrize("name", ["w.safetensors", "w.pt"])
+    def test_foreign_weights_are_refused(self, tmp_path: Path, name: str) -> None:
+        linear = ModelSpec(name="torch.nn:Linear", arguments={"in_features": 3, "out_features": 2}, weights=name)
+        with pytest.raises(InputError, match="cannot be read"):
+            linear.load(tmp_path)
+        (tmp_path / name).write_bytes(b"no weights at all")
+        with pytest.raises(InputError, match="Expected"):
+            linear.load(tmp_path)
+        state = {"weight": torch.zeros(2, 4), "extra": torch.zeros(1)}
+        save_file(state, tmp_path / name) if name.endswith("safetensors") else torch.save(state, tmp_path / name)
+        expected = (
+            r"1 tensors are missing \['bias'\], 1 are not the network's \['extra'\], 1 have another shape \['weight'\]"
+        )
+        with pytest.raises(InputError, match=expected):
+            linear.load(tmp_path)
+
+    def test_names_are_checked(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="Expected a model as torchvision:NAME"):
+            ModelSpec(name="resnet18").load()
+        with pytest.raises(UnknownNameError, match="did you mean 'resnet18'"):
+            ModelSpec(name="torchvision:resnet_18", weights="w").load()
+        with pytest.raises(InputError, match="Expected `weights` for torchvision:resnet18"):
+            ModelSpec(name="torchvision:resnet18").load()
+        with pytest.raises(InputError, match="there is none: No module named 'no_such_module'"):
+            ModelSpec(name="no_such_module:make").load()
+        with pytest.raises(UnknownNameError, match="did you mean 'Linear'"):
+            ModelSpec(name="torch.nn:Lineal").load()
+        with pytest.raises(UnknownNameError, match="dtype"):
+            ModelSpec(name="torch.nn:Linear", dtype="float16").load()
+
+    def test_a_layer_inside_is_explained_by_name(self) -> None:
+        net = ModelSpec(name="audit_toys:network", layer="3").load(Path(__file__).parent)
+        assert net(torch.zeros(2, 1, 12, 12)).shape == (2, 6)
+
+
+def test_a_spec_runs(tmp_path: Path) -> None:
+    table = spec(
+        model={"name": "heatproof.zoo:DemoCNN"},
+        data={"name": "demo", "limit": 3},
+        methods=["gradient", "edge-detector"],
+        checks=["calibration", "input-controls"],
+        gallery=2,
+    )
+    finished = run(parse(table), tmp_path / "run", threads=1, progress=False)
+    manifest = finished.manifest
+    assert manifest["status"] == "complete"
+    assert len(manifest["shown"]) == 2
+    assert manifest["spec"] == table
+    assert manifest["data"]["classes"] == [str(digit) for digit in range(10)]
+    assert set(finished.rows().check) == {"calibration", "input-controls"}

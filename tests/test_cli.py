@@ -1,0 +1,99 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import heatproof as hp
+from heatproof import cli
+
+TOYS = Path(__file__).parent / "auditing"
+
+
+def invoke(*arguments: str) -> str:
+    result = CliRunner().invoke(cli.app, list(arguments), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_methods_and_checks_are_listed_with_a_line_each() -> None:
+    listed = invoke("methods")
+    assert all(name in listed for name in hp.methods.names())
+    assert "The gradient times the input" in listed
+    assert all(name in invoke("checks") for name in hp.checks.names())
+
+
+def test_audit_runs_a_spec_and_prints_the_report(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("from heatproof.zoo import DemoCNN\n")
+    spec = tmp_path / "small.toml"
+    spec.write_text(
+        'methods = ["gradient", "edge-detector"]\nchecks = ["parameter-randomization"]\n'
+        '[model]\nname = "net:DemoCNN"\n[data]\nname = "demo"\nlimit = 2\n'
+    )
+    last = invoke("audit", str(spec), "--threads", "1").strip().splitlines()[-1]
+    assert Path(last) == tmp_path / "runs" / "small" / "report.html"
+    first = Path(last).read_bytes()
+    Path(last).unlink()
+    invoke("report", str(tmp_path / "runs" / "small"))
+    assert Path(last).read_bytes() == first
+
+
+def test_explain_draws_methods_side_by_side_and_shows_the_gap(tmp_path: Path) -> None:
+    picture = np.zeros((40, 60, 3), dtype=np.uint8)
+    picture[10:20, 20:50] = 200
+    Image.fromarray(picture).save(tmp_path / "in.png")
+    (tmp_path / "colored.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "def net():\n"
+        "    torch.manual_seed(0)\n"
+        "    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), *head)\n"
+    )
+    out = tmp_path / "map.png"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "heatproof", "explain", "colored:net", str(tmp_path / "in.png")]
+    options = ["--method", "cgi", "--method", "gradient-x-input", "--resize", "40", "--crop", "32", "--out", str(out)]
+    ran = subprocess.run([*command, *options], env=environment, capture_output=True, text=True, check=True)
+    assert "completeness-gap" in ran.stdout
+    drawn = np.asarray(Image.open(out).convert("RGB")).astype(int)
+    # three panels of 32 pixels enlarged seven times; maps hold red or blue, the input does not
+    assert drawn.shape[1] == 3 * 224 + 4 * 8
+    colored = np.abs(drawn[..., 0] - drawn[..., 2]) > 20
+    panels = [colored[:, 8 + i * 232 : 8 + i * 232 + 224].any() for i in range(3)]
+    assert panels == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["audit", "nowhere.toml"], "Expected a spec file, but nowhere.toml cannot be read"),
+        (["report", "nowhere"], "has none"),
+        (["explain", "a:b", "in.png", "--method", "cgy"], "did you mean 'cgi'"),
+        (["explain", "a:b", "nowhere.png"], "Expected an image in 'nowhere.png'"),
+        (["explain", "a:b", "in.png", "--out", "map.pdf"], "Expected a picture to write"),
+    ],
+)
+def test_a_users_error_is_a_sentence_and_status_2(
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["heatproof", *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    assert exit_.value.code == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert message in said
+    assert "Traceback" not in said
+
+
+def test_the_command_line_starts_without_torch() -> None:
+    code = "import sys, heatproof.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
