@@ -80,7 +80,7 @@ def gradients(
     if not outputs.requires_grad:
         raise InputError(
             "Expected outputs that depend on the inputs, but no path leads back from them; "
-            "look for no_grad, detach or NumPy inside the model."
+            "look for no_grad, detach or NumPy inside the model, or for inference_mode around the call."
         )
     return Linearization(outputs.detach(), GradientPull(outputs, x, times))
 
