@@ -185,6 +185,16 @@ def test_an_unreadable_file_is_made_again(kept, content: bytes):
     assert path.read_bytes() != content
 
 
+def test_kept_weights_do_not_depend_on_the_number_of_threads(kept):
+    torch.set_num_threads(2)
+    try:
+        many = cache.trained(Linear, RECIPE, Fixed(separable()), Fixed(separable(32)))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert torch.equal(weights(many.model), weights(train(Linear, RECIPE, separable(), separable(32)).model))
+
+
 def test_a_failed_training_keeps_nothing(kept):
     with pytest.raises(TrainingError):
         cache.trained(Linear, Training(epochs=1, required=0.95), Fixed(separable()), Fixed(separable(flip=-1.0)))

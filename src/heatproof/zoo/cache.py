@@ -6,7 +6,8 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def trained(network: type[nn.Module], training: Training, train_part: Source, te
     """The network trained by the recipe: from the cache if these very weights were made before, else trained and kept.
 
     The name of the weights is a digest of the recipe, the network's and the loop's source, torch's version and all
-    samples, so that nothing stale is ever read. A file that cannot be read is made again.
+    samples, so that nothing stale is ever read. A file that cannot be read is made again. Training runs on one thread,
+    because sums on two differ in their last bits: everybody's demo network is the same on the same kind of processor.
 
     Raises: TrainingError if the required accuracy is not reached (then nothing is kept); StoreError if the cache
         folder cannot be written.
@@ -49,13 +51,14 @@ def trained(network: type[nn.Module], training: Training, train_part: Source, te
     path = folder() / f"{network.__name__.lower()}-{fingerprint(network, training, data, test)[:16]}.safetensors"
     kept = _read(path, network)
     if kept is None:
-        kept = train(network, training, data, test)
+        with _one_thread():
+            kept = train(network, training, data, test)
         _write(path, kept, training)
     return kept
 
 
 def fingerprint(network: type[nn.Module], training: Training, data: Dataset, test: Dataset) -> str:
-    """SHA-256 of everything that decides the weights but the machine and its number of threads."""
+    """SHA-256 of everything that decides the weights but the processor."""
     parts = {
         "network": inspect.getsource(network),
         "loop": inspect.getsource(loop),
@@ -73,6 +76,16 @@ def digest(data: Dataset) -> str:
     content.update(data.inputs.contiguous().numpy().data)
     content.update(data.targets.contiguous().numpy().data)
     return content.hexdigest()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _read(path: Path, network: Callable[[], nn.Module]) -> Trained | None:
