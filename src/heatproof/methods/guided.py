@@ -1,0 +1,67 @@
+"""Methods that clamp what comes back at every ReLU."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor, nn
+
+from heatproof.methods.base import Linearizable, Linearization
+from heatproof.methods.lrp import pulled
+from heatproof.models import forward
+from heatproof.propagation.clamping import Clamping
+from heatproof.propagation.mode import Engine
+from heatproof.propagation.proofs import unwrap
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuidedBackprop(Linearizable):
+    """The gradient, with only positive derivatives let through open ReLUs.
+
+    At each ReLU g_in = [z > 0]·max(g_out, 0). Signed at the input, in units of score per input unit, shape of the
+    inputs; no sum rule. Works on functional, in-place and reused ReLUs; other nonlinearities keep their derivative.
+    Cost: one forward and one backward pass. Not linear: the clamp depends on the mix of labels.
+
+    Raises: InputError for a network without ReLUs (use Gradient); OperationError for an operation it does not know.
+
+    Source: Springenberg et al. 2014; Adebayo et al. 2018, A.5.
+    """
+
+    allow_detached: bool = False
+
+    @property
+    def linear(self) -> bool:
+        return False
+
+    def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
+        return _clamped(model, inputs, Clamping(masked=True), self.allow_detached)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deconvnet(Linearizable):
+    """The gradient, with positive derivatives let through every ReLU, open or not.
+
+    At each ReLU g_in = max(g_out, 0); max-pooling hands back to its winner. Signed at the input, in units of score per
+    input unit, shape of the inputs; no sum rule.
+    Cost: one forward and one backward pass. Not linear: the clamp depends on the mix of labels.
+
+    Raises: InputError for a network without ReLUs (use Gradient); OperationError for an operation it does not know.
+
+    Source: Zeiler & Fergus 2014.
+    """
+
+    allow_detached: bool = False
+
+    @property
+    def linear(self) -> bool:
+        return False
+
+    def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
+        return _clamped(model, inputs, Clamping(masked=False), self.allow_detached)
+
+
+def _clamped(model: nn.Module, inputs: Tensor, strategy: Clamping, allow_detached: bool) -> Linearization:
+    model = unwrap(model)
+    x = inputs.detach().clone().requires_grad_()
+    outputs = Engine(model, strategy, allow_detached=allow_detached).run(x, partial(forward, model))
+    strategy.check()
+    return Linearization(outputs.detach(), partial(pulled, outputs, x))

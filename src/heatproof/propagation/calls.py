@@ -1,0 +1,126 @@
+"""One call of an operation: its marked tensors, and how to run it again with others in their place."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from copy import copy
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from heatproof.propagation.operations import Operation
+
+
+class Call:
+    """A call `function(*args, **kwargs)` of `operation`.
+
+    `inputs` are the floating tensors among its arguments that depend on the explained input, in order of appearance
+    (one that appears twice stands there twice). `constants` are its other floating tensors; `choices` are the masks and
+    indices that depend on the explained input.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        operation: Operation,
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        marked: Callable[[Tensor], bool],
+    ) -> None:
+        self.function, self.operation = function, operation
+        self.args, self.kwargs = args, kwargs
+        self._leaves, self._spec = tree_flatten((tuple(args), kwargs))
+        self._floats = [
+            i for i, leaf in enumerate(self._leaves) if isinstance(leaf, Tensor) and leaf.is_floating_point()
+        ]
+        self._places = [i for i in self._floats if marked(self._leaves[i])]
+        self._others = [i for i in self._floats if i not in self._places]
+        self.inputs: list[Tensor] = [self._leaves[i] for i in self._places]
+        self.constants: list[Tensor] = [self._leaves[i] for i in self._others]
+        self.choices = [
+            leaf for leaf in self._leaves if isinstance(leaf, Tensor) and not leaf.is_floating_point() and marked(leaf)
+        ]
+        self._target = next((i for i, leaf in enumerate(self._leaves) if isinstance(leaf, Tensor)), 0)
+        self.in_place = operation.in_place or _asks_in_place(function, args, kwargs)
+
+    @property
+    def name(self) -> str:
+        return self.operation.name
+
+    @property
+    def kind(self) -> str:
+        return self.operation.kind
+
+    @property
+    def target(self) -> Tensor:
+        """What a call in place writes into."""
+        first: Tensor = self._leaves[self._target]
+        return first
+
+    def released(self) -> "Call":
+        """The call without its own inputs, to `run` on others: a backward pass may hold it.
+
+        A call in place writes into an input; held with it, its result would hold itself, and memory would leak.
+        """
+        bare = copy(self)
+        bare._leaves = [None if i in self._places else leaf for i, leaf in enumerate(self._leaves)]
+        bare.args, bare.kwargs, bare.inputs = (), {}, []
+        return bare
+
+    def position(self, tensor: Tensor) -> int:
+        """Which leaf of the arguments `tensor` is; -1 for none."""
+        return next((i for i, leaf in enumerate(self._leaves) if leaf is tensor), -1)
+
+    def execute(self) -> Any:
+        """The call itself, writes included."""
+        return self._run(self.inputs, clone=False)
+
+    def run(self, *inputs: Tensor, constants: Sequence[Tensor] | None = None, **kwargs: Any) -> Any:
+        """The call with `inputs` in place of its own, without writing into anything."""
+        return self._run(inputs, constants, clone=self.in_place, **kwargs)
+
+    def write(self, *inputs: Tensor) -> Any:
+        """The call with `inputs` in place of its own, writing into the first of its arguments."""
+        return self._run(inputs, clone=False)
+
+    def value(self) -> Tensor:
+        """The plain value, without graph, in memory of its own."""
+        with (
+            torch.no_grad()
+        ):  # the very tensors: torch's matmul folds, with other last bits, where a weight has a gradient
+            value: Tensor = self.run(*self.inputs)
+        return value
+
+    def bind(self, signature: str) -> dict[str, Any]:
+        """The arguments by the names in `signature`, as far as they were given."""
+        return dict(zip(signature.split(), self.args, strict=False)) | self.kwargs
+
+    def _run(
+        self, inputs: Sequence[Tensor], constants: Sequence[Tensor] | None = None, *, clone: bool, **kwargs: Any
+    ) -> Any:
+        leaves = list(self._leaves)
+        for place, tensor in zip(self._places, inputs, strict=True):
+            leaves[place] = tensor
+        for place, tensor in zip(self._others, constants or self.constants, strict=True):
+            leaves[place] = tensor
+        if clone:
+            leaves[self._target] = leaves[self._target].clone()
+        args, own = tree_unflatten(leaves, self._spec)
+        result = self.function(*args, **(own | kwargs))
+        # An assignment to an index returns nothing: what it wrote into is its result.
+        return args[0] if result is None else result
+
+
+def _asks_in_place(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
+    if "inplace" in kwargs:
+        return bool(kwargs["inplace"])
+    place = _place_of_inplace(function) if inspect.isfunction(function) else None
+    return place is not None and place < len(args) and bool(args[place])
+
+
+@cache
+def _place_of_inplace(function: Callable[..., Any]) -> int | None:
+    names = list(inspect.signature(function).parameters)
+    return names.index("inplace") if "inplace" in names else None

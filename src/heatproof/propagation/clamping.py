@@ -1,0 +1,53 @@
+"""Guided backpropagation and the deconvolutional network: the ordinary derivative, with another one at every ReLU."""
+
+from typing import Any
+
+from torch import Tensor
+
+from heatproof.errors import InputError
+from heatproof.propagation import normalization
+from heatproof.propagation.calls import Call
+from heatproof.propagation.nodes import graft
+
+
+class Clamping:
+    """At ReLUs only positive derivatives go on; `masked` says whether only where the ReLU was open, too.
+
+    Every other operation keeps its ordinary derivative.
+    """
+
+    def __init__(self, *, masked: bool) -> None:
+        self._masked = masked
+        self.rectifiers = 0
+
+    def begin(self, x: Tensor) -> None:
+        pass
+
+    def check(self) -> None:
+        """Refuse a network in which nothing was clamped."""
+        if self.rectifiers == 0:
+            raise InputError(
+                "Expected a network with ReLUs, but no relu was called: the result would be the plain gradient; "
+                "use Gradient."
+            )
+
+    def handle(self, call: Call) -> Any:
+        if call.kind == "batch-norm":
+            normalization.batch_norm_of(call)
+        normalization.refuse_randomness(call)
+        if call.name != "relu":
+            return call.execute()
+        self.rectifiers += 1
+        out: Tensor = call.execute() if self._masked else graft(call.value(), call.inputs[0])
+        # The clamp is on what comes back, so no surrogate can do it.
+        out.register_hook(lambda g: g.clamp(min=0))  # type: ignore[no-untyped-call]
+        return out
+
+    def before_write(self, tensor: Tensor) -> None:
+        pass
+
+    def after_write(self, target: Tensor, new: Tensor) -> None:
+        pass
+
+    def grafted(self, call: Call, outputs: list[Tensor], decomposed: list[Tensor]) -> None:
+        pass

@@ -1,0 +1,71 @@
+"""Which LRP rule where: by the kind of operation and its place, never by a module's name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from heatproof.errors import InputError, unknown
+from heatproof.propagation.rules import AdaptiveBeta, AlphaBeta, Box, Epsilon, FirstRule, Flat, Gamma, Rule, z_plus
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composite:
+    """The rules of an LRP.
+
+    Args:
+        convolution: for convolutions of any dimension, transposed ones too.
+        dense: for `linear` and products with a constant matrix.
+        first: for linear operations that see the explained input itself; None takes the rule of their kind.
+        batch_norm: `fold` folds scale and shift into the linear operation before it, and elsewhere carries the shift
+            along as a constant part; `pass` hands relevance through unchanged.
+        gates: the elementwise product of a signal and a gate (made by a sigmoid, hard sigmoid or softmax). `signal`
+            gives all relevance to the signal (Arras et al. 2017); `uniform` gives each factor half, as every other
+            product of two values does (Achtibat et al. 2024, eq. 15).
+    """
+
+    convolution: Rule
+    dense: Rule
+    first: FirstRule | None = None
+    batch_norm: str = "fold"
+    gates: str = "signal"
+
+    def __post_init__(self) -> None:
+        for field, value, known in (
+            ("batch_norm", self.batch_norm, ("fold", "pass")),
+            ("gates", self.gates, ("signal", "uniform")),
+        ):
+            if value not in known:
+                raise InputError(f"Expected {field} to be one of {', '.join(known)}, but got {value!r}.")
+
+
+_EPSILON, _PLUS, _ALPHA2 = Epsilon(), z_plus(), AlphaBeta(alpha=2.0, beta=1.0)
+
+COMPOSITES: Mapping[str, Composite] = MappingProxyType(
+    {
+        "epsilon": Composite(convolution=_EPSILON, dense=_EPSILON),
+        "epsilon-plus": Composite(convolution=_PLUS, dense=_EPSILON),
+        "epsilon-plus-flat": Composite(convolution=_PLUS, dense=_EPSILON, first=Flat()),
+        "epsilon-gamma-box": Composite(convolution=Gamma(), dense=_EPSILON, first=Box()),
+        "epsilon-alpha2-beta1": Composite(convolution=_ALPHA2, dense=_EPSILON),
+        "epsilon-alpha2-beta1-flat": Composite(convolution=_ALPHA2, dense=_EPSILON, first=Flat()),
+        "alpha1-beta0": Composite(convolution=_PLUS, dense=_PLUS),
+        # Schulz et al. 2020 call these α1β0 and α0β−1, both with ε = 5, and name the second one "β = 1".
+        "alpha1-beta0-epsilon5": Composite(
+            convolution=AlphaBeta(alpha=1.0, beta=0.0, epsilon=5.0, lone="conserving"), dense=Epsilon(epsilon=5.0)
+        ),
+        "alpha0-beta-1-epsilon5": Composite(
+            convolution=AlphaBeta(alpha=0.0, beta=-1.0, epsilon=5.0, lone="conserving"), dense=Epsilon(epsilon=5.0)
+        ),
+        "adaptive-beta": Composite(convolution=AdaptiveBeta(), dense=_EPSILON),
+        "deep-taylor": Composite(convolution=_PLUS, dense=_PLUS, first=Box()),
+    }
+)
+
+
+def composite(named: "str | Composite") -> Composite:
+    """The composite of that name, or the one given."""
+    if isinstance(named, Composite):
+        return named
+    if named not in COMPOSITES:
+        raise unknown("composite", named, COMPOSITES)
+    return COMPOSITES[named]

@@ -1,0 +1,151 @@
+"""DeepLIFT as a strategy of the engine: every tensor goes with the reference it has at the baseline."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakIdKeyDictionary
+
+from heatproof.errors import OperationError
+from heatproof.propagation import normalization, secants
+from heatproof.propagation.calls import Call
+from heatproof.propagation.facts import Facts
+from heatproof.propagation.linear import Linear, linear_of
+from heatproof.propagation.mode import UnsupportedCallError
+from heatproof.propagation.nodes import Kept, graft, postpone
+
+
+class Differences:
+    """DeepLIFT. The derivative times x − x̄ is the contribution to S(x) − S(x̄).
+
+    Each call runs a second time on the references of its tensors, so that shapes, views and writes follow the input's.
+    Linear operations keep their derivative; a nonlinearity's is (f(x) − f(x̄))/(x − x̄), f′ where the two
+    meet; everything else has a secant that is complete (`heatproof.propagation.secants`), or 003's plain gradient.
+
+    Args:
+        reference: the baseline, of the shape of the explained tensor.
+        max_pool, products: `complete` or `gradient`; products are meant to include softmax and normalizations.
+        rule: `rescale` or `reveal-cancel`.
+    """
+
+    def __init__(self, reference: Tensor, *, max_pool: str, products: str, rule: str) -> None:
+        self._reference = reference
+        self._max_pool, self._products, self._rule = max_pool, products, rule
+        self._references = WeakIdKeyDictionary()
+        self._made: Facts[tuple[Linear, Tensor]] = Facts()
+
+    def begin(self, x: Tensor) -> None:
+        self._remember(x, self._reference.detach().clone())
+
+    def reference(self, tensor: Tensor) -> Tensor:
+        """The tensor's value at the baseline; a tensor that does not depend on the input is its own reference."""
+        if tensor not in self._references:
+            return tensor.detach()
+        reference, ahead = self._references[tensor]
+        if tensor._version - reference._version != ahead:
+            raise OperationError(
+                "Expected every write into a tensor to be seen, but one changed behind DeepLIFT's back; "
+                "look for writes through .data or NumPy inside the model."
+            )
+        return reference  # type: ignore[no-any-return]
+
+    def _remember(self, tensor: Tensor, reference: Tensor) -> None:
+        self._references[tensor] = (reference, tensor._version - reference._version)
+
+    # -- the engine's protocol ------------------------------------------------------------------------------------
+
+    def handle(self, call: Call) -> Any:
+        if call.choices:
+            raise UnsupportedCallError("it chooses by a mask or an index that depends on the input")
+        bars = [self.reference(tensor) for tensor in call.inputs]
+        before = [bar.clone() for bar in bars] if call.in_place else bars
+        written = call.in_place and call.target in self._references
+        with torch.no_grad():
+            reference = call.write(*bars) if written else call.run(*bars)
+        result = self._differentiated(call, before, reference)
+        if isinstance(result, Tensor) and result is call.target and call.in_place:
+            self._pending = reference
+        else:
+            self._pair(result, reference)
+        return result
+
+    def before_write(self, tensor: Tensor) -> None:
+        pass
+
+    def after_write(self, target: Tensor, new: Tensor) -> None:
+        reference = self._pending if new is target else self.reference(new)
+        if target in self._references:  # its reference was written into, as the target was
+            reference = self._references[target][0]
+        self._remember(target, reference)
+
+    def grafted(self, call: Call, outputs: list[Tensor], decomposed: list[Tensor]) -> None:
+        with torch.no_grad():
+            references = call.run(*[self.reference(tensor) for tensor in call.inputs])
+        self._pair(outputs, references)
+
+    def _pair(self, result: Any, reference: Any) -> None:
+        tensors, bars = ([leaf for leaf in tree_leaves(t) if isinstance(leaf, Tensor)] for t in (result, reference))
+        for tensor, bar in zip(tensors, bars, strict=True):
+            if tensor.is_floating_point():
+                self._remember(tensor, bar)
+
+    # -- one kind after the other ---------------------------------------------------------------------------------
+
+    def _differentiated(self, call: Call, bars: list[Tensor], reference: Any) -> Any:
+        normalization.refuse_randomness(call)
+        match call.kind:
+            case "structural" | "sum" | "write" | "linear" | "convolution" | "product" if len(call.inputs) == 1:
+                if call.name == "rdiv" or (call.name == "div" and call.position(call.inputs[0]) == 1):
+                    return graft(call.value(), secants.reciprocal(call, bars[0]))
+                out = call.execute()
+                if self._rule == "reveal-cancel" and (linear := linear_of(call)) is not None:
+                    self._made[out] = (linear, bars[0])
+                return out
+            case "structural" | "sum" | "write":
+                return call.execute()
+            case "batch-norm":
+                scale, shift = normalization.batch_norm_of(call)
+                out = call.execute()
+                made = self._made.get(call.inputs[0])
+                folded = None if made is None else made[0].scaled(scale, shift)
+                if made is not None and folded is not None:
+                    self._made[out] = (folded, made[1])
+                return out
+            case "nonlinearity":
+                return self._nonlinearity(call, bars, reference)
+            case "max-pool" if self._max_pool == "gradient":
+                return call.execute()
+            case "product" | "softmax" | "normalization" | "norm" | "variance" | "logsumexp" if (
+                self._products == "gradient"
+            ):
+                return call.execute()
+        secant: Callable[[Call, list[Tensor]], Tensor] | None = secants.SECANTS.get(call.kind)
+        if secant is None:
+            raise UnsupportedCallError("")
+        if not isinstance(reference, Tensor):
+            raise UnsupportedCallError("it returns more than one tensor")
+        try:
+            s = secant(call, bars)
+        except secants.NoSecantError as reason:
+            raise UnsupportedCallError(str(reason)) from None
+        return graft(call.value(), s)
+
+    def _nonlinearity(self, call: Call, bars: list[Tensor], reference: Tensor) -> Tensor:
+        if len(call.inputs) != 1:
+            raise UnsupportedCallError("more than one of its arguments depends on the input")
+        (x,), (bar,) = call.inputs, bars
+        value = call.value()
+        made = self._made.get(x) if self._rule == "reveal-cancel" else None
+        if made is not None:
+            linear, x_bar = made
+            bare, x_bar, z_bar = call.released(), x_bar.detach().clone(), bar.detach().clone()
+            held = value.detach()  # the surrogate does not look at it
+            kept = Kept(value, lambda: held)
+
+            def surrogate(_: Tensor, operand: Tensor) -> Tensor:
+                return secants.reveal_cancel(bare, linear, operand, x_bar, z_bar)
+
+            return postpone(value, kept, surrogate, [linear.x])
+        return graft(value, x * secants.slope(call, x.detach(), bar, value, reference))

@@ -1,0 +1,119 @@
+"""Every operation that is linear in the explained input and has weights, in one form: z = apply(x, w) + b."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from heatproof.propagation.calls import Call
+
+SIGNATURES = {
+    "linear": "input weight bias",
+    "conv": "input weight bias stride padding dilation groups",
+    "conv_transpose": "input weight bias stride padding output_padding groups dilation",
+}
+WITH_BIAS = {"addmm": "input mat1 mat2", "baddbmm": "input batch1 batch2"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear:
+    """z = apply(x, weight) + bias, with `apply` linear in both of its arguments.
+
+    `bias` broadcasts to z. `constant` is a part of the operand that is constant: the operand is x + constant, and
+    apply(constant, weight) belongs to the bias. `outputs_at` is the dimension of the weight that goes with the channels
+    of z (None where a scale a channel cannot be folded), `groups` a transposed convolution's groups.
+    """
+
+    apply: Callable[[Tensor, Tensor], Tensor]
+    x: Tensor
+    weight: Tensor
+    bias: Tensor | None = None
+    constant: Tensor | None = None
+    convolution: bool = False
+    outputs_at: int | None = None
+    groups: int = 1
+
+    def offset(self) -> Tensor | None:
+        """What z has that does not come from x: the bias and the constant part's share."""
+        if self.constant is None:
+            return self.bias
+        share = self.apply(self.constant, self.weight)
+        return share if self.bias is None else share + self.bias
+
+    def scaled(self, scale: Tensor, shift: Tensor) -> "Linear | None":
+        """scale · z + shift, one number a channel, folded into weight and bias; None where that is impossible."""
+        if self.outputs_at is None:
+            return None
+        shape = [1] * self.weight.dim()
+        weight = self.weight
+        if self.outputs_at == 0:
+            shape[0] = -1
+            weight = weight * scale.view(shape)
+        else:  # a transposed convolution: (inputs, outputs / groups, …)
+            grouped = weight.reshape(self.groups, -1, *weight.shape[1:])
+            weight = (grouped * scale.view(self.groups, 1, -1, *shape[2:])).flatten(0, 1)
+        along = (-1, *[1] * (self.weight.dim() - 2))
+        bias = shift.view(along)
+        if self.bias is not None:
+            bias = bias + self.bias * scale.view(along)
+        return replace(self, weight=weight, bias=bias)
+
+
+def linear_of(call: Call) -> Linear | None:
+    """The linear form of a call with one marked operand; None for any other call."""
+    if len(call.inputs) != 1:
+        return None
+    if call.kind in ("linear", "convolution"):
+        return _weighted(call)
+    if call.kind == "product" and call.name not in ("mul", "div", "rdiv"):
+        return _matrix(call)
+    return None
+
+
+def _weighted(call: Call) -> Linear | None:
+    name = "linear" if call.kind == "linear" else "conv_transpose" if "transpose" in call.name else "conv"
+    given = call.bind(SIGNATURES[name])
+    x, weight, bias = given.pop("input"), given.pop("weight").detach(), given.pop("bias", None)
+    if x is not call.inputs[0]:
+        return None
+    bias = None if bias is None else bias.detach()
+    if name == "linear":
+        fold = 0 if x.dim() == 2 else None
+        return Linear(apply=call.function, x=x, weight=weight, bias=bias, outputs_at=fold)
+    function = call.function
+
+    def apply(x: Tensor, weight: Tensor) -> Tensor:
+        z: Tensor = function(x, weight, None, **given)
+        return z
+
+    return Linear(
+        apply=apply,
+        x=x,
+        weight=weight,
+        bias=None if bias is None else bias.view(-1, *[1] * (weight.dim() - 2)),
+        convolution=True,
+        outputs_at=None if x.dim() != weight.dim() else 1 if name == "conv_transpose" else 0,
+        groups=given.get("groups", 1),
+    )
+
+
+def _matrix(call: Call) -> Linear | None:
+    """A product with a constant matrix, on either side."""
+    if len(call.constants) != (2 if call.name in WITH_BIAS else 1):
+        return None
+    bias = None
+    if call.name in WITH_BIAS:
+        given = call.bind(WITH_BIAS[call.name])
+        if given.get("alpha", 1) != 1 or given.get("beta", 1) != 1 or given["input"] is call.inputs[0]:
+            return None
+        bias = given["input"].detach()
+    weight = call.constants[-1].detach()
+    bare = call.released()
+    zero = [] if bias is None else [torch.zeros_like(bias)]
+
+    def apply(x: Tensor, weight: Tensor) -> Tensor:
+        z: Tensor = bare.run(x, constants=[*zero, weight])
+        return z
+
+    return Linear(apply=apply, x=call.inputs[0], weight=weight, bias=bias)

@@ -1,0 +1,229 @@
+"""The engine: every call that touches the explained input passes here and gets its method's derivative."""
+
+import types
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils.weak import WeakIdKeyDictionary
+
+from heatproof.errors import InputError, OperationError
+from heatproof.propagation.attention import attention
+from heatproof.propagation.calls import Call
+from heatproof.propagation.nodes import graft
+from heatproof.propagation.operations import Operation, identify, key, registered
+from heatproof.propagation.proofs import check_graph, check_unbroken, check_visible, nodes_between, unseen, where
+from heatproof.propagation.recurrent import DECOMPOSED
+
+
+class UnsupportedCallError(Exception):
+    """Raised by a strategy that has no rule for a call; the engine adds where the call stands."""
+
+
+class Strategy(Protocol):
+    """How one family of methods treats the calls that depend on the input. It lives as long as one linearization."""
+
+    def begin(self, x: Tensor) -> None:
+        """Called with the explained tensor, before the model runs."""
+
+    def handle(self, call: Call) -> Any:
+        """The call's result: its plain value with the method's derivative. May write in place if the call does."""
+
+    def before_write(self, tensor: Tensor) -> None:
+        """Called before `tensor` is written into."""
+
+    def after_write(self, target: Tensor, new: Tensor) -> None:
+        """Called after `target` got the value of `new`, which `handle` returned."""
+
+    def grafted(self, call: Call, outputs: list[Tensor], decomposed: list[Tensor]) -> None:
+        """Called after a call was opened: `outputs` stand for what the opened operations made."""
+
+
+class Engine(TorchFunctionMode):
+    """Runs a model with every value as it is and every derivative as the strategy wants it.
+
+    Raises: InputError for a model or surroundings that cannot be intercepted; OperationError, naming operation and
+    module, for an operation without a rule or a path that is lost.
+    """
+
+    def __init__(self, model: nn.Module, strategy: Strategy, *, allow_detached: bool = False) -> None:
+        super().__init__()
+        self.model, self.strategy, self.allow_detached = model, strategy, allow_detached
+        self._marks = WeakIdKeyDictionary()
+        self._made: set[Any] = set()
+
+    def run(self, x: Tensor, evaluate: Callable[[Tensor], Tensor]) -> Tensor:
+        """The outputs of `evaluate(x)`, with the strategy's derivative towards what `x` was made from."""
+        check_visible(self.model)
+        self._mark(x)
+        self._made.update(nodes_between(x.grad_fn))
+        self.strategy.begin(x)
+        with torch.inference_mode(False), torch.enable_grad(), _rules_for_functions(self), self:
+            outputs = evaluate(x)
+        if outputs not in self._marks:
+            raise InputError(
+                "Expected outputs that depend on the inputs, but no path leads back from them; "
+                "look for no_grad, detach or NumPy inside the model."
+            )
+        check_graph(outputs, self._made)
+        self._made.clear()
+        return outputs
+
+    def __torch_function__(
+        self, function: Callable[..., Any], kinds: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if not any(isinstance(leaf, Tensor) and leaf in self._marks for leaf in tree_leaves((args, kwargs))):
+            return function(*args, **kwargs)
+        return self.intercept(Call(function, identify(key(function)), args, kwargs, self.depends))
+
+    def depends(self, tensor: Tensor) -> bool:
+        """Whether the tensor was computed from the explained input."""
+        return tensor in self._marks
+
+    def intercept(self, call: Call) -> Any:
+        """The result of a call that depends on the explained input."""
+        if call.kind in ("", "independent", "leak") or not call.inputs:
+            return self._without_rule(call)
+        if call.kind == "iterate":
+            with self:
+                return iter(call.args[0].unbind(0))
+        if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:
+            raise OperationError(
+                f"Expected a model that keeps its activations, but {where(self.model)} runs under activation "
+                "checkpointing, whose second forward pass no rule would see; switch it off."
+            )
+        for constant in call.constants:
+            if constant.grad_fn is not None and any(node in self._made for node in nodes_between(constant.grad_fn)):
+                raise unseen(constant.grad_fn.name())
+        before = {tensor.grad_fn for tensor in call.inputs}
+        if call.kind in ("open", "attention", "recurrent"):
+            result = self._opened(call)
+        else:
+            result = self._in_place(call) if call.in_place else self._handle(call)
+        return self._checked(call, result, before)
+
+    def _handle(self, call: Call) -> Any:
+        try:
+            return self.strategy.handle(call)
+        except UnsupportedCallError as reason:
+            raise self._no_rule(call, str(reason)) from None
+
+    def _without_rule(self, call: Call) -> Any:
+        floating = call.args and isinstance(call.args[0], Tensor) and call.args[0].is_floating_point()
+        if call.kind == "leak" and floating and not self.allow_detached:
+            raise OperationError(
+                f"Expected a derivative through every step, but {call.name} in {where(self.model)} cuts the path to "
+                "the input. Remove it, or pass allow_detached=True if the model means that path to be constant."
+            )
+        result = call.function(*call.args, **call.kwargs)
+        made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        if call.kind == "" and any(leaf.is_floating_point() for leaf in made) and call.inputs:
+            raise self._no_rule(call, "")
+        if call.kind == "" or not call.inputs:
+            for leaf in made:  # comparisons and indices depend on the input, too
+                self._mark(leaf)
+        return result
+
+    def _no_rule(self, call: Call, reason: str) -> OperationError:
+        return OperationError(
+            f"Expected operations that {type(self.strategy).__name__} has rules for, but {where(self.model)} calls "
+            f"{call.name}{f' ({reason})' if reason else ''}. Tell what it is with "
+            "heatproof.propagation.register(function, kind), or choose another method."
+        )
+
+    def _in_place(self, call: Call) -> Any:
+        target = call.target
+        self.strategy.before_write(target)
+        new = self._handle(call)
+        if new is not target:
+            target.copy_(new)
+        self.strategy.after_write(target, new)
+        return target
+
+    def _opened(self, call: Call) -> Any:
+        """Run as operations that have rules; the plain call's value stands on top, so that no bit changes."""
+        # With a graph: torch takes another attention kernel, with other last bits, where no gradient is asked for.
+        plain = call.run(*[tensor.detach().requires_grad_() for tensor in call.inputs])
+        with self:
+            opened = _body(call)(*call.args, **call.kwargs)
+        decomposed = [leaf for leaf in tree_leaves(opened) if isinstance(leaf, Tensor)]
+        values = [leaf.detach() for leaf in tree_leaves(plain) if isinstance(leaf, Tensor)]
+        outputs = [graft(v, d.view_as(v)) if d.requires_grad else v for v, d in zip(values, decomposed, strict=True)]
+        self.strategy.grafted(call, outputs, decomposed)
+        fresh = iter(outputs)
+        return tree_map_only(Tensor, lambda _: next(fresh), plain)
+
+    def _checked(self, call: Call, result: Any, before: set[Any]) -> Any:
+        for leaf in tree_leaves(result):
+            if not isinstance(leaf, Tensor):
+                continue
+            if leaf.is_floating_point():
+                if self.allow_detached and not leaf.requires_grad:
+                    continue
+                check_unbroken(leaf, call.name, self.model)
+                made = list(nodes_between(leaf.grad_fn, before, self._made))
+                self._made.update(made)
+            self._mark(leaf)
+        return result
+
+    def _mark(self, tensor: Tensor) -> None:
+        self._marks[tensor] = True
+
+
+def _never(*_: Any) -> bool:
+    return False
+
+
+def _body(call: Call) -> Callable[..., Any]:
+    """What a composite call consists of: for a Python function its own code, run with the interception left on."""
+    if call.kind == "attention":
+        return attention
+    if call.kind == "recurrent":
+        return DECOMPOSED[call.name]
+    if not isinstance(call.function, types.FunctionType):
+        raise OperationError(f"Expected a Python function behind {call.name}, but got {type(call.function).__name__}.")
+    # The function's own check would hand it to the mode again, for ever.
+    scope = dict.fromkeys(("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic"), _never)
+    code = call.function
+    opened = types.FunctionType(
+        code.__code__, {**code.__globals__, **scope}, code.__name__, code.__defaults__, code.__closure__
+    )
+    opened.__kwdefaults__ = code.__kwdefaults__
+    return opened
+
+
+@contextmanager
+def _rules_for_functions(engine: Engine) -> Iterator[None]:
+    """`torch.autograd.Function` classes are not intercepted: those with a registered rule are, in here."""
+    with ExitStack() as undo:
+        for function, kind in registered().items():
+            if isinstance(function, type) and issubclass(function, torch.autograd.Function):
+                own = function.__dict__.get("apply")
+                function.apply = _intercepted(engine, function, kind)  # type: ignore[method-assign]
+                undo.callback(_put_back, function, own)
+        yield
+
+
+def _intercepted(engine: Engine, function: type[torch.autograd.Function], kind: str) -> Any:
+    apply = function.apply
+
+    def intercepted(*args: Any) -> Any:
+        call = Call(apply, Operation(function.__name__, kind, False), args, {}, engine.depends)
+        if not call.inputs:
+            return apply(*args)  # type: ignore[no-untyped-call]
+        with torch._C.DisableTorchFunction():
+            return engine.intercept(call)
+
+    return staticmethod(intercepted)
+
+
+def _put_back(function: Any, own: Any) -> None:
+    if own is None:
+        del function.apply
+    else:
+        function.apply = own

@@ -1,0 +1,119 @@
+"""Normalizations: y = (x − μ) · r · γ + β, with μ and r of the batch's past (batch norm) or of the sample itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from heatproof.errors import OperationError
+from heatproof.propagation.calls import Call
+
+SIGNATURES = {
+    "batch_norm": "input running_mean running_var weight bias training momentum eps",
+    "layer_norm": "input normalized_shape weight bias eps",
+    "group_norm": "input num_groups weight bias eps",
+    "instance_norm": "input running_mean running_var weight bias use_input_stats momentum eps",
+    "rms_norm": "input normalized_shape weight eps",
+}
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """A normalization of each sample by its own statistics.
+
+    `grouped` reshapes x so that the statistics run over `dims`; `centered` subtracts the mean; `finish` undoes the
+    reshaping and applies weight (and no bias, which no derivative sees).
+    """
+
+    grouped: Callable[[Tensor], Tensor]
+    dims: tuple[int, ...]
+    eps: float
+    centered: bool
+    finish: Callable[[Tensor], Tensor]
+
+    def deviation(self, x: Tensor) -> Tensor:
+        """What is divided: x − μ, or x itself."""
+        grouped = self.grouped(x)
+        return grouped - grouped.mean(self.dims, keepdim=True) if self.centered else grouped
+
+    def power(self, deviation: Tensor) -> Tensor:
+        """The mean square of the deviation."""
+        return deviation.square().mean(self.dims, keepdim=True)
+
+    def held(self, x: Tensor) -> Tensor:
+        """The surrogate that holds the denominator: linear in x."""
+        deviation = self.deviation(x)
+        scale = torch.rsqrt(self.power(deviation.detach()) + self.eps)
+        return self.finish(deviation * scale)
+
+    def secant(self, x: Tensor, reference: Tensor) -> Tensor:
+        """The surrogate whose difference between x and reference is the normalization's (linear in x).
+
+        d·r changes by Δd·(r + r̄)/2 + (d + d̄)/2·Δr, r by its slope times the change of the power, and the power by
+        the mean of (d + d̄)·Δd.
+        """
+        d, bar = self.deviation(x), self.deviation(reference.detach())
+        held = d.detach()
+        power, power_bar = self.power(held), self.power(bar)
+        r, r_bar = torch.rsqrt(power + self.eps), torch.rsqrt(power_bar + self.eps)
+        # (r − r̄)/(power − power̄) without the difference in the denominator.
+        slope = -r * r_bar / (torch.sqrt(power + self.eps) + torch.sqrt(power_bar + self.eps))
+        change = ((held + bar) * d).mean(self.dims, keepdim=True) * slope
+        return self.finish(d * (r + r_bar) / 2 + (held + bar) / 2 * change)
+
+
+def of(call: Call) -> Normalization:
+    """The normalization that a call of `layer_norm`, `group_norm`, `instance_norm` or `rms_norm` is."""
+    given = call.bind(SIGNATURES.get(call.name, "input normalized_shape weight bias eps"))
+    x = call.inputs[0]
+    weight = given.get("weight")
+    weight = None if weight is None else weight.detach()
+    eps = given.get("eps", 1e-5)
+    if call.name in ("layer_norm", "rms_norm", "native_layer_norm"):
+        dims = tuple(range(-len(given["normalized_shape"]), 0))
+        if eps is None:
+            eps = torch.finfo(x.dtype).eps
+        return Normalization(
+            lambda t: t, dims, eps, call.name != "rms_norm", lambda t: t if weight is None else t * weight
+        )
+    if call.name == "instance_norm" and not given.get("use_input_stats", True):
+        raise OperationError("Expected instance_norm to use each sample's own statistics, but it uses running ones.")
+    groups = x.shape[1] if call.name == "instance_norm" else given["num_groups"]
+    shape = x.shape
+    along = (1, -1, *[1] * (x.dim() - 2))
+
+    def finish(t: Tensor) -> Tensor:
+        t = t.reshape(shape)
+        return t if weight is None else t * weight.view(along)
+
+    return Normalization(lambda t: t.reshape(shape[0], groups, -1), (-1,), eps, True, finish)
+
+
+def batch_norm_of(call: Call) -> tuple[Tensor, Tensor]:
+    """Scale γ/√(σ² + ε) and shift β − μ·scale (C,) of a batch norm in eval mode.
+
+    Raises: OperationError if it takes its statistics from the batch, so that samples would depend on each other.
+    """
+    given = call.bind(SIGNATURES["batch_norm"])
+    mean, variance = given.get("running_mean"), given.get("running_var")
+    if given.get("training") or mean is None or variance is None:
+        raise OperationError(
+            "Expected a batch norm with running statistics in eval mode, but this one normalizes with the batch's own: "
+            "a sample's attribution would depend on the other samples."
+        )
+    scale = torch.rsqrt(variance + given.get("eps", 1e-5))
+    if given.get("weight") is not None:
+        scale = scale * given["weight"]
+    shift = -mean * scale
+    if given.get("bias") is not None:
+        shift = shift + given["bias"]
+    return scale.detach(), shift.detach()
+
+
+def refuse_randomness(call: Call) -> None:
+    """Refuse dropout that is switched on."""
+    if "dropout" in call.name and call.bind("input p training").get("training", True) and call.kwargs.get("p", 1) != 0:
+        raise OperationError(
+            f"Expected a deterministic model, but {call.name} is active: it ignores eval mode; switch it off."
+        )

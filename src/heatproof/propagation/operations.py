@@ -1,0 +1,185 @@
+"""Which operation a call is: one table of kinds, and one reading of the many names that torch has for the same thing.
+
+The engine knows operations, never architectures. `a + b`, `torch.add`, `Tensor.add_`, `a += b` and
+`torch.ops.aten.add.Tensor` are one operation, `add`; what a rule does depends on its kind alone.
+"""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from torch._ops import OpOverload, OpOverloadPacket
+from torch.overrides import resolve_name
+
+from heatproof.errors import InputError
+
+STRUCTURAL = """
+    __getitem__ alias adjoint as_strided atleast_1d atleast_2d atleast_3d broadcast_tensors broadcast_to channel_shuffle
+    chunk clone contiguous cpu cuda diag_embed diagonal double dropout dropout1d dropout2d dropout3d dsplit expand
+    expand_as feature_dropout feature_alpha_dropout alpha_dropout flatten flip fliplr flipud float gather hsplit
+    identity index_select masked_fill masked_select mH moveaxis movedim mT narrow permute pixel_shuffle pixel_unshuffle
+    ravel native_channel_shuffle real repeat repeat_interleave requires_grad_ reshape reshape_as roll rot90 select split
+    split_with_sizes squeeze swapaxes swapdims T t take_along_dim tensor_split tile to transpose tril triu type type_as
+    unbind unflatten unfold unsqueeze unsafe_chunk unsafe_split view view_as vsplit where
+    _pack_padded_sequence _pad_packed_sequence
+"""
+SUM = """
+    adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d add avg_pool1d avg_pool2d avg_pool3d cat column_stack
+    concat concatenate constant_pad_nd cumsum dstack fold hstack interpolate mean neg negative nansum
+    pad positive row_stack rsub stack sub subtract sum upsample upsample_bilinear upsample_nearest vstack trapz diff
+"""
+WRITE = (
+    "__setitem__ copy_ index_put index_put_ index_copy index_copy_ index_add index_add_ scatter scatter_ scatter_add "
+)
+WRITE += "masked_scatter masked_scatter_ select_scatter slice_scatter"
+NONLINEARITY = """
+    abs absolute acos acosh arctan asinh atan celu ceil clamp clamp_max clamp_min clip cos cosh deg2rad elu erf erfc
+    erfinv exp exp2 expm1 float_power gelu hardshrink hardsigmoid hardswish hardtanh leaky_relu log log10 log1p log2
+    log_sigmoid logsigmoid mish pow prelu reciprocal relu relu6 rrelu rpow rsqrt selu sigmoid silu sin sinh softplus
+    softshrink softsign sqrt square tan tanh tanhshrink threshold
+"""
+PRODUCT = "mul multiply div divide true_divide rdiv matmul rmatmul mm bmm mv dot inner outer einsum baddbmm addmm"
+CONVOLUTION = "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d"
+MAX_POOL = "max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d"
+CHOICE = "amax amin max min maximum minimum topk sort fmax fmin median"
+NORMALIZATION = "layer_norm group_norm instance_norm rms_norm native_layer_norm"
+INDEPENDENT = """
+    empty_like full_like new_empty new_full new_ones new_tensor new_zeros ones_like rand_like randn_like zeros_like
+    argmax argmin argsort
+"""
+LEAK = "data detach numpy item tolist __array__ __float__ __int__ __index__ __complex__ __dlpack__ __reduce_ex__"
+
+KINDS: dict[str, str] = {}
+for _kind, _names in {
+    "structural": STRUCTURAL,
+    "sum": SUM,
+    "write": WRITE,
+    "nonlinearity": NONLINEARITY,
+    "product": PRODUCT,
+    "linear": "linear",
+    "convolution": CONVOLUTION,
+    "max-pool": MAX_POOL,
+    "choice": CHOICE,
+    "normalization": NORMALIZATION,
+    "batch-norm": "batch_norm",
+    "softmax": "softmax log_softmax softmin",
+    "norm": "norm vector_norm linalg_vector_norm linalg_norm",
+    "variance": "var std",
+    "logsumexp": "logsumexp",
+    "open": "multi_head_attention_forward normalize glu cosine_similarity",
+    "attention": "scaled_dot_product_attention",
+    "recurrent": "lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell",
+    "independent": INDEPENDENT,
+    "leak": LEAK,
+    "iterate": "__iter__",
+}.items():
+    for _name in _names.split():
+        KINDS[_name] = _kind
+
+USER_KINDS = ("structural", "sum", "nonlinearity")
+_registered: dict[Hashable, str] = {}
+# Names whose plain spelling is another one's: operators, aliases of torch.special, ATen's spellings.
+_SAME = {
+    "expit": "sigmoid",
+    "radd": "add",
+    "rmul": "mul",
+    "truediv": "div",
+    "rtruediv": "rdiv",
+    "invert": "bitwise_not",
+    "negative": "neg",
+    "multiply": "mul",
+    "divide": "div",
+    "true_divide": "div",
+    "subtract": "sub",
+    "_softmax": "softmax",
+    "_log_softmax": "log_softmax",
+    "_adaptive_avg_pool2d": "adaptive_avg_pool2d",
+    "_unsafe_view": "view",
+    "linalg_vector_norm": "vector_norm",
+    "clip": "clamp",
+}
+_DUNDERS_KEPT = {"getitem", "setitem", "iter", "array", "float", "int", "index", "complex", "dlpack", "reduce_ex"}
+
+
+@dataclass(frozen=True)
+class Operation:
+    """What a call is: its plain name, its kind (empty if unknown) and whether it changes its first argument."""
+
+    name: str
+    kind: str
+    in_place: bool
+
+
+def register(function: Callable[..., Any], kind: str) -> Callable[..., Any]:
+    """Tell the engine what an operation that it does not know is; returns the function, so it works as a decorator.
+
+    Args:
+        function: what the model calls, as the error names it: a function that torch can override, an operator of
+            `torch.ops`, or a `torch.autograd.Function` class (its own backward pass is then replaced by the rule).
+        kind: `structural` (rearranges or chooses values), `sum` (linear in its tensors, without weights) or
+            `nonlinearity` (elementwise in its one tensor): every method has a rule for each of these.
+
+    Raises: InputError for another kind.
+    """
+    if kind not in USER_KINDS:
+        raise InputError(f"Expected kind to be one of {', '.join(USER_KINDS)}, but got {kind!r}.")
+    _registered[function] = kind
+    identify.cache_clear()
+    return function
+
+
+def registered() -> dict[Hashable, str]:
+    """What `register` was told, by function."""
+    return dict(_registered)
+
+
+def key(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What stands for the function in a table: a property's getter is a new object at each access."""
+    return function.__self__ if getattr(function, "__name__", "") == "__get__" else function  # type: ignore[attr-defined]
+
+
+@cache
+def identify(function: Callable[..., Any]) -> Operation:
+    """The operation behind what a mode was handed (through `key`)."""
+    if function in _registered:
+        return Operation(getattr(function, "__name__", str(function)), _registered[function], False)
+    if isinstance(function, OpOverload | OpOverloadPacket):
+        packet = function.overloadpacket if isinstance(function, OpOverload) else function
+        space, name = packet._qualified_op_name.split("::")
+        if space != "aten":
+            return Operation(f"{space}::{name}", "", False)
+    else:
+        name = getattr(function, "__name__", "")
+        if not _is_torch(function):
+            return Operation(name or str(function), "", False)
+    return _named(name)
+
+
+def _named(name: str) -> Operation:
+    if name.startswith("__") and name.endswith("__") and name != "__get__":
+        bare = name[2:-2]
+        if bare in _DUNDERS_KEPT:
+            return Operation(name, KINDS[name], bare == "setitem")
+        in_place = bare.startswith("i") and bare[1:] in ("add", "sub", "mul", "div", "truediv", "pow", "matmul")
+        bare = _SAME.get(bare[1:] if in_place else bare, bare[1:] if in_place else bare)
+        return Operation(bare, KINDS.get(bare, ""), in_place)
+    bare = name.removeprefix("special_")
+    if bare in KINDS and KINDS[bare] in ("write", "structural"):
+        return Operation(bare, KINDS[bare], bare.endswith("_") and KINDS[bare] == "write")
+    in_place = bare.endswith("_")
+    bare = bare.removesuffix("_")
+    bare = _SAME.get(bare, bare)
+    return Operation(bare, KINDS.get(bare, ""), in_place)
+
+
+def _is_torch(function: Callable[..., Any]) -> bool:
+    if type(function).__name__ == "getset_descriptor":  # a property of Tensor
+        return True
+    module = getattr(function, "__module__", None) or ""
+    owner = getattr(function, "__objclass__", None)
+    return (
+        module.split(".")[0] == "torch"
+        or (owner is not None and owner.__module__.split(".")[0] == "torch")
+        or resolve_name(function) is not None
+    )

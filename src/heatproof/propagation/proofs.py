@@ -1,0 +1,138 @@
+"""Two proofs that no operation slipped past the rules, and the refusal of models that would make them blind.
+
+Dependence: every tensor computed from the explained input is marked as it is made; a marked floating tensor without a
+graph is a path that is lost. Graph walk: in the outputs' autograd graph every node was made by an intercepted call.
+Neither alone is enough: the walk cannot see a path that is missing, the marks cannot see a call that was never
+intercepted.
+"""
+
+import sys
+from collections.abc import Container, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
+
+from heatproof.errors import InputError, OperationError
+
+# Nodes that autograd makes by itself when a view's base was written into.
+REPLAYED = (
+    "AsStrided",
+    "CopySlices",
+    "View",
+    "Select",
+    "Slice",
+    "Transpose",
+    "Permute",
+    "Unsqueeze",
+    "Expand",
+    "Alias",
+)
+
+
+def where(model: nn.Module) -> str:
+    """The innermost module of `model` whose code is running now, in words."""
+    names = {id(module): name for name, module in model.named_modules()}
+    frame = sys._getframe(1)
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, nn.Module) and id(owner) in names:
+            name = names[id(owner)]
+            return f"module {name!r} ({type(owner).__name__})" if name else f"the model itself ({type(owner).__name__})"
+        frame = frame.f_back  # type: ignore[assignment]
+    return f"the model itself ({type(model).__name__})"
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The module inside `torch.compile` and `nn.DataParallel`, which would hide its calls from the engine."""
+    while True:
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
+            model = inner
+        else:
+            return model
+
+
+def check_visible(model: nn.Module) -> None:
+    """Refuse a model whose calls the engine could not see, and surroundings that would see the rules' own calls."""
+    for name, module in model.named_modules():
+        what = None
+        if isinstance(module, torch.jit.ScriptModule):
+            what = "a TorchScript module, whose operations nobody can intercept; use the Python module it was made from"
+        elif isinstance(getattr(module, "_orig_mod", None), nn.Module):
+            what = "a compiled module; use the module it was made from (its ._orig_mod)"
+        elif getattr(module, "_compiled_call_impl", None) is not None:
+            what = "compiled in place; build the model without .compile()"
+        elif isinstance(module, nn.DataParallel):
+            what = "a DataParallel module, whose threads nobody can intercept; use its .module"
+        elif "quantized" in type(module).__module__.split("."):
+            what = "quantized, and rules need real weights; use the float model"
+        if what is not None:
+            raise InputError(f"Expected a model of plain modules, but {name or 'the model'!r} is {what}.")
+    stack = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
+    outer = [mode for mode in stack if not isinstance(mode, DeviceContext)]
+    if outer:
+        raise InputError(
+            f"Expected no other TorchFunctionMode outside, but {type(outer[-1]).__name__} is active and would see the "
+            "rules' own calls; leave it before explaining."
+        )
+    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+        raise InputError(
+            "Expected full precision, but autocast is active: rules overflow in half precision; leave the autocast."
+        )
+
+
+def check_unbroken(tensor: Tensor, name: str, model: nn.Module) -> None:
+    """Refuse a floating tensor computed from the input by `name` through which no derivative can come back."""
+    if tensor.dtype in (torch.float16, torch.bfloat16):
+        raise OperationError(
+            f"Expected full precision, but {name} in {where(model)} makes {tensor.dtype}: rules overflow in half "
+            "precision; call .float() on the model."
+        )
+    if tensor.is_inference():
+        raise OperationError(
+            f"Expected a derivative through every step, but {name} in {where(model)} runs in torch.inference_mode; "
+            "remove it from the model."
+        )
+    if not tensor.requires_grad:
+        raise OperationError(
+            f"Expected a derivative through every step, but the result of {name} in {where(model)} has lost its path "
+            "to the input: it was computed under no_grad or inside a custom torch.autograd.Function. Remove the "
+            "no_grad, register a rule for the Function (heatproof.propagation.register), or pass allow_detached=True "
+            "if the model means that path to be constant."
+        )
+
+
+def nodes_between(output: Any, *stops: Container[Any]) -> Iterable[Any]:
+    """The autograd nodes from `output` back to the nodes in `stops`, without those."""
+    todo, seen = [output], set[Any]()
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen or any(node in stop for stop in stops):
+            continue
+        seen.add(node)
+        yield node
+        todo.extend(following for following, _ in node.next_functions)
+
+
+def check_graph(outputs: Tensor, made: set[Any]) -> None:
+    """Refuse outputs whose graph has a node that no intercepted call made."""
+    strangers = [
+        node.name()
+        for node in nodes_between(outputs.grad_fn)
+        if node not in made and not node.name().startswith(REPLAYED)
+    ]
+    if strangers:
+        raise unseen(strangers[-1])
+
+
+def unseen(node: str) -> OperationError:
+    """The error for an autograd node that depends on the input and that no intercepted call made."""
+    return OperationError(
+        f"Expected every step of the model to be seen, but a tensor's graph holds {node}, which no intercepted "
+        "operation made: it comes from a scripted or compiled function, a custom torch.autograd.Function (register a "
+        "rule for it: heatproof.propagation.register), or activation checkpointing (switch it off)."
+    )

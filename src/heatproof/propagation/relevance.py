@@ -1,0 +1,312 @@
+"""LRP as a strategy of the engine: rules of a composite, with what is known of the tensors on the way."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from heatproof.errors import OperationError
+from heatproof.propagation import normalization
+from heatproof.propagation.calls import Call
+from heatproof.propagation.composites import Composite
+from heatproof.propagation.facts import Facts
+from heatproof.propagation.linear import Linear, linear_of
+from heatproof.propagation.mode import UnsupportedCallError
+from heatproof.propagation.nodes import Kept, graft, postpone
+from heatproof.propagation.rules import Box, Epsilon, FirstRule
+
+FLOOR = 1e-9
+GATES = ("sigmoid", "hardsigmoid", "softmax")
+HOMOGENEOUS = ("relu", "leaky_relu", "prelu", "abs", "absolute", "rrelu")  # f(x)/x is the derivative already
+POOLS = frozenset(
+    ("mean", "interpolate", "upsample", *(f"{a}avg_pool{d}d" for a in ("", "adaptive_") for d in (1, 2, 3)))
+)
+
+JOINS = frozenset(("cat", "concat", "concatenate", "stack"))
+
+
+class Made(NamedTuple):
+    """A tensor that a linear operation made: the operation, and its plain result before any rule, if it has a graph."""
+
+    linear: Linear
+    plain: Tensor | None
+
+
+class Split(NamedTuple):
+    """A tensor's two parts: `moving` carries the derivative, `constant` does not; their sum is the tensor."""
+
+    moving: Tensor
+    constant: Tensor
+
+
+@dataclass(frozen=True)
+class Masked:
+    """A tensor that is the explained input, rearranged or rescaled: the mask on it, and the z^B box it lies in."""
+
+    mask: Tensor
+    box: tuple[Tensor, Tensor] | None
+
+
+def ratio(y: Tensor, x: Tensor) -> Tensor:
+    """f(x)/x for y = f(x), with 0/0 = 0 and the denominator kept from vanishing where y does not (σ(0) = ½)."""
+    kept = torch.where(x.abs() > FLOOR, x, torch.where(x >= 0, FLOOR, -FLOOR).to(x.dtype))
+    return torch.where(y == 0, 0.0, y / kept)
+
+
+class Relevance:
+    """LRP. The derivative towards the mask m = 1 on the input is the relevance (x = m ⊙ input is what the model sees).
+
+    Linear operations take the composite's rules; nonlinearities f(x)/x; residual sums, pooling by averages,
+    concatenation and rearrangement the ordinary derivative, which shares in proportion to the values; max-pooling its
+    winner; softmax its ordinary derivative times x (AttnLRP, eq. 13); normalizations hold their denominator (AttnLRP,
+    Prop. 3.4); a product of two values that both depend on the input gives each half, a gate nothing; a quotient gives
+    all to its numerator.
+    """
+
+    def __init__(self, composite: Composite, mask: Tensor) -> None:
+        self.composite, self._mask = composite, mask
+        self.first_seen = composite.first is None
+        self._made: Facts[Made] = Facts()
+        self._split: Facts[Split] = Facts()
+        self._masked: Facts[Masked] = Facts()
+        self._kept: Facts[Kept] = Facts()
+        self._gates: Facts[bool] = Facts()
+
+    def begin(self, x: Tensor) -> None:
+        box = self.composite.first.bounds(x.detach()) if isinstance(self.composite.first, Box) else None
+        self._masked[x] = Masked(self._mask, box)
+
+    def check(self) -> None:
+        """Refuse a network in which the composite's rule for the first layer never applied."""
+        if not self.first_seen:
+            raise OperationError(
+                f"Expected a linear operation on the explained input for the rule {self.composite.first}, but a "
+                "nonlinear one comes first; choose a composite without a rule for the first layer."
+            )
+
+    # -- the engine's protocol ------------------------------------------------------------------------------------
+
+    def handle(self, call: Call) -> Any:
+        linear = linear_of(call)
+        if linear is not None:
+            return self._linear(linear, call)
+        match call.kind:
+            case "nonlinearity":
+                return self._nonlinearity(call)
+            case "batch-norm":
+                return self._batch_norm(call)
+            case "product":
+                return self._product(call)
+            case "normalization":
+                return graft(call.value(), normalization.of(call).held(call.inputs[0]))
+            case "structural" | "sum":
+                normalization.refuse_randomness(call)
+                return self._carried(call)
+            case "softmax":
+                out = call.execute()
+                self._gates[out] = True
+                return out
+            case "norm" | "variance" | "logsumexp" | "max-pool" | "choice" | "write":
+                return call.execute()
+        raise UnsupportedCallError("")
+
+    def before_write(self, tensor: Tensor) -> None:
+        if (kept := self._kept.get(tensor)) is not None:
+            kept.secure()
+
+    def after_write(self, target: Tensor, new: Tensor) -> None:
+        if new is target:
+            return
+        for facts in (self._made, self._split, self._masked, self._gates):
+            facts.hand_over(new, target)
+
+    def grafted(self, call: Call, outputs: list[Tensor], decomposed: list[Tensor]) -> None:
+        pass
+
+    # -- one kind after the other ---------------------------------------------------------------------------------
+
+    def _linear(self, linear: Linear, call: Call) -> Tensor:
+        first = self._masked.get(linear.x) if self.composite.first is not None else None
+        split = self._split.get(linear.x)
+        if split is not None:
+            linear = Linear(**{**vars(linear), "x": split.moving, "constant": split.constant})
+        rule = self.composite.convolution if linear.convolution else self.composite.dense
+        if first is None and isinstance(rule, Epsilon) and split is None:
+            plain: Tensor = call.execute()
+            out = graft(plain, plain * rule.factor(plain.detach()))
+            self._made[out] = Made(linear, plain)
+            return out
+        return self._ruled(linear, call.value(), first)
+
+    def _ruled(self, linear: Linear, value: Tensor, first: Masked | None) -> Tensor:
+        """`value` with the derivative of the rule for `linear`."""
+        if first is not None:
+            return self._first(linear, value, first)
+        rule = self.composite.convolution if linear.convolution else self.composite.dense
+        if isinstance(rule, Epsilon):
+            out = graft(value, linear.apply(linear.x, linear.weight) * rule.factor(value))
+        else:
+            kept = Kept(value, lambda: _evaluate(linear))
+            out = postpone(value, kept, lambda y, x: rule.surrogate(linear, y, x), [linear.x])
+            self._kept[out] = kept
+        self._made[out] = Made(linear, None)
+        return out
+
+    def _first(self, linear: Linear, value: Tensor, first: Masked) -> Tensor:
+        rule: FirstRule | None = self.composite.first
+        assert rule is not None
+        self.first_seen = True
+        kept = Kept(value, lambda: _evaluate(linear))
+
+        def surrogate(y: Tensor, mask: Tensor) -> Tensor:
+            if isinstance(rule, Box):
+                assert first.box is not None
+                return rule.surrogate(linear, y, mask, *first.box)
+            return rule.surrogate(linear, y, mask)
+
+        out = postpone(value, kept, surrogate, [first.mask])
+        self._kept[out] = kept
+        self._made[out] = Made(linear, None)
+        return out
+
+    def _nonlinearity(self, call: Call) -> Tensor:
+        if len(call.inputs) != 1:
+            raise UnsupportedCallError("more than one of its arguments depends on the input")
+        x = call.inputs[0]
+        split, masked = self._split.get(x), self._masked.get(x)
+        if call.name in HOMOGENEOUS and split is None:
+            out: Tensor = call.execute()
+        else:
+            value = call.value()
+            slope = ratio(value, x.detach())
+            out = graft(value, x * slope)
+            if split is not None:
+                self._split[out] = Split(split.moving * slope, split.constant * slope)
+        if call.name in GATES:
+            self._gates[out] = True
+        if masked is not None:  # still one number a feature: the first linear operation comes later
+            self._masked[out] = Masked(masked.mask, _mapped(call, masked.box, out))
+        return out
+
+    def _batch_norm(self, call: Call) -> Tensor:
+        x = call.inputs[0]
+        scale, shift = normalization.batch_norm_of(call)
+        if self.composite.batch_norm == "pass":
+            value = call.value()
+            return graft(value, x * ratio(value, x.detach()))
+        made = self._made.get(x)
+        folded = None if made is None else made.linear.scaled(scale, shift)
+        if made is not None and folded is not None:
+            rule = self.composite.convolution if folded.convolution else self.composite.dense
+            first = self._masked.get(folded.x) if self.composite.first is not None else None
+            if first is None and isinstance(rule, Epsilon) and made.plain is not None:
+                plain: Tensor = call.run(made.plain)
+                scaled = graft(plain, plain * rule.factor(plain.detach()))
+                self._made[scaled] = Made(folded, plain)
+                return scaled
+            return self._ruled(folded, call.value(), first)
+        out: Tensor = call.execute()
+        along = (1, -1, *[1] * (x.dim() - 2))
+        constant = shift.view(along).expand_as(x)
+        previous = self._split.get(x)
+        if previous is not None:
+            x, constant = previous.moving, constant + previous.constant * scale.view(along)
+        self._split[out] = Split(x * scale.view(along), constant)
+        return out
+
+    def _product(self, call: Call) -> Tensor:
+        if len(call.inputs) == 1:
+            return self._rescaled(call)
+        if call.name in ("div", "rdiv"):
+            top, bottom = call.inputs
+            top, bottom = (top, bottom.detach()) if call.name == "div" else (top.detach(), bottom)
+            quotient: Tensor = call.run(top, bottom)
+            return quotient
+        if len(call.inputs) != 2:
+            raise UnsupportedCallError("more than two of its arguments depend on the input")
+        a, b = call.inputs
+        gates = [self._gates.get(t) is not None for t in (a, b)]
+        if call.name == "mul" and self.composite.gates == "signal" and gates[0] != gates[1]:
+            a, b = (a.detach(), b) if gates[0] else (a, b.detach())
+            gated: Tensor = call.run(a, b)
+            return gated
+        plain: Tensor = call.run(a, b)
+        return graft(plain, plain * 0.5)
+
+    def _rescaled(self, call: Call) -> Tensor:
+        """An elementwise product with, or quotient of, a constant."""
+        x = call.inputs[0]
+        if call.name == "rdiv" or (call.name == "div" and call.position(x) == 1):
+            value = call.value()
+            return graft(value, x * ratio(value, x.detach()))
+        masked = self._masked.get(x)
+        out: Tensor = call.execute()
+        if masked is not None:
+            self._masked[out] = Masked(masked.mask.expand_as(out), _mapped(call, masked.box, out))
+        return out
+
+    def _carried(self, call: Call) -> Any:
+        """The ordinary derivative of a linear rearrangement or sum; what is known of the operands goes along."""
+        masks = [self._masked.get(tensor) for tensor in call.inputs]
+        splits = [self._split.get(tensor) for tensor in call.inputs]
+        result = call.execute()
+        outputs = [leaf for leaf in _listed(result) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+        if all(mask is not None for mask in masks):
+            self._carry_mask(call, [mask for mask in masks if mask is not None], outputs)
+        known = [split is not None for split in splits]
+        if any(known) and (all(known) or not call.in_place):
+            self._carry_split(call, splits, outputs)
+        return result
+
+    def _carry_mask(self, call: Call, facts: list[Masked], outputs: list[Tensor]) -> None:
+        if call.name in ("add", "sub", "rsub", "neg"):
+            if len(facts) > 1:
+                return
+            masks = [facts[0].mask.expand_as(out) for out in outputs]
+        else:
+            nothing = [torch.zeros_like(constant) for constant in call.constants]
+            masks = _listed(call.run(*[fact.mask for fact in facts], constants=nothing))
+        boxes: list[tuple[Tensor, Tensor] | None] = [None] * len(outputs)
+        if facts[0].box is not None:
+            ends = [_listed(call.run(*[f.box[end] for f in facts if f.box is not None])) for end in (0, 1)]
+            boxes = [(torch.minimum(low, high), torch.maximum(low, high)) for low, high in zip(*ends, strict=True)]
+        for out, mask, box in zip(outputs, masks, boxes, strict=True):
+            self._masked[out] = Masked(mask, box)
+
+    def _carry_split(self, call: Call, splits: list[Split | None], outputs: list[Tensor]) -> None:
+        additive = call.name == "add" and len(call.args) == 2 and not call.kwargs
+        if not (additive or call.name in POOLS | JOINS or (call.kind == "structural" and not call.constants)):
+            return
+        if call.name in ("masked_fill", "where"):  # they bring constants of their own
+            return
+        both = [split or Split(t, torch.zeros_like(t)) for split, t in zip(splits, call.inputs, strict=True)]
+        if additive and len(both) == 1:
+            parts = [Split(both[0].moving.expand_as(outputs[0]), call.run(both[0].constant))]
+        else:
+            nothing = [torch.zeros_like(constant) for constant in call.constants]
+            moving = _listed(call.run(*[split.moving for split in both], constants=nothing))
+            constant = _listed(call.run(*[split.constant for split in both]))
+            parts = [Split(m, c.detach()) for m, c in zip(moving, constant, strict=True)]
+        for out, part in zip(outputs, parts, strict=True):
+            self._split[out] = part
+
+
+def _evaluate(linear: Linear) -> Tensor:
+    with torch.no_grad():
+        z = linear.apply(linear.x, linear.weight)
+        offset = linear.offset()
+        return z if offset is None else z + offset
+
+
+def _mapped(call: Call, box: tuple[Tensor, Tensor] | None, out: Tensor) -> tuple[Tensor, Tensor] | None:
+    """The box after an elementwise operation: the images of its ends, widened to hold the value."""
+    if box is None:
+        return None
+    with torch.no_grad():
+        ends = torch.stack([*(call.run(end) for end in box), out.detach()])
+        return ends.amin(0), ends.amax(0)
+
+
+def _listed(result: Any) -> list[Tensor]:
+    return [result] if isinstance(result, Tensor) else list(result)

@@ -1,0 +1,132 @@
+"""Propagation rules as sums over single connections, written from the papers' equations.
+
+A linear operation is its matrix of connections W (outputs, inputs) with biases b; z_ji = W_ji x_i is one connection.
+`relevance[j]` arrives at output j, the result is what each input i gets.
+"""
+
+import numpy as np
+
+
+def connections(apply, x):
+    """The matrix (outputs, inputs) of a bias-free linear operation on ONE sample x, one unit input at a time."""
+    size = x.numel()
+    columns = []
+    for i in range(size):
+        unit = x.new_zeros(size)
+        unit[i] = 1.0
+        columns.append(apply(unit.view(1, *x.shape)).flatten().numpy())
+    return np.stack(columns, 1)
+
+
+def sign(z):
+    return 1.0 if z >= 0 else -1.0
+
+
+def epsilon(W, b, x, relevance, *, eps):
+    """Bach et al. 2015, eq. 58."""
+    result = np.zeros(len(x))
+    for j in range(len(W)):
+        z = sum(W[j, i] * x[i] for i in range(len(x))) + b[j]
+        for i in range(len(x)):
+            result[i] += W[j, i] * x[i] / (z + eps * sign(z)) * relevance[j]
+    return result
+
+
+def alpha_beta(W, b, x, relevance, *, alpha, beta, eps, count_bias=False, conserving=False):
+    """Bach et al. 2015, eq. 60."""
+    result = np.zeros(len(x))
+    for j in range(len(W)):
+        z = [W[j, i] * x[i] for i in range(len(x))]
+        above = sum(max(c, 0.0) for c in z) + (max(b[j], 0.0) if count_bias else 0.0)
+        below = sum(min(c, 0.0) for c in z) + (min(b[j], 0.0) if count_bias else 0.0)
+        a, c_ = alpha, beta
+        if conserving and below == 0:
+            a = 1.0
+        if conserving and above == 0:
+            c_ = -1.0
+        for i, c in enumerate(z):
+            result[i] += a * max(c, 0.0) / (above + eps) * relevance[j]
+            if c < 0:
+                result[i] -= c_ * c / (below - eps) * relevance[j]
+    return result
+
+
+def adaptive_beta(W, b, x, relevance, *, maximum, eps, code=False):
+    """Binder et al. 2023, A.2, eq. 1 solved for β."""
+    result = np.zeros(len(x))
+    for j in range(len(W)):
+        z = [W[j, i] * x[i] for i in range(len(x))]
+        P, M = sum(max(c, 0.0) for c in z), -sum(min(c, 0.0) for c in z)
+        if code:
+            total = sum(z) + b[j]
+            beta = min(M / total, maximum) if total > 0 else 0.0
+        elif M == 0:
+            beta = 0.0
+        else:
+            beta = min(M / (P - M), maximum) if P > M else maximum
+        for i, c in enumerate(z):
+            result[i] += (1 + beta) * max(c, 0.0) / (P + eps) * relevance[j]
+            if c < 0:
+                result[i] -= beta * c / (-M - eps) * relevance[j]
+    return result
+
+
+def gamma(W, b, x, relevance, *, gamma, eps, count_bias=True):
+    """Montavon et al. 2019, with the favored sign that of z."""
+    result = np.zeros(len(x))
+    for j in range(len(W)):
+        z = [W[j, i] * x[i] for i in range(len(x))]
+        total = sum(z) + b[j]
+        if total == 0:
+            continue
+        favored = (lambda c: max(c, 0.0)) if total > 0 else (lambda c: min(c, 0.0))
+        parts = [c + gamma * favored(c) for c in z]
+        den = sum(parts) + ((b[j] + gamma * favored(b[j])) if count_bias else 0.0)
+        for i, c in enumerate(parts):
+            result[i] += c / (den + eps * sign(den)) * relevance[j]
+    return result
+
+
+def flat(W, relevance, *, reached, eps):
+    """Every input that reaches the output gets the same; `reached` is 1 for a connection, also one of weight 0."""
+    result = np.zeros(W.shape[1])
+    for j in range(len(W)):
+        for i in range(W.shape[1]):
+            result[i] += reached[j, i] / (reached[j].sum() + eps) * relevance[j]
+    return result
+
+
+def w_square(W, relevance, *, eps):
+    """Montavon et al. 2017, eq. 10."""
+    result = np.zeros(W.shape[1])
+    for j in range(len(W)):
+        for i in range(W.shape[1]):
+            result[i] += W[j, i] ** 2 / ((W[j] ** 2).sum() + eps) * relevance[j]
+    return result
+
+
+def box(W, x, relevance, *, low, high, eps):
+    """Montavon et al. 2017, eq. 14."""
+    result = np.zeros(len(x))
+    for j in range(len(W)):
+        parts = [W[j, i] * x[i] - low[i] * max(W[j, i], 0) - high[i] * min(W[j, i], 0) for i in range(len(x))]
+        for i, c in enumerate(parts):
+            result[i] += c / (sum(parts) + eps) * relevance[j]
+    return result
+
+
+def reveal_cancel(f, W, b, x, x_bar, relevance):
+    """Shrikumar et al. 2017, eq. 11 and 12: what f(Wx + b) hands back to x, relevance given a unit of f's output."""
+    result = np.zeros(len(x))
+    for j in range(len(W)):
+        z_bar = sum(W[j, i] * x_bar[i] for i in range(len(x))) + b[j]
+        parts = [W[j, i] * (x[i] - x_bar[i]) for i in range(len(x))]
+        up, down = sum(max(c, 0.0) for c in parts), sum(min(c, 0.0) for c in parts)
+        d_up = (f(z_bar + up) - f(z_bar) + f(z_bar + up + down) - f(z_bar + down)) / 2
+        d_down = (f(z_bar + down) - f(z_bar) + f(z_bar + up + down) - f(z_bar + up)) / 2
+        for i, c in enumerate(parts):
+            if c > 0:
+                result[i] += d_up * c / up * relevance[j]
+            elif c < 0:
+                result[i] += d_down * c / down * relevance[j]
+    return result
