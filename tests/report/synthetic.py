@@ -40,7 +40,9 @@ def smooth(rng: np.random.Generator, sigma: float = 1.2) -> np.ndarray[Any, Any]
     return field / field.std()
 
 
-def a_map(method: str, picture: np.ndarray[Any, Any], sample: int, network: int, noise: int = 0) -> np.ndarray[Any, Any]:
+def a_map(
+    method: str, picture: np.ndarray[Any, Any], sample: int, network: int, noise: int = 0
+) -> np.ndarray[Any, Any]:
     """One map; `network` 0 is the trained one, `stage + 100·seed` a randomized one."""
     rng = np.random.default_rng([7, sample, network % 100, network // 100])
     chance = np.random.default_rng([8, sample, noise])
@@ -80,7 +82,9 @@ def rows_of(pictures: np.ndarray[Any, Any]) -> pd.DataFrame:
     found: list[tuple[Any, ...]] = []
     stages, mask = len(LAYERS), np.random.default_rng(3)
 
-    def add(check: str, method: str, setting: str, position: int, i: int, values: dict[str, float], seed: int = 0) -> None:
+    def add(
+        check: str, method: str, setting: str, position: int, i: int, values: dict[str, float], seed: int = 0
+    ) -> None:
         found.extend((check, method, setting, float(position), f"s{i}", k, v, seed, "c") for k, v in values.items())
 
     for i, picture in enumerate(pictures):
@@ -125,7 +129,13 @@ def manifest_of(labels: list[int], shown: int) -> dict[str, Any]:
         return {**where, "layers": list(LAYERS[:index])}
 
     methods = [
-        {"label": name, "name": name, "recipe": {"name": name}, "text": f"What {name} shows.", "controls": name in CONTROL_METHODS}
+        {
+            "label": name,
+            "name": name,
+            "recipe": {"name": name},
+            "text": f"What {name} shows.",
+            "controls": name in CONTROL_METHODS,
+        }
         for name in (*METHODS, *CONTROL_METHODS)
     ]
     names = ("parameter-randomization", "input-controls", "calibration")
@@ -157,8 +167,13 @@ def manifest_of(labels: list[int], shown: int) -> dict[str, Any]:
             state(f"{GROUP} 1 floor", "floor", len(LAYERS), 1, LAYERS[-1]),
         ],
         "environment": {
-            "python": "3.11.9", "torch": "2.12.1", "platform": "Linux", "device": "cpu", "threads": 2,
-            "compute_batch": 64, "git": {"sha": "0123456789abcdef", "dirty": False},
+            "python": "3.11.9",
+            "torch": "2.12.1",
+            "platform": "Linux",
+            "device": "cpu",
+            "threads": 2,
+            "compute_batch": 64,
+            "git": {"sha": "0123456789abcdef", "dirty": False},
         },
         "shown": [f"s{i}" for i in range(shown)],
         "estimate": {"passes": 1000},

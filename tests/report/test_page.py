@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import synthetic
 from PIL import Image
+from synthetic import SIDE
 
 from heatproof import report
 from heatproof.errors import StoreError
@@ -101,7 +102,13 @@ def test_failures_nan_and_dead_networks_stand_at_the_top(run: Path, tmp_path: Pa
     rows.loc[last & (rows["position"] == 4) & (rows["sample"] == "s0"), "value"] = np.nan
     rows.loc[(rows["metric"] == "dead-target") & (rows["position"] == 4) & (rows["sample"] == "s1"), "value"] = 1.0
     rows.to_parquet(folder / "rows" / "all.parquet")
-    failure = {"method": "cgi", "state": "trained", "check": "calibration", "samples": ["s3"], "error": "<b>out of memory</b>"}
+    failure = {
+        "method": "cgi",
+        "state": "trained",
+        "check": "calibration",
+        "samples": ["s3"],
+        "error": "<b>out of memory</b>",
+    }
     change(folder, failures=[failure], status="running")
     text = report.write(folder).read_text(encoding="utf-8")
     top = text[: text.index('id="scorecard"')]
@@ -160,6 +167,17 @@ def test_large_maps_travel_small_and_the_first_sample_in_full(run: Path, tmp_pat
     values = np.random.default_rng(0).standard_normal((300, 200)).astype(np.float32)
     assert pictures.shrunk(values.shape, 112) == (112, 75)
     assert pictures.grey(values, signed=True, side=112).shape == (112, 75)
+    folder = copy(run, tmp_path)
+    data = json.loads((folder / "manifest.json").read_text())["data"]
+    change(folder, data={**data, "grid": [SIDE * SIDE]})  # features in a row, more than travel small
+    gallery = content(folder)["data"]["gallery"]
+    assert (gallery["tile"], gallery["grid"]) == ([1, 112], [1, SIDE * SIDE])
+    assert gallery["full"].startswith("data:image/webp;base64,")
+
+
+def test_maps_that_fit_are_not_sent_twice(run: Path) -> None:
+    gallery = content(run)["data"]["gallery"]
+    assert (gallery["tile"], gallery["full"]) == ([SIDE, SIDE], None)
 
 
 def test_sheet_is_lossless_and_has_methods_down_and_states_across() -> None:

@@ -8,6 +8,7 @@ map has no rank) leave the mean and are counted beside it. With few samples a pe
 
 from functools import lru_cache
 from hashlib import sha256
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,18 @@ Array = NDArray[np.float64]
 
 RESAMPLES = 4000
 BLOCK = 512
+Key = tuple[str, str, str, float, str]
 KEYS = ["check", "method", "setting", "position", "metric"]
+
+
+class Interval(NamedTuple):
+    """Mean over `n` samples with its 95 % interval (NaN for fewer than two); `nan` values were degenerate."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    nan: int
 
 
 def per_sample(rows: pd.DataFrame) -> pd.DataFrame:
@@ -26,6 +38,11 @@ def per_sample(rows: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=pd.MultiIndex.from_tuples([], names=KEYS), dtype=np.float64)
     means = rows.groupby([*KEYS, "sample"])["value"].mean()
     return means.unstack("sample").T.sort_index().sort_index(axis=1)
+
+
+def column(table: pd.DataFrame, key: Key) -> "pd.Series[float] | None":
+    """The samples' values under a key of `per_sample`; None where nothing was measured."""
+    return table[key] if key in table.columns else None
 
 
 def resampled_means(values: Array) -> Array:
@@ -52,23 +69,20 @@ def bounds(draws: Array) -> tuple[Array, Array]:
     return np.where(known, low, np.nan), np.where(known, high, np.nan)
 
 
-def intervals(rows: pd.DataFrame) -> pd.DataFrame:
-    """mean, low, high, n, nan of every (check, method, setting, position, metric), as the index."""
+def intervals(rows: pd.DataFrame) -> dict[Key, Interval]:
+    """The interval of every (check, method, setting, position, metric) among the rows."""
     table = per_sample(rows)
     values = table.to_numpy(np.float64)
     # By blocks of columns: thousands of groups times 4000 draws would not fit into memory at once.
     blocks = [bounds(resampled_means(values[:, start : start + BLOCK])) for start in range(0, values.shape[1], BLOCK)]
     low, high = (np.concatenate([block[side] for block in blocks] or [np.empty(0)]) for side in (0, 1))
-    known = rows.groupby(KEYS)["value"].agg(["size", "count"]).reindex(table.columns)
-    n = table.notna().sum()
-    single = (n < 2).to_numpy()
-    return pd.DataFrame(
-        {
-            "mean": table.mean(),
-            "low": np.where(single, np.nan, low),
-            "high": np.where(single, np.nan, high),
-            "n": n,
-            "nan": known["size"] - known["count"],
-        },
-        index=table.columns,
-    )
+    degenerate = rows["value"].isna().groupby([rows[key] for key in KEYS]).sum().to_dict()
+    found: dict[Key, Interval] = {}
+    keys: list[Key] = table.columns.tolist()
+    for k, key in enumerate(keys):
+        known = values[np.isfinite(values[:, k]), k]
+        n, one = len(known), len(known) < 2
+        mean = float(known.mean()) if n else np.nan
+        ends = (np.nan, np.nan) if one else (float(low[k]), float(high[k]))
+        found[key] = Interval(mean, *ends, n, int(degenerate[key]))
+    return found

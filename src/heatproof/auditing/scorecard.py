@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from heatproof.auditing.bootstrap import Array, bounds, intervals, per_sample, resampled_means
+from heatproof.auditing.bootstrap import Array, Interval, Key, bounds, intervals, per_sample, resampled_means
 from heatproof.auditing.survival import GRADES, HALF, JUDGED, RANDOMIZATION, TENTH, Survival, combine, survival
 
 Manifest = Mapping[str, Any]
+Means = Mapping[Key, Interval]
 
 CONTROLS, CALIBRATION = "input-controls", "calibration"
 SIMILARITIES = ("spearman", "spearman-absolute", "ssim", "hog", "mse")
@@ -121,35 +122,46 @@ def headline(found: pd.DataFrame, manifest: Manifest) -> str:
 
 
 def primary(found: pd.DataFrame, manifest: Manifest) -> dict[str, dict[str, Any]]:
-    """The verdict on the parameters by method: the worst over all randomizations that end with every layer random."""
+    """The verdict on the parameters by method: the worst over all randomizations that end with every layer random.
+
+    Of equal verdicts the one with the higher similarity is given.
+    """
     chosen = found[(found["question"] == "parameters") & found["setting"].isin(groups(manifest))]
     ranks = {word: rank for rank, word in enumerate(["cannot be told", *GRADES, "is noise"])}
-    order = chosen["verdict"].map(ranks).sort_values(ascending=False, kind="stable").index
-    return {record["method"]: record for record in chosen.loc[order].drop_duplicates("method").to_dict("records")}
+    records: list[dict[str, Any]] = chosen.to_dict("records")  # type: ignore[assignment]
+    records.sort(key=lambda r: (ranks[r["verdict"]], np.nan_to_num(r["mean"], nan=-np.inf)))
+    return {record["method"]: record for record in records}
 
 
-def _finding(means: pd.DataFrame, key: tuple[str, str, str, float, str], question: str, **said: str) -> Finding:
+def _finding(
+    means: Means, key: Key, question: str, *, verdict: str = "", tone: str = "plain", sentence: str = ""
+) -> Finding:
     check, method, setting, _, metric = key
-    row = means.loc[key]
-    where = {"method": method, "question": question, "check": check, "setting": setting, "metric": metric}
-    numbers = {"mean": float(row["mean"]), "low": float(row["low"]), "high": float(row["high"])}
-    return Finding(**where, **numbers, n=int(row["n"]), nan=int(row["nan"]), **said)  # type: ignore[arg-type]
+    return Finding(
+        method=method,
+        question=question,
+        check=check,
+        setting=setting,
+        metric=metric,
+        verdict=verdict,
+        tone=tone,
+        sentence=sentence,
+        **means[key]._asdict(),
+    )
 
 
-def _parameters(
-    table: pd.DataFrame, means: pd.DataFrame, manifest: Manifest, method: str, group: str
-) -> Iterator[Finding]:
+def _parameters(table: pd.DataFrame, means: Means, manifest: Manifest, method: str, group: str) -> Iterator[Finding]:
     """The verdict first, on the measure with the higher survival; then every similarity, shown without one."""
     stage = last_stage(manifest, group)
-    measured = [name for name in SIMILARITIES if (RANDOMIZATION, method, group, stage, name) in means.index]
+    measured = [name for name in SIMILARITIES if (RANDOMIZATION, method, group, stage, name) in means]
     grades = {name: survival(table, method, group, stage, name) for name in measured if name in JUDGED}
     if grades:
         worst = max(grades, key=lambda name: np.nan_to_num(grades[name].share, nan=-np.inf))
         verdict = combine(grades)
         sentence = _explain(verdict, grades, worst, _likest_control(means, method, worst))
         zeros = (RANDOMIZATION, method, group, stage, "shared-zeros")
-        if zeros in means.index and means.loc[zeros, "mean"] >= HALF and verdict in ("depends", *MIDDLING):
-            share = _share(float(means.loc[zeros, "mean"]))
+        if zeros in means and means[zeros].mean >= HALF and verdict in ("depends", *MIDDLING):
+            share = _share(means[zeros].mean)
             sentence += f" {share} of its features are zero in both maps, which raises this number."
         key = (RANDOMIZATION, method, group, stage, worst)
         yield _finding(means, key, "parameters", verdict=verdict, tone=TONES[verdict], sentence=sentence)
@@ -174,58 +186,63 @@ def _explain(verdict: str, grades: Mapping[str, Survival], worst: str, control: 
         return f"Not enough to go by: {reasons[0] if reasons else 'the measures cannot be told from noise'}."
     if verdict == "does not depend":
         return "A fully random network gives a map as similar to the trained one's as a second run on the trained one."
-    survives = f"{_share(grade.share) if grade.share >= 0.005 else 'Nothing'} ({_share(grade.low)[:-2]} to {_share(grade.high)})"
+    amount = _share(grade.share) if grade.share > 0 else "Nothing"
+    survives = f"{amount} ({_share(grade.low)[:-2]} to {_share(grade.high)})"
     if verdict == "depends":
-        return (
-            f"{survives} of its similarity to itself survives full randomization: "
-            "not more than two random networks share."
+        said = (
+            f"{survives} of its similarity to itself survives full randomization: not more than two random nets share."
         )
-    if len({g.verdict for g in grades.values()}) > 1:
-        parts = "; ".join(f"{JUDGED[name]}: {g.verdict}" for name, g in grades.items())
-        said = f"{parts[0].upper()}{parts[1:]}. {survives} of the latter's similarity to itself survives"
-        said = said if worst == list(grades)[-1] else said.replace("the latter's", "the former's")
     else:
-        said = f"{survives} of its similarity to itself survives"
-    said += f" full randomization{', ' + grade.reason if grade.reason else ''}."
-    if control and control[1] >= grade.similarity:
+        lead, whose = "", "its"
+        if len({g.verdict for g in grades.values()}) > 1:
+            parts = "; ".join(f"{JUDGED[name]}: {g.verdict}" for name, g in grades.items())
+            lead = f"{parts[0].upper()}{parts[1:]}. "
+            whose = "the latter's" if worst == list(grades)[-1] else "the former's"
+        reason = f", {grade.reason}" if grade.reason else ""
+        said = f"{lead}{survives} of {whose} similarity to itself survives full randomization{reason}."
+    if control and grade.share > 0 and control[1] >= grade.similarity:
         said += f" A map made with no network at all, {control[0]}, is as similar: {control[1]:.2f}."
     return said
 
 
-def _likest_control(means: pd.DataFrame, method: str, metric: str) -> tuple[str, float] | None:
+def _likest_control(means: Means, method: str, metric: str) -> tuple[str, float] | None:
     """The input control whose map is most similar to the trained model's."""
-    keys = [k for k in means.index if k[0] == CONTROLS and k[1] == method and k[2] != method and k[4] == metric]
-    values = [(str(k[2]), float(means.loc[k, "mean"])) for k in keys]
-    return max((v for v in values if np.isfinite(v[1])), key=lambda v: v[1], default=None)
+    values = [
+        (key[2], interval.mean)
+        for key, interval in means.items()
+        if key[:2] == (CONTROLS, method) and key[2] != method and key[4] == metric and np.isfinite(interval.mean)
+    ]
+    return max(values, key=lambda v: v[1], default=None)
 
 
-def _noise(means: pd.DataFrame, method: str) -> Iterator[Finding]:
+def _noise(means: Means, method: str) -> Iterator[Finding]:
     """Similarity of two seeds on the trained model, by the measure under which it repeats worst."""
     keys = [(RANDOMIZATION, method, "replicate", 0.0, name) for name in JUDGED]
-    keys = [key for key in keys if key in means.index and np.isfinite(means.loc[key, "mean"])]
+    keys = [key for key in keys if key in means and np.isfinite(means[key].mean)]
     if not keys:
         return
-    key = min(keys, key=lambda k: float(means.loc[k, "mean"]))
-    mean, low, high = (float(means.loc[key, name]) for name in ("mean", "low", "high"))
+    key = min(keys, key=lambda k: means[k].mean)
+    mean, low, high = means[key][:3]
+    agree = f"Two runs on the same network agree to {mean:z.2f}"
     if mean >= 1 - 1e-6:
         said = {"verdict": "repeats exactly", "tone": "good", "sentence": "A second run gives the same map."}
     elif low >= HALF:
-        said = {"verdict": "repeats", "tone": "good", "sentence": f"Two runs on the same network agree to {mean:z.2f}."}
+        said = {"verdict": "repeats", "tone": "good", "sentence": f"{agree}."}
     elif low <= TENTH or high < HALF:
         word = "all noise" if low <= TENTH else "noisy"
-        said = {"verdict": word, "tone": "noise", "sentence": f"Two runs on the same network agree to {mean:z.2f} only."}
+        said = {"verdict": word, "tone": "noise", "sentence": f"{agree} only."}
     else:
-        said = {"verdict": "somewhat noisy", "tone": "mid", "sentence": f"Two runs on the same network agree to {mean:z.2f}."}
+        said = {"verdict": "somewhat noisy", "tone": "mid", "sentence": f"{agree}."}
     yield _finding(means, key, "noise", **said)
 
 
-def _completeness(table: pd.DataFrame, means: pd.DataFrame, method: str) -> Iterator[Finding]:
+def _completeness(table: pd.DataFrame, means: Means, method: str) -> Iterator[Finding]:
     """|ΣR − what it should sum to| of the trained model's maps, relative to the mean absolute target score."""
-    keys = [k for k in table.columns if k[1] == method and k[3] == 0 and k[4] == "completeness-gap"]
-    scores = [k for k in table.columns if k[1] == "" and k[3] == 0 and k[4] == "target-score"]
-    if not keys or not scores:
+    gap = next((k for k in means if k[1] == method and k[3] == 0 and k[4] == "completeness-gap"), None)
+    score = next((k for k in means if k[1] == "" and k[3] == 0 and k[4] == "target-score"), None)
+    if gap is None or score is None:
         return
-    both = pd.DataFrame({"gap": table[keys[0]].abs(), "score": table[scores[0]].abs()}).dropna()
+    both = pd.DataFrame({"gap": table[gap].abs(), "score": table[score].abs()}).dropna()
     if both.empty or both["score"].sum() == 0:
         return
     draws = resampled_means(both.to_numpy(np.float64))
@@ -235,28 +252,26 @@ def _completeness(table: pd.DataFrame, means: pd.DataFrame, method: str) -> Iter
     yield Finding(
         method=method,
         question="complete",
-        check=keys[0][0],
-        setting=keys[0][2],
+        check=gap[0],
+        setting=gap[2],
         metric="relative completeness gap",
         mean=mean,
         low=float(low),
         high=float(high),
         n=len(both),
-        nan=int(means.loc[keys[0], "nan"]),
+        nan=means[gap].nan,
         verdict="complete" if complete else "not complete",
         tone="good" if complete else "mid",
         sentence=f"Its sum misses what it should explain by {100 * mean:.2g} % of the score.",
     )
 
 
-def _competition(
-    table: pd.DataFrame, means: pd.DataFrame, manifest: Manifest, method: str, group: str
-) -> Iterator[Finding]:
+def _competition(table: pd.DataFrame, means: Means, manifest: Manifest, method: str, group: str) -> Iterator[Finding]:
     """Shares of features and of energy that competition leaves: trained (position 0) against fully randomized."""
     stage, chance = last_stage(manifest, group), chance_share(int(manifest["model"]["outputs"]))
     for metric, noun in (("surviving-share", "features"), ("surviving-energy", "energy")):
         trained, random = ((RANDOMIZATION, method, group, position, metric) for position in (0.0, stage))
-        if trained not in means.index or random not in means.index:
+        if trained not in means or random not in means:
             continue
         low, high = paired_difference(table[trained], table[random])
         word, tone = "as much survives randomized", "mid"
@@ -266,7 +281,7 @@ def _competition(
             word, tone = "less survives randomized", "good"
         elif high < 0:
             word, tone = "more survives randomized", "bad"
-        before, after = float(means.loc[trained, "mean"]), float(means.loc[random, "mean"])
+        before, after = means[trained].mean, means[random].mean
         line = f"; pure chance leaves {_share(chance)}" if noun == "features" else ""
         sentence = f"Competition leaves {_share(before)} of the {noun} trained, {_share(after)} fully randomized{line}."
         yield _finding(means, random, "competition", verdict=word, tone=tone, sentence=sentence)
@@ -293,7 +308,7 @@ def _others(rows: pd.DataFrame, manifest: Manifest, method: str) -> Iterator[Fin
             if values.empty:
                 continue
             means = intervals(values)
-            low, high = float(means["low"].iloc[0]), float(means["high"].iloc[0])
+            ((key, (_, low, high, _, _)),) = means.items()
             chance, better = metric.get("chance"), metric.get("higher_is_better")
             said: dict[str, str] = {}
             if chance is not None and better is not None and np.isfinite(low):
@@ -301,7 +316,7 @@ def _others(rows: pd.DataFrame, manifest: Manifest, method: str) -> Iterator[Fin
                 word, tone = ("better than chance", "good") if above else ("as good as chance", "bad")
                 word, tone = ("worse than chance", "bad") if below else (word, tone)
                 said = {"verdict": word, "tone": tone}
-            yield _finding(means, tuple(means.index[0]), str(question), **said)
+            yield _finding(means, key, str(question), **said)
 
 
 def _cost(manifest: Manifest, method: str) -> Iterator[Finding]:
@@ -323,7 +338,7 @@ def _cost(manifest: Manifest, method: str) -> Iterator[Finding]:
         mean=each[method],
         n=manifest["costs"][method]["maps"],
         verdict=f"{ratio:.1f} ×" if ratio < 10 else f"{ratio:.0f} ×",
-        sentence=f"{each[method]:.2g} s a map on this machine; × is against the cheapest method that looks at the model.",
+        sentence="Against the cheapest method that looks at the model, on this machine.",
     )
 
 

@@ -3,8 +3,8 @@
 For one measure, with every layer randomized:
 s = similarity to the trained model's map; f = floor (i), the similarity between two independently randomized
 networks; r = floor (ii), the similarity of two seeds on the trained model (1 where no replicate was needed);
-c = calibration, the similarity of the trained map to random masks. Survival = (s − c) / (r − c): 0 is what a random mask
-reaches, 1 is what the method reaches with itself. In this order, "surely" meaning with the whole 95 % interval:
+c = calibration, the similarity of the trained map to random masks. Survival = (s − c) / (r − c): 0 is what a random
+mask reaches, 1 is what the method reaches with itself. In this order, "surely" meaning with the whole 95 % interval:
 
 1. fewer than 5 samples, or than half of them, have a value: `cannot be told`
 2. r − c is not surely above one tenth: `is noise` (`cannot be told` where it could still exceed one half)
@@ -15,12 +15,12 @@ reaches, 1 is what the method reaches with itself. In this order, "surely" meani
 7. survival surely below one half, and s not surely above both f and c: `depends`
 8. everything else: `depends in part`
 
-Steps 4 and 7 hold the definition "below (ii) and not above (i)"; one half and one tenth are the only free numbers,
-set beforehand. Two measures are judged: Spearman of the signed values (what counts for and against) and of the absolute
-values (where the map is strong). `depends` needs both; where they disagree the better one counts, but never for
-more than `depends in part`. With several randomizations (initializers, orders) the worst verdict counts; one that cannot
-be told, as where a deep network died, counts only where no other can. A low similarity alone is no merit: zero covariance minimizes these measures, and noise
-has it.
+Steps 4 and 7 hold the definition "below (ii) and not above (i)"; one half and one tenth are the only free numbers, set
+beforehand. Two measures are judged: Spearman of the signed values (what counts for and against) and of the absolute
+values (where the map is strong). `depends` needs both; where they disagree the better one counts, but never for more
+than `depends in part`. With several randomizations (initializers, orders) the worst verdict counts; one that cannot be
+told, as where a deep network died, counts only where no other can. A low similarity alone is no merit: zero covariance
+minimizes these measures, and noise has it.
 
 Source: Adebayo et al. 2018 (randomization, calibration); Binder et al. 2023, Theorems 1, 3, 4 (why low is no merit).
 """
@@ -31,7 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from heatproof.auditing.bootstrap import bounds, resampled_means
+from heatproof.auditing.bootstrap import bounds, column, resampled_means
 
 FEWEST = 5
 HALF, TENTH = 0.5, 0.1
@@ -56,23 +56,24 @@ class Survival:
     n: int
 
 
-def survival(table: pd.DataFrame, method: str, group: str, stage: int, metric: str) -> Survival:
+def survival(table: pd.DataFrame, method: str, group: str, stage: float, metric: str) -> Survival:
     """Grade one measure by the eight steps of this module's docstring."""
-    column = table.get((RANDOMIZATION, method, group, float(stage), metric))
-    if column is None:
+    drawn = column(table, (RANDOMIZATION, method, group, float(stage), metric))
+    if drawn is None:
         return _untold("this similarity was not measured with every layer randomized")
     ones, nothing = pd.Series(1.0, table.index), pd.Series(0.0, table.index)
-    replicate = table.get((RANDOMIZATION, method, "replicate", 0.0, metric), ones)
-    floor = table.get((RANDOMIZATION, method, f"{group} floor", float(stage), metric))
-    masks = [table.get((CALIBRATION, method, f"map-vs-{kind}", 0.0, metric)) for kind in ("gaussian", "uniform")]
+    replicate = column(table, (RANDOMIZATION, method, "replicate", 0.0, metric))
+    floor = column(table, (RANDOMIZATION, method, f"{group} floor", float(stage), metric))
+    masks = [column(table, (CALIBRATION, method, f"map-vs-{kind}", 0.0, metric)) for kind in ("gaussian", "uniform")]
     known = [mask for mask in masks if mask is not None]
     calibration = sum(known, nothing) / max(len(known), 1)  # a rank correlation with random masks is 0 on average
-    sample = pd.DataFrame({"s": column, "f": column if floor is None else floor, "r": replicate, "c": calibration})
+    f_known, r_known = drawn if floor is None else floor, ones if replicate is None else replicate
+    sample = pd.DataFrame({"s": drawn, "f": f_known, "r": r_known, "c": calibration})
     complete = sample.dropna()
     if len(complete) < max(FEWEST, len(table) / 2):
         return _untold(f"only {len(complete)} of {len(table)} samples have a similarity (a blank map has none)")
 
-    s, f, r, c = complete.mean()
+    s, f, r, c = (float(mean) for mean in complete.mean())
     draws = resampled_means(complete.to_numpy(np.float64))
     gap_low, gap_high = bounds(draws[:, 2] - draws[:, 3])
     below_replicate = bounds(draws[:, 2] - draws[:, 0])[0] > 0

@@ -9,7 +9,8 @@ GREY = "#808a94"
 
 # The order decides the color: methods that often stand together are kept apart.
 KNOWN = (
-    "gradient-x-input", "cgi", "guided-backprop", "gradient", "integrated-gradients", "smoothgrad", "grad-cam", "lrp-epsilon-plus",
+    "gradient-x-input", "cgi", "guided-backprop", "gradient",
+    "integrated-gradients", "smoothgrad", "grad-cam", "lrp-epsilon-plus",
     "lrp-epsilon", "clrp", "guided-grad-cam", "saliency", "deeplift", "vargrad", "occlusion", "iba",
     "lrp-epsilon-gamma-box", "deconvnet", "pattern-attribution", "integrated-gradients-smoothgrad",
     "integrated-gradients-vargrad", "deep-taylor", "lrp-epsilon-plus-flat", "iba-readout",

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from heatproof.auditing import scorecard
-from heatproof.auditing.bootstrap import intervals
-from heatproof.auditing.scorecard import CALIBRATION, CONTROLS, QUESTIONS, RANDOMIZATION, SIMILARITIES, chance_share
+from heatproof.auditing.bootstrap import Interval, intervals
+from heatproof.auditing.scorecard import CALIBRATION, CONTROLS, QUESTIONS, SIMILARITIES, Means, chance_share
 from heatproof.auditing.store import read_manifest, read_rows
+from heatproof.auditing.survival import RANDOMIZATION
 from heatproof.report import pictures
 from heatproof.report.colors import strokes
 from heatproof.report.effects import effects
@@ -64,7 +65,8 @@ def content(run: Path) -> dict[str, Any]:
         "gallery": gallery is not None,
         "data": {
             "methods": {
-                m["label"]: {k: m[k] for k in ("color", "dash", "control", "verdict", "tone", "text")} for m in methods
+                m["label"]: {k: m[k] for k in ("color", "dash", "control", "verdict", "tone", "text", "group")}
+                for m in methods
             },
             "order": [m["label"] for m in methods],
             "metrics": METRICS,
@@ -97,12 +99,14 @@ def _method(
         "sentence": verdict["sentence"] if verdict else "No randomization check was run on this method.",
         "parameters": verdict,
         "answers": answers,
-        "judged": judged if len(judged) > 1 else [],
+        "group": verdict["setting"] if verdict else "",
+        "judged": [{**j, "short": j["setting"].removeprefix("cascading ")} for j in judged] if len(judged) > 1 else [],
     }
 
 
 def _records(found: pd.DataFrame, question: str) -> list[dict[str, Any]]:
-    return _plain(found[found["question"] == question].to_dict("records"))
+    records: list[dict[str, Any]] = _plain(found[found["question"] == question].to_dict("records"))
+    return records
 
 
 def _tally(methods: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, int]]:
@@ -127,7 +131,9 @@ def _problems(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
     """What a reader must know before any number: an unfinished run, failures, degenerate values, dead networks."""
     said: list[str] = []
     if manifest["status"] != "complete":
-        said.append("This run is not complete: what follows rests on what had been computed when this page was written.")
+        said.append(
+            "This run is not complete: what follows rests on what had been computed when this page was written."
+        )
     for failure in manifest.get("failures", []):
         samples = failure.get("samples") or []
         count = f"{len(samples)} samples" if isinstance(samples, list) else f"samples {samples}"
@@ -138,7 +144,9 @@ def _problems(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
     said += _degenerate(rows)
     dead = rows[(rows["metric"] == "dead-target") & (rows["value"] > 0)]
     for (setting, position), part in dead.groupby(["setting", "position"]):
-        total = ((rows["metric"] == "dead-target") & (rows["setting"] == setting) & (rows["position"] == position)).sum()
+        total = (
+            (rows["metric"] == "dead-target") & (rows["setting"] == setting) & (rows["position"] == position)
+        ).sum()
         said.append(
             f"{setting}, stage {position:.0f}: the explained output is exactly 0 in {len(part)} of {total} samples. "
             "A blank map there says nothing about a method."
@@ -153,25 +161,26 @@ def _degenerate(rows: pd.DataFrame) -> list[str]:
     counts = rows.groupby(["method", "setting", "metric"])["value"].agg(["size", "count"])
     counts = counts[counts["count"] < counts["size"]]
     lines: dict[tuple[str, str], list[str]] = {}
-    for (method, setting, metric), count in counts.iterrows():
-        lines.setdefault((method, setting), []).append(f"{metric} {count['size'] - count['count']} of {count['size']}")
+    for method, setting, metric, size, count in counts.reset_index().itertuples(index=False):
+        lines.setdefault((method, setting), []).append(f"{metric} {size - count} of {size}")
     return [
         f"{method or 'the network'}, {setting}: degenerate values, left out of the means: {', '.join(parts)}."
         for (method, setting), parts in lines.items()
     ]
 
 
-def _curves(means: pd.DataFrame, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Per randomization: stage labels, curves by metric and method as [position, mean, low, high, n, nan], and bands."""
+def _curves(means: Means, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """By randomization: stages, bands, and curves by metric and method as [position, mean, low, high, n, nan]."""
     labels = [m["label"] for m in manifest["methods"]]
     found: dict[str, Any] = {}
     for group in dict.fromkeys(s["group"] for s in manifest["states"] if s["kind"] == "randomized"):
-        stages = {s["index"]: s["label"] for s in manifest["states"] if s["kind"] == "randomized" and s["group"] == group}
-        part = means[_at(means, check=RANDOMIZATION, setting=group)]
+        stages = {
+            s["index"]: s["label"] for s in manifest["states"] if s["kind"] == "randomized" and s["group"] == group
+        }
         lines: dict[str, Any] = {}
-        for (method, position, metric), row in part.droplevel(["check", "setting"]).iterrows():
-            if method in labels and metric in {*METRICS, *PANELS}:
-                lines.setdefault(metric, {}).setdefault(method, []).append([position, *_numbers(row)])
+        for (check, method, setting, position, metric), interval in means.items():
+            if (check, setting) == (RANDOMIZATION, group) and method in labels and metric in {*METRICS, *PANELS}:
+                lines.setdefault(metric, {}).setdefault(method, []).append([position, *_numbers(interval)])
         for metric in METRICS.keys() & lines.keys():
             for points in lines[metric].values():  # the trained map against itself, by definition
                 points.insert(0, [0, 0.0 if metric == "mse" else 1.0, None, None, 0, 0])
@@ -184,19 +193,11 @@ def _curves(means: pd.DataFrame, manifest: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _at(means: pd.DataFrame, **wanted: str) -> Any:
-    keep = np.ones(len(means), bool)
-    for level, value in wanted.items():
-        keep &= means.index.get_level_values(level) == value
-    return keep
-
-
-def _bands(means: pd.DataFrame, group: str, metric: str, labels: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _bands(means: Means, group: str, metric: str, labels: Sequence[str]) -> dict[str, dict[str, Any]]:
     """By method: [mean, low, high] of its calibration, floors and controls; "" holds those of no method."""
     found: dict[str, dict[str, Any]] = {}
-    part = means[_at(means, metric=metric)]
-    for (check, method, setting, _, _), row in part.iterrows():
-        if method and method not in labels:
+    for (check, method, setting, _, measured), interval in means.items():
+        if measured != metric or (method and method not in labels):
             continue
         name = ""
         if check == CALIBRATION:
@@ -208,12 +209,12 @@ def _bands(means: pd.DataFrame, group: str, metric: str, labels: Sequence[str]) 
         elif setting == "replicate":
             name = "two runs, same network"
         if name:
-            found.setdefault(method, {})[name] = _numbers(row)[:3]
+            found.setdefault(method, {})[name] = _numbers(interval)[:3]
     return found
 
 
-def _numbers(row: "pd.Series[Any]") -> list[Any]:
-    return [_number(row[name]) for name in ("mean", "low", "high", "n", "nan")]
+def _numbers(interval: Interval) -> list[float | int | None]:
+    return [_number(value) for value in interval]
 
 
 def _number(value: Any) -> float | int | None:
@@ -282,14 +283,17 @@ def _signed(maps: pictures.Maps, label: str) -> bool:
 def _columns(manifest: Mapping[str, Any], kept: set[str]) -> list[dict[str, Any]]:
     """The trained state, then each randomization's stages (first seed), thinned evenly to MOST_STAGES a group."""
     states = [s for s in manifest["states"] if s["name"] in kept]
-    found = [{"state": s["name"], "group": "", "index": 0, "label": "trained"} for s in states if s["kind"] == "trained"]
+    found = [
+        {"state": s["name"], "group": "", "index": 0, "label": "trained"} for s in states if s["kind"] == "trained"
+    ]
     drawn = [s for s in states if s["kind"] == "randomized"]
     for group in dict.fromkeys(s["group"] for s in drawn):
         seed = min(s["seed"] for s in drawn if s["group"] == group)
         stages = sorted((s for s in drawn if (s["group"], s["seed"]) == (group, seed)), key=lambda s: int(s["index"]))
         picks = sorted(set(np.linspace(0, len(stages) - 1, min(len(stages), MOST_STAGES)).round().astype(int)))
         found += [
-            {"state": s["name"], "group": group, "index": s["index"], "label": s["label"]} for s in (stages[k] for k in picks)
+            {"state": s["name"], "group": group, "index": s["index"], "label": s["label"]}
+            for s in (stages[k] for k in picks)
         ]
     return found
 
@@ -302,7 +306,8 @@ def _scores(
     part = rows[(rows["check"] == RANDOMIZATION) & (rows["metric"] == metric) & (rows["sample"] == sample)]
     wanted = {(c["group"], float(c["index"])) for c in columns}
     found: dict[str, dict[str, float | None]] = {}
-    for (method, group, position), value in part.groupby(["method", "setting", "position"])["value"].mean().items():
+    means = part.groupby(["method", "setting", "position"], as_index=False)["value"].mean()
+    for method, group, position, value in means.itertuples(index=False):
         if method in methods and (group, position) in wanted:
             found.setdefault(method, {})[f"{group}/{position:.0f}"] = _number(value)
     return found

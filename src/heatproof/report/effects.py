@@ -7,17 +7,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from heatproof.auditing.bootstrap import intervals, per_sample
+from heatproof.auditing.bootstrap import Key, column, intervals, per_sample
 from heatproof.auditing.scorecard import (
     CALIBRATION,
     CONTROLS,
-    RANDOMIZATION,
+    Means,
     chance_share,
     groups,
     last_stage,
     named,
     paired_difference,
 )
+from heatproof.auditing.survival import RANDOMIZATION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,22 +50,21 @@ def effects(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[Effect]:
 @dataclass(frozen=True, kw_only=True)
 class _View:
     table: pd.DataFrame
-    means: pd.DataFrame
+    means: Means
     group: str
     stage: float
     labels: int
 
-    def key(self, method: str, metric: str, position: float | None = None) -> tuple[str, str, str, float, str]:
+    def key(self, method: str, metric: str, position: float | None = None) -> Key:
         return (RANDOMIZATION, method, self.group, self.stage if position is None else position, metric)
 
-    def column(self, key: tuple[str, str, str, float, str]) -> pd.Series | None:
-        found = self.table.get(key)
+    def column(self, key: Key) -> "pd.Series[float] | None":
+        found = column(self.table, key)
         return None if found is None or found.notna().sum() < 2 else found
 
-    def text(self, key: tuple[str, str, str, float, str], *, share: bool = False) -> str:
-        row = self.means.loc[key]
+    def text(self, key: Key, *, share: bool = False) -> str:
         scale, form, unit = (100, ".0f", " %") if share else (1, "z.2f", "")
-        mean, low, high = (format(scale * float(row[name]), form) for name in ("mean", "low", "high"))
+        mean, low, high = (format(scale * value, form) for value in self.means[key][:3])
         return f"{mean}{unit} ({low} to {high})"
 
 
@@ -101,16 +101,17 @@ def _input_survives(view: _View, registered: _Names) -> Iterator[Effect]:
 def _competition(view: _View, registered: _Names) -> Iterator[Effect]:
     """Gupta & Arora 2019, sections 3 and 4.1: competition leaves less of the map when the network is random."""
     for label in _labels(registered, "cgi"):
-        for metric, noun in (("surviving-share", "features"), ("surviving-energy", "energy")):
+        for metric, noun, lead in (
+            ("surviving-share", "features", "Fewer features survive"),
+            ("surviving-energy", "energy", "Less energy survives"),
+        ):
             trained, random = view.key(label, metric, 0.0), view.key(label, metric)
             before, after = view.column(trained), view.column(random)
             if before is None or after is None:
                 continue
             chance = f" Pure chance among {view.labels} labels leaves {100 * chance_share(view.labels):.2g} %."
             yield Effect(
-                title=f"Less {noun} survive competition when the network is random".replace("Less f", "Fewer f").replace(
-                    "energy survive", "energy survives"
-                ),
+                title=f"{lead} competition when the network is random",
                 shows=_word(*paired_difference(before, after)),
                 sentence=f"Trained {view.text(trained, share=True)}, fully randomized {view.text(random, share=True)}"
                 f" of the uncompeted map's own {noun}." + (chance if noun == "features" else ""),
@@ -133,11 +134,12 @@ def _never_changes(view: _View, registered: _Names) -> Iterator[Effect]:
     for label in _labels(registered, "edge-detector"):
         similarity = view.column(view.key(label, "spearman"))
         if similarity is not None:
+            told = view.text(view.key(label, "spearman"))
             same = bool((similarity.dropna() >= 1 - 1e-6).all())
             yield Effect(
                 title="An edge detector does not change at all, and fails",
                 shows="shows" if same else "does not show",
-                sentence=f"Its similarity to itself after full randomization is {view.text(view.key(label, 'spearman'))}: "
+                sentence=f"Its similarity to itself is {told} after full randomization: "
                 "it draws outlines and knows nothing of the network.",
             )
 

@@ -48,7 +48,8 @@ def grey(values: Floats, *, signed: bool, side: int) -> NDArray[np.uint8]:
     size = np.abs(clean)
     scale = float(np.percentile(size, 99.5)) or float(size.max()) or 1.0
     level = np.clip(clean / scale, -1 if signed else 0, 1)
-    return np.rint(128 + 127 * level if signed else 255 * level).astype(np.uint8)
+    drawn: NDArray[np.uint8] = np.rint(128 + 127 * level if signed else 255 * level).astype(np.uint8)
+    return drawn
 
 
 def shrunk(shape: Sequence[int], side: int) -> tuple[int, int]:
@@ -57,7 +58,9 @@ def shrunk(shape: Sequence[int], side: int) -> tuple[int, int]:
     return max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor))
 
 
-def sheet(maps: Maps, states: Sequence[str], methods: Mapping[str, bool], sample: str, shape: Sequence[int], side: int) -> str:
+def sheet(
+    maps: Maps, states: Sequence[str], methods: Mapping[str, bool], sample: str, shape: Sequence[int], side: int
+) -> str:
     """Data URI of one sample's maps: a grid of tiles, `methods` (label to signed) down, `states` across."""
     height, width = shrunk(shape, side)
     canvas = np.zeros((height * len(methods), width * len(states)), np.uint8)

@@ -79,14 +79,15 @@ function gallery(state) {
 
   // Best and worst verdict side by side: what the headline counts, seen.
   async function hero() {
-    const sample = G.samples[0], sheet = await pixelsOf(sample.sheet), list = columns(), last = list[list.length - 1];
-    const judged = G.methods.map(([method, signed], row) => ({ method, signed, row, ...DATA.methods[method] })).filter((m) => !m.control && ["good", "mid", "bad"].includes(m.tone));
-    if (!judged.length || !last.group) return;
+    const sheet = await pixelsOf(G.samples[0].sheet), all = G.columns.map((c, k) => ({ ...c, k }));
+    const ends = (group) => [all[0], all.filter((c) => c.group === group).pop()];
+    const judged = G.methods.map(([method, signed], row) => ({ method, signed, row, ...DATA.methods[method] })).filter((m) => !m.control && ["good", "mid", "bad"].includes(m.tone) && ends(m.group)[1]);
+    if (!judged.length) return;
     const chosen = judged.length > 1 ? [judged[0], judged[judged.length - 1]] : judged;
     at("hero").append(make("span"), make("span", {}, "trained"), make("span", {}, "random network"));
     for (const m of chosen) {
       at("hero").append(make("div", { class: `tone-${m.tone}` }, make("b", {}, m.method), make("span", { class: "chip" }, m.verdict)));
-      for (const column of [list[0], last]) {
+      for (const column of ends(m.group)) {
         const canvas = make("canvas", { class: fine(G.tile[1]), role: "img", "aria-label": label(m.method, column) });
         paint(canvas, sheet, m.row, column.k, ...G.tile, m.signed, null);
         at("hero").append(canvas);
