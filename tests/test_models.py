@@ -71,7 +71,7 @@ def test_rows_name_the_sample_of_each_variant(text):
 def test_selected_rows_keep_the_names_of_modules_and_parameters(text):
     _, _, bound = text
     selected = select(select(bound, torch.tensor([1])), torch.tensor([0]))
-    assert dict(selected.named_modules()) == dict(bound.named_modules())
+    assert list(selected.named_modules())[1:] == list(bound.named_modules())[1:]
     assert [name for name, _ in selected.named_parameters()] == [name for name, _ in bound.named_parameters()]
     assert selected.get_submodule("net.words") is bound.net.words
     check_model(selected)
@@ -89,7 +89,7 @@ def test_the_other_arguments_move_with_the_model(text):
     assert given["scale"].dtype == torch.float32  # the caller's stay
     assert forward(bound, bound.inputs()).dtype == torch.float64
     moved = select(bound.to("meta"), torch.tensor([0]))
-    assert moved.model.given["tokens"].device.type == "meta"
+    assert moved.given["tokens"].device.type == "meta"
 
 
 def test_select_leaves_a_plain_module_alone():
