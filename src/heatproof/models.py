@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 import torch
@@ -104,32 +105,13 @@ class Bound(nn.Module):
         return {name: value[rows.to(value.device)] for name, value in self.given.items()}
 
 
-class _Selected(nn.Module):
-    """A bound network seen through a choice of rows: variant i belongs to sample rows[i]."""
-
-    def __init__(self, model: "Bound | _Selected", rows: Tensor) -> None:
-        super().__init__()
-        self.model, self.rows = model, rows
-        self.train(model.training)
-
-    def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
-        chosen = self.rows if rows is None else self.rows[rows.to(self.rows.device)]
-        out: Tensor = self.model(x, chosen)
-        return out
-
-    # A method that names a layer finds it under the name that the bound network gives it.
-    def get_submodule(self, target: str) -> nn.Module:
-        return self.model.get_submodule(target)
-
-    def named_modules(
-        self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, nn.Module]]:
-        return self.model.named_modules(memo, prefix, remove_duplicate)
-
-
 def select(model: nn.Module, rows: Tensor) -> nn.Module:
     """The model whose i-th sample is sample `rows[i]` of `model`: for a method that calls another on variants."""
-    return _Selected(model, rows) if isinstance(model, Bound | _Selected) else model
+    if not isinstance(model, Bound) or not model.given:
+        return model
+    selected = copy(model)  # the same network; only the arguments are others
+    selected.given = {name: value[rows.to(value.device)] for name, value in model.given.items()}
+    return selected
 
 
 def forward(model: nn.Module, x: Tensor, rows: Tensor | None = None) -> Tensor:
@@ -139,7 +121,7 @@ def forward(model: nn.Module, x: Tensor, rows: Tensor | None = None) -> Tensor:
     its input in place.
     """
     x = x.clone()
-    out = model(x, rows) if isinstance(model, Bound | _Selected) else model(x)
+    out = model(x, rows) if isinstance(model, Bound) else model(x)
     if not isinstance(out, Tensor):
         raise InputError(
             f"Expected the model to return a tensor of logits (N, C), but got {type(out).__name__}; wrap the model: "

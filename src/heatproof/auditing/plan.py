@@ -15,7 +15,7 @@ from heatproof.draws import digests
 from heatproof.errors import InputError
 from heatproof.features import Features, default_features
 from heatproof.methods.base import METHODS, Method
-from heatproof.models import Bound, check_inputs, check_model, check_targets, forward, rows_per_pass, select
+from heatproof.models import check_inputs, check_model, check_targets, forward, rows_per_pass, select
 from heatproof.recipes import describe, digest, text
 
 Explainer = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -107,7 +107,7 @@ class Plan:
     @property
     def study(self) -> Study:
         """What checks may know before anything has run: one sample, and the model."""
-        model = select(self.model, torch.tensor([0])) if isinstance(self.model, Bound) else self.model
+        model = select(self.model, torch.tensor([0]))
         return Study(model=model, example=self.samples.inputs[:1], outputs=self.outputs, features=self.features)
 
     @property

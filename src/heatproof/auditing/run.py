@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 import heatproof
-
 from heatproof.auditing import environment
 from heatproof.auditing.block import Finished
 from heatproof.auditing.engines import local

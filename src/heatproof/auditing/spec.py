@@ -1,6 +1,7 @@
 """A TOML file that says what to audit, checked key by key before anything is loaded."""
 
 import importlib
+import os
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ class ModelSpec:
 
     `name` is `torchvision:NAME`, `timm:NAME` or `package.module:factory`; `weights` a safetensors file or a state dict
     that torch loads with weights_only=True. A factory may bring its own weights; a named architecture may not.
+    Paths may begin with an environment variable, such as `$HEATPROOF_DATA/models/net.safetensors`.
     """
 
     name: str
@@ -46,7 +48,7 @@ class ModelSpec:
             raise unknown("dtype", self.dtype, DTYPES)
         net = _network(self.name, self.arguments, folder)
         if self.weights is not None:
-            load_weights(net, folder / self.weights)
+            load_weights(net, located(self.weights, folder))
         elif self.name.startswith(("torchvision:", "timm:")):
             raise InputError(
                 f"Expected `weights` for {self.name}, but got none: a network with random weights is no trained one."
@@ -125,6 +127,17 @@ def parse(table: Mapping[str, Any], folder: Path = Path()) -> AuditSpec:
 def labeled(registry: Any, entries: Any) -> dict[str, Any]:
     """Recipes by label: the registered name, the entry's own `label`, or the recipe as text where a name repeats."""
     return {label: recipe for label, _, recipe in _named(registry, entries)}
+
+
+def located(path: str, folder: Path) -> Path:
+    """A path of a spec: `$NAME` stands for an environment variable, and a relative path is relative to `folder`.
+
+    Raises: InputError if the variable is not set.
+    """
+    full = os.path.expandvars(path)
+    if "$" in full:
+        raise InputError(f"Expected the environment variables in {path!r} to be set, but got {full!r}.")
+    return folder / full
 
 
 def load_weights(net: nn.Module, path: Path) -> None:
@@ -206,8 +219,8 @@ def _data(table: Any, folder: Path) -> Source:
     source = build(DATA, table)
     for name in ("root", "path"):
         value = getattr(source, name, None)
-        if value and not Path(value).is_absolute():
-            source = replace(source, **{name: str(folder / value)})
+        if value:
+            source = replace(source, **{name: str(located(value, folder))})
     result: Source = source
     return result
 
