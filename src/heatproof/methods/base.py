@@ -58,7 +58,7 @@ class Method(ABC):
 
     def cost(self, outputs: int) -> float:
         """Forward and backward passes a sample that one map takes on a model with so many outputs, for estimates."""
-        return 1.0
+        return 1.0 if self.uses_model else 0.0
 
     def __call__(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """Attributions of labels `targets` (N,), int64, for `inputs` (N, …), float; they broadcast to `inputs`.

@@ -66,6 +66,9 @@ class SmoothGrad(Linearizable):
     def __post_init__(self) -> None:
         _check(self.method, self.samples, self.noise)
 
+    def cost(self, outputs: int) -> float:
+        return self.samples * (self.method.cost(outputs) if isinstance(self.method, Method) else 1.0)
+
     @property
     def linearizable(self) -> bool:
         return isinstance(self.method, Linearizable) and self.method.linearizable
@@ -131,6 +134,9 @@ class VarGrad(Method):
 
     def __post_init__(self) -> None:
         _check(self.method, self.samples, self.noise)
+
+    def cost(self, outputs: int) -> float:
+        return self.samples * (self.method.cost(outputs) if isinstance(self.method, Method) else 1.0)
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         score = evaluate(model, inputs, targets)

@@ -52,6 +52,9 @@ class IntegratedGradients(Linearizable):
         if self.quadrature not in _QUADRATURES:
             raise unknown("quadrature", self.quadrature, _QUADRATURES)
 
+    def cost(self, outputs: int) -> float:
+        return float(self.steps)
+
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
         baseline = self._baseline(inputs)
         with torch.no_grad():
