@@ -8,7 +8,7 @@ map has no rank) leave the mean and are counted beside it. With few samples a pe
 
 from functools import lru_cache
 from hashlib import sha256
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -78,8 +78,7 @@ def intervals(rows: pd.DataFrame) -> dict[Key, Interval]:
     low, high = (np.concatenate([block[side] for block in blocks] or [np.empty(0)]) for side in (0, 1))
     degenerate = rows["value"].isna().groupby([rows[key] for key in KEYS]).sum().to_dict()
     found: dict[Key, Interval] = {}
-    keys: list[Key] = table.columns.tolist()
-    for k, key in enumerate(keys):
+    for k, key in enumerate(cast("list[Key]", table.columns.tolist())):
         known = values[np.isfinite(values[:, k]), k]
         n, one = len(known), len(known) < 2
         mean = float(known.mean()) if n else np.nan

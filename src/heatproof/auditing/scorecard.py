@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from heatproof.auditing.bootstrap import Array, Interval, Key, bounds, intervals, per_sample, resampled_means
-from heatproof.auditing.survival import GRADES, HALF, JUDGED, RANDOMIZATION, TENTH, Survival, combine, survival
+from heatproof.auditing.survival import GRADES, HALF, JUDGED, RANDOMIZATION, TENTH, combine, explain, percent, survival
 
 Manifest = Mapping[str, Any]
 Means = Mapping[Key, Interval]
@@ -158,51 +158,16 @@ def _parameters(table: pd.DataFrame, means: Means, manifest: Manifest, method: s
     if grades:
         worst = max(grades, key=lambda name: np.nan_to_num(grades[name].share, nan=-np.inf))
         verdict = combine(grades)
-        sentence = _explain(verdict, grades, worst, _likest_control(means, method, worst))
+        sentence = explain(verdict, grades, worst, _likest_control(means, method, worst))
         zeros = (RANDOMIZATION, method, group, stage, "shared-zeros")
         if zeros in means and means[zeros].mean >= HALF and verdict in ("depends", *MIDDLING):
-            share = _share(means[zeros].mean)
+            share = percent(means[zeros].mean)
             sentence += f" {share} of its features are zero in both maps, which raises this number."
         key = (RANDOMIZATION, method, group, stage, worst)
         yield _finding(means, key, "parameters", verdict=verdict, tone=TONES[verdict], sentence=sentence)
     for name in measured:
         said = f"By this measure: {grades[name].verdict}." if name in grades else "Shown, not judged."
         yield _finding(means, (RANDOMIZATION, method, group, stage, name), "similarity", sentence=said)
-
-
-def _explain(verdict: str, grades: Mapping[str, Survival], worst: str, control: tuple[str, float] | None) -> str:
-    """The verdict in plain words, with the numbers that decided it."""
-    grade = grades[worst]
-    if verdict == "never looks at the model":
-        return "Exactly the same map whatever the parameters: it fails, and cannot say anything about this network."
-    if verdict == "is noise":
-        unmoved = " With the same draws it does not even change with the model." if grade.similarity > 0.999 else ""
-        return (
-            "Two runs on the same trained network agree no better than with a random mask: "
-            f"a low similarity here is only noise.{unmoved}"
-        )
-    if verdict == "cannot be told":
-        reasons = [g.reason for g in grades.values() if g.reason]
-        return f"Not enough to go by: {reasons[0] if reasons else 'the measures cannot be told from noise'}."
-    if verdict == "does not depend":
-        return "A fully random network gives a map as similar to the trained one's as a second run on the trained one."
-    amount = _share(grade.share) if grade.share > 0 else "Nothing"
-    survives = f"{amount} ({_share(grade.low)[:-2]} to {_share(grade.high)})"
-    if verdict == "depends":
-        said = (
-            f"{survives} of its similarity to itself survives full randomization: not more than two random nets share."
-        )
-    else:
-        lead, whose = "", "its"
-        if len({g.verdict for g in grades.values()}) > 1:
-            parts = "; ".join(f"{JUDGED[name]}: {g.verdict}" for name, g in grades.items())
-            lead = f"{parts[0].upper()}{parts[1:]}. "
-            whose = "the latter's" if worst == list(grades)[-1] else "the former's"
-        reason = f", {grade.reason}" if grade.reason else ""
-        said = f"{lead}{survives} of {whose} similarity to itself survives full randomization{reason}."
-    if control and grade.share > 0 and control[1] >= grade.similarity:
-        said += f" A map made with no network at all, {control[0]}, is as similar: {control[1]:.2f}."
-    return said
 
 
 def _likest_control(means: Means, method: str, metric: str) -> tuple[str, float] | None:
@@ -282,8 +247,10 @@ def _competition(table: pd.DataFrame, means: Means, manifest: Manifest, method: 
         elif high < 0:
             word, tone = "more survives randomized", "bad"
         before, after = means[trained].mean, means[random].mean
-        line = f"; pure chance leaves {_share(chance)}" if noun == "features" else ""
-        sentence = f"Competition leaves {_share(before)} of the {noun} trained, {_share(after)} fully randomized{line}."
+        line = f"; pure chance leaves {percent(chance)}" if noun == "features" else ""
+        sentence = (
+            f"Competition leaves {percent(before)} of the {noun} trained, {percent(after)} fully randomized{line}."
+        )
         yield _finding(means, random, "competition", verdict=word, tone=tone, sentence=sentence)
 
 
@@ -340,7 +307,3 @@ def _cost(manifest: Manifest, method: str) -> Iterator[Finding]:
         verdict=f"{ratio:.1f} ×" if ratio < 10 else f"{ratio:.0f} ×",
         sentence="Against the cheapest method that looks at the model, on this machine.",
     )
-
-
-def _share(value: float) -> str:
-    return "? %" if not np.isfinite(value) else f"{round(100 * value) + 0:d} %"

@@ -137,3 +137,43 @@ def combine(grades: Mapping[str, Survival]) -> str:
             return word
     ranked = [GRADES.index(w) for w in words if w in GRADES]
     return GRADES[max(min(ranked), 1)] if ranked else "cannot be told"
+
+
+def explain(verdict: str, grades: Mapping[str, Survival], worst: str, control: tuple[str, float] | None) -> str:
+    """The verdict in plain words, with the numbers that decided it."""
+    grade = grades[worst]
+    if verdict == "never looks at the model":
+        return "Exactly the same map whatever the parameters: it fails, and cannot say anything about this network."
+    if verdict == "is noise":
+        unmoved = " With the same draws it does not even change with the model." if grade.similarity > 0.999 else ""
+        return (
+            "Two runs on the same trained network agree no better than with a random mask: "
+            f"a low similarity here is only noise.{unmoved}"
+        )
+    if verdict == "cannot be told":
+        reasons = [g.reason for g in grades.values() if g.reason]
+        return f"Not enough to go by: {reasons[0] if reasons else 'the measures cannot be told from noise'}."
+    if verdict == "does not depend":
+        return "A fully random network gives a map as similar to the trained one's as a second run on the trained one."
+    amount = percent(grade.share) if grade.share > 0 else "Nothing"
+    survives = f"{amount} ({percent(grade.low)[:-2]} to {percent(grade.high)})"
+    if verdict == "depends":
+        said = (
+            f"{survives} of its similarity to itself survives full randomization: not more than two random nets share."
+        )
+    else:
+        lead, whose = "", "its"
+        if len({g.verdict for g in grades.values()}) > 1:
+            parts = "; ".join(f"{JUDGED[name]}: {g.verdict}" for name, g in grades.items())
+            lead = f"{parts[0].upper()}{parts[1:]}. "
+            whose = "the latter's" if worst == list(grades)[-1] else "the former's"
+        reason = f", {grade.reason}" if grade.reason else ""
+        said = f"{lead}{survives} of {whose} similarity to itself survives full randomization{reason}."
+    if control and grade.share > 0 and control[1] >= grade.similarity:
+        said += f" A map made with no network at all, {control[0]}, is at least as similar: {control[1]:.2f}."
+    return said
+
+
+def percent(value: float) -> str:
+    """A share in whole percent."""
+    return "? %" if not np.isfinite(value) else f"{round(100 * value) + 0:d} %"

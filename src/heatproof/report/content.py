@@ -5,17 +5,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from heatproof.auditing import scorecard
 from heatproof.auditing.bootstrap import Interval, intervals
-from heatproof.auditing.scorecard import CALIBRATION, CONTROLS, QUESTIONS, SIMILARITIES, Means, chance_share
+from heatproof.auditing.scorecard import CALIBRATION, CONTROLS, QUESTIONS, Means, chance_share
 from heatproof.auditing.store import read_manifest, read_rows
 from heatproof.auditing.survival import RANDOMIZATION
-from heatproof.report import pictures
 from heatproof.report.colors import strokes
 from heatproof.report.effects import effects
+from heatproof.report.gallery import gallery_of, number
 
 METRICS = {
     "spearman": "Spearman, signed",
@@ -31,7 +30,6 @@ PANELS = {
     "relative-energy": "Energy against the trained map",
 }
 COLUMNS = ["parameters", "labels", "faithful", "localizes", "complete", "noise", "cost"]
-MOST_STAGES = 16
 
 
 def content(run: Path) -> dict[str, Any]:
@@ -45,7 +43,7 @@ def content(run: Path) -> dict[str, Any]:
     order = {"good": 0, "mid": 1, "bad": 2, "noise": 3, "unknown": 4, "plain": 5}
     methods.sort(key=lambda m: (m["control"], order[m["tone"]]))
     curves = _curves(means, manifest)
-    gallery = _gallery(run, manifest, rows, [m["label"] for m in methods])
+    gallery = gallery_of(run, manifest, rows, [m["label"] for m in methods])
     return {
         "manifest": manifest,
         "title": manifest.get("title") or f"{manifest['model']['name']} on {manifest['data']['name']}",
@@ -214,14 +212,7 @@ def _bands(means: Means, group: str, metric: str, labels: Sequence[str]) -> dict
 
 
 def _numbers(interval: Interval) -> list[float | int | None]:
-    return [_number(value) for value in interval]
-
-
-def _number(value: Any) -> float | int | None:
-    value = float(value)
-    if not math.isfinite(value):
-        return None
-    return int(value) if value == int(value) else float(f"{value:.5g}")
+    return [number(value) for value in interval]
 
 
 def _plain(value: Any) -> Any:
@@ -231,86 +222,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _gallery(run: Path, manifest: Mapping[str, Any], rows: pd.DataFrame, order: Sequence[str]) -> dict[str, Any] | None:
-    """Samples, stages and sheets of maps; None if the run kept no maps."""
-    maps, inputs = pictures.read_maps(run)
-    samples = {s["id"]: s for s in manifest["data"]["samples"]}
-    shown = [s for s in manifest["shown"] if any(key[2] == s for key in maps)]
-    methods = {label: _signed(maps, label) for label in order if any(key[1] == label for key in maps)}
-    if not shown or not methods:
-        return None
-    shape = tuple(manifest["data"]["grid"])
-    shape = shape if len(shape) == 2 else (1, math.prod(shape))
-    columns = _columns(manifest, {key[0] for key in maps})
-    states = [column["state"] for column in columns]
-    classes = manifest["data"]["classes"]
-
-    def sample(name: str) -> dict[str, Any]:
-        about = samples[name]
-        say = (lambda k: classes[k]) if classes else str
-        return {
-            "id": name,
-            "target": say(about["target"]),
-            "predicted": say(about["predicted"]),
-            "probability": _number(about["probability"]),
-            "right": about["target"] == about["predicted"],
-            "picture": pictures.picture(name, inputs),
-            "sheet": pictures.sheet(maps, states, methods, name, shape, pictures.LARGEST),
-            "absent": [[m, s] for m in methods for s in states if (s, m, name) not in maps],
-            "scores": _scores(rows, columns, methods, name),
-        }
-
-    height, width = pictures.shrunk(shape, pictures.LARGEST)
-    full = None
-    if (height, width) != shape:
-        full = pictures.sheet(maps, states, methods, shown[0], shape, max(shape))
-    return {
-        "methods": [[label, signed] for label, signed in methods.items()],
-        "columns": columns,
-        "samples": [sample(name) for name in shown],
-        "tile": [height, width],
-        "full": full,
-        "grid": list(shape),
-    }
-
-
-def _signed(maps: pictures.Maps, label: str) -> bool:
-    return any(bool((values < 0).any()) for key, values in maps.items() if key[1] == label)
-
-
-def _columns(manifest: Mapping[str, Any], kept: set[str]) -> list[dict[str, Any]]:
-    """The trained state, then each randomization's stages (first seed), thinned evenly to MOST_STAGES a group."""
-    states = [s for s in manifest["states"] if s["name"] in kept]
-    found = [
-        {"state": s["name"], "group": "", "index": 0, "label": "trained"} for s in states if s["kind"] == "trained"
-    ]
-    drawn = [s for s in states if s["kind"] == "randomized"]
-    for group in dict.fromkeys(s["group"] for s in drawn):
-        seed = min(s["seed"] for s in drawn if s["group"] == group)
-        stages = sorted((s for s in drawn if (s["group"], s["seed"]) == (group, seed)), key=lambda s: int(s["index"]))
-        picks = sorted(set(np.linspace(0, len(stages) - 1, min(len(stages), MOST_STAGES)).round().astype(int)))
-        found += [
-            {"state": s["name"], "group": group, "index": s["index"], "label": s["label"]}
-            for s in (stages[k] for k in picks)
-        ]
-    return found
-
-
-def _scores(
-    rows: pd.DataFrame, columns: Sequence[Mapping[str, Any]], methods: Mapping[str, bool], sample: str
-) -> dict[str, dict[str, float | None]]:
-    """Similarity to the trained map of this sample alone, by method and "group/index", from the rows."""
-    metric = next((m for m in SIMILARITIES if (rows["metric"] == m).any()), "")
-    part = rows[(rows["check"] == RANDOMIZATION) & (rows["metric"] == metric) & (rows["sample"] == sample)]
-    wanted = {(c["group"], float(c["index"])) for c in columns}
-    found: dict[str, dict[str, float | None]] = {}
-    means = part.groupby(["method", "setting", "position"], as_index=False)["value"].mean()
-    for method, group, position, value in means.itertuples(index=False):
-        if method in methods and (group, position) in wanted:
-            found.setdefault(method, {})[f"{group}/{position:.0f}"] = _number(value)
-    return found
 
 
 def _rule() -> list[str]:

@@ -1,0 +1,105 @@
+"""What the gallery shows: which samples and stages, their pictures, and the similarity of each map from the rows."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from heatproof.auditing.scorecard import SIMILARITIES
+from heatproof.auditing.survival import RANDOMIZATION
+from heatproof.report import pictures
+
+MOST_STAGES = 16
+
+
+def gallery_of(
+    run: Path, manifest: Mapping[str, Any], rows: pd.DataFrame, order: Sequence[str]
+) -> dict[str, Any] | None:
+    """Samples, stages and sheets of maps; None if the run kept no maps."""
+    maps, inputs = pictures.read_maps(run)
+    samples = {s["id"]: s for s in manifest["data"]["samples"]}
+    shown = [s for s in manifest["shown"] if any(key[2] == s for key in maps)]
+    methods = {label: _signed(maps, label) for label in order if any(key[1] == label for key in maps)}
+    if not shown or not methods:
+        return None
+    shape = tuple(manifest["data"]["grid"])
+    shape = shape if len(shape) == 2 else (1, math.prod(shape))
+    columns = _columns(manifest, {key[0] for key in maps})
+    states = [column["state"] for column in columns]
+    classes = manifest["data"]["classes"]
+
+    def sample(name: str) -> dict[str, Any]:
+        about = samples[name]
+        say = (lambda k: classes[k]) if classes else str
+        return {
+            "id": name,
+            "target": say(about["target"]),
+            "predicted": say(about["predicted"]),
+            "probability": number(about["probability"]),
+            "right": about["target"] == about["predicted"],
+            "picture": pictures.picture(name, inputs),
+            "sheet": pictures.sheet(maps, states, methods, name, shape, pictures.LARGEST),
+            "absent": [[m, s] for m in methods for s in states if (s, m, name) not in maps],
+            "scores": _scores(rows, columns, methods, name),
+        }
+
+    height, width = pictures.shrunk(shape, pictures.LARGEST)
+    full = None
+    if (height, width) != shape:
+        full = pictures.sheet(maps, states, methods, shown[0], shape, max(shape))
+    return {
+        "methods": [[label, signed] for label, signed in methods.items()],
+        "columns": columns,
+        "samples": [sample(name) for name in shown],
+        "tile": [height, width],
+        "full": full,
+        "grid": list(shape),
+    }
+
+
+def _signed(maps: pictures.Maps, label: str) -> bool:
+    return any(bool((values < 0).any()) for key, values in maps.items() if key[1] == label)
+
+
+def _columns(manifest: Mapping[str, Any], kept: set[str]) -> list[dict[str, Any]]:
+    """The trained state, then each randomization's stages (first seed), thinned evenly to MOST_STAGES a group."""
+    states = [s for s in manifest["states"] if s["name"] in kept]
+    found = [
+        {"state": s["name"], "group": "", "index": 0, "label": "trained"} for s in states if s["kind"] == "trained"
+    ]
+    drawn = [s for s in states if s["kind"] == "randomized"]
+    for group in dict.fromkeys(s["group"] for s in drawn):
+        seed = min(s["seed"] for s in drawn if s["group"] == group)
+        stages = sorted((s for s in drawn if (s["group"], s["seed"]) == (group, seed)), key=lambda s: int(s["index"]))
+        picks = sorted(set(np.linspace(0, len(stages) - 1, min(len(stages), MOST_STAGES)).round().astype(int)))
+        found += [
+            {"state": s["name"], "group": group, "index": s["index"], "label": s["label"]}
+            for s in (stages[k] for k in picks)
+        ]
+    return found
+
+
+def _scores(
+    rows: pd.DataFrame, columns: Sequence[Mapping[str, Any]], methods: Mapping[str, bool], sample: str
+) -> dict[str, dict[str, float | None]]:
+    """Similarity to the trained map of this sample alone, by method and "group/index", from the rows."""
+    metric = next((m for m in SIMILARITIES if (rows["metric"] == m).any()), "")
+    part = rows[(rows["check"] == RANDOMIZATION) & (rows["metric"] == metric) & (rows["sample"] == sample)]
+    wanted = {(c["group"], float(c["index"])) for c in columns}
+    found: dict[str, dict[str, float | None]] = {}
+    means = part.groupby(["method", "setting", "position"], as_index=False)["value"].mean()
+    for method, group, position, value in means.itertuples(index=False):
+        if method in methods and (group, position) in wanted:
+            found.setdefault(method, {})[f"{group}/{position:.0f}"] = number(value)
+    return found
+
+
+def number(value: Any) -> float | int | None:
+    """Five digits of a value, None for what JSON cannot say."""
+    value = float(value)
+    if not math.isfinite(value):
+        return None
+    return int(value) if value == int(value) else float(f"{value:.5g}")
