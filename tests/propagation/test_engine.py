@@ -26,6 +26,8 @@ METHODS = [
 class Plain:
     """The strategy that changes nothing."""
 
+    holds_choices = True
+
     def begin(self, x):
         pass
 

@@ -1,6 +1,6 @@
 """Guided backpropagation and the deconvolutional network: the ordinary derivative, with another one at every ReLU."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -15,6 +15,8 @@ class Clamping:
 
     Every other operation keeps its ordinary derivative.
     """
+
+    holds_choices: ClassVar[bool] = True
 
     def __init__(self, *, masked: bool) -> None:
         self._masked = masked

@@ -1,7 +1,7 @@
 """DeepLIFT as a strategy of the engine: every tensor goes with the reference it has at the baseline."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -29,6 +29,8 @@ class Differences:
         max_pool, products: `complete` or `gradient`; products are meant to include softmax and normalizations.
         rule: `rescale` or `reveal-cancel`.
     """
+
+    holds_choices: ClassVar[bool] = False
 
     def __init__(self, reference: Tensor, *, max_pool: str, products: str, rule: str) -> None:
         self._reference = reference

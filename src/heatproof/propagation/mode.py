@@ -3,7 +3,7 @@
 import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,12 @@ class UnsupportedCallError(Exception):
 
 
 class Strategy(Protocol):
-    """How one family of methods treats the calls that depend on the input. It lives as long as one linearization."""
+    """How one family of methods treats the calls that depend on the input. It lives as long as one linearization.
+
+    `holds_choices`: masks and indices computed from the input are constant, as they are for every derivative.
+    """
+
+    holds_choices: ClassVar[bool]
 
     def begin(self, x: Tensor) -> None:
         """Called with the explained tensor, before the model runs."""
@@ -87,6 +92,11 @@ class Engine(TorchFunctionMode):
 
     def intercept(self, call: Call) -> Any:
         """The result of a call that depends on the explained input."""
+        if torch.is_inference_mode_enabled():
+            raise OperationError(
+                f"Expected a derivative through every step, but {call.name} in {where(self.model)} runs in "
+                "torch.inference_mode; remove it from the model."
+            )
         if call.kind in ("", "independent", "leak") or not call.inputs:
             return self._without_rule(call)
         if call.kind == "iterate":
@@ -122,10 +132,13 @@ class Engine(TorchFunctionMode):
             )
         result = call.function(*call.args, **call.kwargs)
         made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-        if call.kind == "" and any(leaf.is_floating_point() for leaf in made) and call.inputs:
+        numbers = [leaf for leaf in made if leaf.is_floating_point()]
+        if any(leaf.is_quantized for leaf in made) or (call.kind == "" and call.inputs and numbers):
             raise self._no_rule(call, "")
-        if call.kind == "" or not call.inputs:
-            for leaf in made:  # comparisons and indices depend on the input, too
+        if numbers and not call.inputs and call.kind != "independent" and not self.strategy.holds_choices:
+            raise self._no_rule(call, "it makes numbers from a mask or an index that depends on the input")
+        for leaf in made:  # comparisons and indices depend on the input, too; numbers made from them have no derivative
+            if not leaf.is_floating_point() and call.kind != "independent":
                 self._mark(leaf)
         return result
 

@@ -92,11 +92,6 @@ def check_unbroken(tensor: Tensor, name: str, model: nn.Module) -> None:
             f"Expected full precision, but {name} in {where(model)} makes {tensor.dtype}: rules overflow in half "
             "precision; call .float() on the model."
         )
-    if tensor.is_inference():
-        raise OperationError(
-            f"Expected a derivative through every step, but {name} in {where(model)} runs in torch.inference_mode; "
-            "remove it from the model."
-        )
     if not tensor.requires_grad:
         raise OperationError(
             f"Expected a derivative through every step, but the result of {name} in {where(model)} has lost its path "

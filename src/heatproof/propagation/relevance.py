@@ -1,7 +1,7 @@
 """LRP as a strategy of the engine: rules of a composite, with what is known of the tensors on the way."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -63,6 +63,8 @@ class Relevance:
     Prop. 3.4); a product of two values that both depend on the input gives each half, a gate nothing; a quotient gives
     all to its numerator.
     """
+
+    holds_choices: ClassVar[bool] = True
 
     def __init__(self, composite: Composite, mask: Tensor) -> None:
         self.composite, self._mask = composite, mask

@@ -1,0 +1,308 @@
+"""Every way that an operation could slip past the rules: seen and right, or an error that names it."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.checkpoint import checkpoint
+
+from heatproof.errors import InputError, OperationError
+from heatproof.methods.deeplift import DeepLIFT
+from heatproof.methods.guided import GuidedBackprop
+from heatproof.methods.lrp import LRP
+from heatproof.propagation import operations, register
+
+METHODS = [LRP(composite="epsilon"), DeepLIFT(), GuidedBackprop()]
+X = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
+TARGETS = torch.tensor([0, 1])
+
+
+class Net(nn.Module):
+    """linear → the step under test → linear."""
+
+    def __init__(self, step):
+        super().__init__()
+        stream = torch.Generator().manual_seed(1)
+        self.first, self.inner, self.last = nn.Linear(4, 4), Inner(step), nn.Linear(4, 3)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=stream))
+        self.eval()
+
+    def forward(self, x):
+        return self.last(F.relu(self.inner(self.first(x))))
+
+
+class Inner(nn.Module):
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def forward(self, h):
+        return self.step(h)
+
+
+class Swish(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * torch.sigmoid(x)
+
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        s = torch.sigmoid(x)
+        return g * s * (1 + x * (1 - s))
+
+
+class Opaque(torch.autograd.Function):
+    """A Function whose forward pass leaves torch, so that no call inside it is seen."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return torch.from_numpy(x.detach().numpy() ** 2)
+
+    @staticmethod
+    def backward(ctx, g):
+        return g
+
+
+def lost_by_no_grad(h):
+    with torch.no_grad():
+        gate = torch.sigmoid(h)
+    return h * gate
+
+
+def lost_by_inference_mode(h):
+    with torch.inference_mode():
+        return torch.sigmoid(h)
+
+
+LOST = {
+    "no_grad": (lost_by_no_grad, "result of sigmoid in module 'inner' \\(Inner\\) has lost its path"),
+    "detach": (
+        lambda h: h / h.detach().norm(dim=1, keepdim=True),
+        "detach in module 'inner' \\(Inner\\) cuts the path",
+    ),
+    "data": (lambda h: h * h.data, "data in module 'inner' \\(Inner\\) cuts the path"),
+    "numpy": (lambda h: h + torch.from_numpy(h.numpy(force=True)), "numpy in module 'inner' \\(Inner\\) cuts the path"),
+    "tolist": (lambda h: h + torch.tensor(h.tolist()), "tolist in module 'inner' \\(Inner\\) cuts the path"),
+    "item": (lambda h: h * h.sum().item(), "item in module 'inner' \\(Inner\\) cuts the path"),
+    "float": (lambda h: h * float(h[0, 0]), "__float__ in module 'inner' \\(Inner\\) cuts the path"),
+    "inference_mode": (lost_by_inference_mode, "sigmoid in module 'inner' \\(Inner\\) runs in torch.inference_mode"),
+    "half": (lambda h: h.half().float(), "half in module 'inner' \\(Inner\\) makes torch.float16.*call .float\\(\\)"),
+    "bfloat16": (lambda h: h.to(torch.bfloat16).float(), "makes torch.bfloat16"),
+    "custom function": (Swish.apply, "sigmoid in module 'inner' \\(Inner\\) has lost its path.*autograd.Function"),
+    "opaque function": (Opaque.apply, "detach in module 'inner' \\(Inner\\) cuts the path"),
+    "unknown operation": (
+        torch.special.airy_ai,
+        "module 'inner' \\(Inner\\) calls airy_ai.*propagation.register",
+    ),
+    "checkpoint": (lambda h: checkpoint(F.relu, h, use_reentrant=False), "'inner' \\(Inner\\) runs under activation"),
+    "active dropout": (lambda h: F.dropout(h, 0.5), "deterministic model, but dropout is active"),
+    "batch statistics": (lambda h: F.batch_norm(h, None, None, training=True), "normalizes with the batch's own"),
+    "quantized operation": (
+        lambda h: torch.quantize_per_tensor(h, 0.1, 0, torch.qint8).dequantize(),
+        "module 'inner' \\(Inner\\) calls quantize_per_tensor",
+    ),
+}
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("case", LOST)
+def test_a_lost_path_is_an_error_that_names_operation_and_module(case, method):
+    step, message = LOST[case]
+    with pytest.raises(OperationError, match=message):
+        method(Net(step), X, TARGETS)
+
+
+def test_reentrant_checkpoints_are_refused():
+    with pytest.raises(OperationError, match=r"lost its path|checkpoint"):
+        LRP()(Net(lambda h: checkpoint(F.relu, h, use_reentrant=True)), X, TARGETS)
+
+
+@pytest.mark.parametrize(
+    "make", [torch.jit.script, lambda m: torch.jit.trace(m, torch.rand(2, 4))], ids=["script", "trace"]
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_torchscript_modules_are_refused_by_name(make):
+    net = Net(nn.Identity())
+    net.inner = make(nn.ReLU().eval())
+    with pytest.raises(InputError, match=r"'?inner'? is a TorchScript module"):
+        LRP()(net, X, TARGETS)
+
+
+def in_script(h: torch.Tensor) -> torch.Tensor:
+    return torch.relu(h) * torch.sigmoid(h)
+
+
+@pytest.mark.parametrize("factor", [False, True], ids=["alone", "as a factor"])
+@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_scripted_function_is_found_in_the_graph(method, factor):
+    scripted = torch.jit.script(in_script)
+
+    def step(h):
+        return h * scripted(h) if factor else scripted(h)
+
+    # The mode sees nothing of it: only the graph shows that somebody computed here.
+    with pytest.raises((OperationError, InputError), match=r"which no intercepted operation made|no path leads back"):
+        method(Net(step), X, TARGETS)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_compiled_and_parallel_models_are_unwrapped_or_refused():
+    net = Net(torch.tanh)
+    plain = LRP()(net, X, TARGETS)
+    assert torch.equal(LRP()(torch.compile(net).eval(), X, TARGETS), plain)
+    assert torch.equal(LRP()(nn.DataParallel(net).eval(), X, TARGETS), plain)
+    inside = Net(torch.tanh)
+    inside.inner = torch.compile(inside.inner).eval()
+    with pytest.raises(InputError, match=r"inner'? is a compiled module"):
+        LRP()(inside, X, TARGETS)
+    in_place = Net(torch.tanh)
+    in_place.inner.compile()
+    with pytest.raises(InputError, match=r"inner'? is compiled in place"):
+        LRP()(in_place, X, TARGETS)
+    parallel = Net(torch.tanh)
+    parallel.inner = nn.DataParallel(parallel.inner).eval()
+    with pytest.raises(InputError, match=r"inner'? is a DataParallel module"):
+        LRP()(parallel, X, TARGETS)
+
+
+def test_another_mode_outside_is_refused():
+    class Spy(TorchFunctionMode):
+        def __torch_function__(self, function, kinds, args=(), kwargs=None):
+            return function(*args, **(kwargs or {}))
+
+    with Spy(), pytest.raises(InputError, match="no other TorchFunctionMode outside, but Spy is active"):
+        LRP()(Net(torch.tanh), X, TARGETS)
+
+
+def test_a_default_device_outside_is_fine():
+    plain = LRP()(Net(torch.tanh), X, TARGETS)
+    with torch.device("cpu"):
+        assert torch.equal(LRP()(Net(torch.tanh), X, TARGETS), plain)
+
+
+def test_autocast_outside_is_refused():
+    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(InputError, match="autocast is active"):
+        LRP()(Net(torch.tanh), X, TARGETS)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize(
+    "step",
+    [torch.ops.aten.sigmoid, torch.ops.aten.sigmoid.default, torch.special.expit, torch.Tensor.sigmoid, F.sigmoid],
+    ids=str,
+)
+def test_other_names_of_an_operation_get_its_rule(method, step):
+    torch.testing.assert_close(method(Net(step), X, TARGETS), method(Net(torch.sigmoid), X, TARGETS), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_an_exported_program_gets_the_same_attributions(method):
+    net = Net(torch.tanh)
+    exported = torch.export.export(net, (X,)).module()
+
+    # An exported program has no eval mode; a module around it has.
+    class Around(nn.Module):
+        def forward(self, x):
+            return exported(x)
+
+    around = Around().eval()
+    torch.testing.assert_close(method(around, X, TARGETS), method(net, X, TARGETS))
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_paths_that_are_meant_to_be_constant_can_be_allowed(method):
+    def gated(h):
+        return h * torch.sigmoid(h).detach()
+
+    allowed = type(method)(**{**vars(method), "allow_detached": True})
+    _, pull = allowed.linearize(Net(gated), X)
+    maps = pull(torch.eye(3).expand(2, 3, 3).transpose(0, 1).contiguous())
+    assert torch.isfinite(maps).all()
+    assert maps.abs().max() > 0
+
+
+@pytest.mark.parametrize("function", [Swish, torch.special.airy_ai])
+def test_a_registered_rule_replaces_a_functions_own_derivative(function):
+    step = function.apply if function is Swish else function
+    own = function.__dict__.get("apply") if function is Swish else None
+    register(function, "nonlinearity")
+    try:
+        lrp, lift = LRP(composite="epsilon"), DeepLIFT()
+        net = Net(lambda h: function.apply(h) if function is Swish else step(h))
+        outputs, _ = lrp.linearize(net, X)
+        assert torch.equal(outputs, net(X))
+        explained = lift.explain(net, X, TARGETS)
+        assert explained.diagnostics["completeness-gap"].abs().max() < 1e-5 * explained.maps.abs().sum()
+        if function is Swish:
+            torch.testing.assert_close(lrp(net, X, TARGETS), lrp(Net(F.silu), X, TARGETS))
+            assert function.__dict__.get("apply") is own
+    finally:
+        operations._registered.clear()
+        operations.identify.cache_clear()
+
+
+def test_operations_of_a_users_hook_get_rules_too():
+    net, plain = Net(nn.Identity()), Net(lambda h: torch.tanh(h))
+    handle = net.inner.register_forward_hook(lambda module, given, out: torch.tanh(out))
+    torch.testing.assert_close(DeepLIFT()(net, X, TARGETS), DeepLIFT()(plain, X, TARGETS))
+    handle.remove()
+
+
+@pytest.mark.parametrize("kind", ["add", "relu"])
+def test_a_convolution_that_was_written_into_is_not_folded_into_the_batch_norm(kind):
+    # conv → a write in place → batch norm: the convolution no longer made the batch norm's input.
+    class Written(nn.Module):
+        def __init__(self, in_place):
+            super().__init__()
+            self.conv, self.norm, self.in_place = nn.Conv2d(1, 2, 2), nn.BatchNorm2d(2), in_place
+
+        def forward(self, x):
+            h = self.conv(x)
+            if kind == "add":
+                h = h.add_(0.7) if self.in_place else h + 0.7
+            else:
+                h = h.relu_() if self.in_place else h.relu()
+            return self.norm(h).flatten(1)
+
+    torch.manual_seed(0)
+    one, other = Written(True).double().eval(), Written(False).double().eval()
+    for norm in (one.norm, other.norm):
+        norm.running_mean.fill_(0.3), norm.running_var.fill_(2.0), norm.bias.data.fill_(0.4)
+    other.load_state_dict(one.state_dict())
+    x, targets = torch.randn(2, 1, 3, 3, dtype=torch.float64), torch.tensor([0, 5])
+    for composite in ("epsilon", "epsilon-plus"):
+        method = LRP(composite=composite)
+        torch.testing.assert_close(method(one, x, targets), method(other, x, targets), rtol=1e-12, atol=1e-14)
+        assert torch.equal(method.linearize(one, x)[0], one(x))
+
+
+def test_guided_backprop_refuses_a_network_without_relus():
+    net = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 3)).eval()
+    with pytest.raises(InputError, match="no relu was called: the result would be the plain gradient; use Gradient"):
+        GuidedBackprop()(net, X, TARGETS)
+
+
+def test_a_composite_whose_first_rule_never_applies_is_refused():
+    net = nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 3)).eval()
+    with pytest.raises(OperationError, match="linear operation on the explained input for the rule Flat"):
+        LRP(composite="epsilon-plus-flat")(net, X, TARGETS)
+
+
+def test_numbers_made_from_a_choice_have_no_difference_rule():
+    net = Net(lambda h: h * (h > 0).float())
+    with pytest.raises(OperationError, match="calls float \\(it makes numbers from a mask"):
+        DeepLIFT()(net, X, TARGETS)
+    torch.testing.assert_close(LRP()(net, X, TARGETS), LRP()(Net(F.relu), X, TARGETS))
+
+
+def test_a_choice_by_the_input_has_no_difference_rule():
+    net = Net(lambda h: torch.where(h > 0, h, 2 * h))
+    with pytest.raises(OperationError, match="calls where \\(it chooses by a mask"):
+        DeepLIFT()(net, X, TARGETS)
+    assert torch.isfinite(LRP()(net, X, TARGETS)).all()
