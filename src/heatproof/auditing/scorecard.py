@@ -304,6 +304,6 @@ def _cost(manifest: Manifest, method: str) -> Iterator[Finding]:
         metric="seconds a map",
         mean=each[method],
         n=manifest["costs"][method]["maps"],
-        verdict=f"{ratio:.1f} ×" if ratio < 10 else f"{ratio:.0f} ×",
+        verdict="< 0.1 ×" if ratio < 0.05 else f"{ratio:.1f} ×" if ratio < 10 else f"{ratio:.0f} ×",
         sentence="Against the cheapest method that looks at the model, on this machine.",
     )
