@@ -53,7 +53,8 @@ class Pixels:
     def pool(self, maps: Tensor, shape: Sequence[int]) -> Tensor:
         self._check(maps, shape)
         if self.reduction == "l2":
-            return maps.square().sum(1).sqrt()
+            # In float64: the squares of a dying network's gradients are 0 in float32.
+            return maps.double().square().sum(1).sqrt().to(maps.dtype)
         if self.reduction == "max":
             return maps.amax(1)
         return maps.sum(1) if self.reduction == "sum" else maps.mean(1)

@@ -55,7 +55,8 @@ def colored(values: Tensor) -> "np.ndarray":
     map_ = values.detach().double().cpu().numpy()
     strength = (map_ / max(np.abs(map_).max(), np.finfo(float).tiny))[..., None]
     ends = np.where(strength > 0, RED, BLUE)
-    return (255 + (ends - 255) * np.abs(strength)).round().astype(np.uint8)
+    rgb: np.ndarray = (255 + (ends - 255) * np.abs(strength)).round().astype(np.uint8)
+    return rgb
 
 
 def side_by_side(panels: Sequence[tuple[str, "np.ndarray"]]) -> Image.Image:

@@ -48,9 +48,9 @@ class Run:
 
     def scorecard(self) -> pd.DataFrame:
         """What the rows say of each method, with 95 % bootstrap intervals."""
-        from heatproof.auditing.scorecard import scorecard
+        from heatproof.auditing.scorecard import findings
 
-        return scorecard(self.rows(), self.manifest)
+        return findings(self.rows(), self.manifest)
 
     def report(self) -> Path:
         """Write `report.html` into the folder and return its path."""

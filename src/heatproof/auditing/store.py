@@ -122,7 +122,8 @@ def read_rows(run: Path) -> pd.DataFrame:
     tables = [table[table["cell"].isin(wanted)] for table in tables]
     rows = pd.concat([t for t in tables if len(t)] or [ROW_SCHEMA.empty_table().to_pandas()], ignore_index=True)
     order = ["check", "method", "setting", "position", "seed", "metric", "sample"]
-    return rows.drop_duplicates([*order, "cell"]).sort_values(order, kind="stable", ignore_index=True)
+    found: pd.DataFrame = rows.drop_duplicates([*order, "cell"]).sort_values(order, kind="stable", ignore_index=True)
+    return found
 
 
 def _cells_of(path: Path) -> list[str]:
