@@ -15,12 +15,13 @@ mask reaches, 1 is what the method reaches with itself. In this order, "surely" 
 7. survival surely below one half, and s not surely above both f and c: `depends`
 8. everything else: `depends in part`
 
-Steps 4 and 7 hold the definition "below (ii) and not above (i)"; one half and one tenth are the only free numbers, set
-beforehand. Two measures are judged: Spearman of the signed values (what counts for and against) and of the absolute
-values (where the map is strong). `depends` needs both; where they disagree the better one counts, but never for more
-than `depends in part`. With several randomizations (initializers, orders) the worst verdict counts; one that cannot be
-told, as where a deep network died, counts only where no other can. A low similarity alone is no merit: zero covariance
-minimizes these measures, and noise has it.
+Steps 4 and 7 hold the definition "below (ii) and not above (i)". Five samples, one tenth and one half are choices, not
+results; one tenth is there because with few samples pure noise lies "surely above" chance now and then. Two measures
+are judged: Spearman of the signed values (what counts for and against) and of the absolute values (where the map is
+strong). `depends` needs both; where they disagree the better one counts, but never for more than `depends in part`.
+With several randomizations (initializers, orders) the worst verdict counts; one that cannot be told, as where a deep
+network died, counts only where no other can. A low similarity alone is no merit: zero covariance minimizes these
+measures, and noise has it.
 
 Source: Adebayo et al. 2018 (randomization, calibration); Binder et al. 2023, Theorems 1, 3, 4 (why low is no merit).
 """
