@@ -329,7 +329,7 @@ def _count(manifest: dict[str, Any], done: Finished) -> None:
     manifest["failures"] += done.failures
     for label, seconds in done.seconds.items():
         cost = manifest["costs"].setdefault(label, {"maps": 0, "seconds": 0.0})
-        cost["maps"] += 1
+        cost["maps"] += manifest["environment"]["compute_batch"]
         cost["seconds"] += seconds
 
 
