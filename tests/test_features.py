@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heatproof import InputError
-from heatproof.features import FEATURES, Columns, Pixels, Tiles, Tokens, default_features
+from heatproof.features import FEATURES, Columns, Pixels, Tiles, Tokens, default_features, ranks
 
 
 def randn(*shape):
@@ -90,3 +90,67 @@ def test_errors_say_what_to_do():
         Pixels().pool(randn(2, 4, 8, 8), (3, 8, 8))
     with pytest.raises(InputError, match="size to be at least 1, but got 0"):
         Tiles(size=0)
+
+
+LAYOUTS = [
+    (Columns(), (5,)),
+    (Columns(), (3, 4, 2)),
+    (Tokens(), (7, 3)),
+    (Pixels(), (3, 4, 5)),
+    (Pixels(), (2, 3, 4, 2)),
+    (Tiles(size=3), (2, 7, 5)),
+    (Tiles(size=9), (1, 4, 4)),
+]
+
+
+@pytest.mark.parametrize(("features", "shape"), LAYOUTS, ids=str)
+def test_spread_is_the_adjoint_of_pool(features, shape):
+    values, maps = randn(2, *features.grid(shape)), randn(2, *shape)
+    spread = features.spread(values, shape)
+    torch.testing.assert_close((spread * maps).sum(), (values * features.pool(maps, shape)).sum())
+
+
+@pytest.mark.parametrize(("features", "shape"), LAYOUTS, ids=str)
+def test_replaced_scalars_are_those_of_the_chosen_features(features, shape):
+    inputs, baseline = randn(2, *shape), randn(2, *[1] * len(shape))
+    chosen = randn(2, *features.grid(shape)) > 0
+    replaced = features.replace(inputs, chosen, baseline)
+    # A feature is wholly replaced or wholly kept: count its scalars that changed.
+    changed, size = features.pool((replaced != inputs).double(), shape), features.pool(torch.ones(2, *shape), shape)
+    assert torch.equal(changed, chosen * size)
+    assert torch.equal(replaced[replaced != inputs], baseline.expand_as(inputs)[replaced != inputs])
+
+
+def test_ranks_from_most_to_least_relevant():
+    pooled = torch.tensor([[[0.5, 3.0], [-2.0, 1.0]], [[4.0, 3.0], [2.0, torch.nan]]])
+    assert ranks(pooled, 0, samples=["a", "b"]).tolist() == [[2, 0, 3, 1], [0, 1, 2, 3]]
+    assert ranks(pooled, 0, samples=["a", "b"]).dtype == torch.int64
+
+
+def test_ties_are_broken_at_random_but_by_key():
+    pooled = torch.zeros(400, 5)
+    pooled[:, 3] = 1
+    samples = [str(index) for index in range(400)]
+    placed = ranks(pooled, 0, "masks", samples=samples)
+    assert (placed.sort(1).values == torch.arange(5)).all()
+    assert (placed[:, 3] == 0).all()
+    # Every other feature stands at each of the places 1 … 4 for a quarter of the samples: 100 ± 5 · 8.7.
+    counts = torch.stack([(placed[:, [0, 1, 2, 4]] == place).sum(0) for place in range(1, 5)])
+    assert (counts - 100).abs().max() < 44
+    assert torch.equal(ranks(pooled[7:9], 0, "masks", samples=samples[7:9]), placed[7:9])
+    assert not torch.equal(ranks(pooled, 1, "masks", samples=samples), placed)
+
+
+def test_negative_zero_ties_with_zero():
+    pooled = torch.tensor([[0.0, -0.0]]).expand(64, 2)
+    first = ranks(pooled, samples=[str(index) for index in range(64)])[:, 0]
+    assert 0 < first.sum() < 64
+
+
+def test_errors_of_spread_replace_and_ranks():
+    with pytest.raises(InputError, match=r"one value a feature, \(N, 3, 2\), but got \(2, 7, 5\)"):
+        Tiles(size=3).spread(randn(2, 7, 5), (2, 7, 5))
+    with pytest.raises(InputError, match=r"features as bool, but got torch\.float64; compare ranks"):
+        Pixels().replace(randn(2, 3, 4, 5), randn(2, 4, 5), randn(2, 1, 1, 1))
+    with pytest.raises(InputError, match=r"one name a sample \(2\), but got 1"):
+        ranks(randn(2, 5), samples=["a"])

@@ -1,30 +1,46 @@
 """What counts as one feature: everything that ranks, masks, sums or compares attributions works on features."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from heatproof import draws
 from heatproof.errors import InputError
 from heatproof.registry import Registry
 
 
 class Features(Protocol):
-    """A partition of a sample's scalars into features, laid out on a grid."""
+    """A partition of a sample's scalars into features, laid out on a grid. A subclass says all but `replace`."""
 
+    @abstractmethod
     def grid(self, shape: Sequence[int]) -> tuple[int, ...]:
         """The features' layout for samples of `shape` (without the batch dimension)."""
-        ...
 
+    @abstractmethod
     def pool(self, maps: Tensor, shape: Sequence[int]) -> Tensor:
         """Attributions (N, …) that broadcast to samples of `shape`, summed to one value a feature: (N, *grid).
 
         A dimension of size 1 that the method does not resolve is not multiplied: the sum keeps its unit.
         """
-        ...
+
+    @abstractmethod
+    def spread(self, values: Tensor, shape: Sequence[int]) -> Tensor:
+        """One value a feature, (N, *grid), given to every scalar of it: broadcasts to (N, *shape). Any dtype."""
+
+    def replace(self, inputs: Tensor, chosen: Tensor, baseline: Tensor) -> Tensor:
+        """`inputs` (N, …) with the `chosen` features, (N, *grid) bool, taken from `baseline`, which broadcasts to them.
+
+        Raises: InputError if `chosen` is not bool or of another shape.
+        """
+        if chosen.dtype != torch.bool:
+            raise InputError(f"Expected chosen features as bool, but got {chosen.dtype}; compare ranks with a number.")
+        return torch.where(self.spread(chosen, inputs.shape[1:]), baseline, inputs)
 
 
 FEATURES: Registry[Features] = Registry("feature")
@@ -33,7 +49,7 @@ POOLINGS = ("sum", "mean", "l2", "max")
 
 @FEATURES.register("pixels")
 @dataclass(frozen=True, kw_only=True)
-class Pixels:
+class Pixels(Features):
     """One feature a position: the channels (C, …) of a pixel together.
 
     `reduction` over channels: `sum` (default, keeps units and signs), `mean`, `l2` norm, or `max`.
@@ -59,6 +75,9 @@ class Pixels:
             return maps.amax(1)
         return maps.sum(1) if self.reduction == "sum" else maps.mean(1)
 
+    def spread(self, values: Tensor, shape: Sequence[int]) -> Tensor:
+        return _fitting(values, self.grid(shape))[:, None]
+
     def _check(self, maps: Tensor, shape: Sequence[int]) -> None:
         if maps.shape[2:] != torch.Size(self.grid(shape)) or maps.shape[1] not in (1, shape[0]):
             raise InputError(f"Expected maps (N, {shape[0]} or 1, {self.grid(shape)}), but got {tuple(maps.shape)}.")
@@ -66,7 +85,7 @@ class Pixels:
 
 @FEATURES.register("tiles")
 @dataclass(frozen=True, kw_only=True)
-class Tiles:
+class Tiles(Features):
     """One feature a square tile of an image (C, H, W); tiles at the right and lower edge may be smaller."""
 
     size: int = 8
@@ -86,10 +105,15 @@ class Tiles:
         padded = F.pad(pixels, (0, width * self.size - pixels.shape[2], 0, height * self.size - pixels.shape[1]))
         return padded.view(-1, height, self.size, width, self.size).sum((2, 4))
 
+    def spread(self, values: Tensor, shape: Sequence[int]) -> Tensor:
+        tiles = _fitting(values, self.grid(shape))
+        pixels = tiles.repeat_interleave(self.size, 1).repeat_interleave(self.size, 2)
+        return pixels[:, None, : shape[1], : shape[2]]
+
 
 @FEATURES.register("tokens")
 @dataclass(frozen=True, kw_only=True)
-class Tokens:
+class Tokens(Features):
     """One feature a token of a sequence (T, E): all components of its embedding together."""
 
     def grid(self, shape: Sequence[int]) -> tuple[int, ...]:
@@ -102,10 +126,13 @@ class Tokens:
             raise InputError(f"Expected maps (N, {shape[0]}, {shape[1]} or 1), but got {tuple(maps.shape)}.")
         return maps.sum(2)
 
+    def spread(self, values: Tensor, shape: Sequence[int]) -> Tensor:
+        return _fitting(values, self.grid(shape))[:, :, None]
+
 
 @FEATURES.register("columns")
 @dataclass(frozen=True, kw_only=True)
-class Columns:
+class Columns(Features):
     """One feature a scalar of the sample: the columns (D,) of a table, or every scalar of anything else."""
 
     def grid(self, shape: Sequence[int]) -> tuple[int, ...]:
@@ -116,9 +143,43 @@ class Columns:
             raise InputError(f"Expected one attribution a scalar, (N, {tuple(shape)}), but got {tuple(maps.shape)}.")
         return maps
 
+    def spread(self, values: Tensor, shape: Sequence[int]) -> Tensor:
+        return _fitting(values, self.grid(shape))
+
 
 def default_features(shape: Sequence[int]) -> Features:
     """Columns for tables (D,), tokens for sequences (T, E), pixels for images and volumes (C, …)."""
     if len(shape) == 1:
         return Columns()
     return Tokens() if len(shape) == 2 else Pixels()
+
+
+def ranks(pooled: Tensor, *key: draws.Key, samples: Sequence[str]) -> Tensor:
+    """The position of each feature of `pooled` (N, *grid), flattened, from most relevant, 0, to least: (N, F) int64.
+
+    Features with equal values stand in a random order, drawn from `key` and the sample's name in `samples` (N names),
+    so that a map of many zeros favors no corner. NaN counts as least relevant.
+    """
+    values = pooled.detach().flatten(1)
+    if len(samples) != len(values):
+        raise InputError(f"Expected one name a sample ({len(values)}), but got {len(samples)}.")
+    drawn = [torch.randperm(values.shape[1], generator=draws.generator(*key, name)) for name in samples]
+    shuffled = torch.stack(drawn).to(values.device)
+    order = shuffled.gather(1, _stable_order(-values.gather(1, shuffled)))
+    places = torch.arange(values.shape[1], device=values.device).expand_as(order)
+    return torch.empty_like(order).scatter_(1, order, places)
+
+
+def _stable_order(rows: Tensor) -> Tensor:
+    """Indices that sort each row upwards, equal values in their order, NaN last."""
+    if rows.device.type == "cpu":  # several times as fast as torch's there
+        return torch.from_numpy(np.argsort(rows.numpy(), axis=1, kind="stable"))
+    return rows.sort(dim=1, stable=True).indices
+
+
+def _fitting(values: Tensor, grid: tuple[int, ...]) -> Tensor:
+    if values.shape[1:] != torch.Size(grid):
+        raise InputError(
+            f"Expected one value a feature, (N, {', '.join(map(str, grid))}), but got {tuple(values.shape)}."
+        )
+    return values
