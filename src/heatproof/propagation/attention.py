@@ -1,4 +1,4 @@
-"""Scaled dot-product attention in operations that have rules."""
+"""Attention and the gated linear unit in operations that have rules."""
 
 import math
 
@@ -34,3 +34,9 @@ def attention(
     empty = ~attn_mask.any(-1, keepdim=True)
     weights = scores.masked_fill(~(attn_mask | empty), -math.inf).softmax(-1)
     return weights.masked_fill(empty, 0.0) @ value
+
+
+def gated(input: Tensor, dim: int = -1) -> Tensor:
+    """a · σ(b) with a and b the halves of `input` along `dim`, as `F.glu` computes it."""
+    signal, gate = input.chunk(2, dim)
+    return signal * torch.sigmoid(gate)

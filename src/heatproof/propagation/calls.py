@@ -122,5 +122,5 @@ def _asks_in_place(function: Callable[..., Any], args: Sequence[Any], kwargs: di
 
 @cache
 def _place_of_inplace(function: Callable[..., Any]) -> int | None:
-    names = list(inspect.signature(function).parameters)
+    names = list(inspect.signature(function, follow_wrapped=False).parameters)
     return names.index("inplace") if "inplace" in names else None

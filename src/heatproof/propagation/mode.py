@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
 from heatproof.errors import InputError, OperationError
-from heatproof.propagation.attention import attention
+from heatproof.propagation.attention import attention, gated
 from heatproof.propagation.calls import Call
 from heatproof.propagation.nodes import graft
 from heatproof.propagation.operations import Operation, identify, key, registered
@@ -60,6 +60,7 @@ class Engine(TorchFunctionMode):
         self.model, self.strategy, self.allow_detached = model, strategy, allow_detached
         self._marks = WeakIdKeyDictionary()
         self._made: set[Any] = set()
+        self._aside: set[Any] = set()
 
     def run(self, x: Tensor, evaluate: Callable[[Tensor], Tensor]) -> Tensor:
         """The outputs of `evaluate(x)`, with the strategy's derivative towards what `x` was made from."""
@@ -74,8 +75,9 @@ class Engine(TorchFunctionMode):
                 "Expected outputs that depend on the inputs, but no path leads back from them; "
                 "look for no_grad, detach or NumPy inside the model."
             )
-        check_graph(outputs, self._made)
+        check_graph(outputs, self._made, self._aside)
         self._made.clear()
+        self._aside.clear()
         return outputs
 
     def __torch_function__(
@@ -107,9 +109,12 @@ class Engine(TorchFunctionMode):
                 f"Expected a model that keeps its activations, but {where(self.model)} runs under activation "
                 "checkpointing, whose second forward pass no rule would see; switch it off."
             )
-        for constant in call.constants:
-            if constant.grad_fn is not None and any(node in self._made for node in nodes_between(constant.grad_fn)):
-                raise unseen(constant.grad_fn.name())
+        for constant in call.constants:  # what parameters alone made; a scripted call of the input looks the same
+            node = constant.grad_fn
+            if node is not None and node not in self._aside:
+                if any(earlier in self._made for earlier in nodes_between(node, self._aside)):
+                    raise unseen(node.name())
+                self._aside.add(node)
         before = {tensor.grad_fn for tensor in call.inputs}
         if call.kind in ("open", "attention", "recurrent"):
             result = self._opened(call)
@@ -160,8 +165,10 @@ class Engine(TorchFunctionMode):
 
     def _opened(self, call: Call) -> Any:
         """Run as operations that have rules; the plain call's value stands on top, so that no bit changes."""
-        # With a graph: torch takes another attention kernel, with other last bits, where no gradient is asked for.
-        plain = call.run(*[tensor.detach().requires_grad_() for tensor in call.inputs])
+        # With a graph, and one tensor where the call had one: torch takes other kernels, with other last bits, where no
+        # gradient is asked for, or where query, key and value are not the same tensor.
+        leaves = {id(tensor): tensor.detach().requires_grad_() for tensor in call.inputs}
+        plain = call.run(*[leaves[id(tensor)] for tensor in call.inputs])
         with self:
             opened = _body(call)(*call.args, **call.kwargs)
         decomposed = [leaf for leaf in tree_leaves(opened) if isinstance(leaf, Tensor)]
@@ -179,8 +186,10 @@ class Engine(TorchFunctionMode):
                 if self.allow_detached and not leaf.requires_grad:
                     continue
                 check_unbroken(leaf, call.name, self.model)
-                made = list(nodes_between(leaf.grad_fn, before, self._made))
+                made = list(nodes_between(leaf.grad_fn, before, self._made, self._aside))
                 self._made.update(made)
+            elif call.kind not in ("max-pool", "choice"):
+                continue  # the lengths of a packed sequence, not places that the input chose
             self._mark(leaf)
         return result
 
@@ -194,10 +203,9 @@ def _never(*_: Any) -> bool:
 
 def _body(call: Call) -> Callable[..., Any]:
     """What a composite call consists of: for a Python function its own code, run with the interception left on."""
-    if call.kind == "attention":
-        return attention
-    if call.kind == "recurrent":
-        return DECOMPOSED[call.name]
+    own: dict[str, Callable[..., Any]] = {"scaled_dot_product_attention": attention, "glu": gated, **DECOMPOSED}
+    if call.name in own:
+        return own[call.name]
     if not isinstance(call.function, types.FunctionType):
         raise OperationError(f"Expected a Python function behind {call.name}, but got {type(call.function).__name__}.")
     # The function's own check would hand it to the mode again, for ever.

@@ -15,14 +15,14 @@ from torch.overrides import resolve_name
 from heatproof.errors import InputError
 
 STRUCTURAL = """
-    __getitem__ alias adjoint as_strided atleast_1d atleast_2d atleast_3d broadcast_tensors broadcast_to channel_shuffle
-    chunk clone contiguous cpu cuda diag_embed diagonal double dropout dropout1d dropout2d dropout3d dsplit expand
-    expand_as feature_dropout feature_alpha_dropout alpha_dropout flatten flip fliplr flipud float gather half
-    hsplit bfloat16 identity index_select masked_fill masked_select mH moveaxis movedim mT narrow permute pixel_shuffle
-    pixel_unshuffle ravel native_channel_shuffle real repeat repeat_interleave requires_grad_ reshape reshape_as roll rot90 select
-    split split_with_sizes squeeze swapaxes swapdims T t take_along_dim tensor_split tile to transpose tril triu type type_as
-    unbind unflatten unfold unsqueeze unsafe_chunk unsafe_split view view_as vsplit where
-    _pack_padded_sequence _pad_packed_sequence
+    __getitem__ alias adjoint as_strided atleast_1d atleast_2d atleast_3d broadcast_tensors broadcast_to
+    channel_shuffle chunk clone contiguous cpu cuda diag_embed diagonal double dropout dropout1d dropout2d
+    dropout3d dsplit expand expand_as feature_dropout feature_alpha_dropout alpha_dropout flatten flip fliplr
+    flipud float gather half hsplit bfloat16 identity index_select masked_fill masked_select mH moveaxis movedim
+    mT narrow permute pixel_shuffle pixel_unshuffle ravel native_channel_shuffle real repeat repeat_interleave
+    requires_grad_ reshape reshape_as roll rot90 select split split_with_sizes squeeze swapaxes swapdims T t
+    take_along_dim tensor_split tile to transpose tril triu type type_as unbind unflatten unfold unsqueeze
+    unsafe_chunk unsafe_split view view_as vsplit where _pack_padded_sequence _pad_packed_sequence
 """
 SUM = """
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d add avg_pool1d avg_pool2d avg_pool3d cat column_stack

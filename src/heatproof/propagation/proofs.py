@@ -17,6 +17,7 @@ from torch.utils._device import DeviceContext
 
 from heatproof.errors import InputError, OperationError
 
+LEAF = "torch::autograd::AccumulateGrad"
 # Nodes that autograd makes by itself when a view's base was written into.
 REPLAYED = (
     "AsStrided",
@@ -106,18 +107,18 @@ def nodes_between(output: Any, *stops: Container[Any]) -> Iterable[Any]:
     todo, seen = [output], set[Any]()
     while todo:
         node = todo.pop()
-        if node is None or node in seen or any(node in stop for stop in stops):
+        if node is None or node in seen or any(node in stop for stop in stops) or node.name() == LEAF:
             continue
         seen.add(node)
         yield node
         todo.extend(following for following, _ in node.next_functions)
 
 
-def check_graph(outputs: Tensor, made: set[Any]) -> None:
-    """Refuse outputs whose graph has a node that no intercepted call made."""
+def check_graph(outputs: Tensor, made: set[Any], aside: set[Any]) -> None:
+    """Refuse outputs whose graph has a node that no intercepted call made; `aside` is what parameters alone made."""
     strangers = [
         node.name()
-        for node in nodes_between(outputs.grad_fn)
+        for node in nodes_between(outputs.grad_fn, aside)
         if node not in made and not node.name().startswith(REPLAYED)
     ]
     if strangers:

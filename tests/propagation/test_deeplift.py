@@ -1,0 +1,219 @@
+"""DeepLIFT: complete through every operation that has several inputs, or the paper's plain gradient by name."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import heatproof as hp
+from heatproof.errors import InputError, OperationError
+from heatproof.methods.deeplift import DeepLIFT
+from reference import propagation as twin
+
+BASELINE = hp.baselines.Constant(value=0.3)
+
+
+class Step(nn.Module):
+    """linear → the operation → linear, for inputs (N, 2, 6, 6)."""
+
+    def __init__(self, step, seed=0):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.first, self.second = nn.Conv2d(2, 4, 1), nn.Conv2d(2, 4, 1)
+            x = torch.randn(2, 2, 6, 6)
+            self.step = step
+            width = step(self.first(x), self.second(x)).flatten(1).shape[1]
+            self.last = nn.Linear(width, 3)
+        self.double().eval()
+
+    def forward(self, x):
+        return self.last(self.step(self.first(x), self.second(x)).flatten(1))
+
+
+OPERATIONS = {
+    "product": lambda a, b: a * b,
+    "square": lambda a, b: a * a + b**2,
+    "quotient": lambda a, b: a / (b.square() + 1),
+    "constant over": lambda a, b: 2.0 / (a.abs() + 1) + b,
+    "matrix product": lambda a, b: a @ b.transpose(2, 3),
+    "einsum": lambda a, b: torch.einsum("nchw,nchv->nwv", a, b),
+    "bmm": lambda a, b: torch.bmm(a.flatten(2), b.flatten(2).mT),
+    "baddbmm": lambda a, b: torch.baddbmm(torch.ones(1, 4, 4, dtype=a.dtype), a.flatten(2), b.flatten(2).mT),
+    "softmax": lambda a, b: (5 * a).softmax(1) * b,
+    "log-softmax": lambda a, b: F.log_softmax(a, 1) + b,
+    "logsumexp": lambda a, b: torch.logsumexp(a, (2, 3)) + b.logsumexp(1, keepdim=True).sum((2, 3)),
+    "masked softmax": lambda a, b: a.masked_fill(torch.eye(6, dtype=torch.bool), -torch.inf).softmax(-1) + b,
+    "overlapping max-pool": lambda a, b: F.max_pool2d(a, 3, 2, 1) + F.max_pool2d(b, 3, stride=2, padding=1),
+    "max-pool 1d": lambda a, b: F.max_pool1d(a.flatten(2), 5, 2) + F.max_pool1d(b.flatten(2), 5, 2),
+    "max-pool 3d": lambda a, b: F.max_pool3d((a + b)[:, None], 2, 1),
+    "adaptive max-pool": lambda a, b: F.adaptive_max_pool2d(a, 4) + F.adaptive_max_pool2d(b, (4, 4)),
+    "amax": lambda a, b: a.amax(1) - b.amin(1),
+    "maximum": lambda a, b: torch.maximum(a, b) + torch.minimum(a, 2 * b),
+    "layer norm": lambda a, b: F.layer_norm(a, (6, 6), torch.rand(6, 6, dtype=a.dtype)) * b,
+    "group norm": lambda a, b: F.group_norm(a, 2) + b,
+    "instance norm": lambda a, b: F.instance_norm(a) + b,
+    "rms norm": lambda a, b: F.rms_norm(a, (6,)) + b,
+    "normalize": lambda a, b: F.normalize(a, dim=1) + b,
+    "norm": lambda a, b: a.norm(dim=1) + torch.linalg.vector_norm(b, dim=1),
+    "glu": lambda a, b: F.glu(a, 1) + b[:, :2],
+    "smooth": lambda a, b: F.gelu(a) + F.silu(b) + F.hardswish(4 * a) + F.elu(b) + F.softplus(a) + torch.tanh(b),
+    "kinks": lambda a, b: F.relu6(9 * a) + F.hardtanh(b) + F.leaky_relu(a) + b.clamp(-0.2, 0.4) + a.abs(),
+    "powers": lambda a, b: (a.abs() + 1).sqrt() + (b.abs() + 1).rsqrt() + (a.abs() + 1).log() + torch.exp(b) + 2**a,
+    "writes": lambda a, b: F.relu_(a.clone()).mul_(2).add_(b).div_(1.5).sigmoid_(),
+    "write to a view": lambda a, b: _write(a.clone(), b),
+    "interpolate": lambda a, b: F.interpolate(F.relu(a), scale_factor=2, mode="bilinear") + 1 - b.repeat(1, 1, 2, 2),
+    "attention": lambda a, b: F.scaled_dot_product_attention(a, b, torch.tanh(b)),
+}
+
+
+def _write(a, b):
+    a[:, :2].relu_()
+    a[:, 2:] = torch.tanh(b[:, :2])
+    a[:, 0] += 1
+    return a * b
+
+
+def images(seed=3, scale=1.0, count=3):
+    x = torch.randn(count, 2, 6, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return scale * x
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("baseline", [hp.baselines.Zero(), BASELINE], ids=str)
+def test_complete_through_every_operation(name, baseline):
+    model, x = Step(OPERATIONS[name]), images()
+    for target in range(3):
+        explained = DeepLIFT(baseline=baseline).explain(model, x, torch.full((3,), target))
+        gap, total = explained.diagnostics["completeness-gap"], explained.maps.abs().flatten(1).sum(1)
+        assert bool((total > 0).all())
+        assert bool((gap.abs() <= 1e-10 * total).all()), gap / total
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_complete_in_single_precision(name):
+    model, x = Step(OPERATIONS[name]).float(), images().float()
+    if name in ("layer norm", "baddbmm", "masked softmax"):
+        pytest.skip("its constants are in float64")
+    explained = DeepLIFT(baseline=BASELINE).explain(model, x, torch.tensor([0, 1, 2]))
+    gap, total = explained.diagnostics["completeness-gap"], explained.maps.abs().flatten(1).sum(1)
+    assert bool((gap.abs() <= 1e-4 * total).all())
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_input_at_the_baseline_gets_nothing_and_stays_finite(name):
+    x = torch.full((2, 2, 6, 6), 0.3, dtype=torch.float64)
+    maps = DeepLIFT(baseline=BASELINE)(Step(OPERATIONS[name]), x, torch.tensor([0, 1]))
+    assert torch.equal(maps, torch.zeros_like(maps))
+
+
+@given(st.integers(0, 10_000), st.sampled_from(["relu", "tanh", "sigmoid", "softplus"]), st.booleans())
+def test_multipliers_are_average_slopes(seed, activation, bias):
+    torch.manual_seed(seed)
+    f = getattr(F, activation) if activation in ("relu", "softplus") else getattr(torch, activation)
+    layer = nn.Linear(5, 4, bias=bias).double().eval()
+    x, bar = torch.randn(1, 5, dtype=torch.float64), 0.3
+    maps = DeepLIFT(baseline=BASELINE)(nn.Sequential(layer, _Apply(f)).eval(), x, torch.tensor([2]))
+    z, z_bar = layer(x)[0, 2], layer(torch.full_like(x, bar))[0, 2]
+    expected = (x - bar) * layer.weight[2] * ((f(z) - f(z_bar)) / (z - z_bar))
+    torch.testing.assert_close(maps, expected.detach(), rtol=1e-6, atol=1e-9)
+
+
+class _Apply(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+def test_the_slope_where_input_and_baseline_meet_is_the_derivative():
+    model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Sigmoid()).double().eval()
+    with torch.no_grad():
+        model[0].weight.copy_(torch.eye(2))
+    x = torch.tensor([[1e-13, 2.0]], dtype=torch.float64)
+    maps = DeepLIFT()(model, x, torch.tensor([0]))
+    torch.testing.assert_close(maps[0, 0] / 1e-13, torch.tensor(0.25, dtype=torch.float64))
+
+
+def test_counterexample_of_003_section_3_1():
+    # S = ReLU(x₁ − 1)·ReLU(x₂): the plain gradient through the product counts both factors' changes in full.
+    class Net(nn.Module):
+        def forward(self, x):
+            return F.relu(x[:, :1] - 1) * F.relu(x[:, 1:])
+
+    x, targets = torch.tensor([[3.0, 2.0]], dtype=torch.float64), torch.tensor([0])
+    model = Net().eval()
+    plain = DeepLIFT(products="gradient").explain(model, x, targets)
+    # g₁ = (2 − 0)/3, g₂ = 1: R₁ = 3·⅔·2 = 4, R₂ = 2·1·2 = 4, but S = 4.
+    torch.testing.assert_close(plain.maps, torch.tensor([[4.0, 4.0]], dtype=torch.float64))
+    torch.testing.assert_close(plain.diagnostics["completeness-gap"], torch.tensor([4.0], dtype=torch.float64))
+    ours = DeepLIFT().explain(model, x, targets)
+    torch.testing.assert_close(ours.maps, torch.tensor([[2.0, 2.0]], dtype=torch.float64))
+    gradients = hp.methods.IntegratedGradients(steps=200).explain(model, x, targets)
+    assert gradients.diagnostics["completeness-gap"].abs() < 1e-2
+
+
+@dataclass(frozen=True)
+class Ripples:
+    def __call__(self, inputs):
+        return torch.cos(torch.arange(inputs[0].numel(), dtype=inputs.dtype)).view_as(inputs[:1])
+
+
+def test_max_pool_gradient_is_003s_and_incomplete():
+    model, x = Step(OPERATIONS["overlapping max-pool"]), images()
+    explained = DeepLIFT(max_pool="gradient", baseline=Ripples()).explain(model, x, torch.tensor([0, 1, 2]))
+    assert bool((explained.diagnostics["completeness-gap"].abs() > 1e-3).all())
+
+
+@pytest.mark.parametrize("activation", [torch.relu, torch.tanh, torch.sigmoid], ids=["relu", "tanh", "sigmoid"])
+def test_reveal_cancel_equals_its_equations(activation):
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(6, 4), _Apply(activation)).double().eval()
+    x = torch.randn(2, 6, dtype=torch.float64)
+    weights = model[0].weight.detach().numpy(), model[0].bias.detach().numpy()
+    outputs, pull = DeepLIFT(rule="reveal-cancel", baseline=BASELINE).linearize(model, x)
+    coefficients = torch.randn_like(outputs)
+    maps = pull(coefficients)
+    for n in range(2):
+        expected = twin.reveal_cancel(
+            lambda z: float(activation(torch.tensor(z, dtype=torch.float64))),
+            *weights, x[n].numpy(), np.full(6, 0.3), coefficients[n].numpy(),
+        )  # fmt: skip
+        np.testing.assert_allclose(maps[n].numpy(), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_reveal_cancel_sees_what_rescale_cancels():
+    # min(x₁, x₂) = x₁ − ReLU(x₁ − x₂): Rescale gives one input everything, RevealCancel half to each.
+    class Minimum(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.difference, self.pick = nn.Linear(2, 1, bias=False), nn.Linear(2, 1, bias=False)
+            with torch.no_grad():
+                self.difference.weight.copy_(torch.tensor([[1.0, -1.0]]))
+                self.pick.weight.copy_(torch.tensor([[1.0, 0.0]]))
+
+        def forward(self, x):
+            return self.pick(x) - torch.relu(self.difference(x))
+
+    x, targets = torch.tensor([[3.0, 2.0]], dtype=torch.float64), torch.tensor([0])
+    model = Minimum().double().eval()
+    torch.testing.assert_close(DeepLIFT()(model, x, targets), torch.tensor([[0.0, 2.0]], dtype=torch.float64))
+    revealed = DeepLIFT(rule="reveal-cancel")(model, x, targets)
+    # Δ⁺ = 3, Δ⁻ = −2: m⁺ = ½(3 + 1)/3, m⁻ = ½(0 + −2)/−2.
+    torch.testing.assert_close(revealed, torch.tensor([[1.0, 1.0]], dtype=torch.float64))
+
+
+def test_unknown_rules_and_operations_without_a_rule_are_refused():
+    with pytest.raises(InputError, match="rule to be one of rescale, reveal-cancel, but got 'x'"):
+        DeepLIFT(rule="x")
+    with pytest.raises(OperationError, match="calls topk"):
+        DeepLIFT()(Step(lambda a, b: a.topk(2, 1).values + b[:, :2]), images(), torch.tensor([0, 1, 2]))
+    with pytest.raises(OperationError, match=r"calls max .only amax and amin|calls max .it returns"):
+        DeepLIFT()(Step(lambda a, b: a.max(1).values + b[:, 0]), images(), torch.tensor([0, 1, 2]))
