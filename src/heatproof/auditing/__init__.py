@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from heatproof.auditing.run import About, Run, audit
+    from heatproof.auditing.manifest import About
+    from heatproof.auditing.run import Run, audit
 
 __all__ = ["About", "Run", "audit"]
 

@@ -5,7 +5,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from heatproof.auditing.run import About, Run, audit
+from heatproof.auditing.manifest import About
+from heatproof.auditing.run import Run, audit
 from heatproof.auditing.spec import DTYPES, AuditSpec, parse, read_table
 
 

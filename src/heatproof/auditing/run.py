@@ -5,7 +5,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +12,20 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-import heatproof
 from heatproof.auditing import environment
 from heatproof.auditing.block import Finished
 from heatproof.auditing.engines import local
-from heatproof.auditing.fingerprint import probe, same_outputs
+from heatproof.auditing.manifest import About, carried_over, manifest_of, now, pictures
 from heatproof.auditing.plan import Explainer, Plan, Samples, make
 from heatproof.auditing.progress import Progress
-from heatproof.auditing.store import SCHEMA, Store, read_manifest, read_rows
+from heatproof.auditing.store import Store, read_manifest, read_rows
 from heatproof.checks import CHECKS, Check
 from heatproof.errors import AuditError, InputError, StoreError
 from heatproof.features import Features
 from heatproof.methods.backward import gradients
 from heatproof.methods.base import METHODS, one_hot
 from heatproof.models import check_inputs, check_model, check_targets, forward, rows_per_pass
-from heatproof.recipes import describe, digest
+from heatproof.recipes import digest
 
 
 @dataclass(frozen=True)
@@ -57,19 +55,6 @@ class Run:
         from heatproof.report import write
 
         return write(self.path)
-
-
-@dataclass(frozen=True, kw_only=True)
-class About:
-    """What a reader wants to know of model and data beyond their numbers."""
-
-    model: str = ""
-    data: str = ""
-    title: str = ""
-    classes: Sequence[str] | None = None
-    display: Tensor | None = None
-    skipped: Sequence[tuple[str, str]] = ()
-    spec: Mapping[str, Any] = field(default_factory=dict)
 
 
 def audit(
@@ -114,6 +99,8 @@ def audit(
     about = about or About(model=type(model).__name__, data=f"{len(images)} samples")
     check_model(model)
     check_inputs(model, images)
+    chosen = _named(checks, CHECKS.get, CHECKS.name_of)
+    recipes = {label: method for label, (_, method) in _named(methods, METHODS.get, METHODS.name_of).items()}
     folder = None
     if out is None:
         folder = tempfile.TemporaryDirectory(prefix="heatproof-")
@@ -127,11 +114,12 @@ def audit(
         check_targets(images, explained, probabilities.shape[1])
         names = tuple(str(i) for i in range(len(images))) if ids is None else tuple(ids)
         samples = Samples(inputs=images.detach(), targets=explained.to(images.device), ids=names)
-        named = {label: (name, check) for label, (name, check) in _named(checks, CHECKS.get, CHECKS.name_of).items()}
-        recipes = {label: method for label, (_, method) in _named(methods, METHODS.get, METHODS.name_of).items()}
-        plan = make(model, samples, recipes, named, features=features, batch=settings["batch"])
+        plan = make(model, samples, recipes, chosen, features=features, batch=settings["batch"])
         plan.shown = frozenset(before["shown"] if before else names[:gallery])
-        manifest = {**_manifest(plan, about, settings["threads"], predicted, probabilities), **_history(before, plan)}
+        manifest = {
+            **manifest_of(plan, about, settings["threads"], predicted, probabilities),
+            **carried_over(before, plan),
+        }
         _compute(plan, store, manifest, about, max_errors=max_errors, show=progress)
     return Run(Path(out), folder)
 
@@ -140,7 +128,7 @@ def _compute(plan: Plan, store: Store, manifest: dict[str, Any], about: About, *
     store.open()
     try:
         store.write_manifest(manifest)
-        store.write_maps("inputs", _pictures(plan, about))
+        store.write_maps("inputs", pictures(plan, about))
         missing = plan.cells.keys() - store.finished_cells()
         seconds_a_pass = _seconds_a_pass(plan) if missing else 0.0
         with Progress(plan, missing, seconds_a_pass, show=show) as progress:
@@ -161,7 +149,7 @@ def _compute(plan: Plan, store: Store, manifest: dict[str, Any], about: About, *
             try:
                 local.run(plan, missing, finish, progress.computed)
             finally:
-                manifest["finished"] = _now()
+                manifest["finished"] = now()
                 complete = plan.cells.keys() <= store.finished_cells()
                 manifest["status"] = "complete" if complete else "incomplete"
                 store.write_manifest(manifest)
@@ -185,81 +173,6 @@ def _settings(
                 "the rows' bits depend on it. Leave it out, or choose another folder."
             )
     return kept
-
-
-def _manifest(plan: Plan, about: About, threads: int, predicted: Tensor, probabilities: Tensor) -> dict[str, Any]:
-    inputs = plan.samples.inputs
-    rows = zip(plan.samples.ids, plan.samples.targets.tolist(), predicted.tolist(), probabilities, strict=True)
-    one_output = probabilities.shape[1] == 1
-    return {
-        "schema": SCHEMA,
-        "heatproof": heatproof.__version__,
-        "title": about.title,
-        "created": _now(),
-        "finished": None,
-        "status": "running",
-        "spec": dict(about.spec),
-        "model": {
-            "name": about.model,
-            "fingerprint": plan.model_fingerprint,
-            "parameters": sum(p.numel() for p in plan.model.parameters()),
-            "outputs": plan.outputs,
-            "probe": probe(plan.model, inputs),
-        },
-        "data": {
-            "name": about.data,
-            "fingerprint": plan.data_fingerprint,
-            "shape": list(inputs.shape[1:]),
-            "features": describe(plan.features),
-            "grid": list(plan.study.grid),
-            "classes": None if about.classes is None else list(about.classes),
-            "skipped": [list(pair) for pair in about.skipped],
-            "samples": [
-                {
-                    "id": name,
-                    "target": target,
-                    "predicted": best,
-                    "probability": None if one_output else float(p[best]),
-                    "target_probability": None if one_output else float(p[target]),
-                }
-                for name, target, best, p in rows
-            ],
-        },
-        **plan.describe(),
-        "environment": environment.describe(inputs.device, inputs.dtype, threads, plan.batch),
-        "shown": [name for name in plan.samples.ids if name in plan.shown],
-        "cells": sorted(plan.cells),
-        "estimate": {},
-        "failures": [],
-        "costs": {},
-    }
-
-
-def _history(before: Mapping[str, Any] | None, plan: Plan) -> dict[str, Any]:
-    """What carries over from an earlier start of the same run.
-
-    Raises: StoreError if the folder belongs to another audit.
-    """
-    if before is None:
-        return {}
-    ours = {"model": plan.model_fingerprint, "data": plan.data_fingerprint, "features": describe(plan.features)}
-    theirs = {
-        "model": before["model"]["fingerprint"],
-        "data": before["data"]["fingerprint"],
-        "features": before["data"]["features"],
-    }
-    different = [name for name in ours if ours[name] != theirs[name]]
-    if different:
-        raise StoreError(
-            f"Expected the folder of this audit, but the one given belongs to another: "
-            f"{' and '.join(different)} differ. Choose another folder."
-        )
-    if not same_outputs(before["model"]["probe"], probe(plan.model, plan.samples.inputs)):
-        raise StoreError(
-            "Expected the model to give the outputs that it gave when this run began, but it does not: its weights are "
-            "the same and its arithmetic is not. Choose another folder."
-        )
-    return {"created": before["created"], "costs": before["costs"]}
 
 
 def _named(
@@ -317,14 +230,6 @@ def _seconds_a_pass(plan: Plan) -> float:
     return seconds
 
 
-def _pictures(plan: Plan, about: About) -> dict[str, Any]:
-    shown = [(i, name) for i, name in enumerate(plan.samples.ids) if name in plan.shown]
-    pictures = {name: plan.samples.inputs[i].float().cpu().numpy() for i, name in shown}
-    if about.display is not None:
-        pictures |= {f"display:{name}": about.display[i].cpu().numpy() for i, name in shown}
-    return pictures
-
-
 def _count(manifest: dict[str, Any], done: Finished) -> None:
     manifest["failures"] += done.failures
     for label, seconds in done.seconds.items():
@@ -335,7 +240,3 @@ def _count(manifest: dict[str, Any], done: Finished) -> None:
 
 def _stem(done: Finished) -> str:
     return f"{done.block:05d}-{done.condition.id[:12]}-{digest(sorted(done.cells))[:12]}"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

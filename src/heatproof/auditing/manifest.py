@@ -1,0 +1,119 @@
+"""What a run says of itself: its manifest, and the pictures of the samples that it shows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from torch import Tensor
+
+import heatproof
+from heatproof.auditing import environment
+from heatproof.auditing.fingerprint import probe, same_outputs
+from heatproof.auditing.plan import Plan
+from heatproof.auditing.store import SCHEMA
+from heatproof.errors import StoreError
+from heatproof.recipes import describe
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What a reader wants to know of model and data beyond their numbers."""
+
+    model: str = ""
+    data: str = ""
+    title: str = ""
+    classes: Sequence[str] | None = None
+    display: Tensor | None = None
+    skipped: Sequence[tuple[str, str]] = ()
+    spec: Mapping[str, Any] = field(default_factory=dict)
+
+
+def manifest_of(plan: Plan, about: About, threads: int, predicted: Tensor, probabilities: Tensor) -> dict[str, Any]:
+    """The manifest of a run that begins: what is audited, with what, and nothing finished yet."""
+    inputs = plan.samples.inputs
+    rows = zip(plan.samples.ids, plan.samples.targets.tolist(), predicted.tolist(), probabilities, strict=True)
+    one_output = probabilities.shape[1] == 1
+    return {
+        "schema": SCHEMA,
+        "heatproof": heatproof.__version__,
+        "title": about.title,
+        "created": now(),
+        "finished": None,
+        "status": "running",
+        "spec": dict(about.spec),
+        "model": {
+            "name": about.model,
+            "fingerprint": plan.model_fingerprint,
+            "parameters": sum(p.numel() for p in plan.model.parameters()),
+            "outputs": plan.outputs,
+            "probe": probe(plan.model, inputs),
+        },
+        "data": {
+            "name": about.data,
+            "fingerprint": plan.data_fingerprint,
+            "shape": list(inputs.shape[1:]),
+            "features": describe(plan.features),
+            "grid": list(plan.study.grid),
+            "classes": None if about.classes is None else list(about.classes),
+            "skipped": [list(pair) for pair in about.skipped],
+            "samples": [
+                {
+                    "id": name,
+                    "target": target,
+                    "predicted": best,
+                    "probability": None if one_output else float(p[best]),
+                    "target_probability": None if one_output else float(p[target]),
+                }
+                for name, target, best, p in rows
+            ],
+        },
+        **plan.describe(),
+        "environment": environment.describe(inputs.device, inputs.dtype, threads, plan.batch),
+        "shown": [name for name in plan.samples.ids if name in plan.shown],
+        "cells": sorted(plan.cells),
+        "estimate": {},
+        "failures": [],
+        "costs": {},
+    }
+
+
+def carried_over(before: Mapping[str, Any] | None, plan: Plan) -> dict[str, Any]:
+    """What carries over from an earlier start of the same run.
+
+    Raises: StoreError if the folder belongs to another audit.
+    """
+    if before is None:
+        return {}
+    ours = {"model": plan.model_fingerprint, "data": plan.data_fingerprint, "features": describe(plan.features)}
+    theirs = {
+        "model": before["model"]["fingerprint"],
+        "data": before["data"]["fingerprint"],
+        "features": before["data"]["features"],
+    }
+    different = [name for name in ours if ours[name] != theirs[name]]
+    if different:
+        raise StoreError(
+            f"Expected the folder of this audit, but the one given belongs to another: "
+            f"{' and '.join(different)} differ. Choose another folder."
+        )
+    if not same_outputs(before["model"]["probe"], probe(plan.model, plan.samples.inputs)):
+        raise StoreError(
+            "Expected the model to give the outputs that it gave when this run began, but it does not: its weights are "
+            "the same and its arithmetic is not. Choose another folder."
+        )
+    return {"created": before["created"], "costs": before["costs"]}
+
+
+def pictures(plan: Plan, about: About) -> dict[str, Any]:
+    """The inputs of the samples shown, and how the data set would show them, as arrays by name."""
+    shown = [(i, name) for i, name in enumerate(plan.samples.ids) if name in plan.shown]
+    arrays = {name: plan.samples.inputs[i].float().cpu().numpy() for i, name in shown}
+    if about.display is not None:
+        arrays |= {f"display:{name}": about.display[i].cpu().numpy() for i, name in shown}
+    return arrays
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
