@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
+from heatproof.errors import InputError
 from heatproof.registry import Registry
 
 
@@ -48,3 +50,63 @@ class Mean:
     def __call__(self, inputs: Tensor) -> Tensor:
         positions = tuple(range(2, inputs.dim()))
         return inputs.mean(positions, keepdim=True) if positions else inputs.mean(1, keepdim=True)
+
+
+@BASELINES.register("blur")
+@dataclass(frozen=True, kw_only=True)
+class Blur:
+    """The sample without its detail: images and volumes (N, C, positions …) smoothed by a Gaussian, in pixels.
+
+    The kernel reaches to 3σ; beyond the border the nearest pixel repeats.
+    """
+
+    sigma: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not self.sigma > 0:
+            raise InputError(f"Expected sigma to be positive, but got {self.sigma}.")
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        if inputs.dim() < 4:
+            raise InputError(f"Expected images (N, C, H, W) to blur, but got {tuple(inputs.shape)}; use Mean().")
+        return smooth(inputs, self.sigma)
+
+
+def smooth(images: Tensor, sigma: float) -> Tensor:
+    """`images` (N, C, positions …) convolved with a Gaussian of standard deviation `sigma`, reaching to 3σ.
+
+    Beyond the border the nearest pixel repeats.
+    """
+    for dim in range(2, images.dim()):
+        images = torch.tensordot(images, _band(images.shape[dim], sigma).to(images), dims=([dim], [1])).movedim(-1, dim)
+    return images
+
+
+def _band(size: int, sigma: float) -> Tensor:
+    """The matrix (size, size) in float64 that smooths a line."""
+    reach = int(3 * sigma + 0.5)
+    offsets = torch.arange(-reach, reach + 1)
+    weights = torch.exp(-0.5 * (offsets.double() / sigma) ** 2)
+    at = torch.arange(size)
+    sources = (at[:, None] + offsets).clamp(0, size - 1)
+    return torch.zeros(size, size, dtype=torch.float64).scatter_add_(
+        1, sources, (weights / weights.sum()).expand(size, -1)
+    )
+
+
+def resolved(baseline: Baseline, inputs: Tensor) -> Tensor:
+    """The baseline of each sample, in the dtype and shape of `inputs`.
+
+    Raises: InputError where it does not broadcast to the inputs or is not finite.
+    """
+    value = baseline(inputs)
+    try:
+        value = value.to(inputs).expand_as(inputs)
+    except RuntimeError as error:
+        raise InputError(
+            f"Expected a baseline that broadcasts to the inputs {tuple(inputs.shape)}, but {baseline} gave "
+            f"{tuple(value.shape)}."
+        ) from error
+    if not bool(torch.isfinite(value).all()):
+        raise InputError(f"Expected a finite baseline, but {baseline} gave NaN or infinity.")
+    return value

@@ -7,6 +7,7 @@ from heatproof.methods.base import METHODS, Explanation, Linearizable, Lineariza
 from heatproof.methods.competition import Competitive
 from heatproof.methods.controls import EdgeDetector, InputXEdges, InputXRandomGradient, Random
 from heatproof.methods.noise import SmoothGrad, VarGrad
+from heatproof.methods.occlusion import Occlusion
 from heatproof.methods.path import IntegratedGradients
 
 
@@ -32,6 +33,7 @@ __all__ = [
     "Linearizable",
     "Linearization",
     "Method",
+    "Occlusion",
     "Random",
     "Saliency",
     "SmoothGrad",

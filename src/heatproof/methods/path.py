@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from heatproof.baselines import Baseline, Zero
+from heatproof.baselines import Baseline, Zero, resolved
 from heatproof.errors import InputError, unknown
 from heatproof.methods.backward import gradients
 from heatproof.methods.base import METHODS, Linearizable, Linearization, evaluate, mixes, passes, scores, total
@@ -56,7 +56,7 @@ class IntegratedGradients(Linearizable):
         return float(self.steps)
 
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
-        baseline = self._baseline(inputs)
+        baseline = resolved(self.baseline, inputs)
         with torch.no_grad():
             outputs = forward(model, inputs)
         nodes, weights = (torch.from_numpy(part).to(inputs) for part in _QUADRATURES[self.quadrature](self.steps))
@@ -78,24 +78,11 @@ class IntegratedGradients(Linearizable):
 
         return Linearization(outputs, mixes(pull))
 
-    def _baseline(self, inputs: Tensor) -> Tensor:
-        baseline = self.baseline(inputs)
-        try:
-            baseline = baseline.to(inputs).expand_as(inputs)
-        except RuntimeError as error:
-            raise InputError(
-                f"Expected a baseline that broadcasts to the inputs {tuple(inputs.shape)}, but {self.baseline} gave "
-                f"{tuple(baseline.shape)}."
-            ) from error
-        if not bool(torch.isfinite(baseline).all()):
-            raise InputError(f"Expected a finite baseline, but {self.baseline} gave NaN or infinity.")
-        return baseline
-
     def _diagnostics(
         self, maps: Tensor, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor
     ) -> Mapping[str, Tensor]:
         score = scores(outputs, targets)
-        baseline_score = evaluate(model, self._baseline(inputs), targets)
+        baseline_score = evaluate(model, resolved(self.baseline, inputs), targets)
         gap = total(maps) - (score - baseline_score)
         return {"score": score, "baseline-score": baseline_score, "completeness-gap": gap}
 
