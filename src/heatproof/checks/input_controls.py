@@ -13,6 +13,7 @@ from heatproof.metrics import Metric
 from heatproof.similarity import Similarity
 
 CONTROLS = ("input-x-random-gradient", "edge-detector", "input-x-edges")
+OF_IMAGES = CONTROLS[1:]
 
 
 @CHECKS.register("input-controls")
@@ -31,6 +32,11 @@ class InputControls(Check):
 
     controls: tuple[str, ...] = ()
     similarities: tuple[Similarity | str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in self.controls:
+            if METHODS.get(name).uses_model:
+                raise InputError(f"Expected a control, which looks at no model, but got the method {name!r}.")
 
     def metrics(self, study: Study) -> tuple[Metric, ...]:
         return tuple(measure.metric for measure in fitting(self.similarities, study.grid)[0])
@@ -62,12 +68,13 @@ class InputControls(Check):
         return self._fitting_controls(block.inputs.dim())
 
     def _fitting_controls(self, dimensions: int) -> tuple[str, ...]:
-        image_like = dimensions == 4
-        if self.controls and not image_like and set(self.controls) - {CONTROLS[0]}:
+        """The controls that apply to samples of so many dimensions, the batch's included."""
+        fitting = tuple(name for name in self.controls or CONTROLS if dimensions == 4 or name not in OF_IMAGES)
+        if self.controls and fitting != self.controls:
             raise InputError(
                 f"Expected images (N, C, H, W) for controls {self.controls}, but got {dimensions} dimensions."
             )
-        return tuple(name for name in self.controls or CONTROLS if image_like or name == CONTROLS[0])
+        return fitting
 
     def _maps(self, name: str, block: Block, replicate: int) -> Maps:
         control = reseed(METHODS.get(name), replicate)

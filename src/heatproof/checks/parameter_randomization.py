@@ -94,8 +94,10 @@ class ParameterRandomization(Check):
         fitting(self.similarities, study.grid)
         states = [TRAINED]
         full: dict[int, State] = {}
+        last = 0
         for seed in self.seeds:
             for stage in self._stages(study, self.randomization, seed):
+                last = stage.index
                 states.append(self._state(stage, seed, kind="randomized"))
                 if stage.complete:
                     full[seed] = states[-1]
@@ -103,7 +105,8 @@ class ParameterRandomization(Check):
         others = (*self.seeds, max(self.seeds) + 1) if len(self.seeds) == 1 else self.seeds
         for seed in others:
             if seed not in full:
-                states.append(self._state(self._stages(study, everything, seed)[-1], seed, kind="floor"))
+                floor = self._state(self._stages(study, everything, seed)[-1], seed, kind="floor")
+                states.append(replace(floor, index=last))  # the floor stands where this check's last stage stands
         return (*states, REPLICATE)
 
     def network_rows(self, block: Block, state: State, shared: Any) -> Iterable[Scores]:

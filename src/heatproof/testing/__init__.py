@@ -1,7 +1,8 @@
-"""The published contract: what every method promises, as a test that a new method joins with one line."""
+"""The published contract: what every method and check promises, as a test that a new one joins with one line."""
 
+from heatproof.testing.checks import CHECK_CLAUSES, check_check
 from heatproof.testing.methods import CLAUSES, check_method
 from heatproof.testing.networks import ContractNet
 from heatproof.testing.snapshots import ContractError
 
-__all__ = ["CLAUSES", "ContractError", "ContractNet", "check_method"]
+__all__ = ["CHECK_CLAUSES", "CLAUSES", "ContractError", "ContractNet", "check_check", "check_method"]

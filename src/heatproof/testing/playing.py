@@ -1,0 +1,135 @@
+"""A check played by hand: the order of calls that an audit keeps, without its files."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from heatproof.checks.base import Block, Check, Maps, Scores, State, Study
+from heatproof.draws import reseed
+from heatproof.features import Features, default_features
+from heatproof.methods.base import Method
+from heatproof.models import forward, select
+
+
+class Row(NamedTuple):
+    """Which values: a row of an audit without its sample."""
+
+    method: str
+    setting: str
+    position: float
+    seed: int
+    metric: str
+
+
+@dataclass(frozen=True)
+class Labeled:
+    """A method under a label, as a check sees it."""
+
+    label: str
+    method: Method
+
+    @property
+    def uses_model(self) -> bool:
+        return self.method.uses_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What a check is played on; `counted` of the samples, the first ones, are no fill of the last block."""
+
+    model: nn.Module
+    inputs: Tensor
+    targets: Tensor
+    methods: Sequence[Labeled]
+    features: Features
+    names: Sequence[str]
+    counted: int
+
+    def rows(self, chosen: Sequence[int]) -> "Stage":
+        """The same with these samples, in this order."""
+        rows = torch.tensor(list(chosen), device=self.inputs.device)
+        return Stage(
+            model=select(self.model, rows),
+            inputs=self.inputs[rows],
+            targets=self.targets[rows],
+            methods=self.methods,
+            features=self.features,
+            names=[self.names[i] for i in chosen],
+            counted=len(rows),
+        )
+
+    def study(self) -> Study:
+        """What the check may know before anything has run."""
+        with torch.no_grad():
+            outputs = forward(self.model, self.inputs).shape[1]
+        model = select(self.model, torch.tensor([0]))
+        return Study(model=model, example=self.inputs[:1], outputs=outputs, features=self.features)
+
+
+def stage(
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+    methods: Mapping[str, Method],
+    *,
+    features: Features | None = None,
+    counted: int | None = None,
+) -> Stage:
+    """A stage for `play`, with the features that an audit chooses by default."""
+    return Stage(
+        model=model,
+        inputs=inputs,
+        targets=targets,
+        methods=[Labeled(label, method) for label, method in methods.items()],
+        features=features or default_features(inputs.shape[1:]),
+        names=[str(i) for i in range(len(inputs))],
+        counted=len(inputs) if counted is None else counted,
+    )
+
+
+def play(
+    check: Check, on: Stage, *, watch: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> dict[Row, Tensor]:
+    """Every row of one check on one block: values (counted,) float64 by row.
+
+    Each call of the check that may compute is made inside `watch()`.
+    Raises: ValueError if a row comes twice.
+    """
+    found: dict[Row, Tensor] = {}
+    kept: dict[str, dict[str, Maps]] = {labeled.label: {} for labeled in on.methods}
+    for state in check.states(on.study()):
+        with state.open(on.model):
+            block = _block(on, state)
+            with watch():
+                shared = check.shared(block, state)
+                _enter(found, "", on.counted, check.network_rows(block, state, shared))
+            for one in on.methods:
+                explained = reseed(one.method, state.replicate).explain(on.model, block.inputs, block.targets)
+                maps = Maps(block.pool(explained.maps), explained.diagnostics)
+                with watch():
+                    rows = check.rows(block, state, one, maps, dict(kept[one.label]), shared)
+                    _enter(found, one.label, on.counted, rows)
+                if state.kept:
+                    kept[one.label][state.name] = maps
+    return found
+
+
+def _block(on: Stage, state: State) -> Block:
+    targets = on.targets
+    if state.targets == "own":
+        with torch.no_grad():
+            targets = forward(on.model, on.inputs).argmax(1)
+    names = tuple(on.names[: on.counted])
+    return Block(model=on.model, inputs=on.inputs, targets=targets, samples=names, features=on.features)
+
+
+def _enter(found: dict[Row, Tensor], method: str, counted: int, scores: Iterable[Scores]) -> None:
+    for score in scores:
+        row = Row(method, score.setting, score.position, score.seed, score.metric)
+        if row in found:
+            raise ValueError(f"{row} comes twice")
+        found[row] = score.values.detach().double().cpu()[:counted]
