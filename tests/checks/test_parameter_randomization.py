@@ -1,0 +1,289 @@
+import pickle
+
+import check_toys as toys
+import pytest
+import torch
+from torch import nn
+
+import heatproof as hp
+from heatproof.checks import ParameterRandomization
+from heatproof.errors import InputError, UnknownNameError
+from heatproof.methods import Competitive, GradientXInput, SmoothGrad
+from heatproof.methods.base import Explanation, Method
+from heatproof.randomization import BottomUp, Cascading, Independent
+from heatproof.recipes import describe
+from heatproof.testing.playing import stage
+from reference import checks as slow
+from reference.similarity import spearman
+
+GROUP = "cascading truncated-normal"
+ORDERS = [Cascading(), Independent(), BottomUp()]
+
+
+def study(model=None, inputs=None):
+    inputs = toys.images() if inputs is None else inputs
+    targets = torch.zeros(len(inputs), dtype=torch.int64)
+    return stage(model or toys.network(), inputs, targets, toys.METHODS).study()
+
+
+def maps_of(method, model, inputs, targets):
+    return method(model, inputs, targets).sum(1)
+
+
+def random_maps(method, seed, *, initializer="truncated-normal", targets=None):
+    """Pooled maps of a network that is random in every layer."""
+    model, inputs = toys.network(), toys.images()
+    with Cascading(initializer=initializer, seed=seed).stages(model, inputs[:1])[-1]:
+        return maps_of(method, model, inputs, torch.arange(3) if targets is None else targets)
+
+
+class TestValues:
+    @pytest.mark.parametrize("randomization", ORDERS, ids=lambda r: r.order)
+    def test_every_stage_is_what_scalar_loops_give(self, randomization):
+        check = ParameterRandomization(randomization=randomization, seeds=(0, 3), similarities=("spearman",))
+        rows = toys.played(check)
+        model, inputs, targets, method = toys.network(), toys.images(), torch.arange(3), GradientXInput()
+        trained = maps_of(method, model, inputs, targets).tolist()
+        for seed in (0, 3):
+            stages = type(randomization)(seed=seed).stages(model, inputs[:1])
+            assert len(stages) == 3
+            for one in stages:
+                with one:
+                    random = maps_of(method, model, inputs, targets).tolist()
+                where = (check.group, one.index, seed)
+                got = {
+                    name: toys.row(rows, "gradient-x-input", name, *where).tolist()
+                    for name in ("spearman", "zeros", "shared-zeros", "relative-energy")
+                }
+                for i in range(3):
+                    expected = spearman(slow.flat(trained[i]), slow.flat(random[i]))
+                    assert got["spearman"][i] == pytest.approx(expected, abs=1e-9)
+                    assert got["zeros"][i] == slow.share_of_zeros(random[i])
+                    assert got["shared-zeros"][i] == slow.share_of_zeros(random[i], trained[i])
+                    energy = slow.relative_energy(random[i], trained[i])
+                    assert got["relative-energy"][i] == pytest.approx(energy, rel=1e-9)
+
+    def test_the_untouched_model_is_no_stage(self):
+        # A peer's mean over stages holds the trained model's 1.0.
+        rows = toys.played(ParameterRandomization(similarities=("spearman",)))
+        positions = {r.position for r in rows if r.metric == "spearman" and r.setting == GROUP}
+        assert positions == {1.0, 2.0, 3.0}
+
+    def test_scores_are_those_of_the_explained_label_in_each_state(self):
+        rows = toys.played(ParameterRandomization(similarities=("spearman",)))
+        model, inputs = toys.network(), toys.images()
+        assert torch.equal(toys.row(rows, "", "target-score", GROUP, 0), model(inputs)[range(3), range(3)].detach())
+        for one in Cascading().stages(model, inputs[:1]):
+            with one:
+                expected = model(inputs)[range(3), range(3)].detach()
+            assert torch.equal(toys.row(rows, "", "target-score", GROUP, one.index), expected)
+
+    def test_the_trained_label_stays_unless_own_labels_are_asked_for(self):
+        model, inputs = toys.network(), toys.images()
+        with Cascading().stages(model, inputs[:1])[-1]:
+            own = model(inputs).argmax(1)
+            assert own.tolist() != [0, 1, 2]
+            best = model(inputs).amax(1).detach()
+        check = ParameterRandomization(targets="own", similarities=("spearman",))
+        rows = toys.played(check)
+        setting = f"{GROUP} own-label"
+        assert torch.equal(toys.row(rows, "", "target-score", setting, 3), best)
+        trained = maps_of(GradientXInput(), model, inputs, torch.arange(3))
+        random = random_maps(GradientXInput(), 0, targets=own)
+        expected = hp.similarity.Spearman()(trained, random)
+        assert torch.equal(toys.row(rows, "gradient-x-input", "spearman", setting, 3), expected)
+
+
+class TestFloors:
+    @pytest.mark.parametrize("randomization", ORDERS, ids=lambda r: r.order)
+    @pytest.mark.parametrize("seeds", [(0,), (5,), (0, 1), (4, 2, 9)], ids=str)
+    def test_compare_two_independent_fully_random_networks(self, randomization, seeds):
+        check = ParameterRandomization(randomization=randomization, seeds=seeds, similarities=("spearman",))
+        rows = toys.played(check)
+        floors = {r: v for r, v in rows.items() if r.setting.endswith(" floor") and r.method == "gradient-x-input"}
+        all_seeds = seeds if len(seeds) > 1 else (seeds[0], seeds[0] + 1)
+        assert {r.seed for r in floors} == set(all_seeds[1:])
+        for r, values in floors.items():
+            assert (r.setting, r.position, r.metric) == (f"{check.group} floor", 3.0, "spearman")
+            first, second = (random_maps(GradientXInput(), seed) for seed in (all_seeds[0], r.seed))
+            assert torch.equal(values, hp.similarity.Spearman()(first, second))
+
+    def test_stand_at_the_last_stage_of_blocks(self):
+        # Two blocks of three layers: the floor belongs to stage 2, where everything is random, not to stage 3.
+        net = nn.Sequential()
+        net.add_module("features", toys.network()[:3])
+        net.add_module("classifier", toys.network()[3:])
+        check = ParameterRandomization(
+            randomization=Cascading(blocks=("features", "classifier")), similarities=("spearman",)
+        )
+        rows = toys.played(check, model=net.eval())
+        assert {r.position for r in rows if r.setting == check.group and r.metric == "spearman"} == {1.0, 2.0}
+        assert {r.position for r in rows if r.setting == f"{check.group} floor"} == {2.0}
+
+    def test_an_edge_detector_shares_all_with_itself(self):
+        methods = {"edge-detector": hp.methods.EdgeDetector()}
+        rows = toys.played(ParameterRandomization(similarities=("spearman",)), methods=methods)
+        similar = [values for r, values in rows.items() if r.metric == "spearman"]
+        assert len(similar) == 3 + 1 + 1
+        assert all(torch.equal(values, torch.ones(3, dtype=torch.float64)) for values in similar)
+
+    def test_replicates_draw_other_noise_on_the_trained_model(self):
+        method = SmoothGrad(GradientXInput(), samples=4)
+        check = ParameterRandomization(similarities=("spearman",))
+        rows = toys.played(check, methods={"noisy": method, "plain": GradientXInput()})
+        model, inputs, targets = toys.network(), toys.images(), torch.arange(3)
+        again = maps_of(hp.draws.reseed(method, 1), model, inputs, targets)
+        expected = hp.similarity.Spearman()(maps_of(method, model, inputs, targets), again)
+        assert torch.equal(toys.row(rows, "noisy", "spearman", "replicate"), expected)
+        assert not torch.equal(expected, torch.ones(3, dtype=torch.float64))
+        assert torch.equal(toys.row(rows, "plain", "spearman", "replicate"), torch.ones(3, dtype=torch.float64))
+
+
+class Scaled(Method):
+    """A linear map of the input, divided by a number: a dying network."""
+
+    def __init__(self, small):
+        self.small = small
+
+    def _explain(self, model, inputs, targets):
+        size = 1.0 if model[0].weight.abs().mean() > 0.05 else self.small  # trained weights are larger than 0.01
+        return Explanation(inputs * size)
+
+
+class TestDegenerate:
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+    def test_energy_of_a_dying_map_is_not_zero(self, dtype):
+        # (1e-25)² is 0 in float32.
+        model, inputs = toys.network().to(dtype), toys.images().to(dtype)
+        rows = toys.played(ParameterRandomization(), model=model, inputs=inputs, methods={"dying": Scaled(1e-25)})
+        energy = toys.row(rows, "dying", "relative-energy", GROUP, 3)
+        assert energy.tolist() == pytest.approx([1e-50] * 3, rel=1e-5)
+        assert toys.row(rows, "dying", "zeros", GROUP, 3).tolist() == [0.0] * 3
+
+    def test_energy_of_a_blank_trained_map_is_nan(self):
+        class Blank(Method):
+            def _explain(self, model, inputs, targets):
+                return Explanation(torch.zeros_like(inputs))
+
+        rows = toys.played(ParameterRandomization(), methods={"blank": Blank()})
+        for metric in ("relative-energy", "spearman", "ssim", "mse"):
+            assert toys.row(rows, "blank", metric, GROUP, 3).isnan().all()
+        assert toys.row(rows, "blank", "shared-zeros", GROUP, 3).tolist() == [1.0] * 3
+
+    def test_dead_targets_are_counted(self):
+        # A final ReLU: where the logit is negative the score is exactly 0, trained or random.
+        model, inputs = toys.network(last=nn.ReLU()), toys.images(8)
+        targets = torch.arange(8) % 4
+        rows = toys.played(ParameterRandomization(), model=model, inputs=inputs, targets=targets)
+        for index, one in enumerate([None, *Cascading().stages(model, inputs[:1])]):
+            with torch.no_grad():
+                if one is None:
+                    scores = model(inputs)[range(8), targets]
+                else:
+                    with one:
+                        scores = model(inputs)[range(8), targets]
+            expected = [1.0 if score == 0 else 0.0 for score in scores.tolist()]
+            assert toys.row(rows, "", "dead-target", GROUP, index).tolist() == expected
+        trained = toys.row(rows, "", "dead-target", GROUP, 0)
+        assert 0 < trained.sum() < 8
+
+    def test_diagnostics_of_the_method_come_with_every_stage(self):
+        rows = toys.played(ParameterRandomization(), methods={"cgi": Competitive(GradientXInput())})
+        names = {r.metric for r in rows if r.method == "cgi"}
+        for position in range(4):
+            share = toys.row(rows, "cgi", "surviving-share", GROUP, position)
+            assert share.shape == (3,)
+        declared = {metric.name for metric in ParameterRandomization().metrics(study())}
+        diagnostics = Competitive(GradientXInput()).explain(toys.network(), toys.images(), torch.arange(3)).diagnostics
+        assert names <= declared | set(diagnostics)
+
+
+class TestStates:
+    def test_have_unique_names_over_all_settings(self):
+        variants = [
+            ParameterRandomization(
+                randomization=order(initializer=initializer, batch_norm=norm), seeds=seeds, targets=t
+            )
+            for order in (Cascading, Independent, BottomUp)
+            for initializer in ("truncated-normal", "he", "permutation")
+            for norm in ("reset", "keep")
+            for seeds in ((0,), (1, 2))
+            for t in ("trained", "own")
+        ]
+        by_name: dict[str, object] = {}
+        for check in variants:
+            states = check.states(study())
+            assert len({state.name for state in states}) == len(states)
+            for state in states:
+                identity = (str(dict(state.key)), state.targets, state.replicate)
+                assert by_name.setdefault(state.name, identity) == identity
+
+    def test_full_randomization_is_one_state_whatever_the_order(self):
+        keys = set()
+        for randomization in ORDERS:
+            states = ParameterRandomization(randomization=randomization).states(study())
+            full = [s for s in states if s.kept and s.kind != "trained"]
+            assert [s.seed for s in full] == [0, 1]
+            keys.add(str(dict(full[0].key)))
+        assert len(keys) == 1
+
+    def test_only_trained_and_fully_random_maps_are_kept(self):
+        states = ParameterRandomization(seeds=(0, 1)).states(study())
+        assert [s.name.split("/")[-1] for s in states if s.kept] == ["trained", "03-0", "03-0"]
+
+    def test_two_checks_compute_a_shared_state_once(self, tmp_path):
+        calls = []
+
+        def counting(model, inputs, targets):
+            calls.append(len(inputs))
+            return GradientXInput()(model, inputs, targets)
+
+        checks = {
+            "a": ParameterRandomization(similarities=("spearman",)),
+            "b": ParameterRandomization(randomization=BottomUp(), similarities=("mse",)),
+            "c": "calibration",
+        }
+        run = hp.audit(toys.network(), toys.images(), methods=[counting], checks=checks, out=tmp_path, progress=False)
+        # trained, 3 stages down, floor, replicate; upwards 2 more, as the third is the full randomization of both
+        assert len(calls) == 1 + 3 + 1 + 1 + 2
+        assert set(run.rows().check) == {"a", "b", "c"}
+
+
+class TestRecipe:
+    def test_pickles_hashes_and_is_described_by_its_fields(self):
+        check = ParameterRandomization(randomization=BottomUp(initializer="he"), seeds=(1, 2), similarities=("mse",))
+        assert pickle.loads(pickle.dumps(check)) == check
+        assert hash(pickle.loads(pickle.dumps(check))) == hash(check)
+        data = describe(check)
+        assert data["seeds"] == [1, 2]
+        assert data["similarities"] == ["mse"]
+        assert data["randomization"]["initializer"] == "he"
+        assert data["version"] == 1
+        assert describe(ParameterRandomization()) != data
+
+    def test_a_measure_that_does_not_fit_is_left_out_with_a_note_or_refused_by_name(self):
+        assert [m.name for m in ParameterRandomization().metrics(study())] == [
+            "spearman", "spearman-absolute", "ssim", "mse",
+            "zeros", "shared-zeros", "relative-energy", "dead-target", "target-score",
+        ]  # fmt: skip
+        (note,) = ParameterRandomization().notes(study())
+        assert note.startswith("hog is left out: ")
+        assert ParameterRandomization(similarities=("mse",)).notes(study()) == ()
+        with pytest.raises(InputError, match="HOG"):
+            ParameterRandomization(similarities=("hog",)).states(study())
+
+    @pytest.mark.parametrize(
+        ("fields", "message"),
+        [
+            ({"targets": "random"}, "Expected targets to be 'trained' or 'own', but got 'random'"),
+            ({"seeds": ()}, r"Expected one or more different seeds, but got \(\)"),
+            ({"seeds": (1, 1)}, r"Expected one or more different seeds, but got \(1, 1\)"),
+        ],
+    )
+    def test_settings_that_mean_nothing_are_refused(self, fields, message):
+        with pytest.raises(InputError, match=message):
+            ParameterRandomization(**fields)
+
+    def test_an_unknown_similarity_is_named_at_the_door(self):
+        with pytest.raises(UnknownNameError, match="did you mean 'spearman'"):
+            ParameterRandomization(similarities=("spearmann",)).states(study())
