@@ -270,3 +270,13 @@ def test_run_without_randomization_claims_nothing() -> None:
     found = scorecard.findings(rows_for({"c": 0.0}), bare)
     assert "was not measured" in scorecard.headline(found, bare)
     assert len(scorecard.findings(rows_for({"c": 0.0}).iloc[:0], manifest())) == 0
+
+
+def test_a_measure_with_other_fields_is_shown_under_its_own_name() -> None:
+    names = scorecard.similarities(["mse", "hog[cell=8]", "zeros", "ssim", "hog[cell=4]", "mse"])
+    assert list(names.items()) == [
+        ("ssim", "SSIM"),
+        ("hog[cell=4]", "HOG[cell=4]"),
+        ("hog[cell=8]", "HOG[cell=8]"),
+        ("mse", "MSE"),
+    ]

@@ -5,7 +5,7 @@ question, with its 95 % bootstrap interval over samples (see `bootstrap`). Wheth
 decided by the rule in `survival`. A question whose check was not run has no finding: the page leaves a stated blank.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -19,7 +19,16 @@ Manifest = Mapping[str, Any]
 Means = Mapping[Key, Interval]
 
 CONTROLS, CALIBRATION = "input-controls", "calibration"
-SIMILARITIES = ("spearman", "spearman-absolute", "ssim", "hog", "mse")
+SIMILARITIES = {
+    "spearman": "Spearman, signed",
+    "spearman-absolute": "Spearman, absolute",
+    "ssim": "SSIM",
+    "ssim-adebayo": "SSIM, Adebayo's code",
+    "ssim-flip": "SSIM, sign flips allowed",
+    "hog": "HOG",
+    "hog-spearman": "HOG, Spearman",
+    "mse": "MSE",
+}
 COMPLETE = 0.01
 QUESTIONS = {
     "parameters": "Depends on the parameters?",
@@ -91,6 +100,13 @@ def last_stage(manifest: Manifest, group: str) -> float:
     return float(max(s["index"] for s in manifest["states"] if s["kind"] == "randomized" and s["group"] == group))
 
 
+def similarities(metrics: Iterable[str]) -> dict[str, str]:
+    """The similarity measures among `metrics`, each with what to call it; `hog[cell=8]` is HOG with other fields."""
+    measured = sorted(set(metrics))
+    names = [name for family in SIMILARITIES for name in measured if name.partition("[")[0] == family]
+    return {name: SIMILARITIES[name.partition("[")[0]] + name[len(name.partition("[")[0]) :] for name in names}
+
+
 def chance_share(labels: int) -> float:
     """Share of features that competition among `labels` i.i.d. symmetric scores leaves: 2(1 − 2^−C)/C; 1 for one."""
     return min(1.0, 2 * (1 - 2.0**-labels) / labels)
@@ -153,7 +169,9 @@ def _finding(
 def _parameters(table: pd.DataFrame, means: Means, manifest: Manifest, method: str, group: str) -> Iterator[Finding]:
     """The verdict first, on the measure with the higher survival; then every similarity, shown without one."""
     stage = last_stage(manifest, group)
-    measured = [name for name in SIMILARITIES if (RANDOMIZATION, method, group, stage, name) in means]
+    measured = [
+        name for name in similarities(key[4] for key in means) if (RANDOMIZATION, method, group, stage, name) in means
+    ]
     grades = {name: survival(table, method, group, stage, name) for name in measured if name in JUDGED}
     if grades:
         worst = max(grades, key=lambda name: np.nan_to_num(grades[name].share, nan=-np.inf))

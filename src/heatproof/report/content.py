@@ -16,13 +16,6 @@ from heatproof.report.colors import strokes
 from heatproof.report.effects import effects
 from heatproof.report.gallery import gallery_of, number
 
-METRICS = {
-    "spearman": "Spearman, signed",
-    "spearman-absolute": "Spearman, absolute",
-    "ssim": "SSIM",
-    "hog": "HOG",
-    "mse": "MSE",
-}
 PANELS = {
     "shared-zeros": "Zero in both maps",
     "surviving-share": "Features that survive competition",
@@ -53,7 +46,7 @@ def content(run: Path) -> dict[str, Any]:
         "methods": methods,
         "columns": {key: QUESTIONS[key] for key in COLUMNS},
         "asked": set(found["question"]),
-        "curves_names": METRICS,
+        "curves_names": scorecard.similarities(rows["metric"]),
         "plural": _plural,
         "effects": effects(rows, manifest),
         "problems": _problems(rows, manifest),
@@ -67,7 +60,7 @@ def content(run: Path) -> dict[str, Any]:
                 for m in methods
             },
             "order": [m["label"] for m in methods],
-            "metrics": METRICS,
+            "metrics": scorecard.similarities(rows["metric"]),
             "panels": PANELS,
             "curves": curves,
             "chance": chance_share(int(manifest["model"]["outputs"])),
@@ -170,6 +163,7 @@ def _degenerate(rows: pd.DataFrame) -> list[str]:
 def _curves(means: Means, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """By randomization: stages, bands, and curves by metric and method as [position, mean, low, high, n, nan]."""
     labels = [m["label"] for m in manifest["methods"]]
+    measures = scorecard.similarities(key[4] for key in means)
     found: dict[str, Any] = {}
     for group in dict.fromkeys(s["group"] for s in manifest["states"] if s["kind"] == "randomized"):
         stages = {
@@ -177,16 +171,16 @@ def _curves(means: Means, manifest: Mapping[str, Any]) -> dict[str, Any]:
         }
         lines: dict[str, Any] = {}
         for (check, method, setting, position, metric), interval in means.items():
-            if (check, setting) == (RANDOMIZATION, group) and method in labels and metric in {*METRICS, *PANELS}:
+            if (check, setting) == (RANDOMIZATION, group) and method in labels and metric in {*measures, *PANELS}:
                 lines.setdefault(metric, {}).setdefault(method, []).append([position, *_numbers(interval)])
-        for metric in METRICS.keys() & lines.keys():
+        for metric in measures.keys() & lines.keys():
             for points in lines[metric].values():  # the trained map against itself, by definition
-                points.insert(0, [0, 0.0 if metric == "mse" else 1.0, None, None, 0, 0])
+                points.insert(0, [0, 0.0 if metric.startswith("mse") else 1.0, None, None, 0, 0])
         found[group] = {
             "stages": [[0, "trained"], *([k, stages[k]] for k in sorted(stages))],
             "independent": group.startswith("independent"),
             "lines": lines,
-            "bands": {metric: _bands(means, group, metric, labels) for metric in METRICS if metric in lines},
+            "bands": {metric: _bands(means, group, metric, labels) for metric in measures if metric in lines},
         }
     return found
 

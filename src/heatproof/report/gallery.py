@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from heatproof.auditing.scorecard import SIMILARITIES
+from heatproof.auditing.scorecard import similarities
 from heatproof.auditing.survival import RANDOMIZATION
 from heatproof.report import pictures
 
@@ -86,7 +86,7 @@ def _scores(
     rows: pd.DataFrame, columns: Sequence[Mapping[str, Any]], methods: Mapping[str, bool], sample: str
 ) -> dict[str, dict[str, float | None]]:
     """Similarity to the trained map of this sample alone, by method and "group/index", from the rows."""
-    metric = next((m for m in SIMILARITIES if (rows["metric"] == m).any()), "")
+    metric = next((m for m in similarities(rows["metric"]) if (rows["metric"] == m).any()), "")
     part = rows[(rows["check"] == RANDOMIZATION) & (rows["metric"] == metric) & (rows["sample"] == sample)]
     wanted = {(c["group"], float(c["index"])) for c in columns}
     found: dict[str, dict[str, float | None]] = {}

@@ -70,7 +70,7 @@ function curves() {
       return make("button", { "data-method": method, "aria-pressed": view.pinned === method, title: style.text, onclick: () => { view.pinned = view.pinned === method ? null : method; draw(); }, onpointerenter: () => hover(method), onpointerleave: () => hover(null) }, stroke, make("span", { class: "label" }, method), make("span", { class: "value" }, say(value)));
     }));
     if (hadFocus) [...at("legend").children].find((b) => b.dataset.method === hadFocus)?.focus({ preventScroll: true });
-    at("chart-note").textContent = view.metric === "mse" ? "MSE is a distance: 0 is the same map, and high is different." : "1 is the same map. Grey band: random masks. Amber: maps made with no network. Features that are zero in both maps raise every rank similarity: their share is drawn below.";
+    at("chart-note").textContent = view.metric.startsWith("mse") ? "MSE is a distance: 0 is the same map, and high is different." : "1 is the same map. Grey band: random masks. Amber: maps made with no network. Features that are zero in both maps raise every rank similarity: their share is drawn below.";
     table(stages, lines);
   }
 
