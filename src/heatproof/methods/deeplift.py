@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from heatproof.baselines import Baseline, Zero
 from heatproof.errors import InputError
-from heatproof.methods.base import Linearizable, Linearization, evaluate, scores, total
+from heatproof.methods.base import METHODS, Linearizable, Linearization, evaluate, scores, total
 from heatproof.methods.lrp import pulled
 from heatproof.models import forward
 from heatproof.propagation.differences import Differences
@@ -18,6 +18,7 @@ from heatproof.propagation.proofs import unwrap
 RULES, CHOICES = ("rescale", "reveal-cancel"), ("complete", "gradient")
 
 
+@METHODS.register("deeplift")
 @dataclass(frozen=True, kw_only=True)
 class DeepLIFT(Linearizable):
     """Contributions to S_c(x) − S_c(x̄), each operation's derivative replaced by its average slope from x̄ to x.
@@ -55,6 +56,9 @@ class DeepLIFT(Linearizable):
         ):
             if value not in known:
                 raise InputError(f"Expected {name} to be one of {', '.join(known)}, but got {value!r}.")
+
+    def cost(self, outputs: int) -> float:
+        return 1.5
 
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
         model = unwrap(model)

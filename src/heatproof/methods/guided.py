@@ -5,7 +5,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from heatproof.methods.base import Linearizable, Linearization
+from heatproof.methods.base import METHODS, Linearizable, Linearization
 from heatproof.methods.lrp import pulled
 from heatproof.models import forward
 from heatproof.propagation.clamping import Clamping
@@ -13,6 +13,7 @@ from heatproof.propagation.mode import Engine
 from heatproof.propagation.proofs import unwrap
 
 
+@METHODS.register("guided-backprop")
 @dataclass(frozen=True, kw_only=True)
 class GuidedBackprop(Linearizable):
     """The gradient, with only positive derivatives let through open ReLUs.
@@ -36,6 +37,7 @@ class GuidedBackprop(Linearizable):
         return _clamped(model, inputs, Clamping(masked=True), self.allow_detached)
 
 
+@METHODS.register("deconvnet")
 @dataclass(frozen=True, kw_only=True)
 class Deconvnet(Linearizable):
     """The gradient, with positive derivatives let through every ReLU, open or not.

@@ -7,7 +7,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from heatproof.methods.base import Linearizable, Linearization, scores, total
+from heatproof.methods.base import METHODS, Linearizable, Linearization, scores, total
+from heatproof.methods.competition import Competitive
 from heatproof.models import forward
 from heatproof.propagation.composites import Composite, composite
 from heatproof.propagation.mode import Engine
@@ -43,6 +44,9 @@ class LRP(Linearizable):
     def __post_init__(self) -> None:
         composite(self.composite)
 
+    def cost(self, outputs: int) -> float:
+        return 1.5
+
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
         return relevance(model, inputs, composite(self.composite), self.allow_detached)
 
@@ -53,6 +57,26 @@ class LRP(Linearizable):
         return {"score": score, "conservation-gap": total(maps) - score}
 
 
+for _name in (
+    "epsilon",
+    "epsilon-plus",
+    "epsilon-plus-flat",
+    "epsilon-gamma-box",
+    "epsilon-alpha2-beta1",
+    "epsilon-alpha2-beta1-flat",
+    "alpha1-beta0",
+    "adaptive-beta",
+):
+    METHODS.register(f"lrp-{_name}")(partial(LRP, composite=_name))
+
+
+@METHODS.register("clrp")
+def clrp() -> Competitive:
+    """Competitive LRP (Gupta & Arora, Algorithm 2), with the default composite."""
+    return Competitive(LRP())
+
+
+@METHODS.register("deep-taylor")
 @dataclass(frozen=True, kw_only=True)
 class DeepTaylor(Linearizable):
     """Deep Taylor decomposition: z⁺ in every hidden layer, z^B at the input; what speaks for the label, no more.
@@ -76,6 +100,9 @@ class DeepTaylor(Linearizable):
 
     def __post_init__(self) -> None:
         Box(low=self.low, high=self.high)
+
+    def cost(self, outputs: int) -> float:
+        return 1.5
 
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
         plus = composite("deep-taylor")
