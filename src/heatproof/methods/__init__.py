@@ -6,6 +6,9 @@ from heatproof.methods.backward import Gradient, GradientXInput, Saliency
 from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, Method
 from heatproof.methods.competition import Competitive
 from heatproof.methods.controls import EdgeDetector, InputXEdges, InputXRandomGradient, Random
+from heatproof.methods.deeplift import DeepLIFT
+from heatproof.methods.guided import Deconvnet, GuidedBackprop
+from heatproof.methods.lrp import LRP, DeepTaylor
 from heatproof.methods.noise import SmoothGrad, VarGrad
 from heatproof.methods.occlusion import Occlusion
 from heatproof.methods.path import IntegratedGradients
@@ -22,11 +25,16 @@ def get(name: str, **fields: Any) -> Method:
 
 
 __all__ = [
+    "LRP",
     "Competitive",
+    "Deconvnet",
+    "DeepLIFT",
+    "DeepTaylor",
     "EdgeDetector",
     "Explanation",
     "Gradient",
     "GradientXInput",
+    "GuidedBackprop",
     "InputXEdges",
     "InputXRandomGradient",
     "IntegratedGradients",
