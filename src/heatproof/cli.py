@@ -107,15 +107,16 @@ def main() -> None:
     except HeatproofError as error:
         err.print(f"[bold red]Error:[/] {_plain(str(error))}", highlight=False)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        err.print("Interrupted. What is finished is kept; run the same command again to go on.")
-        raise SystemExit(130) from None
 
 
 def _audit(spec: "AuditSpec", folder: Path, threads: int | None) -> None:
     from heatproof.auditing.from_spec import run
 
-    finished = run(spec, folder, threads=threads)
+    try:
+        finished = run(spec, folder, threads=threads)
+    except KeyboardInterrupt:
+        err.print("Interrupted. What is finished is kept; run the same command again to go on.")
+        raise typer.Exit(130) from None
     failures = finished.manifest["failures"]
     if failures:
         err.print(f"[yellow]{len(failures)} failures are named at the top of the report.[/]")
@@ -135,7 +136,7 @@ def _list(registry: "Registry[Any]") -> None:
 
 def _print_path(path: Path) -> None:
     # Not through rich: a path must come out whole, on one line, whatever the terminal's width.
-    typer.echo(str(path))
+    typer.echo(str(path.resolve()))
 
 
 def _plain(text: str) -> str:
