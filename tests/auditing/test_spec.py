@@ -1,3 +1,4 @@
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,14 @@ class TestReading:
 
     def test_the_demo_ships_with_the_package(self) -> None:
         assert "cgi" in demo_spec().methods
+
+    def test_the_spec_in_the_documentation_is_one(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PICTURES", str(tmp_path))
+        page = (Path(__file__).parents[2] / "docs" / "audits.md").read_text(encoding="utf-8")
+        read_spec = parse(tomllib.loads(page.split("```toml")[1].split("```")[0]))
+        assert list(read_spec.methods) == ["cgi", "integrated-gradients", "sg-ig"]
+        assert read_spec.data.root == f"{tmp_path}/val"
+        assert read_spec.model.arguments == {"num_classes": 10}
 
     @pytest.mark.parametrize(
         ("table", "message"),
