@@ -2,6 +2,8 @@
 
 import math
 
+from reference.similarity import pearson
+
 
 def flat(values):
     """Every number of a nested list, in order."""
@@ -20,3 +22,26 @@ def relative_energy(one, trained):
     """Σ map² / Σ trained²; NaN where the trained map is all zero."""
     below = math.fsum(value * value for value in flat(trained))
     return math.fsum(value * value for value in flat(one)) / below if below > 0 else math.nan
+
+
+def score_of(model, image, label):
+    """S_c of one image, alone in its batch."""
+    return float(model(image[None])[0, label].detach())
+
+
+def without(image, features, baseline):
+    """The image with the pixels (row, column) at the baseline (C, H, W), in every channel."""
+    changed = image.clone()
+    for row, column in features:
+        for channel in range(len(image)):
+            changed[channel, row, column] = baseline[channel, row, column]
+    return changed
+
+
+def sensitivity_n(model, image, label, attribution, sets, baseline):
+    """003, section 4: Pearson over sets of pixels between Σ_{i∈T} R_i and S_c(x) − S_c(x without T)."""
+    sums, losses = [], []
+    for pixels in sets:
+        sums.append(math.fsum(float(attribution[:, row, column].sum()) for row, column in pixels))
+        losses.append(score_of(model, image, label) - score_of(model, without(image, pixels, baseline), label))
+    return pearson(sums, losses)

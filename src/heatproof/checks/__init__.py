@@ -4,8 +4,10 @@ from typing import Any
 
 from heatproof.checks.base import CHECKS, TRAINED, Block, Check, Maps, Scores, State, Study
 from heatproof.checks.calibration import Calibration
+from heatproof.checks.completeness import Completeness
 from heatproof.checks.input_controls import InputControls
 from heatproof.checks.parameter_randomization import ParameterRandomization
+from heatproof.checks.sensitivity_n import SensitivityN
 
 
 def names() -> list[str]:
@@ -24,10 +26,12 @@ __all__ = [
     "Block",
     "Calibration",
     "Check",
+    "Completeness",
     "InputControls",
     "Maps",
     "ParameterRandomization",
     "Scores",
+    "SensitivityN",
     "State",
     "Study",
     "get",

@@ -1,0 +1,80 @@
+"""Many variants of each sample of a block through its model, and what is a feature to a check of faithfulness."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from heatproof.checks.base import Block
+from heatproof.errors import InputError
+from heatproof.features import Features, Pixels, Tiles
+from heatproof.methods.base import passes
+from heatproof.models import forward
+
+Read = Callable[[Tensor, Tensor], Tensor]
+
+
+def score(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The outputs (M,) of the labels, float64."""
+    return outputs.double().gather(1, targets[:, None])[:, 0]
+
+
+def probability(outputs: Tensor, targets: Tensor) -> Tensor:
+    """The softmax probabilities (M,) of the labels, float64; of a single output unit, its sigmoid."""
+    if outputs.shape[1] == 1:
+        return outputs.double().sigmoid()[:, 0]
+    return score(outputs.double().softmax(1), targets)
+
+
+def evaluated(block: Block, count: int, variant: Callable[[slice, range], Tensor], read: Read) -> Tensor:
+    """What `read` takes from the outputs of `count` variants of each sample: (N, count) float64.
+
+    `variant` makes those of some samples and some numbers, (n, k, …). Passes are as wide as the samples' shape allows.
+    """
+    results = block.inputs.new_empty(len(block.inputs), count, dtype=torch.float64)
+    with torch.no_grad():
+        for samples, ranges in passes(block.inputs, count):
+            rows = torch.arange(samples.start, samples.stop, device=block.inputs.device)
+            for numbers in ranges:
+                made = variant(samples, numbers).flatten(0, 1)
+                of = rows.repeat_interleave(len(numbers))
+                found = read(forward(block.model, made, of), block.targets[of])
+                results[samples, numbers.start : numbers.stop] = found.view(len(rows), len(numbers))
+    return results
+
+
+def replaced(block: Block, features: Features, chosen: Tensor, samples: slice, baseline: Tensor) -> Tensor:
+    """The samples' originals with `chosen` (n, k, F) features at the baseline (N, …): (n, k, …)."""
+    inputs = block.inputs[samples]
+    count, shape = chosen.shape[1], inputs.shape[1:]
+    masks = chosen.reshape(-1, *features.grid(shape))
+    made = features.replace(
+        inputs.repeat_interleave(count, 0), masks, baseline[samples].repeat_interleave(count, 0)
+    )  # from the original, never from one that is replaced in part already
+    return made.view(len(inputs), count, *shape)
+
+
+def regions(features: Features, shape: Sequence[int], tile: int) -> Features:
+    """What is replaced at once: squares of tile × tile pixels of an image, or the audit's own features for tile 1.
+
+    Raises: InputError for a larger tile where features are not the pixels of images.
+    """
+    if tile == 1:
+        return features
+    if not isinstance(features, Pixels) or len(shape) != 3:
+        raise InputError(
+            f"Expected pixels of images (C, H, W) to make tiles of {tile} pixels, but got {features} of samples "
+            f"{tuple(shape)}; choose tile=1."
+        )
+    return Tiles(size=tile)
+
+
+def region_sums(found: Features, pooled: Tensor, tile: int) -> Tensor:
+    """Pooled attributions (N, *grid) summed over each region, (N, F)."""
+    values = pooled if tile == 1 else found.pool(pooled[:, None], (1, *pooled.shape[1:]))
+    return values.flatten(1)
+
+
+def patternless(values: Tensor) -> Tensor:
+    """Which rows (N,) of `values` (N, F) are constant or hold NaN or infinity: they rank nothing."""
+    return (values == values[:, :1]).all(1) | ~torch.isfinite(values).all(1)
