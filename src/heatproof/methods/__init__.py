@@ -4,6 +4,7 @@ from typing import Any
 
 from heatproof.methods.backward import Gradient, GradientXInput, Saliency
 from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, Method
+from heatproof.methods.cam import GradCAM
 from heatproof.methods.competition import Competitive
 from heatproof.methods.controls import EdgeDetector, InputXEdges, InputXRandomGradient, Random
 from heatproof.methods.deeplift import DeepLIFT
@@ -32,6 +33,7 @@ __all__ = [
     "DeepTaylor",
     "EdgeDetector",
     "Explanation",
+    "GradCAM",
     "Gradient",
     "GradientXInput",
     "GuidedBackprop",

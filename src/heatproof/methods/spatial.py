@@ -1,0 +1,157 @@
+"""Maps inside a network: which layer makes the last one, and how its output reads as positions of the image."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from heatproof.errors import InputError, unknown
+from heatproof.models import Bound, forward
+
+ADAPTIVE = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+LEADING = 8  # class, distillation and register tokens that may stand before the patches
+
+
+def positions(output: Tensor, image: Sequence[int]) -> Tensor | None:
+    """A layer's output as a view (N, h, w, K) for images (…, H, W), or None where it has no positions.
+
+    (N, K, h, w) or (N, h, w, K): the reading whose h : w is nearer to H : W, the first where both are as near.
+    (N, T, K): tokens in rows, with h : w = H : W and as many of them as there are; up to 8 that are left over stand
+    first (class tokens and registers) and are no positions.
+    """
+    height, width = image[-2:]
+    if output.dim() == 4:
+        first, last = (_slant(*size, height, width) for size in (output.shape[2:], output.shape[1:3]))
+        return output.permute(0, 2, 3, 1) if first <= last else output
+    if output.dim() != 3:
+        return None
+    shared = math.gcd(height, width)
+    rows, columns = height // shared, width // shared
+    times = math.isqrt(output.shape[1] // (rows * columns))
+    leading = output.shape[1] - times**2 * rows * columns
+    if times == 0 or leading > LEADING:
+        return None
+    return output[:, leading:].unflatten(1, (times * rows, times * columns))
+
+
+def last_map(model: nn.Module, inputs: Tensor) -> str:
+    """The name of the layer whose output is the last map on the way to the outputs, found by running the model.
+
+    The layer runs once, its output has more than one position (see `positions`), and the outputs depend on more than
+    one of them: a transformer that reads its class token alone has no such map after its last attention. It is not the
+    output of adaptive pooling, nor a class map (as many channels as outputs), nor its own input handed on. Of a module
+    and its last child the outer one is named. VGG: `features`, ResNet: `layer4`.
+
+    Cost: two forward passes of two rows, and one more for each layer that is found to be read in one place only.
+
+    Raises: InputError where there is none.
+    """
+    image = inputs.shape[1:]
+    pair = inputs[:1].expand(2, *image)
+    made, outputs = _maps_made(model, pair)
+    for name, channels in reversed(made):
+        if channels != outputs and _read_in_both_halves(model, name, pair):
+            return name
+    raise InputError(
+        f"Expected a layer that makes maps of images {tuple(image)} with more than one position, but found none; "
+        "name a layer, or use larger images."
+    )
+
+
+def network(model: nn.Module) -> nn.Module:
+    """The network whose layers have names: the one inside a Bound."""
+    while isinstance(model, Bound):
+        model = model.net
+    return model
+
+
+@contextmanager
+def replacing(model: nn.Module, layer: str, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """While open, what `layer` returns goes through `change`; left whole, InputError unless it ran exactly once.
+
+    Raises: InputError for a name that is no layer's, a layer that returns no tensor, one that runs never or again.
+    """
+    modules = dict(network(model).named_modules())
+    if layer not in modules:
+        raise unknown(f"layer of {type(network(model)).__name__}", layer, filter(None, modules))
+    runs = 0
+
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> Tensor:
+        nonlocal runs
+        runs += 1
+        if not isinstance(output, Tensor):
+            raise InputError(f"Expected layer {layer!r} to return a tensor, but it returns {type(output).__name__}.")
+        return change(output)
+
+    handle = modules[layer].register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+    if runs != 1:
+        raise InputError(f"Expected layer {layer!r} to run once, but it ran {runs} times; name a layer around it.")
+
+
+def _slant(h: int, w: int, height: int, width: int) -> float:
+    """How far a map's h : w is from the image's."""
+    return abs(math.log(h * width / (w * height)))
+
+
+def _maps_made(model: nn.Module, pair: Tensor) -> tuple[list[tuple[str, int]], int]:
+    """The layers that make maps, with their channels, in the order in which they are done; and the outputs' number."""
+    made: list[tuple[str, int]] = []
+    runs: dict[str, int] = {}
+    received: dict[str, tuple[int, int] | None] = {}
+
+    def before(name: str) -> Callable[[nn.Module, Any], None]:
+        def hook(_module: nn.Module, arguments: Any) -> None:
+            first = arguments[0] if arguments else None
+            received[name] = (id(first), first._version) if isinstance(first, Tensor) else None
+
+        return hook
+
+    def after(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, _arguments: Any, output: Any) -> None:
+            runs[name] = runs.get(name, 0) + 1
+            if not isinstance(output, Tensor) or len(output) != len(pair) or isinstance(module, ADAPTIVE):
+                return
+            if received[name] == (id(output), output._version):
+                return
+            at = positions(output, pair.shape[1:])
+            if at is not None and at.shape[1] * at.shape[2] > 1:
+                made.append((name, at.shape[3]))
+
+        return hook
+
+    with ExitStack() as hooks, torch.no_grad():
+        for name, module in network(model).named_modules():
+            if name:
+                hooks.callback(module.register_forward_pre_hook(before(name)).remove)
+                hooks.callback(module.register_forward_hook(after(name)).remove)
+        outputs = forward(model, pair, torch.zeros(2, dtype=torch.int64, device=pair.device)).shape[1]
+    return [(name, channels) for name, channels in made if runs[name] == 1], outputs
+
+
+def _read_in_both_halves(model: nn.Module, layer: str, pair: Tensor) -> bool:
+    """Whether the outputs depend on the layer's map in its first and in its second half.
+
+    Shown by NaN, which passes through weights and ReLUs of any value: neither the sample nor randomized or dead layers
+    change the answer.
+    """
+
+    def spoil(output: Tensor) -> Tensor:
+        spoilt = output.clone()
+        at = positions(spoilt, pair.shape[1:])
+        assert at is not None  # or it would not be a candidate
+        along = 0 if at.shape[1] >= at.shape[2] else 1
+        half = at.shape[1 + along] // 2
+        at[0].narrow(along, 0, half).fill_(torch.nan)
+        at[1].narrow(along, half, at.shape[1 + along] - half).fill_(torch.nan)
+        return spoilt
+
+    with replacing(model, layer, spoil), torch.no_grad():
+        outputs = forward(model, pair, torch.zeros(2, dtype=torch.int64, device=pair.device))
+    return bool(outputs.isnan().any(1).all())
