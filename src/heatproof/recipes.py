@@ -12,6 +12,7 @@ from heatproof.baselines import BASELINES, Baseline
 from heatproof.errors import InputError, unknown
 from heatproof.features import FEATURES, Features
 from heatproof.methods.base import METHODS, Method
+from heatproof.methods.fitted import Fitted
 from heatproof.randomization import INITIALIZERS, RANDOMIZATIONS, Initializer, Randomization
 from heatproof.registry import Registry, with_fields
 from heatproof.similarity import SIMILARITIES, Similarity
@@ -53,6 +54,8 @@ def describe(recipe: Any) -> Any:
     A callable that is no dataclass is identified by its source and what it closes over; one whose state cannot be read
     that way is refused.
     """
+    if isinstance(recipe, Fitted):
+        return {"class": _qualified(type(recipe)), "digest": recipe.digest}
     if is_dataclass(recipe) and not isinstance(recipe, type):
         hints = get_type_hints(type(recipe))
         data: dict[str, Any] = {"class": _qualified(type(recipe))}

@@ -1,0 +1,252 @@
+"""Information bottlenecks: how many bits of each place the network needs for its decision (004)."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from heatproof import draws
+from heatproof.errors import InputError
+from heatproof.methods.base import Explanation, passes
+from heatproof.methods.fitted import Batch, FittedMethod, inputs_of
+from heatproof.methods.moments import Moments
+from heatproof.methods.restriction import Adam, Mask, Noise, Statistics, enlarged
+from heatproof.methods.split import Split
+from heatproof.models import Bound, check_targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerSampleBottleneck(FittedMethod):
+    """The bits of each place that are left when noise replaces all that the decision does not need.
+
+    At a layer with output R (C, h, w), Z = λR + (1−λ)ε with ε ~ N(μ, σ²), the mean and variance of each feature over
+    data. λ = blur(sigmoid(α)) is learned for each sample by `steps` of Adam from α = `start`, to minimize
+    cross-entropy(c | Z), the mean over `samples` draws of ε, plus β · L_I / k: L_I = Σ KL, k = C·h·w elements,
+    KL = −ln(1−λ) + ½[(1−λ)² + λ²(R−μ)²/σ² − 1] nats.
+
+    Maps (N, 1, H, W): bits per input pixel, Σ_C KL / ln 2 · (h·w)/(H·W), enlarged bilinearly; non-negative; they sum to
+    L_I in bits (where H or W is no multiple of h or w, each map is scaled by the per mille that makes it so).
+    Diagnostics: `bits` L_I, `information` L_I / k in nats (004 Table 4), `probability-before` and `probability-after`
+    the bottleneck of the label, the latter the mean over fresh draws.
+
+    Cost: `steps` × `samples` forward and backward passes of the part of the network above the layer, one pass of the
+    part below (see Split), and (`samples` + 1) forward passes of the part above for the probabilities.
+
+    Args:
+        layer: a submodule by name, whose output is (N, C, h, w). None takes 004's: `layer2` of a torchvision ResNet
+            (conv3_4 in ResNet-50), conv4_1 of a torchvision VGG; another network must name one.
+        beta: β, in units of 1/k: 10 is 004's "β = 10/k".
+        steps, rate, samples: of the optimization; 004 Table 2.
+        smoothing: standard deviation σ_s of the blur, in places of the layer; its kernel has 2·round(2σ_s)+1 taps and
+            reflects at borders. 0 for none.
+        start: α at first; 5 lets 0.993 of R through.
+        min_std: σ is at least this.
+        active: features that were not 0 on a smaller share of the data carry nothing: Z = 0, 0 bits. The authors' later
+            library takes 0.01; the paper knows no such rule: 0.
+        noise: `paper` as above (eq. 2); `published`: noise of variance (1−λ)σ², so that
+            KL = ½[−ln(1−λ) + (1−λ) + λ²(R−μ)²/σ² − 1], as in the authors' first code and Table 4.
+        read: `final` λ, or the λ of the `last-pass`, before the last update, as the authors' code has it.
+        seed: of ε, drawn anew for each step, copy and sample, whatever the network.
+
+    Raises: InputError without a fit, for a network that it was not fitted on, one output unit, or a layer that is not
+    called once with an image-like output.
+
+    Source: Schulz et al. 2020, §3.1, §3.2, eq. 2 to 7, Table 2; kernel, `min_std` and the area scale from its code.
+    """
+
+    layer: str | None = None
+    beta: float = 10.0
+    steps: int = 10
+    rate: float = 1.0
+    samples: int = 10
+    smoothing: float = 1.0
+    start: float = 5.0
+    min_std: float = 0.01
+    active: float = 0.0
+    noise: Noise = "paper"
+    read: Literal["final", "last-pass"] = "final"
+    seed: int = 0
+    on_changed_model: ClassVar[Literal["refit", "reuse", "exclude"]] = "refit"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "samples"):
+            if getattr(self, name) < 1:
+                raise InputError(f"Expected {name} to be at least 1, but got {getattr(self, name)}.")
+        for name in ("beta", "smoothing", "active"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"Expected {name} to be finite and at least 0, but got {getattr(self, name)}.")
+        for name in ("rate", "min_std"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"Expected {name} to be finite and above 0, but got {getattr(self, name)}.")
+        if self.noise not in ("paper", "published"):
+            raise InputError(f"Expected noise to be 'paper' or 'published', but got {self.noise!r}.")
+        if self.read not in ("final", "last-pass"):
+            raise InputError(f"Expected read to be 'final' or 'last-pass', but got {self.read!r}.")
+
+    def cost(self, outputs: int) -> float:
+        return float(self.steps * self.samples)
+
+    def _fit(self, model: nn.Module, batches: Iterable[Batch]) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
+        split, moments, seen = Split(model, layer_of(self.layer, model)), Moments(), 0
+        for batch in batches:
+            x = inputs_of(batch)
+            for block, _ in passes(x, 1):
+                rows = torch.arange(seen + block.start, seen + block.stop, device=x.device)
+                moments.update(_places(split, split.below(x[block], rows)))
+            seen += len(x)
+        tensors = {"mean": moments.mean, "variance": moments.variance, "active": moments.active}
+        return {name: tensor.float() for name, tensor in tensors.items()}, {"samples": str(moments.count)}
+
+    def _fit_facts(self, model: nn.Module) -> Mapping[str, str]:
+        return {"layer": layer_of(self.layer, model)}
+
+    def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
+        fitted = self._fitted_for(model)
+        split = Split(model, layer_of(self.layer, model))
+        names = draws.digests(inputs)
+        parts = []
+        for block, copies in passes(inputs, self.samples):
+            rows = torch.arange(block.start, block.stop, device=inputs.device)
+            signal = _places(split, split.below(inputs[block], rows))
+            statistics = Statistics(
+                mean=fitted["mean"].to(signal),
+                std=fitted["variance"].to(signal).sqrt().clamp(min=self.min_std),
+                carries=(fitted["active"] >= self.active).to(signal),
+            )
+            if statistics.mean.shape != signal.shape[1:]:
+                raise InputError(
+                    f"Expected the layer's output to be {tuple(statistics.mean.shape)}, as in fitting, but got "
+                    f"{tuple(signal.shape[1:])}; give inputs of the same size, or fit again."
+                )
+            mask = Mask(signal, statistics, self.smoothing, self.noise)
+            above = _Above(split, inputs[block], rows, targets[block], names[block], copies, self)
+            parts.append(self._optimized(mask, above, inputs.shape[2:]))
+        maps, diagnostics = zip(*parts, strict=True)
+        joined = {name: torch.cat([part[name] for part in diagnostics]) for name in diagnostics[0]}
+        return Explanation(torch.cat(maps), joined)
+
+    def _optimized(self, mask: Mask, above: "_Above", size: tuple[int, ...]) -> tuple[Tensor, dict[str, Tensor]]:
+        before = above.probability(mask.signal)
+        alpha = torch.full_like(mask.signal, self.start)
+        adam = Adam(alpha, self.rate)
+        read = alpha
+        for step in range(self.steps):
+            read = alpha
+            with torch.enable_grad():
+                leaf = alpha.detach().requires_grad_()
+                center, spread, nats = mask(leaf)
+            towards_center, towards_spread = above.gradients(center.detach(), spread.detach(), step)
+            # One way back through blur and sigmoid, however many passes the copies took.
+            heads = [center, spread, nats]
+            weights = torch.full_like(nats, self.beta / nats[0].numel())
+            (gradient,) = torch.autograd.grad(heads, leaf, [towards_center, towards_spread, weights])
+            alpha = adam.step(alpha, gradient)
+        center, spread, _ = mask(alpha)
+        after = above.probability_behind(center, spread)
+        # In float64: KL is a small difference where little passes.
+        nats = mask.double()((alpha if self.read == "final" else read).double()).nats
+        bits = nats.sum(1, keepdim=True) / math.log(2)
+        information = {"bits": bits.flatten(1).sum(1), "information": nats.flatten(1).mean(1)}
+        diagnostics = {name: value.to(alpha.dtype) for name, value in information.items()}
+        diagnostics |= {"probability-before": before, "probability-after": after}
+        return enlarged(bits, size).to(alpha.dtype), diagnostics
+
+
+@dataclass(frozen=True)
+class _Above:
+    """The part of the network above the layer, for one block of samples and noisy copies of each."""
+
+    split: Split
+    inputs: Tensor
+    rows: Tensor
+    targets: Tensor
+    names: list[str]
+    copies: list[range]
+    recipe: PerSampleBottleneck
+
+    def gradients(self, center: Tensor, spread: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """∂/∂center and ∂/∂spread of each sample's cross-entropy, the mean over its copies."""
+        towards_center, towards_spread = torch.zeros_like(center), torch.zeros_like(spread)
+        for copies in self.copies:
+            noise = self._noise(center, step, copies)
+            with torch.enable_grad():
+                z = torch.addcmul(center, spread, noise).requires_grad_()
+                losses = F.cross_entropy(self._logits(z), self.targets.repeat(len(copies)), reduction="sum")
+            if not losses.requires_grad:
+                raise InputError(
+                    f"Expected outputs that depend on layer {self.split.name!r}, but no path leads back to it; name "
+                    "another layer, or look for no_grad, detach or inference_mode."
+                )
+            (gradient,) = torch.autograd.grad(losses, z)
+            gradient /= self.recipe.samples
+            towards_center += gradient.sum(0)
+            towards_spread += (gradient * noise).sum(0)
+        return towards_center, towards_spread
+
+    def probability_behind(self, center: Tensor, spread: Tensor) -> Tensor:
+        """The label's mean probability (N,) over copies with fresh noise."""
+        total = center.new_zeros(len(center))
+        for copies in self.copies:
+            noise = self._noise(center, self.recipe.steps, copies)
+            total += self._probabilities(torch.addcmul(center, spread, noise)).sum(0)
+        return total / self.recipe.samples
+
+    def probability(self, z: Tensor) -> Tensor:
+        """The label's probability (N,) with the layer's output `z`."""
+        return self._probabilities(z[None])[0]
+
+    def _probabilities(self, z: Tensor) -> Tensor:
+        with torch.no_grad():
+            logits = self._logits(z)
+        check_targets(self.inputs, self.targets, logits.shape[1])
+        if logits.shape[1] < 2:
+            raise InputError(
+                "Expected a network with at least 2 outputs, as the bottleneck keeps the label's softmax probability, "
+                "but it has 1; give it one output a label."
+            )
+        return logits.softmax(1).gather(1, self.targets.repeat(len(z))[:, None]).view(len(z), -1)
+
+    def _logits(self, z: Tensor) -> Tensor:
+        """The logits (copies · N, C) with copies `z` (copies, N, C, h, w) of the layer's output."""
+        repeat = [len(z)] + [1] * (self.inputs.dim() - 1)
+        return self.split.above(z.flatten(0, 1), self.inputs.repeat(repeat), self.rows.repeat(len(z)))
+
+    def _noise(self, like: Tensor, step: int, copies: range) -> Tensor:
+        seed = self.recipe.seed
+        return torch.stack([draws.normal(like, seed, "bottleneck", step, i, samples=self.names) for i in copies])
+
+
+def layer_of(layer: str | None, model: nn.Module) -> str:
+    """The layer's name, or where there is none 004's choice for a torchvision ResNet or VGG."""
+    if layer is not None:
+        return layer
+    network = model.net if isinstance(model, Bound) else model
+    kind = type(network).__name__
+    if kind == "ResNet" and isinstance(getattr(network, "layer2", None), nn.Module):
+        return "layer2"
+    if kind == "VGG" and isinstance(network.features, nn.Sequential):
+        pools = 0
+        for name, module in network.features.named_children():
+            pools += isinstance(module, nn.MaxPool2d)
+            if pools == 3 and isinstance(module, nn.Conv2d):
+                return f"features.{name}"
+    maps = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
+    raise InputError(
+        f"Expected the name of a layer, as {kind} has no usual one; give layer=…, for example "
+        f"{maps[len(maps) // 2] if maps else 'one with spatial extent'!r}: deep enough to tell labels apart, and not "
+        "yet pooled to a few places."
+    )
+
+
+def _places(split: Split, output: Tensor) -> Tensor:
+    """A layer's output, after a look that it is a map."""
+    if output.dim() != 4:
+        raise InputError(
+            f"Expected layer {split.name!r} to give feature maps (N, C, h, w), but got {tuple(output.shape)}; name a "
+            "layer with spatial extent."
+        )
+    return output

@@ -1,0 +1,202 @@
+"""Methods that learn something from data before they attribute: a recipe, and a value that a function fits."""
+
+import hashlib
+import json
+import os
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import ClassVar, Literal, Self
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from heatproof.errors import InputError
+from heatproof.methods.base import Method
+from heatproof.models import Bound, check_inputs, check_model
+
+# Input batches (N, …), as a tensor or as the first of what a DataLoader gives, such as (inputs, labels).
+Batch = Tensor | Sequence[Tensor]
+
+
+class Fitted:
+    """What a method learned: named tensors on the CPU, facts about them, and the network that they belong to.
+
+    Immutable; equal, hashed and shown by `digest`, the SHA-256 of everything in it. `fitted["mean"]` is a copy.
+
+    Args:
+        tensors: by name.
+        network: the `network_fingerprint` of the network that they were learned from.
+        facts: what else tells this fit apart, in words: the method, the layer, the number of samples.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], *, network: str, facts: Mapping[str, str]) -> None:
+        self._tensors = {name: tensors[name].detach().cpu().clone().contiguous() for name in sorted(tensors)}
+        self.network = network
+        self.facts: Mapping[str, str] = MappingProxyType(dict(facts))
+        digest = hashlib.sha256(json.dumps([network, dict(facts)], sort_keys=True).encode())
+        for name, tensor in self._tensors.items():
+            digest.update(f"{name}:{tensor.dtype}{tuple(tensor.shape)}".encode())
+            digest.update(_bytes(tensor))
+        self.digest = digest.hexdigest()
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors[name].clone()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Fitted) and other.digest == self.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        return f"<Fitted {self.digest[:16]}>"
+
+    def __reduce__(self) -> "tuple[object, ...]":
+        return _fitted, (self._tensors, self.network, dict(self.facts))
+
+    def moved_to(self, model: nn.Module) -> "Fitted":
+        """The same tensors for another network: on purpose, as where a network's weights were drawn anew."""
+        return Fitted(self._tensors, network=network_fingerprint(model), facts=self.facts)
+
+    def save(self, path: str | Path) -> None:
+        """Write it as safetensors, whole or not at all."""
+        path = Path(path)
+        about = {"digest": self.digest, "network": self.network, "facts": json.dumps(dict(self.facts))}
+        unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        try:
+            save_file(self._tensors, unfinished, metadata={"heatproof": json.dumps(about)})
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Fitted":
+        """Read what `save` wrote.
+
+        Raises: InputError for a file that is missing, damaged, or of another kind.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = json.loads((file.metadata() or {})["heatproof"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+            fitted = cls(tensors, network=about["network"], facts=json.loads(about["facts"]))
+            same = fitted.digest == about["digest"]
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise InputError(f"Expected a file written by Fitted.save, but {str(path)!r} is none: {error}.") from error
+        if not same:
+            raise InputError(f"Expected {str(path)!r} as it was saved, but its content has changed; fit again.")
+        return fitted
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedMethod(Method):
+    """A method that attributes with what it learned from data.
+
+    Made without `fitted` it is a recipe; `fit` returns the same recipe with a value. Called on another network than it
+    was fitted on it refuses. `on_changed_model` says what is right where a network was changed on purpose, as by
+    randomization: `refit` what it learned, `reuse` it, or `exclude` the method; `on_changed` does it.
+    """
+
+    on_changed_model: ClassVar[Literal["refit", "reuse", "exclude"]]
+
+    fitted: Fitted | None = None
+
+    def fit(self, model: nn.Module, batches: Iterable[Batch]) -> Self:
+        """This recipe, fitted; see the function `fit`."""
+        return replace(self, fitted=fit(self, model, batches))
+
+    def on_changed(self, model: nn.Module, batches: Iterable[Batch]) -> Self | None:
+        """This method for a network that was changed on purpose; None where it has no meaning there."""
+        if self.on_changed_model == "refit":
+            return self.fit(model, batches)
+        if self.on_changed_model == "reuse":
+            return replace(self, fitted=self._value().moved_to(model))
+        return None
+
+    @abstractmethod
+    def _fit(self, model: nn.Module, batches: Iterable[Batch]) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
+        """Tensors by name, and facts: everything that the tensors depend on besides network and data."""
+
+    @abstractmethod
+    def _fit_facts(self, model: nn.Module) -> Mapping[str, str]:
+        """The facts that a value must share with this recipe to serve it."""
+
+    def _value(self) -> Fitted:
+        if self.fitted is None:
+            raise InputError(
+                f"Expected a fitted method, but {type(self).__name__} has seen no data; "
+                "fit it with recipe.fit(model, batches), batches of inputs like those it was trained on."
+            )
+        return self.fitted
+
+    def _fitted_for(self, model: nn.Module) -> Fitted:
+        """The value, after a look whether it belongs to this recipe and this network."""
+        fitted = self._value()
+        wanted = {"method": type(self).__name__, **self._fit_facts(model)}
+        for name, value in wanted.items():
+            if fitted.facts.get(name) != value:
+                raise InputError(
+                    f"Expected a value fitted with {name} {value!r}, but its {name} is {fitted.facts.get(name)!r}; "
+                    "fit again with recipe.fit(model, batches)."
+                )
+        if fitted.network != network_fingerprint(model):
+            raise InputError(
+                f"Expected the network that {fitted} was fitted on, but got another; fit again with recipe.fit(model, "
+                "batches), or, where the network was changed on purpose, use method.on_changed(model, batches)."
+            )
+        return fitted
+
+
+def fit(recipe: FittedMethod, model: nn.Module, batches: Iterable[Batch]) -> Fitted:
+    """What `recipe` learns from `model` on batches of inputs (N, …), read once in their order.
+
+    Raises: InputError for a model that cannot be explained, batches that do not fit it, or too few samples.
+    """
+    check_model(model)
+    tensors, facts = recipe._fit(model, _checked(model, batches))
+    facts = {"method": type(recipe).__name__, **recipe._fit_facts(model), **facts}
+    return Fitted(tensors, network=network_fingerprint(model), facts=facts)
+
+
+def inputs_of(batch: Batch) -> Tensor:
+    """The inputs of a batch: itself, or its first element."""
+    return batch if isinstance(batch, Tensor) else batch[0]
+
+
+def network_fingerprint(model: nn.Module) -> str:
+    """SHA-256 of a network's classes, and of its parameters and buffers in float32, by name.
+
+    A Bound answers as the network inside it; device, dtype and modes do not count. Cost: one look at all weights.
+    """
+    network = model.net if isinstance(model, Bound) else model
+    digest = hashlib.sha256()
+    for name, module in network.named_modules():
+        digest.update(f"{name}={type(module).__qualname__};".encode())
+    for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
+        digest.update(f"{name}:{tuple(tensor.shape)}".encode())
+        values = tensor.detach()
+        digest.update(_bytes(values.float() if values.is_floating_point() else values))
+    return digest.hexdigest()
+
+
+def _checked(model: nn.Module, batches: Iterable[Batch]) -> Iterator[Batch]:
+    for batch in batches:
+        check_inputs(model, inputs_of(batch))
+        yield batch
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+    return memoryview(values.numpy())  # type: ignore[arg-type]  # an array is a buffer
+
+
+def _fitted(tensors: Mapping[str, Tensor], network: str, facts: Mapping[str, str]) -> Fitted:
+    return Fitted(tensors, network=network, facts=facts)

@@ -1,0 +1,271 @@
+"""The per-sample bottleneck: closed forms, the authors' program, and limits."""
+
+import math
+from copy import deepcopy
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import heatproof as hp
+from heatproof.errors import InputError
+from heatproof.methods.bottleneck import PerSampleBottleneck, layer_of
+from heatproof.methods.restriction import Adam, Mask, Statistics, blurring, enlarged
+from heatproof.methods.split import Split
+from heatproof.testing import ContractNet, check_method
+from reference import bottleneck as twin
+
+LAYER = "features.3"
+
+
+def blobs(count, seed=0):
+    """Images (N, 1, 16, 16) of noise with a bright square; the label is the quarter that it stands in."""
+    stream = torch.Generator().manual_seed(seed)
+    images = 0.3 * torch.randn(count, 1, 16, 16, generator=stream)
+    labels = torch.randint(0, 4, (count,), generator=stream)
+    for image, label in zip(images, labels.tolist(), strict=True):
+        y, x = torch.randint(1, 4, (2,), generator=stream).tolist()
+        y, x = y + 8 * (label // 2), x + 8 * (label % 2)
+        image[:, y : y + 4, x : x + 4] += 1
+    return images, labels
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A network that tells the quarters apart, and the bottleneck fitted on it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = [nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 8, 3, padding=1), nn.ReLU()]
+        model = nn.Sequential()
+        model.features = nn.Sequential(*layers)
+        model.head = nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(128, 4))
+    images, labels = blobs(256)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(40):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+    model.eval().requires_grad_(False)
+    return model, PerSampleBottleneck(layer=LAYER).fit(model, images.split(64))
+
+
+def mask_of(signal, mean, std, *, smoothing=0.0, noise="paper"):
+    statistics = Statistics(torch.as_tensor(mean), torch.as_tensor(std), torch.ones_like(torch.as_tensor(mean)))
+    return Mask(signal, statistics, smoothing, noise)
+
+
+def logit(passed):
+    return math.log(passed) - math.log1p(-passed)
+
+
+@given(
+    st.floats(-5, 5),
+    st.floats(-5, 5),
+    st.floats(0.05, 3),
+    st.floats(0.01, 0.99),
+    st.sampled_from(["paper", "published"]),
+)
+def test_information_is_the_divergence_of_two_gaussians(signal, mean, std, passed, noise):
+    one = torch.full((1, 1, 1, 1), signal, dtype=torch.float64)
+    mask = mask_of(one, torch.full_like(one[0], mean), torch.full_like(one[0], std), noise=noise)
+    masked = mask(torch.full_like(one, logit(passed)))
+    assert masked.nats.item() == pytest.approx(twin.kl(signal, mean, std, passed, noise), rel=1e-9, abs=1e-12)
+    assert masked.center.item() == pytest.approx(passed * signal + (1 - passed) * mean, rel=1e-9, abs=1e-12)
+    variance = (1 - passed) ** 2 if noise == "paper" else 1 - passed
+    assert masked.spread.item() == pytest.approx(math.sqrt(variance) * std, rel=1e-9)
+
+
+@pytest.mark.parametrize(("noise", "nats"), [("paper", 5.000), ("published", 2.500)])
+def test_an_untrained_bottleneck_lets_through_what_table_4_says(noise, nats):
+    # (R − μ)² averages to σ² over data; two values one σ from the mean stand for it.
+    signal = torch.tensor([1.0, -1.0], dtype=torch.float64).view(2, 1, 1, 1)
+    mask = mask_of(signal, torch.zeros(1, 1, 1).double(), torch.ones(1, 1, 1).double(), noise=noise)
+    assert mask(torch.full_like(signal, 5.0)).nats.mean().item() == pytest.approx(nats, abs=5e-4)
+
+
+def test_no_bits_where_nothing_passes_and_no_bound_where_all_does():
+    signal = torch.full((1, 1, 1, 1), 2.0, dtype=torch.float64)
+    mask = mask_of(signal, torch.zeros(1, 1, 1).double(), torch.ones(1, 1, 1).double())
+    assert mask(torch.full_like(signal, -800.0)).nats.item() == 0
+    bits = [mask(torch.full_like(signal, alpha)).nats.item() for alpha in (10.0, 100.0, 700.0)]
+    assert bits == pytest.approx([10 + 1.5, 100 + 1.5, 700 + 1.5], rel=1e-3)
+
+
+@given(st.integers(1, 9), st.sampled_from([0.5, 1.0, 2.0]))
+def test_blurring_is_a_convolution_with_reflection(size, sigma):
+    values = torch.randn(size, size + 1, generator=torch.Generator().manual_seed(size), dtype=torch.float64)
+    if size < 2:
+        assert torch.allclose(blurring(1, sigma), torch.ones(1, 1, dtype=torch.float64))
+        return
+    ours = blurring(size, sigma) @ values @ blurring(size + 1, sigma).T
+    torch.testing.assert_close(ours, twin.blurred(values, sigma), rtol=1e-12, atol=1e-12)
+
+
+def test_blur_of_sigma_1_has_5_taps():
+    assert (blurring(20, 1.0)[10] > 0).sum() == 5
+
+
+def test_adam_is_torchs():
+    value = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
+    theirs = value.clone().requires_grad_()
+    optimizer, ours = torch.optim.Adam([theirs], lr=0.7), Adam(value, 0.7)
+    for step in range(5):
+        gradient = torch.cos(theirs.detach() * (step + 1))
+        theirs.grad = gradient.clone()
+        optimizer.step()
+        value = ours.step(value, gradient)
+    torch.testing.assert_close(value, theirs.detach(), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (8, 24), (13, 9), (20, 5)])
+def test_an_enlarged_map_keeps_its_sum(size):
+    bits = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    bits[1] = 0
+    pixels = enlarged(bits, size)
+    torch.testing.assert_close(pixels.flatten(1).sum(1), bits.flatten(1).sum(1), rtol=1e-12, atol=0)
+    if size == (16, 16):
+        plain = nn.functional.interpolate(bits, size, mode="bilinear", align_corners=False) / 4
+        torch.testing.assert_close(pixels, plain, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("noise", ["paper", "published"])
+def test_maps_are_those_of_the_authors_program(trained, noise):
+    model, method = trained
+    method = replace(method, noise=noise, read="last-pass")
+    x, y = blobs(3, seed=5)
+    maps = method(model, x, y)
+    split, fitted = Split(model, LAYER), method.fitted
+    std = fitted["variance"].sqrt().clamp(min=0.01)
+    variance = {"paper": "corrected", "published": "published"}[noise]
+    for i, name in enumerate(hp.draws.digests(x)):
+        signal = split.below(x[i : i + 1])
+        noises = [
+            torch.cat([hp.draws.normal(signal, 0, "bottleneck", step, copy, samples=[name]) for copy in range(10)])
+            for step in range(10)
+        ]
+        above = lambda z, i=i: split.above(z, x[i : i + 1].expand(len(z), -1, -1, -1))  # noqa: E731
+        expected = twin.authors(above, signal, y[i], fitted["mean"], std, noises, (16, 16), variance=variance)
+        assert torch.corrcoef(torch.stack([maps[i, 0].flatten(), expected.flatten()]))[0, 1] > 0.9999
+        torch.testing.assert_close(maps[i, 0], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_maps_sum_to_the_bits_and_information_is_their_share(trained):
+    model, method = trained
+    x, y = blobs(4, seed=2)
+    explanation = method.explain(model, x, y)
+    bits = explanation.diagnostics["bits"]
+    assert explanation.maps.shape == (4, 1, 16, 16)
+    assert bool((explanation.maps >= 0).all())
+    torch.testing.assert_close(explanation.maps.flatten(1).sum(1), bits, rtol=1e-5, atol=0)
+    torch.testing.assert_close(explanation.diagnostics["information"], bits * math.log(2) / (8 * 8 * 8))
+
+
+def test_probabilities_before_and_after(trained):
+    model, method = trained
+    x, y = blobs(6, seed=3)
+    diagnostics = replace(method, beta=0.1).explain(model, x, y).diagnostics
+    plain = model(x).softmax(1).gather(1, y[:, None])[:, 0]
+    torch.testing.assert_close(diagnostics["probability-before"], plain)
+    closed = replace(method, beta=1e6).explain(model, x, y).diagnostics
+    assert bool((closed["probability-after"] < plain - 0.1).all())
+
+
+def test_without_a_price_on_information_the_probability_does_not_fall(trained):
+    model, method = trained
+    x, y = blobs(32, seed=4)
+    diagnostics = replace(method, beta=0.0, samples=20).explain(model, x, y).diagnostics
+    assert bool((diagnostics["probability-after"] >= diagnostics["probability-before"] - 1e-3).all())
+
+
+def test_price_alone_closes_the_bottleneck(trained):
+    model, method = trained
+    x, y = blobs(3, seed=6)
+    for steps, most in [(10, 1e-2), (100, 1e-6)]:
+        bits = replace(method, beta=1e9, steps=steps, samples=1).explain(model, x, y).diagnostics["bits"]
+        assert bool((bits / (8 * 8 * 8) < most).all())
+
+
+def test_mean_bits_fall_with_the_price_of_information(trained):
+    model, method = trained
+    x, y = blobs(32, seed=7)
+    means = [replace(method, beta=b).explain(model, x, y).diagnostics["bits"].mean().item() for b in (0.1, 1, 10, 100)]
+    assert all(higher > lower for higher, lower in pairwise(means))
+
+
+def test_bits_are_where_the_object_is(trained):
+    model, method = trained
+    x, y = blobs(32, seed=8)
+    maps = replace(method, beta=0.1)(model, x, y)
+    quarters = nn.functional.avg_pool2d(maps, 8).flatten(1)
+    assert (quarters.argmax(1) == y).float().mean() > 0.9
+
+
+def test_inactive_features_carry_nothing(trained):
+    model, method = trained
+    x, y = blobs(3, seed=9)
+    assert bool((replace(method, active=1.1)(model, x, y) == 0).all())
+    assert torch.equal(replace(method, active=0.5)(model, x, y), method(model, x, y))  # before the ReLU all are active
+
+
+def test_maps_do_not_depend_on_the_rest_of_the_batch(trained):
+    model, (x, y) = deepcopy(trained[0]).double(), blobs(30, seed=1)
+    method = trained[1]
+    together = method(model, x.double(), y)
+    torch.testing.assert_close(method(model, x[7:8].double(), y[7:8]), together[7:8], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("settings", [{}, {"noise": "published", "read": "last-pass"}, {"smoothing": 0.0}], ids=str)
+def test_the_contract(settings):
+    model = ContractNet()
+    images = torch.randn(24, 3, 16, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    check_method(PerSampleBottleneck(layer=LAYER, steps=3, samples=3, **settings).fit(model, [images]))
+
+
+def test_declared_for_changed_networks():
+    assert PerSampleBottleneck.on_changed_model == "refit"
+
+
+def test_layers_of_known_networks():
+    models = pytest.importorskip("torchvision.models")
+    with torch.device("meta"):
+        assert layer_of(None, models.vgg16()) == "features.17"
+        assert layer_of(None, models.vgg11_bn()) == "features.15"
+        assert layer_of(None, models.resnet50()) == "layer2"
+        assert layer_of("layer1", models.resnet50()) == "layer1"
+        with pytest.raises(InputError, match=r"the name of a layer, as SqueezeNet .* 'features.8.squeeze'"):
+            layer_of(None, models.squeezenet1_0())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 0}, "steps to be at least 1"),
+        ({"samples": 0}, "samples to be at least 1"),
+        ({"beta": -1.0}, "beta to be finite and at least 0"),
+        ({"smoothing": math.nan}, "smoothing to be finite"),
+        ({"rate": 0.0}, "rate to be finite and above 0"),
+        ({"noise": "none"}, "noise to be 'paper' or 'published'"),
+        ({"read": "first"}, "read to be 'final' or 'last-pass'"),
+    ],
+)
+def test_settings_are_checked(settings, message):
+    with pytest.raises(InputError, match=message):
+        PerSampleBottleneck(**settings)
+
+
+def test_what_it_cannot_explain_is_named(trained):
+    model, method = trained
+    x, y = blobs(2)
+    with pytest.raises(InputError, match=r"feature maps \(N, C, h, w\), but got \(2, 4\)"):
+        PerSampleBottleneck(layer="head.2").fit(model, [x])
+    with pytest.raises(InputError, match=r"to be \(8, 8, 8\), as in fitting, but got \(8, 4, 4\)"):
+        method(model, x[:, :, ::2, ::2], y)
+    single = hp.models.Bound(model, output=lambda logits: logits[:, :1])
+    with pytest.raises(InputError, match="at least 2 outputs"):
+        method(single, x, torch.zeros_like(y))
+    with pytest.raises(InputError, match="no path leads back"), torch.no_grad():
+        method(hp.models.Bound(model, output=torch.Tensor.detach), x, y)
