@@ -24,7 +24,8 @@ class LRP(Linearizable):
     R = ∂S_c/∂m at m = 1, the network evaluated at m ⊙ x, with every operation's derivative replaced by its rule's:
     R_i = Σ_j (share of i in j) R_j. Signed, in units of the score, shape of the inputs. The sum over the inputs is S_c
     where biases are zero or ignored and every neuron with relevance has contributions of the signs that its rule
-    shares among; the diagnostic `conservation-gap` = ΣR − S_c says by how much it is not.
+    shares among; the diagnostic `conservation-gap` = ΣR − S_c says by how much it is not. A constant that the model
+    adds (positions, a shift of its input) takes its share, as a counted bias does.
     Cost: one forward pass, and one backward pass with up to four evaluations of each linear operation.
 
     Args:
