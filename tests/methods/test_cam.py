@@ -6,7 +6,7 @@ from method_networks import cnn, images
 from torch import nn
 
 from heatproof.errors import InputError, UnknownNameError
-from heatproof.methods import GradCAM
+from heatproof.methods import GradCAM, GuidedBackprop, GuidedGradCAM
 from heatproof.methods.spatial import last_map, positions
 from heatproof.models import Bound
 from heatproof.testing import ContractNet, check_method
@@ -60,6 +60,14 @@ def test_score_and_shape():
     explanation = GradCAM().explain(model, x, TARGETS)
     assert explanation.maps.shape == (3, 1, 8, 8)
     torch.testing.assert_close(explanation.diagnostics["score"], model(x).detach().gather(1, TARGETS[:, None])[:, 0])
+
+
+def test_guided_is_the_product_of_both():
+    model, x = seeded(Pooled), images()
+    maps = GuidedGradCAM(layer="features.1")(model, x, TARGETS)
+    expected = GradCAM(layer="features.1")(model, x, TARGETS) * GuidedBackprop()(model, x, TARGETS)
+    assert maps.shape == x.shape
+    assert torch.equal(maps, expected)
 
 
 def test_layer_before_an_operation_in_place():

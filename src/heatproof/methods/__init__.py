@@ -4,7 +4,7 @@ from typing import Any
 
 from heatproof.methods.backward import Gradient, GradientXInput, Saliency
 from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, Method
-from heatproof.methods.cam import GradCAM
+from heatproof.methods.cam import GradCAM, GuidedGradCAM
 from heatproof.methods.competition import Competitive
 from heatproof.methods.controls import EdgeDetector, InputXEdges, InputXRandomGradient, Random
 from heatproof.methods.deeplift import DeepLIFT
@@ -37,6 +37,7 @@ __all__ = [
     "Gradient",
     "GradientXInput",
     "GuidedBackprop",
+    "GuidedGradCAM",
     "InputXEdges",
     "InputXRandomGradient",
     "IntegratedGradients",

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from heatproof.errors import InputError
 from heatproof.methods.base import METHODS, Linearizable, Linearization, mixes
+from heatproof.methods.guided import GuidedBackprop
 from heatproof.methods.spatial import last_map, positions, replacing
 from heatproof.models import forward
 
@@ -35,7 +36,8 @@ class GradCAM(Linearizable):
 
     Raises: InputError for inputs that are no images, an unknown layer, one that is no map, or runs more than once.
 
-    Source: Selvaraju et al. 2017, eq. 1 and 2. Pytorch-grad-cam rescales each map to [0, 1]; here it keeps its units.
+    Source: Selvaraju et al. 2017, eq. 1 and 2; Adebayo et al. 2018, A.4. Pytorch-grad-cam rescales each map to [0, 1];
+    here it keeps its units.
     """
 
     layer: str | None = None
@@ -69,6 +71,42 @@ class GradCAM(Linearizable):
             return torch.stack([_map(outputs, activation, cotangent, layer, inputs) for cotangent in cotangents])
 
         return Linearization(outputs.detach(), mixes(pull))
+
+
+@METHODS.register("guided-grad-cam")
+@dataclass(frozen=True, kw_only=True)
+class GuidedGradCAM(Linearizable):
+    """Guided backpropagation where Grad-CAM is active.
+
+    R = Grad-CAM ⊙ guided backpropagation, each as the method of that name, the first interpolated bilinearly.
+
+    Signed, shape of the inputs (N, C, H, W), in squared units of the score per input unit; no sum rule. Not linear.
+    Diagnostic: `score`. Cost: both methods'.
+
+    Args:
+        layer: Grad-CAM's layer by name, or found as there.
+        allow_detached: as in guided backpropagation.
+
+    Raises: InputError as Grad-CAM, and for a network without ReLUs; OperationError for an operation that guided
+    backpropagation does not know.
+
+    Source: Selvaraju et al. 2017, section 3.2; Adebayo et al. 2018, A.4.
+    """
+
+    layer: str | None = None
+    allow_detached: bool = False
+
+    @property
+    def linear(self) -> bool:
+        return False
+
+    def cost(self, outputs: int) -> float:
+        return GradCAM().cost(outputs) + GuidedBackprop().cost(outputs)
+
+    def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
+        outputs, active = GradCAM(layer=self.layer).linearize(model, inputs)
+        _, guided = GuidedBackprop(allow_detached=self.allow_detached).linearize(model, inputs)
+        return Linearization(outputs, lambda cotangent: active(cotangent) * guided(cotangent))
 
 
 def _map(outputs: Tensor, activation: Tensor, cotangent: Tensor, layer: str, inputs: Tensor) -> Tensor:
