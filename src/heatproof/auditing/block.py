@@ -81,6 +81,8 @@ class _BlockRun:
         self.samples = tuple(plan.samples.ids[i] for i in members)
         self.model = select(plan.model, rows)
         self.inputs, self.targets = plan.samples.inputs[rows], plan.samples.targets[rows]
+        boxes = plan.samples.boxes
+        self.boxes = None if boxes is None else [boxes[i] for i in rows.tolist()]
         self.kept: dict[tuple[str, str], Maps] = {}
 
     def wants(self, condition: Condition, method: str) -> bool:
@@ -97,6 +99,7 @@ class _BlockRun:
             targets=targets,
             samples=self.samples,
             features=self.plan.features,
+            boxes=self.boxes,
         )
         shared = self._shared(condition, block, done)
         for method in methods:

@@ -23,6 +23,7 @@ def run(spec: AuditSpec, out: Path, *, threads: int | None = None, progress: boo
         checks={label: check for label, (_, check) in spec.checks.items()},
         out=out,
         ids=data.ids,
+        boxes=data.boxes,
         features=spec.features,
         batch=spec.batch,
         threads=threads or spec.threads,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from heatproof.auditing.fingerprint import model_fingerprint, tensor_digest
 from heatproof.auditing.store import SCHEMA
-from heatproof.checks.base import Check, State, Study
+from heatproof.checks.base import Boxes, Check, State, Study
 from heatproof.draws import digests
 from heatproof.errors import InputError
 from heatproof.features import Features, default_features
@@ -84,11 +84,12 @@ class Condition:
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
-    """What is explained: inputs (N, …), a target (N,) and a unique id each."""
+    """What is explained: inputs (N, …), a target (N,) and a unique id each, and the boxes of its object if known."""
 
     inputs: Tensor
     targets: Tensor
     ids: tuple[str, ...]
+    boxes: Sequence[Boxes] | None = None
 
 
 @dataclass(kw_only=True)
@@ -108,7 +109,13 @@ class Plan:
     def study(self) -> Study:
         """What checks may know before anything has run: one sample, and the model."""
         model = select(self.model, torch.tensor([0]))
-        return Study(model=model, example=self.samples.inputs[:1], outputs=self.outputs, features=self.features)
+        return Study(
+            model=model,
+            example=self.samples.inputs[:1],
+            outputs=self.outputs,
+            features=self.features,
+            boxed=self.samples.boxes is not None,
+        )
 
     @property
     def labels(self) -> list[str]:
@@ -131,12 +138,15 @@ class Plan:
 
     @cached_property
     def sample_keys(self) -> list[str]:
-        """What each sample is: its id, values and target."""
+        """What each sample is: its id, values, target and boxes."""
         names = digests(self.samples.inputs)
-        return [
+        keys = [
             f"{name}:{values}:{int(target)}"
             for name, values, target in zip(self.samples.ids, names, self.samples.targets, strict=True)
         ]
+        if self.samples.boxes is None:
+            return keys
+        return [f"{key}:{[list(box) for box in boxes]}" for key, boxes in zip(keys, self.samples.boxes, strict=True)]
 
     @cached_property
     def data_fingerprint(self) -> str:
@@ -247,6 +257,8 @@ def passes(recipe: Explainer, outputs: int) -> float:
 def _check_ids(samples: Samples) -> None:
     if len(samples.ids) != len(samples.inputs):
         raise InputError(f"Expected one id a sample ({len(samples.inputs)}), but got {len(samples.ids)}.")
+    if samples.boxes is not None and len(samples.boxes) != len(samples.inputs):
+        raise InputError(f"Expected a list of boxes a sample ({len(samples.inputs)}), but got {len(samples.boxes)}.")
     repeated = _repeated(samples.ids)
     if repeated:
         raise InputError(f"Expected every sample to have an id of its own, but {repeated[:5]} occur more than once.")

@@ -19,7 +19,7 @@ from heatproof.auditing.manifest import About, carried_over, manifest_of, now, p
 from heatproof.auditing.plan import Explainer, Plan, Samples, make
 from heatproof.auditing.progress import Progress
 from heatproof.auditing.store import Store, read_manifest, read_rows
-from heatproof.checks import CHECKS, Check
+from heatproof.checks import CHECKS, Boxes, Check
 from heatproof.errors import AuditError, InputError, StoreError
 from heatproof.features import Features
 from heatproof.methods.backward import gradients
@@ -66,6 +66,7 @@ def audit(
     checks: Sequence[str | Check] | Mapping[str, str | Check],
     out: str | Path | None = None,
     ids: Sequence[str] | None = None,
+    boxes: Sequence[Boxes] | None = None,
     features: Features | None = None,
     batch: int | None = None,
     threads: int | None = None,
@@ -85,6 +86,8 @@ def audit(
         checks: registered names or checks; a mapping names their labels.
         out: the run folder; a temporary one by default, which lives as long as the returned `Run`.
         ids: a unique name a sample; its position by default.
+        boxes: for each sample the boxes (xmin, ymin, xmax, ymax) of its object, in pixels of `images`, pixel x inside
+            where xmin <= x < xmax.
         features: what counts as one feature; pixels for images, tokens for sequences, columns for tables by default.
         batch: samples a pass; chosen by the samples' size by default, and kept when a run is resumed.
         threads: CPU threads; torch's own number by default, and kept when a run is resumed.
@@ -113,7 +116,7 @@ def audit(
         explained = predicted if targets is None else targets
         check_targets(images, explained, probabilities.shape[1])
         names = tuple(str(i) for i in range(len(images))) if ids is None else tuple(ids)
-        samples = Samples(inputs=images.detach(), targets=explained.to(images.device), ids=names)
+        samples = Samples(inputs=images.detach(), targets=explained.to(images.device), ids=names, boxes=boxes)
         plan = make(model, samples, recipes, chosen, features=features, batch=settings["batch"])
         plan.shown = frozenset(before["shown"] if before else names[:gallery])
         manifest = {

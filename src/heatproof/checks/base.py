@@ -19,6 +19,8 @@ from heatproof.registry import Registry
 
 CHECKS: "Registry[Check]" = Registry("check")
 V = TypeVar("V")
+# The boxes of one sample's object: xmin, ymin, xmax, ymax in pixels, pixel x inside where xmin <= x < xmax.
+Boxes = Sequence[tuple[float, float, float, float]]
 
 
 class Recipe(Protocol):
@@ -73,6 +75,7 @@ class Study:
     example: Tensor
     outputs: int
     features: Features
+    boxed: bool = False  # whether samples come with the boxes of their object
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -85,6 +88,7 @@ class Block:
     """Some samples under a model in some state.
 
     The last block of a run is filled up with repeated inputs; `samples` names those that count, the first ones.
+    `boxes` are those of each input's object, where the data have them; a sample may have none.
     """
 
     model: nn.Module
@@ -92,6 +96,7 @@ class Block:
     targets: Tensor
     samples: tuple[str, ...]
     features: Features
+    boxes: Sequence[Boxes] | None = None
 
     def pool(self, maps: Tensor) -> Tensor:
         """Attributions that broadcast to the inputs, pooled to features (N, *grid)."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from heatproof.checks.base import Block, Check, Maps, Scores, State, Study
+from heatproof.checks.base import Block, Boxes, Check, Maps, Scores, State, Study
 from heatproof.draws import reseed
 from heatproof.features import Features, default_features
 from heatproof.methods.base import Method
@@ -48,6 +48,7 @@ class Stage:
     features: Features
     names: Sequence[str]
     counted: int
+    boxes: Sequence[Boxes] | None = None
 
     def rows(self, chosen: Sequence[int]) -> "Stage":
         """The same with these samples, in this order."""
@@ -60,6 +61,7 @@ class Stage:
             features=self.features,
             names=[self.names[i] for i in chosen],
             counted=len(rows),
+            boxes=None if self.boxes is None else [self.boxes[i] for i in chosen],
         )
 
     def study(self) -> Study:
@@ -67,7 +69,13 @@ class Stage:
         with torch.no_grad():
             outputs = forward(self.model, self.inputs).shape[1]
         model = select(self.model, torch.tensor([0]))
-        return Study(model=model, example=self.inputs[:1], outputs=outputs, features=self.features)
+        return Study(
+            model=model,
+            example=self.inputs[:1],
+            outputs=outputs,
+            features=self.features,
+            boxed=self.boxes is not None,
+        )
 
 
 def stage(
@@ -78,6 +86,7 @@ def stage(
     *,
     features: Features | None = None,
     counted: int | None = None,
+    boxes: Sequence[Boxes] | None = None,
 ) -> Stage:
     """A stage for `play`, with the features that an audit chooses by default."""
     return Stage(
@@ -88,6 +97,7 @@ def stage(
         features=features or default_features(inputs.shape[1:]),
         names=[str(i) for i in range(len(inputs))],
         counted=len(inputs) if counted is None else counted,
+        boxes=boxes,
     )
 
 
@@ -124,7 +134,7 @@ def _block(on: Stage, state: State) -> Block:
         with torch.no_grad():
             targets = forward(on.model, on.inputs).argmax(1)
     names = tuple(on.names[: on.counted])
-    return Block(model=on.model, inputs=on.inputs, targets=targets, samples=names, features=on.features)
+    return Block(model=on.model, inputs=on.inputs, targets=targets, samples=names, features=on.features, boxes=on.boxes)
 
 
 def _enter(found: dict[Row, Tensor], method: str, counted: int, scores: Iterable[Scores]) -> None:
