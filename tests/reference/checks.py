@@ -45,3 +45,16 @@ def sensitivity_n(model, image, label, attribution, sets, baseline):
         sums.append(math.fsum(float(attribution[:, row, column].sum()) for row, column in pixels))
         losses.append(score_of(model, image, label) - score_of(model, without(image, pixels, baseline), label))
     return pearson(sums, losses)
+
+
+def inside(boxes, row, column):
+    return any(left <= column < right and top <= row < bottom for left, top, right, bottom in boxes)
+
+
+def box_ratio(attribution, boxes):
+    """004, 4.5: of the n highest pixels of a map (H, W) without ties, n being the boxes' size, the share inside."""
+    height, width = attribution.shape
+    pixels = [(row, column) for row in range(height) for column in range(width)]
+    size = sum(1 for row, column in pixels if inside(boxes, row, column))
+    highest = sorted(pixels, key=lambda at: float(attribution[at]), reverse=True)[:size]
+    return sum(1 for row, column in highest if inside(boxes, row, column)) / size

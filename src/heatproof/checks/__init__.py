@@ -3,6 +3,7 @@
 from typing import Any
 
 from heatproof.checks.base import CHECKS, TRAINED, Block, Boxes, Check, Maps, Scores, State, Study
+from heatproof.checks.bounding_box import BoundingBox
 from heatproof.checks.calibration import Calibration
 from heatproof.checks.completeness import Completeness
 from heatproof.checks.input_controls import InputControls
@@ -24,6 +25,7 @@ __all__ = [
     "CHECKS",
     "TRAINED",
     "Block",
+    "BoundingBox",
     "Boxes",
     "Calibration",
     "Check",

@@ -35,7 +35,8 @@ def check_check(check: Check) -> None:
     """
     inputs = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
     methods = {"gradient-x-input": GradientXInput(), "gradient": Gradient(), "random": Random()}
-    on = stage(ContractNet(), inputs, torch.tensor([0, 2, 4]), methods)
+    boxes = [[(0.0, 0.0, 4.0, 5.0)], [(8.0, 2.0, 13.0, 9.0)], []]
+    on = stage(ContractNet(), inputs, torch.tensor([0, 2, 4]), methods, boxes=boxes)
     before, kept = Before(on.model), (on.inputs.clone(), on.targets.clone())
     _hold(CheckCase(check, on, {}, ()), DECLARATIONS)
     try:
