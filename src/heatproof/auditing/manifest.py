@@ -12,6 +12,7 @@ from heatproof.auditing import environment
 from heatproof.auditing.fingerprint import probe, same_outputs
 from heatproof.auditing.plan import Plan
 from heatproof.auditing.store import SCHEMA
+from heatproof.auditing.summaries import summary_ids
 from heatproof.errors import StoreError
 from heatproof.recipes import describe
 
@@ -71,7 +72,7 @@ def manifest_of(plan: Plan, about: About, threads: int, predicted: Tensor, proba
         **plan.describe(),
         "environment": environment.describe(inputs.device, inputs.dtype, threads, plan.batch),
         "shown": [name for name in plan.samples.ids if name in plan.shown],
-        "cells": sorted(plan.cells),
+        "cells": sorted([*plan.cells, *summary_ids(plan).values()]),
         "estimate": {},
         "failures": [],
         "costs": {},

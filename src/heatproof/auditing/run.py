@@ -19,6 +19,7 @@ from heatproof.auditing.manifest import About, carried_over, manifest_of, now, p
 from heatproof.auditing.plan import Explainer, Plan, Samples, make
 from heatproof.auditing.progress import Progress
 from heatproof.auditing.store import Store, read_manifest, read_rows
+from heatproof.auditing.summaries import summarize
 from heatproof.checks import CHECKS, Boxes, Check
 from heatproof.errors import AuditError, InputError, StoreError
 from heatproof.features import Features
@@ -151,6 +152,7 @@ def _compute(plan: Plan, store: Store, manifest: dict[str, Any], about: About, *
 
             try:
                 local.run(plan, missing, finish, progress.computed)
+                manifest["failures"] += summarize(plan, store)
             finally:
                 manifest["finished"] = now()
                 complete = plan.cells.keys() <= store.finished_cells()

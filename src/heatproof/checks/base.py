@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from heatproof.features import Features
 from heatproof.metrics import Metric
 from heatproof.models import forward
 from heatproof.registry import Registry
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CHECKS: "Registry[Check]" = Registry("check")
 V = TypeVar("V")
@@ -167,3 +170,11 @@ class Check(ABC):
         self, block: Block, state: State, method: Recipe, maps: Maps, kept: Mapping[str, Maps], shared: Any
     ) -> Iterable[Scores]:
         """One method's rows. `kept` holds the same method's maps in earlier kept states, "trained" among them."""
+
+    def summary(self, rows: "pd.DataFrame") -> "pd.DataFrame | None":
+        """Rows that need the whole data set, such as what a mean over all samples scales; made when all are computed.
+
+        `rows` are this check's, all of them: method ("" for the network), setting, position, sample, metric, value,
+        seed; the result has the same columns, sample "" where a row is about no single sample.
+        """
+        return None

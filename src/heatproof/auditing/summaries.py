@@ -1,0 +1,41 @@
+"""What checks say of the whole data set, once every sample's rows are there."""
+
+from typing import Any
+
+from heatproof.auditing.plan import Plan
+from heatproof.auditing.store import COLUMNS, Store, read_rows
+from heatproof.checks.base import Check
+from heatproof.recipes import digest
+
+
+def summary_ids(plan: Plan) -> dict[str, str]:
+    """For each check the id that its summary's rows carry in place of a cell: it hashes all cells they are of."""
+    cells: dict[str, list[str]] = {check.label: [] for check in plan.checks}
+    for key, cell in plan.cells.items():
+        cells[cell.check].append(key)
+    return {label: digest(["summary", sorted(keys)]) for label, keys in cells.items()}
+
+
+def summarize(plan: Plan, store: Store) -> list[dict[str, Any]]:
+    """Write what each check says of the whole data set, from the rows that are on disk now; gives the failures."""
+    failures: list[dict[str, Any]] = []
+    if all(type(check.recipe).summary is Check.summary for check in plan.checks):
+        return failures  # nothing to say: large runs need not be read
+    ids, rows = summary_ids(plan), read_rows(store.run)
+    rows = rows[~rows["cell"].isin(ids.values())]
+    found: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    for check in plan.checks:
+        ours = rows[rows["check"] == check.label].drop(columns=["check", "cell"])
+        try:
+            summary = check.recipe.summary(ours) if len(ours) else None
+        except Exception as error:  # one check's failure must not cost the others their rows
+            said = f"{type(error).__name__}: {error}"
+            failures.append({"method": "", "check": check.label, "state": "", "samples": [], "error": said})
+            continue
+        if summary is not None:
+            summary = summary.assign(check=check.label, cell=ids[check.label])
+            for name in COLUMNS:
+                found[name] += summary[name].tolist()
+    if found["cell"]:
+        store.write_rows("summary", found, set(found["cell"]))
+    return failures
