@@ -13,6 +13,7 @@ from heatproof.methods.lrp import LRP, DeepTaylor
 from heatproof.methods.noise import SmoothGrad, VarGrad
 from heatproof.methods.occlusion import Occlusion
 from heatproof.methods.path import IntegratedGradients
+from heatproof.methods.perturbation import MeaningfulPerturbation
 
 
 def names() -> list[str]:
@@ -43,6 +44,7 @@ __all__ = [
     "IntegratedGradients",
     "Linearizable",
     "Linearization",
+    "MeaningfulPerturbation",
     "Method",
     "Occlusion",
     "Random",
