@@ -51,7 +51,8 @@ def run_block(
 
 def methods_needed(plan: Plan, number: int, missing: Collection[str]) -> dict[str, list[NamedMethod]]:
     """The methods to run in each condition: those with missing cells there, or later ones that look back to it."""
-    cells = {(c.check, c.state, c.method) for key, c in plan.cells.items() if c.block == number and key in missing}
+    here = plan.cells_by_block[number].items()
+    cells = {(c.check, c.state, c.method) for key, c in here if key in missing}
     needed: dict[str, set[str]] = defaultdict(set)
     for check in plan.checks:
         kept_so_far: list[str] = []
@@ -73,7 +74,7 @@ class _BlockRun:
     ) -> None:
         self.plan, self.number, self.computed = plan, number, computed
         self.wanted = {
-            (c.check, c.state, c.method): key for key, c in plan.cells.items() if c.block == number and key in missing
+            (c.check, c.state, c.method): key for key, c in plan.cells_by_block[number].items() if key in missing
         }
         members = plan.members(number)
         # A block is always full, because the bits of a result depend on how many rows a pass has.

@@ -166,7 +166,7 @@ class Plan:
     @cached_property
     def cells(self) -> dict[str, Cell]:
         """Every cell of this audit by id. The id hashes what determines the cell's values, and nothing else."""
-        recipes = {"": None, **{method.label: describe(method.recipe) for method in self.methods}}
+        recipes = {"": None, **{method.label: digest(describe(method.recipe)) for method in self.methods}}
         common = {
             "schema": SCHEMA,
             "model": self.model_fingerprint,
@@ -175,16 +175,37 @@ class Plan:
             "batch": self.batch,
             "example": self.sample_keys[0],
         }
+        asked = [
+            (check, state, digest([common, check.label, describe(check.recipe), state.describe(), dict(state.key)]))
+            for condition in self.conditions
+            for check, state in condition.readers
+        ]
         cells: dict[str, Cell] = {}
         for block in self.blocks:
-            samples = [self.sample_keys[i] for i in self.members(block)]
-            for condition in self.conditions:
-                for check, state in condition.readers:
-                    about = [common, samples, describe(check.recipe), check.label, state.describe(), dict(state.key)]
-                    for label, recipe in recipes.items():
-                        cell = Cell(check=check.label, state=state.name, method=label, block=block)
-                        cells[digest([*about, label, recipe])] = cell
+            samples = digest([self.sample_keys[i] for i in self.members(block)])
+            for check, state, question in asked:
+                for label, recipe in recipes.items():
+                    cell = Cell(check=check.label, state=state.name, method=label, block=block)
+                    cells[digest([question, samples, label, recipe])] = cell
         return cells
+
+    @cached_property
+    def cells_by_block(self) -> dict[int, dict[str, Cell]]:
+        """The same cells, block by block."""
+        found: dict[int, dict[str, Cell]] = {block: {} for block in self.blocks}
+        for key, cell in self.cells.items():
+            found[cell.block][key] = cell
+        return found
+
+    @cached_property
+    def summaries(self) -> dict[str, str]:
+        """By check, the id of what it says of the whole data set: it changes with the cells that it rests on."""
+        return {
+            check.label: digest(
+                ["summary", sorted(key for key, cell in self.cells.items() if cell.check == check.label)]
+            )
+            for check in self.checks
+        }
 
     def describe(self) -> dict[str, Any]:
         """What the manifest says of methods, checks and states."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
@@ -117,10 +118,12 @@ def read_manifest(run: Path) -> dict[str, Any]:
 def read_rows(run: Path) -> pd.DataFrame:
     """Every row of the cells that the run's current plan asks for, in an order that depends on nothing but the rows."""
     manifest = read_manifest(run)
-    wanted = set(manifest["cells"])
-    tables = [pq.read_table(path).to_pandas() for path in sorted((Path(run) / "rows").glob("*.parquet"))]
-    tables = [table[table["cell"].isin(wanted)] for table in tables]
-    rows = pd.concat([t for t in tables if len(t)] or [ROW_SCHEMA.empty_table().to_pandas()], ignore_index=True)
+    tables = [
+        ROW_SCHEMA.empty_table(),
+        *(pq.read_table(path) for path in sorted((Path(run) / "rows").glob("*.parquet"))),
+    ]
+    table = pa.concat_tables(part.replace_schema_metadata() for part in tables)
+    rows = table.filter(pc.is_in(table["cell"], pa.array(manifest["cells"], pa.string()))).to_pandas()
     order = ["check", "method", "setting", "position", "seed", "metric", "sample"]
     found: pd.DataFrame = rows.drop_duplicates([*order, "cell"]).sort_values(order, kind="stable", ignore_index=True)
     return found
