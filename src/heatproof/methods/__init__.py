@@ -4,10 +4,12 @@ from typing import Any
 
 from heatproof.methods.backward import Gradient, GradientXInput, Saliency
 from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, Method
+from heatproof.methods.bottleneck import PerSampleBottleneck
 from heatproof.methods.cam import GradCAM, GuidedGradCAM
 from heatproof.methods.competition import Competitive
 from heatproof.methods.controls import EdgeDetector, InputXEdges, InputXRandomGradient, Random
 from heatproof.methods.deeplift import DeepLIFT
+from heatproof.methods.fitted import Fitted, FittedMethod, fit
 from heatproof.methods.guided import Deconvnet, GuidedBackprop
 from heatproof.methods.lrp import LRP, DeepTaylor
 from heatproof.methods.noise import SmoothGrad, VarGrad
@@ -34,6 +36,8 @@ __all__ = [
     "DeepTaylor",
     "EdgeDetector",
     "Explanation",
+    "Fitted",
+    "FittedMethod",
     "GradCAM",
     "Gradient",
     "GradientXInput",
@@ -47,10 +51,12 @@ __all__ = [
     "MeaningfulPerturbation",
     "Method",
     "Occlusion",
+    "PerSampleBottleneck",
     "Random",
     "Saliency",
     "SmoothGrad",
     "VarGrad",
+    "fit",
     "get",
     "names",
 ]

@@ -1,7 +1,7 @@
 """Information bottlenecks: how many bits of each place the network needs for its decision (004)."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -16,7 +16,7 @@ from heatproof.methods.fitted import Batch, FittedMethod, inputs_of
 from heatproof.methods.moments import Moments
 from heatproof.methods.restriction import Adam, Mask, Noise, Statistics, enlarged
 from heatproof.methods.split import Split
-from heatproof.models import Bound, check_targets
+from heatproof.models import Bound, check_targets, rows_per_pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,8 @@ class PerSampleBottleneck(FittedMethod):
     the bottleneck of the label, the latter the mean over fresh draws.
 
     Cost: `steps` × `samples` forward and backward passes of the part of the network above the layer, one pass of the
-    part below (see Split), and (`samples` + 1) forward passes of the part above for the probabilities.
+    part below (see Split), and (`samples` + 1) forward passes of the part above for the probabilities. Where the part
+    above is tiny, as in a network for 28² digits, drawing the noise takes nearly as long again.
 
     Args:
         layer: a submodule by name, whose output is (N, C, h, w). None takes 004's: `layer2` of a torchvision ResNet
@@ -109,7 +110,7 @@ class PerSampleBottleneck(FittedMethod):
         split = Split(model, layer_of(self.layer, model))
         names = draws.digests(inputs)
         parts = []
-        for block, copies in passes(inputs, self.samples):
+        for block, copies in _spread(inputs, self.samples):
             rows = torch.arange(block.start, block.stop, device=inputs.device)
             signal = _places(split, split.below(inputs[block], rows))
             statistics = Statistics(
@@ -139,7 +140,7 @@ class PerSampleBottleneck(FittedMethod):
             with torch.enable_grad():
                 leaf = alpha.detach().requires_grad_()
                 center, spread, nats = mask(leaf)
-            towards_center, towards_spread = above.gradients(center.detach(), spread.detach(), step)
+            towards_center, towards_spread = above.gradients(center, spread, step)
             # One way back through blur and sigmoid, however many passes the copies took.
             heads = [center, spread, nats]
             weights = torch.full_like(nats, self.beta / nats[0].numel())
@@ -170,22 +171,21 @@ class _Above:
 
     def gradients(self, center: Tensor, spread: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """∂/∂center and ∂/∂spread of each sample's cross-entropy, the mean over its copies."""
-        towards_center, towards_spread = torch.zeros_like(center), torch.zeros_like(spread)
+        leaves = center.detach().requires_grad_(), spread.detach().requires_grad_()
+        totals = [torch.zeros_like(center), torch.zeros_like(spread)]
         for copies in self.copies:
             noise = self._noise(center, step, copies)
             with torch.enable_grad():
-                z = torch.addcmul(center, spread, noise).requires_grad_()
-                losses = F.cross_entropy(self._logits(z), self.targets.repeat(len(copies)), reduction="sum")
+                logits = self._logits(torch.addcmul(leaves[0], leaves[1], noise))
+                losses = F.cross_entropy(logits, self.targets.repeat(len(copies)), reduction="sum")
             if not losses.requires_grad:
                 raise InputError(
                     f"Expected outputs that depend on layer {self.split.name!r}, but no path leads back to it; name "
                     "another layer, or look for no_grad, detach or inference_mode."
                 )
-            (gradient,) = torch.autograd.grad(losses, z)
-            gradient /= self.recipe.samples
-            towards_center += gradient.sum(0)
-            towards_spread += (gradient * noise).sum(0)
-        return towards_center, towards_spread
+            for total, gradient in zip(totals, torch.autograd.grad(losses, leaves), strict=True):
+                total += gradient
+        return totals[0] / self.recipe.samples, totals[1] / self.recipe.samples
 
     def probability_behind(self, center: Tensor, spread: Tensor) -> Tensor:
         """The label's mean probability (N,) over copies with fresh noise."""
@@ -216,8 +216,28 @@ class _Above:
         return self.split.above(z.flatten(0, 1), self.inputs.repeat(repeat), self.rows.repeat(len(z)))
 
     def _noise(self, like: Tensor, step: int, copies: range) -> Tensor:
-        seed = self.recipe.seed
-        return torch.stack([draws.normal(like, seed, "bottleneck", step, i, samples=self.names) for i in copies])
+        noise = torch.empty(len(copies), *like.shape)
+        for place, copy in enumerate(copies):
+            for row, name in enumerate(self.names):
+                stream = draws.generator(self.recipe.seed, "bottleneck", step, copy, name)
+                torch.randn(like.shape[1:], generator=stream, out=noise[place, row])  # as draws.normal, without copies
+        return noise.to(like)
+
+
+def _spread(inputs: Tensor, samples: int) -> Iterator[tuple[slice, list[range]]]:
+    """Blocks of images, and the ranges of copies that one pass takes of each image in a block.
+
+    All copies of few images go before few copies of many: only their mask and its optimizer are held at a time. Ten
+    copies go together whatever the image's size, which on a CPU is the best batch above a layer.
+    """
+    most = max(rows_per_pass(inputs), min(10, samples))
+    images = max(1, most // samples)
+    step = max(1, min(most // images, samples))
+    for first in range(0, len(inputs), images):
+        yield (
+            slice(first, min(first + images, len(inputs))),
+            [range(start, min(start + step, samples)) for start in range(0, samples, step)],
+        )
 
 
 def layer_of(layer: str | None, model: nn.Module) -> str:

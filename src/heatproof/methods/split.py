@@ -110,11 +110,13 @@ class Split:
     def above(self, z: Tensor, x: Tensor, rows: Tensor | None = None) -> Tensor:
         """The logits (M, C) with `z` (M, …) in the place of the layer's output for variants `x` (M, …).
 
+        The network gets `z` itself, no leaf of autograd, and may change it in place: give a clone to keep it.
+
         Raises: InputError where the network calls the layer more than once.
         """
         if self.skips is not False:
             try:
-                logits = self._run(z, x, rows, skip=True)
+                logits = self._run(z.clone() if self.skips is None else z, x, rows, skip=True)
                 self.skips = logits.device == z.device
             except Exception:  # whatever is wrong with the network itself comes again below, with values
                 self.skips = False
@@ -153,7 +155,7 @@ class Split:
                     "that runs once."
                 )
             reached = True
-            return z.clone()  # the next submodule may change it in place
+            return z
 
         with _replaced({call.module: None for call in plan} | {self.layer: None}, stub):
             return forward(self.model, x, rows)
