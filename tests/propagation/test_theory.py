@@ -103,10 +103,10 @@ def test_proposition_4_all_agree_on_linear_models_and_satisfy_sensitivity_n(seed
 @given(seeds)
 def test_lemma_1_of_000_and_conservation_without_biases(seed):
     net, x, targets = mlp(seed, bias=False)
-    for method in (LRP0, LRP(composite="epsilon"), DeepLIFT()):
+    for method in (LRP0, DeepLIFT()):
         explained = method.explain(net, x, targets)
         gap = explained.diagnostics.get("conservation-gap", explained.diagnostics.get("completeness-gap"))
-        assert float(gap.abs().max()) <= 1e-4 * float(explained.maps.abs().sum(1).max()) + 1e-9
+        assert float(gap.abs().max()) <= 1e-9 * float(explained.maps.abs().sum(1).max()) + 1e-12
     explained = LRP0.explain(net, x, targets)
     torch.testing.assert_close(explained.maps.sum(1), explained.diagnostics["score"], rtol=1e-8, atol=1e-10)
 

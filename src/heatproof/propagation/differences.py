@@ -14,7 +14,7 @@ from heatproof.propagation.calls import Call
 from heatproof.propagation.facts import Facts
 from heatproof.propagation.linear import Linear, linear_of
 from heatproof.propagation.mode import UnsupportedCallError
-from heatproof.propagation.nodes import Kept, graft, postpone
+from heatproof.propagation.nodes import Kept, Term, graft, postpone
 
 
 class Differences:
@@ -147,7 +147,7 @@ class Differences:
             held = value.detach()  # the surrogate does not look at it
             kept = Kept(value, lambda: held)
 
-            def surrogate(_: Tensor, operand: Tensor) -> Tensor:
+            def surrogate(_: Tensor, operand: Tensor) -> list[Term]:
                 return secants.reveal_cancel(bare, linear, operand, x_bar, z_bar)
 
             return postpone(value, kept, surrogate, [linear.x])

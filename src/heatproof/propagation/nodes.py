@@ -7,13 +7,22 @@ because by then the eager way is cheaper.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-Surrogate = Callable[..., Tensor]  # (value without graph, *inputs) -> surrogate
 PULLS_BEFORE_KEEPING = 2
+
+
+class Term(NamedTuple):
+    """A term of a surrogate: a part with a graph, times a factor that is held."""
+
+    part: Tensor
+    factor: Tensor
+
+
+Surrogate = Callable[..., list[Term]]  # (value without graph, *inputs) -> surrogate
 
 
 class Kept:
@@ -61,14 +70,15 @@ class Lazy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         ctx.pulls += 1
-        inputs, s = ctx.graph or _evaluate(ctx)
+        inputs, terms = ctx.graph or _evaluate(ctx)
         keep = ctx.pulls > PULLS_BEFORE_KEEPING
-        ctx.graph = (inputs, s) if keep else None
-        pulled = torch.autograd.grad(s, inputs, grads[0], retain_graph=keep, allow_unused=True)
+        ctx.graph = (inputs, terms) if keep else None
+        arriving = [grads[0] * term.factor for term in terms]
+        pulled = torch.autograd.grad([term.part for term in terms], inputs, arriving, retain_graph=keep)
         return None, None, None, *pulled
 
 
-def _evaluate(ctx: Any) -> tuple[list[Tensor], Tensor]:
+def _evaluate(ctx: Any) -> tuple[list[Tensor], list[Term]]:
     inputs = [tensor.detach().requires_grad_() for tensor in ctx.saved_tensors]
     with torch.enable_grad():
         return inputs, ctx.surrogate(ctx.kept.get(), *inputs)
@@ -83,6 +93,6 @@ def graft(value: Tensor, s: Tensor) -> Tensor:
 
 
 def postpone(value: Tensor, kept: Kept, surrogate: Surrogate, inputs: Sequence[Tensor]) -> Tensor:
-    """`value`, whose derivative is that of `surrogate(value, *inputs)` (lazy)."""
+    """`value`, whose derivative is that of the terms of `surrogate(value, *inputs)` (lazy)."""
     out: Tensor = Lazy.apply([value], kept, surrogate, *inputs)  # type: ignore[no-untyped-call]
     return out

@@ -13,7 +13,7 @@ from heatproof.propagation.composites import Composite
 from heatproof.propagation.facts import Facts
 from heatproof.propagation.linear import Linear, linear_of
 from heatproof.propagation.mode import UnsupportedCallError
-from heatproof.propagation.nodes import Kept, graft, postpone
+from heatproof.propagation.nodes import Kept, Term, graft, postpone
 from heatproof.propagation.rules import Box, Epsilon, FirstRule
 
 FLOOR = 1e-9
@@ -161,7 +161,7 @@ class Relevance:
         self.first_seen = True
         kept = Kept(value, lambda: _evaluate(linear))
 
-        def surrogate(y: Tensor, mask: Tensor) -> Tensor:
+        def surrogate(y: Tensor, mask: Tensor) -> list[Term]:
             if isinstance(rule, Box):
                 assert first.box is not None
                 return rule.surrogate(linear, y, mask, *first.box)

@@ -2,8 +2,9 @@
 
 z = Σ_i w_i x_i + b is one neuron, g the derivative that comes back to it, R = z·g its relevance. A surrogate s is a
 function of x (or of the mask m on the input) with x_i · ∂s/∂x_i = R_i / g: its ordinary derivative times x is the
-rule's relevance. `held` marks what is not differentiated. Every rule keeps the sum (Σ_i R_i = R) up to its
-stabilizer, the bias's share, and neurons that have no contribution of the sign that it shares among.
+rule's relevance. It is a list of terms: a part, linear in x, times a factor that is held. Every rule keeps the sum
+(Σ_i R_i = R) up to its stabilizer, the bias's share, and neurons that have no contribution of the sign that it shares
+among.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from heatproof.errors import InputError
 from heatproof.propagation.linear import Linear
+from heatproof.propagation.nodes import Term
 
 BIASES = ("counted", "ignored")
 
@@ -42,22 +44,30 @@ def negative(t: Tensor) -> Tensor:
     return t.clamp(max=0)
 
 
-def parts(op: Linear, x: Tensor, *, bias: str, need_negative: bool = True) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Sums of positive and of negative contributions, and both denominators (with the bias's part if it counts)."""
+def parts(op: Linear, x: Tensor, *, need_negative: bool = True) -> tuple[Tensor, Tensor | None]:
+    """The sums of positive and, if needed, of negative contributions."""
     above, below = op.weight.clamp(min=0), op.weight.clamp(max=0)
-    signed = bool((x < 0).any())
-    up = op.apply(positive(x), above)
-    if signed:  # after a ReLU these terms vanish, and half the work with them
-        up = up + op.apply(negative(x), below)
-    down = torch.zeros_like(up)
-    if need_negative:
-        down = op.apply(positive(x), below)
-        if signed:
-            down = down + op.apply(negative(x), above)
+    if bool(x.amin() >= 0):  # after a ReLU half of the work vanishes
+        return op.apply(x, above), op.apply(x, below) if need_negative else None
+    risen, fallen = positive(x), negative(x)
+    up = op.apply(risen, above) + op.apply(fallen, below)
+    return up, op.apply(risen, below) + op.apply(fallen, above) if need_negative else None
+
+
+def denominators(op: Linear, up: Tensor, down: Tensor | None, bias: str) -> tuple[Tensor, Tensor]:
+    """Σ(wx)₊ and Σ(wx)₋ (0 where it is not needed), each with its part of the bias if that is counted."""
+    above = up.detach()
+    below = torch.zeros((), dtype=up.dtype, device=up.device) if down is None else down.detach()
     offset = op.offset() if bias == "counted" else None
-    if offset is None:
-        return up, down, up.detach(), down.detach()
-    return up, down, up.detach() + positive(offset), down.detach() + negative(offset)
+    return (above, below) if offset is None else (above + positive(offset), below + negative(offset))
+
+
+def share_of_sum(amount: Tensor, total: Tensor, epsilon: float) -> Tensor:
+    """`share` where the total's sign is known: total ≥ 0 for ε > 0, total ≤ 0 for ε < 0."""
+    if epsilon == 0:
+        return share(amount, total, 0.0)
+    stabilized = total + epsilon
+    return torch.div(amount, stabilized, out=stabilized) if stabilized.shape == amount.shape else amount / stabilized
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,17 +111,19 @@ class AlphaBeta:
         if self.lone not in ("plain", "conserving"):
             raise InputError(f"Expected lone to be 'plain' or 'conserving', but got {self.lone!r}.")
 
-    def surrogate(self, op: Linear, y: Tensor, x: Tensor) -> Tensor:
-        """α·zp·(z/Σ₊) − β·zn·(z/Σ₋), ratios held."""
+    def surrogate(self, op: Linear, y: Tensor, x: Tensor) -> list[Term]:
+        """α·zp·(z/Σ₊) − β·zn·(z/Σ₋)."""
         both = self.beta != 0 or self.lone == "conserving"
-        up, down, above, below = parts(op, x, bias=self.bias, need_negative=both)
-        alpha = torch.full_like(y, self.alpha)
-        beta = torch.full_like(y, self.beta)
+        up, down = parts(op, x, need_negative=both)
+        above, below = denominators(op, up, down, self.bias)
+        rising, falling = share_of_sum(y, above, self.epsilon), share_of_sum(y, below, -self.epsilon)
+        alpha: float | Tensor = self.alpha
+        beta: float | Tensor = self.beta
         if self.lone == "conserving":
-            alpha = torch.where(below == 0, 1.0, alpha)
-            beta = torch.where(above == 0, -1.0, beta)
-        s = up * share(alpha * y, above, self.epsilon)
-        return s - down * share(beta * y, below, self.epsilon) if both else s
+            alpha = torch.where(below == 0, 1.0, self.alpha).to(y.dtype)
+            beta = torch.where(above == 0, -1.0, self.beta).to(y.dtype)
+        terms = [Term(up, rising if isinstance(alpha, float) and alpha == 1 else alpha * rising)]
+        return terms if down is None else [*terms, Term(down, -beta * falling)]
 
 
 def z_plus(*, epsilon: float = 1e-6, bias: str = "ignored") -> AlphaBeta:
@@ -145,14 +157,19 @@ class AdaptiveBeta:
         if self.dominated not in ("limit", "code"):
             raise InputError(f"Expected dominated to be 'limit' or 'code', but got {self.dominated!r}.")
 
-    def surrogate(self, op: Linear, y: Tensor, x: Tensor) -> Tensor:
-        """(1+β)·zp·(z/Σ₊) − β·zn·(z/Σ₋), ratios and β held."""
-        up, down, above, below = parts(op, x, bias="ignored")
+    def surrogate(self, op: Linear, y: Tensor, x: Tensor) -> list[Term]:
+        """(1+β)·zp·(z/Σ₊) − β·zn·(z/Σ₋), β held as well."""
+        up, down = parts(op, x)
+        assert down is not None
+        above, below = denominators(op, up, down, "ignored")
         rest = above + below if self.dominated == "limit" else y
         fraction = torch.where(rest > 0, -below / rest.clamp(min=torch.finfo(y.dtype).tiny), torch.inf)
         beta = fraction.clamp(max=self.maximum)
         beta = torch.where(below == 0, 0.0, beta) if self.dominated == "limit" else torch.where(y > 0, beta, 0.0)
-        return up * share((1 + beta) * y, above, self.epsilon) - down * share(beta * y, below, self.epsilon)
+        return [
+            Term(up, (1 + beta) * share_of_sum(y, above, self.epsilon)),
+            Term(down, -beta * share_of_sum(y, below, -self.epsilon)),
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,19 +188,18 @@ class Gamma:
     def __post_init__(self) -> None:
         _check_bias(self.bias)
 
-    def surrogate(self, op: Linear, y: Tensor, x: Tensor) -> Tensor:
-        """Σ c for each sign of z, where that sign is z's, times the held z/Σ c."""
-        up, down, _, _ = parts(op, x, bias="ignored")
-        plain = up + down
+    def surrogate(self, op: Linear, y: Tensor, x: Tensor) -> list[Term]:
+        """Σ c with the favored sign that of z, times the held z/Σ c."""
+        up, down = parts(op, x)
+        assert down is not None
+        rises = y > 0
+        total = up.detach() + down.detach() + self.gamma * torch.where(rises, up, down).detach()
         offset = op.offset() if self.bias == "counted" else None
-        s = torch.zeros_like(y)
-        for sign, favored, side in ((y > 0, up, positive), (y < 0, down, negative)):
-            contributions = plain + self.gamma * favored
-            total = contributions.detach()
-            if offset is not None:
-                total = total + offset + self.gamma * side(offset)
-            s = s + contributions * torch.where(sign, share(y, total, self.epsilon), 0.0)
-        return s
+        if offset is not None:
+            total = total + offset + self.gamma * torch.where(rises, positive(offset), negative(offset))
+        factor = share(y, total, self.epsilon)
+        favored = (1 + self.gamma) * factor
+        return [Term(up, torch.where(rises, favored, factor)), Term(down, torch.where(rises, factor, favored))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,10 +211,10 @@ class Flat:
 
     epsilon: float = 1e-6
 
-    def surrogate(self, op: Linear, y: Tensor, mask: Tensor) -> Tensor:
+    def surrogate(self, op: Linear, y: Tensor, mask: Tensor) -> list[Term]:
         """Σ_i m_i over the neuron's inputs, times the held z / number of inputs."""
         shares = op.apply(mask, torch.ones_like(op.weight))
-        return shares * share(y, shares.detach(), self.epsilon)
+        return [Term(shares, share(y, shares.detach(), self.epsilon))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,10 +223,10 @@ class WSquare:
 
     epsilon: float = 1e-6
 
-    def surrogate(self, op: Linear, y: Tensor, mask: Tensor) -> Tensor:
+    def surrogate(self, op: Linear, y: Tensor, mask: Tensor) -> list[Term]:
         """Σ_i m_i w_i², times the held z / Σ w²."""
         shares = op.apply(mask, op.weight.square())
-        return shares * share(y, shares.detach(), self.epsilon)
+        return [Term(shares, share(y, shares.detach(), self.epsilon))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,7 +264,7 @@ class Box:
             )
         return low, high
 
-    def surrogate(self, op: Linear, y: Tensor, mask: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    def surrogate(self, op: Linear, y: Tensor, mask: Tensor, low: Tensor, high: Tensor) -> list[Term]:
         """Σ_i m_i (w_i x_i − l_i w_i₊ − h_i w_i₋), times the held z / (the same at m = 1)."""
         x = op.x.detach()
         shares = (
@@ -256,7 +272,7 @@ class Box:
             - op.apply(mask * low, positive(op.weight))
             - op.apply(mask * high, negative(op.weight))
         )
-        return shares * share(y, shares.detach(), self.epsilon)
+        return [Term(shares, share(y, shares.detach(), self.epsilon))]
 
 
 FirstRule = Flat | WSquare | Box

@@ -14,6 +14,7 @@ from torch import Tensor
 from heatproof.propagation import normalization
 from heatproof.propagation.calls import Call
 from heatproof.propagation.linear import Linear
+from heatproof.propagation.nodes import Term
 
 # Relative to the values: nearer than this, the secant's rounding error is larger than the curvature it would see.
 NEAR = {torch.float32: 1e-4, torch.float64: 1e-9}
@@ -36,21 +37,20 @@ def slope(call: Call, x: Tensor, bar: Tensor, y: Tensor, y_bar: Tensor) -> Tenso
     activations of a deep network keep their exact secant.
     """
     difference = x - bar
+    if call.name == "relu":  # exact in floating point, so that only equal values need their derivative
+        return torch.where(difference == 0, (x > 0).to(x.dtype), (y - y_bar).div_(difference))
     size = torch.maximum(x.abs() + bar.abs(), (y.abs() + y_bar.abs()).clamp(max=1.0))
     meet = difference.abs() <= NEAR[x.dtype] * size
     if not bool(meet.any()):
         return (y - y_bar) / difference
     middle = (x + bar) / 2
-    if call.name == "relu":
-        derivative = (middle > 0).to(x.dtype)
-    else:
-        with torch.enable_grad():
-            middle.requires_grad_()
-            (derivative,) = torch.autograd.grad(call.run(middle).sum(), middle)
+    with torch.enable_grad():
+        middle.requires_grad_()
+        (derivative,) = torch.autograd.grad(call.run(middle).sum(), middle)
     return torch.where(meet, derivative, (y - y_bar) / torch.where(meet, 1.0, difference))
 
 
-def reveal_cancel(call: Call, linear: Linear, x: Tensor, x_bar: Tensor, z_bar: Tensor) -> Tensor:
+def reveal_cancel(call: Call, linear: Linear, x: Tensor, x_bar: Tensor, z_bar: Tensor) -> list[Term]:
     """RevealCancel for f after a linear operation z = Σ w_i x_i + b.
 
     With Δz⁺ and Δz⁻ the sums of positive and negative contributions w_i Δx_i, each gets the mean of its effect before
@@ -72,7 +72,7 @@ def reveal_cancel(call: Call, linear: Linear, x: Tensor, x_bar: Tensor, z_bar: T
         m_up = divided((with_up - at + with_both - with_down) / 2, up, 0.0)
         m_down = divided((with_down - at + with_both - with_up) / 2, down, 0.0)
     s_up, s_down = shared(x)
-    return s_up * m_up + s_down * m_down
+    return [Term(s_up, m_up), Term(s_down, m_down)]
 
 
 def product(call: Call, bars: list[Tensor]) -> Tensor:
