@@ -13,7 +13,8 @@ from torch import nn
 
 import heatproof as hp
 from heatproof.errors import InputError
-from heatproof.methods.bottleneck import PerSampleBottleneck, layer_of
+from heatproof.methods.bottleneck import PerSampleBottleneck
+from heatproof.methods.known_layers import layer_of, readout_layers_of
 from heatproof.methods.restriction import Adam, Mask, Statistics, blurring, enlarged
 from heatproof.methods.split import Split
 from heatproof.testing import ContractNet, check_method
@@ -235,6 +236,13 @@ def test_layers_of_known_networks():
         assert layer_of(None, models.vgg16()) == "features.17"
         assert layer_of(None, models.vgg11_bn()) == "features.15"
         assert layer_of(None, models.resnet50()) == "layer2"
+        assert readout_layers_of(None, (), models.resnet18()) == (
+            "layer1",
+            (*(f"layer{i}" for i in (1, 2, 3, 4)), "fc"),
+        )
+        vgg = tuple(f"features.{i}" for i in (10, 17, 24, 28))
+        assert readout_layers_of(None, (), models.vgg16()) == (vgg[0], (*vgg, "classifier"))
+        assert readout_layers_of("a", ("b",), models.vgg16()) == ("a", ("b",))
         assert layer_of("layer1", models.resnet50()) == "layer1"
         with pytest.raises(InputError, match=r"the name of a layer, as SqueezeNet .* 'features.8.squeeze'"):
             layer_of(None, models.squeezenet1_0())

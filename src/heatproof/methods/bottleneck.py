@@ -1,22 +1,22 @@
 """Information bottlenecks: how many bits of each place the network needs for its decision (004)."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from heatproof import draws
 from heatproof.errors import InputError
-from heatproof.methods.base import Explanation, passes
-from heatproof.methods.fitted import Batch, FittedMethod, inputs_of
-from heatproof.methods.moments import Moments
-from heatproof.methods.restriction import Adam, Mask, Noise, Statistics, enlarged
+from heatproof.methods.above import Above, places, spread_copies
+from heatproof.methods.base import Explanation
+from heatproof.methods.fitted import Batch, FittedMethod
+from heatproof.methods.known_layers import layer_of
+from heatproof.methods.moments import moments_at
+from heatproof.methods.restriction import Adam, Mask, Noise, enlarged, statistics_of
 from heatproof.methods.split import Split
-from heatproof.models import Bound, check_targets, rows_per_pass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,15 +92,8 @@ class PerSampleBottleneck(FittedMethod):
         return float(self.steps * self.samples)
 
     def _fit(self, model: nn.Module, batches: Iterable[Batch]) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
-        split, moments, seen = Split(model, layer_of(self.layer, model)), Moments(), 0
-        for batch in batches:
-            x = inputs_of(batch)
-            for block, _ in passes(x, 1):
-                rows = torch.arange(seen + block.start, seen + block.stop, device=x.device)
-                moments.update(_places(split, split.below(x[block], rows)))
-            seen += len(x)
-        tensors = {"mean": moments.mean, "variance": moments.variance, "active": moments.active}
-        return {name: tensor.float() for name, tensor in tensors.items()}, {"samples": str(moments.count)}
+        moments = moments_at(Split(model, layer_of(self.layer, model)), batches)
+        return moments.tensors(), {"samples": str(moments.count)}
 
     def _fit_facts(self, model: nn.Module) -> Mapping[str, str]:
         return {"layer": layer_of(self.layer, model)}
@@ -110,27 +103,18 @@ class PerSampleBottleneck(FittedMethod):
         split = Split(model, layer_of(self.layer, model))
         names = draws.digests(inputs)
         parts = []
-        for block, copies in _spread(inputs, self.samples):
+        for block, copies in spread_copies(inputs, self.samples):
             rows = torch.arange(block.start, block.stop, device=inputs.device)
-            signal = _places(split, split.below(inputs[block], rows))
-            statistics = Statistics(
-                mean=fitted["mean"].to(signal),
-                std=fitted["variance"].to(signal).sqrt().clamp(min=self.min_std),
-                carries=(fitted["active"] >= self.active).to(signal),
-            )
-            if statistics.mean.shape != signal.shape[1:]:
-                raise InputError(
-                    f"Expected the layer's output to be {tuple(statistics.mean.shape)}, as in fitting, but got "
-                    f"{tuple(signal.shape[1:])}; give inputs of the same size, or fit again."
-                )
+            signal = places(split, split.below(inputs[block], rows))
+            statistics = statistics_of(fitted, signal, self.min_std, self.active)
             mask = Mask(signal, statistics, self.smoothing, self.noise)
-            above = _Above(split, inputs[block], rows, targets[block], names[block], copies, self)
+            above = Above(split, inputs[block], rows, targets[block], names[block], copies, self.seed)
             parts.append(self._optimized(mask, above, inputs.shape[2:]))
         maps, diagnostics = zip(*parts, strict=True)
         joined = {name: torch.cat([part[name] for part in diagnostics]) for name in diagnostics[0]}
         return Explanation(torch.cat(maps), joined)
 
-    def _optimized(self, mask: Mask, above: "_Above", size: tuple[int, ...]) -> tuple[Tensor, dict[str, Tensor]]:
+    def _optimized(self, mask: Mask, above: Above, size: tuple[int, ...]) -> tuple[Tensor, dict[str, Tensor]]:
         before = above.probability(mask.signal)
         alpha = torch.full_like(mask.signal, self.start)
         adam = Adam(alpha, self.rate)
@@ -147,7 +131,7 @@ class PerSampleBottleneck(FittedMethod):
             (gradient,) = torch.autograd.grad(heads, leaf, [towards_center, towards_spread, weights])
             alpha = adam.step(alpha, gradient)
         center, spread, _ = mask(alpha)
-        after = above.probability_behind(center, spread)
+        after = above.probability_behind(center, spread, self.steps)
         # In float64: KL is a small difference where little passes.
         nats = mask.double()((alpha if self.read == "final" else read).double()).nats
         bits = nats.sum(1, keepdim=True) / math.log(2)
@@ -155,118 +139,3 @@ class PerSampleBottleneck(FittedMethod):
         diagnostics = {name: value.to(alpha.dtype) for name, value in information.items()}
         diagnostics |= {"probability-before": before, "probability-after": after}
         return enlarged(bits, size).to(alpha.dtype), diagnostics
-
-
-@dataclass(frozen=True)
-class _Above:
-    """The part of the network above the layer, for one block of samples and noisy copies of each."""
-
-    split: Split
-    inputs: Tensor
-    rows: Tensor
-    targets: Tensor
-    names: list[str]
-    copies: list[range]
-    recipe: PerSampleBottleneck
-
-    def gradients(self, center: Tensor, spread: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """∂/∂center and ∂/∂spread of each sample's cross-entropy, the mean over its copies."""
-        leaves = center.detach().requires_grad_(), spread.detach().requires_grad_()
-        totals = [torch.zeros_like(center), torch.zeros_like(spread)]
-        for copies in self.copies:
-            noise = self._noise(center, step, copies)
-            with torch.enable_grad():
-                logits = self._logits(torch.addcmul(leaves[0], leaves[1], noise))
-                losses = F.cross_entropy(logits, self.targets.repeat(len(copies)), reduction="sum")
-            if not losses.requires_grad:
-                raise InputError(
-                    f"Expected outputs that depend on layer {self.split.name!r}, but no path leads back to it; name "
-                    "another layer, or look for no_grad, detach or inference_mode."
-                )
-            for total, gradient in zip(totals, torch.autograd.grad(losses, leaves), strict=True):
-                total += gradient
-        return totals[0] / self.recipe.samples, totals[1] / self.recipe.samples
-
-    def probability_behind(self, center: Tensor, spread: Tensor) -> Tensor:
-        """The label's mean probability (N,) over copies with fresh noise."""
-        total = center.new_zeros(len(center))
-        for copies in self.copies:
-            noise = self._noise(center, self.recipe.steps, copies)
-            total += self._probabilities(torch.addcmul(center, spread, noise)).sum(0)
-        return total / self.recipe.samples
-
-    def probability(self, z: Tensor) -> Tensor:
-        """The label's probability (N,) with the layer's output `z`."""
-        return self._probabilities(z[None])[0]
-
-    def _probabilities(self, z: Tensor) -> Tensor:
-        with torch.no_grad():
-            logits = self._logits(z)
-        check_targets(self.inputs, self.targets, logits.shape[1])
-        if logits.shape[1] < 2:
-            raise InputError(
-                "Expected a network with at least 2 outputs, as the bottleneck keeps the label's softmax probability, "
-                "but it has 1; give it one output a label."
-            )
-        return logits.softmax(1).gather(1, self.targets.repeat(len(z))[:, None]).view(len(z), -1)
-
-    def _logits(self, z: Tensor) -> Tensor:
-        """The logits (copies · N, C) with copies `z` (copies, N, C, h, w) of the layer's output."""
-        repeat = [len(z)] + [1] * (self.inputs.dim() - 1)
-        return self.split.above(z.flatten(0, 1), self.inputs.repeat(repeat), self.rows.repeat(len(z)))
-
-    def _noise(self, like: Tensor, step: int, copies: range) -> Tensor:
-        noise = torch.empty(len(copies), *like.shape)
-        for place, copy in enumerate(copies):
-            for row, name in enumerate(self.names):
-                stream = draws.generator(self.recipe.seed, "bottleneck", step, copy, name)
-                torch.randn(like.shape[1:], generator=stream, out=noise[place, row])  # as draws.normal, without copies
-        return noise.to(like)
-
-
-def _spread(inputs: Tensor, samples: int) -> Iterator[tuple[slice, list[range]]]:
-    """Blocks of images, and the ranges of copies that one pass takes of each image in a block.
-
-    All copies of few images go before few copies of many: only their mask and its optimizer are held at a time. Ten
-    copies go together whatever the image's size, which on a CPU is the best batch above a layer.
-    """
-    most = max(rows_per_pass(inputs), min(10, samples))
-    images = max(1, most // samples)
-    step = max(1, min(most // images, samples))
-    for first in range(0, len(inputs), images):
-        yield (
-            slice(first, min(first + images, len(inputs))),
-            [range(start, min(start + step, samples)) for start in range(0, samples, step)],
-        )
-
-
-def layer_of(layer: str | None, model: nn.Module) -> str:
-    """The layer's name, or where there is none 004's choice for a torchvision ResNet or VGG."""
-    if layer is not None:
-        return layer
-    network = model.net if isinstance(model, Bound) else model
-    kind = type(network).__name__
-    if kind == "ResNet" and isinstance(getattr(network, "layer2", None), nn.Module):
-        return "layer2"
-    if kind == "VGG" and isinstance(network.features, nn.Sequential):
-        pools = 0
-        for name, module in network.features.named_children():
-            pools += isinstance(module, nn.MaxPool2d)
-            if pools == 3 and isinstance(module, nn.Conv2d):
-                return f"features.{name}"
-    maps = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
-    raise InputError(
-        f"Expected the name of a layer, as {kind} has no usual one; give layer=…, for example "
-        f"{maps[len(maps) // 2] if maps else 'one with spatial extent'!r}: deep enough to tell labels apart, and not "
-        "yet pooled to a few places."
-    )
-
-
-def _places(split: Split, output: Tensor) -> Tensor:
-    """A layer's output, after a look that it is a map."""
-    if output.dim() != 4:
-        raise InputError(
-            f"Expected layer {split.name!r} to give feature maps (N, C, h, w), but got {tuple(output.shape)}; name a "
-            "layer with spatial extent."
-        )
-    return output

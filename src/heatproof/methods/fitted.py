@@ -161,7 +161,7 @@ def fit(recipe: FittedMethod, model: nn.Module, batches: Iterable[Batch]) -> Fit
     Raises: InputError for a model that cannot be explained, batches that do not fit it, or too few samples.
     """
     check_model(model)
-    tensors, facts = recipe._fit(model, _checked(model, batches))
+    tensors, facts = recipe._fit(model, _Checked(model, batches))
     facts = {"method": type(recipe).__name__, **recipe._fit_facts(model), **facts}
     return Fitted(tensors, network=network_fingerprint(model), facts=facts)
 
@@ -187,10 +187,17 @@ def network_fingerprint(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _checked(model: nn.Module, batches: Iterable[Batch]) -> Iterator[Batch]:
-    for batch in batches:
-        check_inputs(model, inputs_of(batch))
-        yield batch
+@dataclass(frozen=True)
+class _Checked:
+    """Batches, each looked at when it comes; read anew by each `for`, where the batches are."""
+
+    model: nn.Module
+    batches: Iterable[Batch]
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.batches:
+            check_inputs(self.model, inputs_of(batch))
+            yield batch
 
 
 def _bytes(tensor: Tensor) -> memoryview:

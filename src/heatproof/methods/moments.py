@@ -1,9 +1,15 @@
 """Mean and variance of data that come in batches."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
 from heatproof.errors import InputError
+from heatproof.methods.above import places
+from heatproof.methods.base import passes
+from heatproof.methods.fitted import Batch, inputs_of
+from heatproof.methods.split import Split
 
 
 class Moments:
@@ -52,3 +58,19 @@ class Moments:
     def active(self) -> Tensor:
         """The share of samples on which a feature is not 0."""
         return self._nonzero / max(1, self.count)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a fit keeps, in float32."""
+        return {"mean": self.mean.float(), "variance": self.variance.float(), "active": self.active.float()}
+
+
+def moments_at(split: Split, batches: Iterable[Batch]) -> Moments:
+    """The moments of a layer's feature maps over batches of inputs; the n-th sample has row n of a Bound's `given`."""
+    moments, seen = Moments(), 0
+    for batch in batches:
+        x = inputs_of(batch)
+        for block, _ in passes(x, 1):
+            rows = torch.arange(seen + block.start, seen + block.stop, device=x.device)
+            moments.update(places(split, split.below(x[block], rows)))
+        seen += len(x)
+    return moments

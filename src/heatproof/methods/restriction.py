@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from heatproof.errors import InputError
+from heatproof.methods.fitted import Fitted
+
 Noise = Literal["paper", "published"]
 
 
@@ -16,6 +19,20 @@ class Statistics(NamedTuple):
     mean: Tensor
     std: Tensor
     carries: Tensor
+
+
+def statistics_of(fitted: Fitted, signal: Tensor, min_std: float, active: float) -> Statistics:
+    """The statistics of the features of a signal (N, C, h, w), as they were fitted."""
+    if fitted["mean"].shape != signal.shape[1:]:
+        raise InputError(
+            f"Expected the layer's output to be {tuple(fitted['mean'].shape)}, as in fitting, but got "
+            f"{tuple(signal.shape[1:])}; give inputs of the same size, or fit again."
+        )
+    return Statistics(
+        mean=fitted["mean"].to(signal),
+        std=fitted["variance"].to(signal).sqrt().clamp(min=min_std),
+        carries=(fitted["active"] >= active).to(signal),
+    )
 
 
 class Masked(NamedTuple):

@@ -1,0 +1,110 @@
+"""The part of a network above a bottleneck, run on noisy copies of each sample."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from heatproof import draws
+from heatproof.errors import InputError
+from heatproof.methods.split import Split
+from heatproof.models import check_targets, rows_per_pass
+
+
+@dataclass(frozen=True)
+class Above:
+    """The part of a network above the bottleneck, for one block of samples and noisy copies of each."""
+
+    split: Split
+    inputs: Tensor
+    rows: Tensor
+    targets: Tensor
+    names: list[str]
+    copies: list[range]
+    seed: int
+
+    def gradients(self, center: Tensor, spread: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """∂/∂center and ∂/∂spread of each sample's cross-entropy, the mean over its copies."""
+        leaves = center.detach().requires_grad_(), spread.detach().requires_grad_()
+        totals = [torch.zeros_like(center), torch.zeros_like(spread)]
+        for copies in self.copies:
+            noise = self._noise(center, step, copies)
+            with torch.enable_grad():
+                logits = self._logits(torch.addcmul(leaves[0], leaves[1], noise))
+                losses = F.cross_entropy(logits, self.targets.repeat(len(copies)), reduction="sum")
+            if not losses.requires_grad:
+                raise InputError(
+                    f"Expected outputs that depend on layer {self.split.name!r}, but no path leads back to it; name "
+                    "another layer, or look for no_grad, detach or inference_mode."
+                )
+            for total, gradient in zip(totals, torch.autograd.grad(losses, leaves), strict=True):
+                total += gradient
+        return totals[0] / self._samples, totals[1] / self._samples
+
+    def probability_behind(self, center: Tensor, spread: Tensor, step: int) -> Tensor:
+        """The label's mean probability (N,) over copies with the noise of `step`."""
+        total = center.new_zeros(len(center))
+        for copies in self.copies:
+            noise = self._noise(center, step, copies)
+            total += self._probabilities(torch.addcmul(center, spread, noise)).sum(0)
+        return total / self._samples
+
+    def probability(self, z: Tensor) -> Tensor:
+        """The label's probability (N,) with the layer's output `z`."""
+        return self._probabilities(z[None])[0]
+
+    @property
+    def _samples(self) -> int:
+        return self.copies[-1].stop
+
+    def _probabilities(self, z: Tensor) -> Tensor:
+        with torch.no_grad():
+            logits = self._logits(z)
+        check_targets(self.inputs, self.targets, logits.shape[1])
+        if logits.shape[1] < 2:
+            raise InputError(
+                "Expected a network with at least 2 outputs, as the bottleneck keeps the label's softmax probability, "
+                "but it has 1; give it one output a label."
+            )
+        return logits.softmax(1).gather(1, self.targets.repeat(len(z))[:, None]).view(len(z), -1)
+
+    def _logits(self, z: Tensor) -> Tensor:
+        """The logits (copies · N, C) with copies `z` (copies, N, C, h, w) of the layer's output."""
+        repeat = [len(z)] + [1] * (self.inputs.dim() - 1)
+        return self.split.above(z.flatten(0, 1), self.inputs.repeat(repeat), self.rows.repeat(len(z)))
+
+    def _noise(self, like: Tensor, step: int, copies: range) -> Tensor:
+        noise = torch.empty(len(copies), *like.shape)
+        for place, copy in enumerate(copies):
+            for row, name in enumerate(self.names):
+                stream = draws.generator(self.seed, "bottleneck", step, copy, name)
+                torch.randn(like.shape[1:], generator=stream, out=noise[place, row])  # as draws.normal, without copies
+        return noise.to(like)
+
+
+def spread_copies(inputs: Tensor, samples: int) -> Iterator[tuple[slice, list[range]]]:
+    """Blocks of images, and the ranges of copies that one pass takes of each image in a block.
+
+    All copies of few images go before few copies of many: only their mask and its optimizer are held at a time. Ten
+    copies go together whatever the image's size, which on a CPU is the best batch above a layer.
+    """
+    most = max(rows_per_pass(inputs), min(10, samples))
+    images = max(1, most // samples)
+    step = max(1, min(most // images, samples))
+    for first in range(0, len(inputs), images):
+        yield (
+            slice(first, min(first + images, len(inputs))),
+            [range(start, min(start + step, samples)) for start in range(0, samples, step)],
+        )
+
+
+def places(split: Split, output: Tensor) -> Tensor:
+    """A layer's output, after a look that it is a map."""
+    if output.dim() != 4:
+        raise InputError(
+            f"Expected layer {split.name!r} to give feature maps (N, C, h, w), but got {tuple(output.shape)}; name a "
+            "layer with spatial extent."
+        )
+    return output
