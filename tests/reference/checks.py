@@ -58,3 +58,37 @@ def box_ratio(attribution, boxes):
     size = sum(1 for row, column in pixels if inside(boxes, row, column))
     highest = sorted(pixels, key=lambda at: float(attribution[at]), reverse=True)[:size]
     return sum(1 for row, column in highest if inside(boxes, row, column)) / size
+
+
+def probability_of(model, image, label):
+    return float(model(image[None]).softmax(1)[0, label].detach())
+
+
+def tiles_of(height, width, size):
+    """The pixels of each tile, in reading order; tiles at the edges may be smaller."""
+    return [
+        [
+            (row, column)
+            for row in range(top, min(top + size, height))
+            for column in range(left, min(left + size, width))
+        ]
+        for top in range(0, height, size)
+        for left in range(0, width, size)
+    ]
+
+
+def degradation_curve(model, image, label, attribution, size, baseline, *, most_first, counts):
+    """004, 4.6: p(y|x) with the first `counts` tiles, by attribution without ties, replaced in the original."""
+    tiles = tiles_of(*image.shape[1:], size)
+    sums = [sum(float(attribution[:, row, column].sum()) for row, column in tile) for tile in tiles]
+    order = sorted(range(len(tiles)), key=lambda t: sums[t], reverse=most_first)
+    curve = []
+    for count in counts:
+        pixels = [pixel for t in order[:count] for pixel in tiles[t]]
+        curve.append(probability_of(model, without(image, pixels, baseline), label))
+    return curve
+
+
+def area(positions, values):
+    """By trapezoids."""
+    return sum((positions[k + 1] - positions[k]) * (values[k + 1] + values[k]) / 2 for k in range(len(positions) - 1))

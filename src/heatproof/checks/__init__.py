@@ -6,6 +6,7 @@ from heatproof.checks.base import CHECKS, TRAINED, Block, Boxes, Check, Maps, Sc
 from heatproof.checks.bounding_box import BoundingBox
 from heatproof.checks.calibration import Calibration
 from heatproof.checks.completeness import Completeness
+from heatproof.checks.degradation import Degradation
 from heatproof.checks.input_controls import InputControls
 from heatproof.checks.parameter_randomization import ParameterRandomization
 from heatproof.checks.sensitivity_n import SensitivityN
@@ -30,6 +31,7 @@ __all__ = [
     "Calibration",
     "Check",
     "Completeness",
+    "Degradation",
     "InputControls",
     "Maps",
     "ParameterRandomization",

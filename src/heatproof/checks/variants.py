@@ -26,6 +26,14 @@ def probability(outputs: Tensor, targets: Tensor) -> Tensor:
     return score(outputs.double().softmax(1), targets)
 
 
+def top_probability(outputs: Tensor) -> Tensor:
+    """The largest softmax probabilities (M,), float64; of a single output unit, the likelier side of its sigmoid."""
+    if outputs.shape[1] == 1:
+        p = outputs.double().sigmoid()[:, 0]
+        return torch.maximum(p, 1 - p)
+    return outputs.double().softmax(1).amax(1)
+
+
 def evaluated(block: Block, count: int, variant: Callable[[slice, range], Tensor], read: Read) -> Tensor:
     """What `read` takes from the outputs of `count` variants of each sample: (N, count) float64.
 

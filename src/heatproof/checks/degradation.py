@@ -1,0 +1,170 @@
+"""How fast does the network lose the label when what a map calls relevant is taken away?"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from heatproof import draws
+from heatproof.baselines import Baseline, Zero, resolved
+from heatproof.checks.base import CHECKS, TRAINED, Block, Check, Maps, Recipe, Scores, State, Study
+from heatproof.checks.variants import (
+    Read,
+    evaluated,
+    patternless,
+    probability,
+    region_sums,
+    regions,
+    replaced,
+    score,
+    top_probability,
+)
+from heatproof.errors import InputError
+from heatproof.features import ranks
+from heatproof.metrics import Metric
+from heatproof.models import forward
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Of = Literal["probability", "score"]
+
+DEGRADATION = Metric(
+    name="degradation",
+    chance=0.0,
+    higher_is_better=True,
+    text="Area between the curves that lose the least and the most relevant features first, 1 being what the network "
+    "gives originals: 0 for a random map.",
+)
+PROBABILITY = Metric(
+    name="probability",
+    low=0.0,
+    high=1.0,
+    text="Probability of the label with this share of the features replaced.",
+)
+SCORE = Metric(name="score", unit="score", text="The output of the label with this share of the features replaced.")
+TOP = Metric(name="top-probability", low=0.0, high=1.0, text="Probability of the likeliest label of the original.")
+
+
+class Ends(NamedTuple):
+    """What no method influences: outputs with nothing and with everything replaced (N,), and what is replaced with."""
+
+    original: Tensor
+    degraded: Tensor
+    top: Tensor
+    baseline: Tensor
+    names: list[str]
+
+
+@CHECKS.register("degradation")
+@dataclass(frozen=True, kw_only=True)
+class Degradation(Check):
+    """The area between two curves: p(y|x) with the least relevant tiles replaced first, and the most relevant first.
+
+    Tiles are ranked by the sum of their attributions and replaced from the ORIGINAL by `baseline`, in settings `morf`
+    (most relevant first) and `lerf`; position is the replaced share of the tiles, 0 to 1. `degradation` is
+    ∫ (s_LeRF − s_MoRF) over that share, by trapezoids with both ends, of s(x) = (p(y|x) − b) / (t₁ − b): t₁ is the mean
+    top probability of the originals, b the mean p(y|x) of the fully replaced, both over the data set. In units of
+    t₁ − b: 0 for a random map, at most about 1, negative for a misleading one. NaN where the tiles' sums are all equal
+    or t₁ <= b. Tiles of equal value come in random order, so that a map of many zeros favors no corner.
+
+    Fields:
+        tile: pixels a side of a tile; 1 takes the audit's features one by one.
+        steps: replace in so many equal steps; 0 takes one tile a step.
+        of: `probability`, or `score` for the raw output S_c, whose area is in its own units (s = S_c − S_c(degraded)
+            is not scaled): 003's Figure 3c with tile=1.
+
+    Cost: two forward passes a step, sample and method, beside two for all methods together.
+    Source: Schulz et al. 2020, section 4.6, equation 9; Ancona et al. 2017.
+    """
+
+    tile: int = 8
+    steps: int = 0
+    baseline: Baseline = field(default_factory=Zero)
+    of: Of = "probability"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.tile < 1 or self.steps < 0:
+            raise InputError(
+                f"Expected a tile of at least 1 pixel and no negative steps, but got {self.tile} and {self.steps}."
+            )
+        if self.of not in get_args(Of):
+            raise InputError(f"Expected of to be one of {', '.join(map(repr, get_args(Of)))}, but got {self.of!r}.")
+
+    @property
+    def curve(self) -> Metric:
+        """What the curves measure."""
+        return PROBABILITY if self.of == "probability" else SCORE
+
+    @property
+    def _read(self) -> Read:
+        return probability if self.of == "probability" else score
+
+    def metrics(self, study: Study) -> tuple[Metric, ...]:
+        return (DEGRADATION, self.curve, *([TOP] if self.of == "probability" else []))
+
+    def states(self, study: Study) -> Sequence[State]:
+        regions(study.features, study.example.shape[1:], self.tile)
+        resolved(self.baseline, study.example)
+        return (TRAINED,)
+
+    def counts(self, tiles: int) -> list[int]:
+        """How many tiles are replaced at each position between the ends."""
+        steps = min(self.steps or tiles, tiles)
+        return [round(tiles * k / steps) for k in range(1, steps)]
+
+    def shared(self, block: Block, state: State) -> Ends:
+        baseline = resolved(self.baseline, block.inputs)
+        names = draws.digests(block.inputs)
+        with torch.no_grad():
+            original, degraded = forward(block.model, block.inputs), forward(block.model, baseline)
+        whole, gone = self._read(original, block.targets), self._read(degraded, block.targets)
+        return Ends(whole, gone, top_probability(original), baseline, names)
+
+    def network_rows(self, block: Block, state: State, shared: Ends) -> Iterable[Scores]:
+        yield Scores(metric=self.curve.name, values=shared.original, setting="original")
+        yield Scores(metric=self.curve.name, values=shared.degraded, setting="degraded", position=1.0)
+        if self.of == "probability":
+            yield Scores(metric=TOP.name, values=shared.top, setting="original")
+
+    def rows(
+        self, block: Block, state: State, method: Recipe, maps: Maps, kept: Mapping[str, Maps], shared: Any
+    ) -> Iterator[Scores]:
+        features = regions(block.features, block.inputs.shape[1:], self.tile)
+        values = region_sums(features, maps.values, self.tile)
+        blank = patternless(values)
+        places = ranks(values, self.seed, "degradation", samples=shared.names)
+        tiles = math.prod(features.grid(block.inputs.shape[1:]))
+        counts = torch.tensor(self.counts(tiles), device=places.device)
+        for setting, first in (("morf", places), ("lerf", tiles - 1 - places)):
+
+            def variant(samples: slice, numbers: range, first: Tensor = first) -> Tensor:
+                chosen = first[samples, None] < counts[numbers.start : numbers.stop, None]
+                return replaced(block, features, chosen, samples, shared.baseline)
+
+            between = evaluated(block, len(counts), variant, self._read)
+            curve = torch.cat([shared.original[:, None], between, shared.degraded[:, None]], 1)
+            for count, column in zip([0, *counts.tolist(), tiles], curve.T, strict=True):
+                held = column.masked_fill(blank, torch.nan)
+                yield Scores(metric=self.curve.name, values=held, setting=setting, position=count / tiles)
+
+    def summary(self, rows: "pd.DataFrame") -> "pd.DataFrame | None":
+        curves = rows[rows["setting"].isin(["morf", "lerf"])].sort_values("position", kind="stable")
+        if curves.empty:
+            return None
+        scale = 1.0
+        if self.of == "probability":
+            of_network = rows[rows["method"] == ""]
+            t1 = of_network.loc[of_network["metric"] == TOP.name, "value"].mean()
+            b = of_network.loc[of_network["setting"] == "degraded", "value"].mean()
+            scale = t1 - b if t1 > b else math.nan
+        wide = curves.pivot(index=["method", "sample"], columns=["setting", "position"], values="value")
+        places = wide["morf"].columns.to_numpy()
+        difference = (wide["lerf"][places] - wide["morf"][places]).to_numpy()
+        area = ((difference[:, 1:] + difference[:, :-1]) / 2 * (places[1:] - places[:-1])).sum(1)
+        found = wide.index.to_frame(index=False)
+        return found.assign(setting="", position=0.0, metric=DEGRADATION.name, value=area / scale, seed=0)
