@@ -8,6 +8,7 @@ from torch import nn
 from heatproof import InputError
 from heatproof.methods import Competitive, Gradient, GradientXInput, IntegratedGradients, SmoothGrad
 from heatproof.methods import competition as module
+from heatproof.methods.backward import gradients
 from heatproof.models import Bound
 
 TARGETS = torch.tensor([11, 0, 7])
@@ -25,6 +26,51 @@ def wide(*, bias=True, labels=12, width=6):
             nn.Linear(width, labels, bias),
         ]
     return nn.Sequential(*layers).double().eval()
+
+
+class Skipping(nn.Module):
+    """Tables (N, 7) → 7 labels by a product of matrices that the inputs reach through more than its first operand."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.way = way
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(5)
+            self.down, self.skip, self.up = nn.Linear(7, 3), nn.Linear(7, 7), nn.Linear(3, 7, bias=False)
+        self.double().eval()
+
+    def forward(self, x):
+        h, weight = self.down(x).relu(), self.up.weight.T
+        if self.way == "a bias computed from the inputs":
+            return torch.addmm(self.skip(x), h, weight)
+        if self.way == "the inputs as the bias":
+            return torch.addmm(x, h, weight)
+        if self.way == "the inputs, transposed":
+            return torch.addmm(x.T, h, weight)
+        return torch.mm(h, weight * x.mean())  # a weight computed from the inputs
+
+
+SKIPS = [
+    "a bias computed from the inputs", "the inputs as the bias", "the inputs, transposed",
+    "a weight computed from the inputs",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("way", SKIPS)
+def test_layers_that_the_inputs_reach_in_two_ways_pull_labels(way):
+    model = Skipping(way)
+    x = torch.randn(7, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(6))
+    assert gradients(model, x).pull.factor() is None
+    auto, off = (Competitive(GradientXInput(), rank=rank)(model, x, torch.arange(7)) for rank in ("auto", "off"))
+    assert torch.equal(auto, off)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_plain_linear_layer_has_a_factor(bias, frozen):
+    model = wide(bias=bias).requires_grad_(not frozen)
+    factor = gradients(model, images()).pull.factor()
+    assert torch.equal(factor.weight, model[-1].weight.detach())
 
 
 @pytest.fixture

@@ -97,7 +97,11 @@ class GradientPull:
         return self._back(self.outputs, cotangent)
 
     def factor(self) -> "Factor | None":
-        """The outputs as W h + b, where the network ends in a linear layer on features h (N, D); None where not."""
+        """The outputs as W h + b, where the network ends in a linear layer on features h (N, D); None where not.
+
+        Only constants and parameters, perhaps transposed, count as W and b: then h is all that the inputs reach the
+        outputs through.
+        """
         node = self.outputs.grad_fn
         read = _READ_BY.get(node.name()) if node is not None else None
         if node is None or read is None:
@@ -108,6 +112,9 @@ class GradientPull:
         features, index = node.next_functions[read]
         if features is None:
             return None  # the layer reads a constant
+        others = [edge for i, (edge, _) in enumerate(node.next_functions) if i != read]
+        if not all(_is_fixed(edge, self.x) for edge in others):
+            return None  # the bias or the weight may depend on the inputs as well
         edge = torch.autograd.graph.GradientEdge(features, index)
         return Factor(saved._saved_mat2.detach().T, lambda cotangent: self._back(edge, cotangent))
 
@@ -128,6 +135,16 @@ class Factor(NamedTuple):
 
 # How autograd calls a linear layer on (N, D) with and without a bias, and the operand that its features are.
 _READ_BY = {"AddmmBackward0": 1, "MmBackward0": 0}
+
+
+def _is_fixed(edge: torch.autograd.graph.Node | None, x: Tensor) -> bool:
+    """Whether this edge of a graph leads to nothing, or to a leaf other than `x`, perhaps transposed on the way."""
+    while edge is not None and edge.name() in ("TBackward0", "TransposeBackward0"):
+        edge = edge.next_functions[0][0]
+    if edge is None:
+        return True
+    leaf: Any = edge
+    return edge.name() == "torch::autograd::AccumulateGrad" and leaf.variable is not x
 
 
 def _differentiable_recurrence(model: nn.Module) -> AbstractContextManager[None]:
