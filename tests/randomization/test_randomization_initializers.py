@@ -73,6 +73,13 @@ def test_quantiles_of_the_truncated_normal(p: float) -> None:
     assert abs(below - p) < 5 * math.sqrt(p * (1 - p) / COUNT)
 
 
+@pytest.mark.parametrize("recipe", [TruncatedNormal, Uniform])
+@pytest.mark.parametrize("std", [0.0, -1.0, math.nan, math.inf])
+def test_a_standard_deviation_is_positive_and_finite(recipe: type[TruncatedNormal] | type[Uniform], std: float) -> None:
+    with pytest.raises(InputError, match="Expected a positive, finite standard deviation"):
+        recipe(std=std)
+
+
 def test_uniform_has_the_standard_deviation_it_is_given() -> None:
     values = sample(Uniform())
     assert_moments(values, 0.01**2, 9 / 5)

@@ -62,11 +62,16 @@ class TruncatedNormal(WeightByWeight):
     As in TensorFlow, `std` is that of the normal before it is cut; what is drawn has a standard deviation of
     0.8796·std.
 
+    Raises: InputError unless `std` is positive and finite.
+
     Source: 001 appendix B (mean 0, std 0.01).
     """
 
     name: ClassVar[str] = "truncated-normal"
     std: float = 0.01
+
+    def __post_init__(self) -> None:
+        _check_std(self.std)
 
     def value(self, weight: Weight, stream: torch.Generator) -> Tensor:
         # By inversion: w = σ√2·erf⁻¹(v·erf(√2)) with v uniform on (−1, 1).
@@ -80,12 +85,17 @@ class TruncatedNormal(WeightByWeight):
 class Uniform(WeightByWeight):
     """w ~ U(−√3·std, √3·std), whose standard deviation is `std`: weights, biases and scales alike.
 
+    Raises: InputError unless `std` is positive and finite.
+
     Source: 001 appendix B tries a uniform distribution and gives no range; this one has the same standard deviation
     as its normal distribution before the cut.
     """
 
     name: ClassVar[str] = "uniform"
     std: float = 0.01
+
+    def __post_init__(self) -> None:
+        _check_std(self.std)
 
     def value(self, weight: Weight, stream: torch.Generator) -> Tensor:
         v = torch.rand(weight.tensor.shape, generator=stream, dtype=torch.float32) * 2 - 1
@@ -184,6 +194,11 @@ class Default(Initializer):
             torch.default_generator.manual_seed(generator(*self._key(seed, layer)).initial_seed())
             getattr(twin, name)()
         return {name: value.detach() for name, value in own.items() if not bool(value.isnan().any())}
+
+
+def _check_std(std: float) -> None:
+    if not (math.isfinite(std) and std > 0):
+        raise InputError(f"Expected a positive, finite standard deviation (std), but got {std!r}.")
 
 
 def _own_reset(module: nn.Module) -> str | None:
