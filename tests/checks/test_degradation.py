@@ -166,6 +166,8 @@ class TestPeersFaults:
             assert curve.position.tolist() == [k / (steps or 9) for k in range((steps or 9) + 1)]
 
     def test_a_constant_map_is_nan_and_no_zero(self, tmp_path):
+        rows = toys.played(Degradation(tile=4), methods={"constant": Given(torch.full((6, 6), 0.1))})
+        assert all(values.isnan().all() for r, values in rows.items() if r.method)
         assert all(math.isnan(value) for value in values_of(seen(tmp_path, torch.full((6, 6), 0.3))))
 
 

@@ -92,3 +92,33 @@ def degradation_curve(model, image, label, attribution, size, baseline, *, most_
 def area(positions, values):
     """By trapezoids."""
     return sum((positions[k + 1] - positions[k]) * (values[k + 1] + values[k]) / 2 for k in range(len(positions) - 1))
+
+
+def box_blur(image, kernel):
+    """The mean of kernel × kernel pixels of an image (C, H, W); beyond the border the nearest pixel counts again."""
+    channels, height, width = image.shape
+    blurred = image.clone()
+    reach = range(-(kernel // 2), kernel // 2 + 1)
+    for c in range(channels):
+        for row in range(height):
+            for column in range(width):
+                near = [
+                    float(image[c, min(max(row + i, 0), height - 1), min(max(column + j, 0), width - 1)])
+                    for i in reach
+                    for j in reach
+                ]
+                blurred[c, row, column] = math.fsum(near) / len(near)
+    return blurred
+
+
+def blurred_patches(model, image, label, attribution, size, kernel, count):
+    """002, A.1: p(y|x) with 0 … count regions of highest mean attribution, without ties, from a blurred copy."""
+    tiles = tiles_of(*image.shape[1:], size)
+    means = [sum(float(attribution[:, r, c].sum()) for r, c in tile) / len(tile) for tile in tiles]
+    order = sorted(range(len(tiles)), key=lambda t: means[t], reverse=True)
+    blurred = box_blur(image, kernel)
+    curve = []
+    for k in range(count + 1):
+        pixels = [pixel for t in order[:k] for pixel in tiles[t]]
+        curve.append(probability_of(model, without(image, pixels, blurred), label))
+    return curve

@@ -3,6 +3,7 @@
 from typing import Any
 
 from heatproof.checks.base import CHECKS, TRAINED, Block, Boxes, Check, Maps, Scores, State, Study
+from heatproof.checks.blurred_patch import BlurredPatch
 from heatproof.checks.bounding_box import BoundingBox
 from heatproof.checks.calibration import Calibration
 from heatproof.checks.completeness import Completeness
@@ -26,6 +27,7 @@ __all__ = [
     "CHECKS",
     "TRAINED",
     "Block",
+    "BlurredPatch",
     "BoundingBox",
     "Boxes",
     "Calibration",
