@@ -22,17 +22,30 @@ class Linear:
 
     `bias` broadcasts to z. `constant` is a part of the operand that is constant: the operand is x + constant, and
     apply(constant, weight) belongs to the bias. `outputs_at` is the dimension of the weight that goes with the channels
-    of z (None where a scale a channel cannot be folded), `groups` a transposed convolution's groups.
+    of z (None where a scale a channel cannot be folded), `groups` a transposed convolution's groups. The weight is
+    `unscaled` times a folded `scale`, multiplied when it is asked for: kept, it would double a network's memory.
     """
 
     apply: Callable[[Tensor, Tensor], Tensor]
     x: Tensor
-    weight: Tensor
+    unscaled: Tensor
+    scale: Tensor | None = None
     bias: Tensor | None = None
     constant: Tensor | None = None
     convolution: bool = False
     outputs_at: int | None = None
     groups: int = 1
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight, with every folded scale in it."""
+        if self.scale is None:
+            return self.unscaled
+        if self.outputs_at == 0:
+            return self.unscaled * self.scale.view(-1, *[1] * (self.unscaled.dim() - 1))
+        # A transposed convolution: (inputs, outputs / groups, …).
+        grouped = self.unscaled.reshape(self.groups, -1, *self.unscaled.shape[1:])
+        return (grouped * self.scale.view(self.groups, 1, -1, *[1] * (self.unscaled.dim() - 2))).flatten(0, 1)
 
     def offset(self) -> Tensor | None:
         """What z has that does not come from x: the bias and the constant part's share."""
@@ -45,19 +58,11 @@ class Linear:
         """scale · z + shift, one number a channel, folded into weight and bias; None where that is impossible."""
         if self.outputs_at is None:
             return None
-        shape = [1] * self.weight.dim()
-        weight = self.weight
-        if self.outputs_at == 0:
-            shape[0] = -1
-            weight = weight * scale.view(shape)
-        else:  # a transposed convolution: (inputs, outputs / groups, …)
-            grouped = weight.reshape(self.groups, -1, *weight.shape[1:])
-            weight = (grouped * scale.view(self.groups, 1, -1, *shape[2:])).flatten(0, 1)
-        along = (-1, *[1] * (self.weight.dim() - 2))
+        along = (-1, *[1] * (self.unscaled.dim() - 2))
         bias = shift.view(along)
         if self.bias is not None:
             bias = bias + self.bias * scale.view(along)
-        return replace(self, weight=weight, bias=bias)
+        return replace(self, scale=scale if self.scale is None else scale * self.scale, bias=bias)
 
 
 def linear_of(call: Call) -> Linear | None:
@@ -80,7 +85,7 @@ def _weighted(call: Call) -> Linear | None:
     bias = None if bias is None else bias.detach()
     if name == "linear":
         fold = 0 if x.dim() == 2 else None
-        return Linear(apply=call.function, x=x, weight=weight, bias=bias, outputs_at=fold)
+        return Linear(apply=call.function, x=x, unscaled=weight, bias=bias, outputs_at=fold)
     function = call.function
 
     def apply(x: Tensor, weight: Tensor) -> Tensor:
@@ -90,7 +95,7 @@ def _weighted(call: Call) -> Linear | None:
     return Linear(
         apply=apply,
         x=x,
-        weight=weight,
+        unscaled=weight,
         bias=None if bias is None else bias.view(-1, *[1] * (weight.dim() - 2)),
         convolution=True,
         outputs_at=None if x.dim() != weight.dim() else 1 if name == "conv_transpose" else 0,
@@ -116,4 +121,4 @@ def _matrix(call: Call) -> Linear | None:
         z: Tensor = bare.run(x, constants=[*zero, weight])
         return z
 
-    return Linear(apply=apply, x=call.inputs[0], weight=weight, bias=bias)
+    return Linear(apply=apply, x=call.inputs[0], unscaled=weight, bias=bias)

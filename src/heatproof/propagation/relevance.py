@@ -1,6 +1,6 @@
 """LRP as a strategy of the engine: rules of a composite, with what is known of the tensors on the way."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -132,7 +132,7 @@ class Relevance:
         first = self._masked.get(linear.x) if self.composite.first is not None else None
         split = self._split.get(linear.x)
         if split is not None:
-            linear = Linear(**{**vars(linear), "x": split.moving, "constant": split.constant})
+            linear = replace(linear, x=split.moving, constant=split.constant)
         rule = self.composite.convolution if linear.convolution else self.composite.dense
         if first is None and isinstance(rule, Epsilon) and split is None:
             plain: Tensor = call.execute()

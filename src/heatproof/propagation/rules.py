@@ -44,14 +44,22 @@ def negative(t: Tensor) -> Tensor:
     return t.clamp(max=0)
 
 
-def parts(op: Linear, x: Tensor, *, need_negative: bool = True) -> tuple[Tensor, Tensor | None]:
-    """The sums of positive and, if needed, of negative contributions."""
-    above, below = op.weight.clamp(min=0), op.weight.clamp(max=0)
-    if bool(x.amin() >= 0):  # after a ReLU half of the work vanishes
-        return op.apply(x, above), op.apply(x, below) if need_negative else None
+def parts(op: Linear, x: Tensor, *, gamma: float | None = None, both: bool = True) -> tuple[Tensor, Tensor | None]:
+    """The sums of positive and, if `both` are asked for, of negative contributions.
+
+    With `gamma`, both are sums of all contributions, where those of one sign count 1 + γ times.
+    """
+    weight = op.weight
+    above = weight.clamp(min=0) if gamma is None else weight + gamma * weight.clamp(min=0)
+    signed = bool(x.amin() < 0)
+    if not signed and not both:  # after a ReLU half of the work vanishes
+        return op.apply(x, above), None
+    below = weight.clamp(max=0) if gamma is None else weight + gamma * weight.clamp(max=0)
+    if not signed:
+        return op.apply(x, above), op.apply(x, below)
     risen, fallen = positive(x), negative(x)
     up = op.apply(risen, above) + op.apply(fallen, below)
-    return up, op.apply(risen, below) + op.apply(fallen, above) if need_negative else None
+    return up, op.apply(risen, below) + op.apply(fallen, above) if both else None
 
 
 def denominators(op: Linear, up: Tensor, down: Tensor | None, bias: str) -> tuple[Tensor, Tensor]:
@@ -114,7 +122,7 @@ class AlphaBeta:
     def surrogate(self, op: Linear, y: Tensor, x: Tensor) -> list[Term]:
         """α·zp·(z/Σ₊) − β·zn·(z/Σ₋)."""
         both = self.beta != 0 or self.lone == "conserving"
-        up, down = parts(op, x, need_negative=both)
+        up, down = parts(op, x, both=both)
         above, below = denominators(op, up, down, self.bias)
         rising, falling = share_of_sum(y, above, self.epsilon), share_of_sum(y, below, -self.epsilon)
         alpha: float | Tensor = self.alpha
@@ -190,16 +198,21 @@ class Gamma:
 
     def surrogate(self, op: Linear, y: Tensor, x: Tensor) -> list[Term]:
         """Σ c with the favored sign that of z, times the held z/Σ c."""
-        up, down = parts(op, x)
+        up, down = parts(op, x, gamma=self.gamma)
         assert down is not None
-        rises = y > 0
-        total = up.detach() + down.detach() + self.gamma * torch.where(rises, up, down).detach()
-        offset = op.offset() if self.bias == "counted" else None
+        if self.bias == "ignored":  # then Σ c may have the other sign than z
+            return [
+                Term(up, share(positive(y), up.detach(), self.epsilon)),
+                Term(down, share(negative(y), down.detach(), self.epsilon)),
+            ]
+        above, below, offset = up.detach(), down.detach(), op.offset()
         if offset is not None:
-            total = total + offset + self.gamma * torch.where(rises, positive(offset), negative(offset))
-        factor = share(y, total, self.epsilon)
-        favored = (1 + self.gamma) * factor
-        return [Term(up, torch.where(rises, favored, factor)), Term(down, torch.where(rises, factor, favored))]
+            above = above + (offset + self.gamma * positive(offset))
+            below = below + (offset + self.gamma * negative(offset))
+        return [
+            Term(up, share_of_sum(positive(y), above, self.epsilon)),
+            Term(down, share_of_sum(negative(y), below, -self.epsilon)),
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,10 +280,11 @@ class Box:
     def surrogate(self, op: Linear, y: Tensor, mask: Tensor, low: Tensor, high: Tensor) -> list[Term]:
         """Σ_i m_i (w_i x_i − l_i w_i₊ − h_i w_i₋), times the held z / (the same at m = 1)."""
         x = op.x.detach()
+        weight = op.weight
         shares = (
-            op.apply(mask * x, op.weight)
-            - op.apply(mask * low, positive(op.weight))
-            - op.apply(mask * high, negative(op.weight))
+            op.apply(mask * x, weight)
+            - op.apply(mask * low, positive(weight))
+            - op.apply(mask * high, negative(weight))
         )
         return [Term(shares, share(y, shares.detach(), self.epsilon))]
 

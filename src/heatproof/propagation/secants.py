@@ -38,7 +38,10 @@ def slope(call: Call, x: Tensor, bar: Tensor, y: Tensor, y_bar: Tensor) -> Tenso
     """
     difference = x - bar
     if call.name == "relu":  # exact in floating point, so that only equal values need their derivative
-        return torch.where(difference == 0, (x > 0).to(x.dtype), (y - y_bar).div_(difference))
+        slopes = (y - y_bar).div_(difference)
+        if not bool(slopes.sum().isnan()):  # 0/0 where they are equal
+            return slopes
+        return torch.where(difference == 0, (x > 0).to(x.dtype), slopes)
     size = torch.maximum(x.abs() + bar.abs(), (y.abs() + y_bar.abs()).clamp(max=1.0))
     meet = difference.abs() <= NEAR[x.dtype] * size
     if not bool(meet.any()):
@@ -59,7 +62,8 @@ def reveal_cancel(call: Call, linear: Linear, x: Tensor, x_bar: Tensor, z_bar: T
     """
     rises = (x > x_bar).to(x.dtype).detach()
     falls = (x < x_bar).to(x.dtype).detach()
-    above, below = linear.weight.clamp(min=0), linear.weight.clamp(max=0)
+    weight = linear.weight
+    above, below = weight.clamp(min=0), weight.clamp(max=0)
 
     def shared(t: Tensor) -> tuple[Tensor, Tensor]:
         up = linear.apply(t * rises, above) + linear.apply(t * falls, below)
@@ -108,8 +112,6 @@ def max_pool(call: Call, bars: list[Tensor]) -> Tensor:
     dims = int(call.name[-2])
     function: Callable[..., Any] = getattr(F, call.name)
     (x,), (bar,) = call.inputs, bars
-    if isinstance(call.run(x.detach()), tuple):
-        raise NoSecantError("it returns indices")
     at = call.position(x)
     args = [bar if i == at else arg for i, arg in enumerate(call.args)]
     kwargs = {k: v for k, v in call.kwargs.items() if k != "return_indices"}
