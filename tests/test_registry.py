@@ -5,7 +5,12 @@ from dataclasses import dataclass
 
 import pytest
 
+from heatproof.baselines import Blur
+from heatproof.checks import CHECKS, ParameterRandomization
 from heatproof.errors import HeatproofError, InputError, MissingExtraError, UnknownNameError, unknown
+from heatproof.methods import LRP, Competitive, GradientXInput, IntegratedGradients, Saliency, SmoothGrad
+from heatproof.methods.base import METHODS
+from heatproof.randomization import Independent
 from heatproof.registry import Registry, with_fields
 
 
@@ -35,11 +40,38 @@ def test_names_are_sorted_and_give_defaults(tools):
     assert tools.get("big-spoon", material="steel") == Spoon(size=9, material="steel")
 
 
-def test_name_of_prefers_equality_to_class(tools):
+def test_a_name_is_the_equal_default_or_the_nearest_of_its_class(tools):
     assert tools.name_of(Spoon(size=9)) == "big-spoon"
     assert tools.name_of(Spoon()) == "spoon"
-    assert tools.name_of(Spoon(size=5)) in ("big-spoon", "spoon")
+    assert tools.name_of(Spoon(size=9, material="steel")) == "big-spoon"
+    assert tools.name_of(Spoon(size=5)) is None  # as far from the one as from the other
+    assert tools.name_of(Fork()) == "fork"
     assert tools.name_of("stranger") is None
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        (IntegratedGradients(steps=20), "integrated-gradients"),
+        (IntegratedGradients(baseline=Blur()), "integrated-gradients"),
+        (SmoothGrad(samples=20), "smoothgrad"),
+        (SmoothGrad(IntegratedGradients()), "integrated-gradients-smoothgrad"),
+        (SmoothGrad(Saliency()), None),
+        (SmoothGrad(SmoothGrad()), None),
+        (Competitive(GradientXInput(), ties="drop"), "cgi"),
+        (Competitive(IntegratedGradients()), None),
+        (Competitive(SmoothGrad(IntegratedGradients())), None),
+        (LRP(composite="epsilon-gamma-box", allow_detached=True), "lrp-epsilon-gamma-box"),
+    ],
+    ids=str,
+)
+def test_another_method_inside_is_another_name(method, name):
+    assert METHODS.name_of(method) == name
+
+
+def test_a_check_keeps_its_name_whatever_its_recipes():
+    check = ParameterRandomization(randomization=Independent(initializer="he"), similarities=("mse",))
+    assert CHECKS.name_of(check) == "parameter-randomization"
 
 
 def test_registering_again(tools):

@@ -1,6 +1,6 @@
 """Names for things that a user chooses by name: methods, checks, similarities, initializers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields, is_dataclass, replace
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
@@ -47,18 +47,44 @@ class Registry(Generic[T]):
         return with_fields(self._factories[name](), overrides, f"{self.kind} {name!r}")
 
     def name_of(self, value: object) -> str | None:
-        """The name whose default equals `value`, or whose class it has; None for a stranger."""
+        """The name of the default that equals `value`, or that it is with other hyper-parameters; None for a stranger.
+
+        Other hyper-parameters are other values of the same class, but not another recipe of this registry inside: a
+        smoothed gradient with more samples keeps its name, one of another method does not. Where several defaults are
+        of the same class (the LRP composites), the one with the most equal fields counts, and none if two are even.
+        """
         self._load_plugins()
         defaults = {name: factory() for name, factory in self._factories.items()}
-        equal = [name for name, default in defaults.items() if default == value]
-        alike = [name for name, default in defaults.items() if type(default) is type(value)]
-        return next(iter(equal + alike), None)
+        for name, default in defaults.items():
+            if default == value:
+                return name
+        kinds = {type(default) for default in defaults.values()}
+        shared = {name: _equal_fields(d, value) for name, d in defaults.items() if _alike(d, value, kinds)}
+        best = [name for name, count in shared.items() if count == max(shared.values())]
+        return best[0] if len(best) == 1 else None
 
     def _load_plugins(self) -> None:
         if not self._plugins_loaded:
             self._plugins_loaded = True
             for entry in entry_points(group=f"heatproof.{self.kind}s"):
                 entry.load()
+
+
+def _alike(default: object, value: object, kinds: Collection[type]) -> bool:
+    """Whether both are of one class, and so are the recipes in their fields: what is of one of `kinds`."""
+    if type(default) is not type(value):
+        return False
+    pairs = [(getattr(default, name), getattr(value, name)) for name in _field_names(default)]
+    inner = [(ours, theirs) for ours, theirs in pairs if type(ours) in kinds or type(theirs) in kinds]
+    return all(_alike(ours, theirs, kinds) for ours, theirs in inner)
+
+
+def _equal_fields(default: object, value: object) -> int:
+    return sum(getattr(default, name) == getattr(value, name) for name in _field_names(default))
+
+
+def _field_names(value: object) -> list[str]:
+    return [field.name for field in fields(value)] if is_dataclass(value) else []
 
 
 def with_fields(value: T, overrides: Mapping[str, Any], what: str) -> T:
