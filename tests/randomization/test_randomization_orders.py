@@ -1,6 +1,7 @@
 """Which layers each stage randomizes, what stages are called, and what recipes refuse."""
 
 import pickle
+import re
 
 import pytest
 import torch
@@ -106,6 +107,23 @@ def test_names_of_blocks_differ_from_names_of_layers() -> None:
 def test_groups_name_a_randomization_without_its_seed() -> None:
     assert Cascading().group == Cascading(seed=3).group == "cascading truncated-normal"
     assert BottomUp(initializer="he", batch_norm="keep").group == "bottom-up he batch-norm-keep"
+
+
+def test_groups_and_names_tell_blocks_and_patterns_apart() -> None:
+    many = tuple(f"layer{i}.{j}" for i in (1, 2, 3, 4) for j in (0, 1))
+    variants = [
+        Cascading(blocks=blocks, only=only)
+        for blocks in ((), ("layer4", "layer3"), ("layer4",), many)
+        for only in ((), ("fc",), ("fc", "layer*"), ("fc", "*"), ("fc", "layer4*", "layer3*", "layer2*", "layer1*"))
+    ]
+    assert len({variant.group for variant in variants}) == len(variants) == 20
+    assert len({stage.name for v in variants for stage in v.stages(resnet(), IMAGE)[:1]}) == len(variants)
+    given = Cascading(blocks=("layer4", "layer3"), only=("fc", "layer*"))
+    assert given.group == "cascading truncated-normal by blocks layer3, layer4 only fc, layer*"
+    assert Cascading(blocks=("layer3", "layer4"), only=("layer*", "fc")).group == given.group
+    assert re.fullmatch("cascading truncated-normal by blocks 8 [0-9a-f]{8}", Cascading(blocks=many).group)
+    # A name that holds the separator is no list of two.
+    assert Cascading(only=("a, b",)).group != Cascading(only=("a", "b")).group
 
 
 def test_more_than_99_stages_sort_by_name() -> None:

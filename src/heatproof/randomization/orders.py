@@ -22,6 +22,7 @@ from heatproof.registry import Registry
 
 RANDOMIZATIONS: "Registry[Randomization]" = Registry("randomization")
 BatchNorm = Literal["reset", "keep", "re-estimate"]
+LINE = 40  # characters of blocks' names or patterns that a group spells out
 
 _RESET: dict[Role, float] = {"gamma": 1.0, "beta": 0.0, "mean": 0.0, "variance": 1.0}
 
@@ -67,8 +68,13 @@ class Randomization(ABC):
 
     @property
     def group(self) -> str:
-        """What this randomization is called, its seed aside: `cascading truncated-normal`."""
-        return " ".join([self.order, *self._words()])
+        """What this randomization is called, its seed aside: `cascading truncated-normal`.
+
+        Two that differ in more than their seed are called differently: `… by blocks classifier, features`, `… only
+        *.conv1`; many names, which would fill a line, are counted and told apart by a digest.
+        """
+        grouping = [f"{word} {_listed(names)}" for word, names in self._groupings().items()]
+        return " ".join([self.order, *self._words(), *grouping])
 
     def stages(self, model: nn.Module, inputs: Tensor) -> Stages:
         """The stages, each a context in which `model` is partly random; nothing is drawn before one is entered.
@@ -135,10 +141,13 @@ class Randomization(ABC):
             words.append(f"batch-norm-{self.batch_norm}")
         return words
 
+    def _groupings(self) -> dict[str, list[str]]:
+        chosen = {"by blocks": sorted(self.blocks), "only": sorted(set(self.only))}
+        return {word: names for word, names in chosen.items() if names}
+
     def _grouping(self) -> list[str]:
         # A block and a layer may have one label: a stage's name must tell what is random in it, whatever the recipe.
-        blocks = json.dumps(sorted(self.blocks)).encode()
-        return [f"blocks-{hashlib.sha256(blocks).hexdigest()[:8]}"] if self.blocks else []
+        return [f"{word.split()[-1]}-{_digest(names)}" for word, names in self._groupings().items()]
 
     def _wanted(self, labels: list[str]) -> set[str]:
         matches = {pattern: {label for label in labels if fnmatchcase(label, pattern)} for pattern in self.only}
@@ -194,6 +203,15 @@ def draw(layer: Layer, initializer: Initializer, seed: int) -> dict[str, Tensor]
     """New values for every weight of `layer` by name; a batch norm's are reset unless `initializer` draws those too."""
     resets = {w.name: torch.full(w.tensor.shape, _RESET[w.role]) for w in layer.weights if w.role is not None}
     return resets | initializer.draw(_to_draw(layer, initializer), seed)
+
+
+def _listed(names: list[str]) -> str:
+    line = ", ".join(names)
+    return line if len(line) <= LINE and line.split(", ") == names else f"{len(names)} {_digest(names)}"
+
+
+def _digest(names: list[str]) -> str:
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:8]
 
 
 def _from_the_top(blocks: list[Block]) -> list[Block]:
