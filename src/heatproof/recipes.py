@@ -1,5 +1,6 @@
 """Frozen dataclasses to and from plain data: what a spec file says, and what a cell's identity is made of."""
 
+import functools
 import hashlib
 import inspect
 import json
@@ -7,6 +8,8 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from torch import Tensor
 
 from heatproof.baselines import BASELINES, Baseline
 from heatproof.errors import InputError, unknown
@@ -71,8 +74,12 @@ def describe(recipe: Any) -> Any:
         return {str(key): describe(value) for key, value in recipe.items()}
     if isinstance(recipe, Sequence):
         return [describe(value) for value in recipe]
+    if isinstance(recipe, Tensor):
+        return {"tensor": digest([str(recipe.dtype), recipe.detach().cpu().tolist()])}
     if callable(recipe):
         return _describe_callable(recipe)
+    if type(recipe).__module__ not in ("builtins", "_thread") and hasattr(recipe, "__dict__"):
+        return {"class": _qualified(type(recipe)), "state": describe(vars(recipe))}
     raise InputError(
         f"Expected a recipe of numbers, names and dataclasses, but it holds {recipe!r}; "
         "make it a frozen dataclass whose fields are its configuration."
@@ -143,17 +150,22 @@ def _qualified(owner: Any) -> str:
 
 
 def _describe_callable(function: Callable[..., Any]) -> dict[str, Any]:
-    if hasattr(function, "func") and hasattr(function, "keywords"):  # functools.partial
+    if isinstance(function, functools.partial):
         return {
             "partial": describe(function.func),
-            "arguments": [describe(value) for value in function.args],  # type: ignore[attr-defined]
+            "arguments": describe(function.args),
             "keywords": describe(function.keywords),
         }
+    if isinstance(function, types.MethodType):
+        return {"method": _describe_callable(function.__func__), "of": describe(function.__self__)}
     plain = isinstance(function, types.FunctionType)
     owner = function if plain else type(function)
-    closure = inspect.getclosurevars(function).nonlocals if plain else vars(function)
     try:
         source = inspect.getsource(owner)
+        state = inspect.getclosurevars(function).nonlocals if plain else vars(function)
     except (OSError, TypeError):
-        source = ""
-    return {"callable": _qualified(owner), "source": digest(source), "state": describe(dict(closure))}
+        raise InputError(
+            f"Expected a recipe whose source can be read, but got {function!r}; "
+            "make it a frozen dataclass whose fields are its configuration."
+        ) from None
+    return {"callable": _qualified(owner), "source": digest(source), "state": describe(dict(state))}

@@ -23,6 +23,10 @@ def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
+def of(rows: pd.DataFrame, method: str) -> pd.DataFrame:
+    return rows[rows.method == method].reset_index(drop=True)
+
+
 class TestRows:
     def test_have_the_schema_and_are_complete(self, tmp_path: Path) -> None:
         run = toys.run(tmp_path)
@@ -155,7 +159,7 @@ class TestResuming:
             nonlocal left
             left -= 1
             if left < 0:
-                path.with_name(f"{path.name}.tmp").write_bytes(b"half")
+                path.with_name(f"{path.name}.1.2.tmp").write_bytes(b"half")
                 raise KeyboardInterrupt
             write(path, writer)
 
@@ -177,6 +181,30 @@ class TestResuming:
         same(toys.run(tmp_path, batch=None, threads=None).rows(), first)
         with pytest.raises(StoreError, match=r"Expected batch = 3, as this run began with, but got 5"):
             toys.run(tmp_path, batch=5)
+
+    def test_a_batch_larger_than_the_data_resumes(self, tmp_path: Path) -> None:
+        first = toys.run(tmp_path, batch=64).rows()
+        same(toys.run(tmp_path, batch=64).rows(), first)
+
+    def test_a_method_that_always_fails_does_not_keep_the_others_from_finishing(self, tmp_path: Path) -> None:
+        def broken(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+            raise ValueError("no luck")
+
+        run = toys.run(tmp_path, methods=[broken, "gradient"], max_errors=1)
+        assert set(run.rows().method) == {"", "gradient"}
+        assert run.report().exists()
+
+    def test_the_same_label_with_another_recipe_is_computed_anew(self, tmp_path: Path) -> None:
+        class Scaled:
+            def __init__(self, factor: float) -> None:
+                self.factor = factor
+
+            def explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+                return inputs * self.factor + 1
+
+        toys.run(tmp_path / "a", methods={"m": Scaled(1.0).explain}, checks=["calibration"])
+        changed = toys.run(tmp_path / "a", methods={"m": Scaled(-1.0).explain}, checks=["calibration"]).rows()
+        same(changed, toys.run(tmp_path / "b", methods={"m": Scaled(-1.0).explain}, checks=["calibration"]).rows())
 
     def test_two_models_never_answer_for_each_other(self, tmp_path: Path) -> None:
         rows = toys.run(tmp_path).rows()
@@ -259,14 +287,14 @@ class TestFailures:
 
         run = toys.run(tmp_path, methods=["gradient", broken], checks=["calibration"])
         assert run.manifest["status"] == "incomplete"
-        assert [f["error"] for f in run.manifest["failures"]] == ["ValueError: no luck"] * 3
+        assert [(f["error"], f["count"]) for f in run.manifest["failures"]] == [("ValueError: no luck", 3)]
         assert set(run.rows().method) == {"", "gradient"}
 
     def test_too_many_failures_stop_the_audit_and_keep_what_is_done(self, tmp_path: Path) -> None:
         def broken(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-            raise ValueError("no luck")
+            raise ValueError(f"no luck with {inputs.sum():.3f}")
 
-        with pytest.raises(AuditError, match=r"Stopped after 2 failures \(at most 1 are allowed\).*no luck"):
+        with pytest.raises(AuditError, match=r"Stopped after 2 different failures \(1 are allowed\).*no luck"):
             toys.run(tmp_path, methods=["gradient", broken], checks=["calibration"], max_errors=1)
         assert json.loads((tmp_path / "manifest.json").read_text())["status"] == "incomplete"
         assert toys.run(tmp_path, methods=["gradient"], checks=["calibration"]).manifest["status"] == "complete"
@@ -281,13 +309,88 @@ class TestFailures:
         assert not list(tmp_path.rglob("*.tmp"))
 
 
+class TestForeignMethods:
+    """Any callable may be audited, and none may spoil the others."""
+
+    @staticmethod
+    def usual(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        inputs.requires_grad_()
+        model(inputs).gather(1, targets[:, None]).sum().backward()
+        assert inputs.grad is not None
+        return inputs.grad
+
+    def test_code_that_calls_backward_gives_the_gradient_in_every_state(self, tmp_path: Path) -> None:
+        model = toys.network()
+        rows = toys.run(tmp_path, model=model, methods={"usual": self.usual, "gradient": "gradient"}).rows()
+        ours, theirs = (rows[rows.method == name].reset_index(drop=True) for name in ("gradient", "usual"))
+        ours = ours[ours.metric != "score"].reset_index(drop=True)
+        same(ours.drop(columns="method"), theirs.drop(columns="method"))
+        assert all(parameter.grad is None for parameter in model.parameters())
+
+    def test_inputs_changed_in_place_harm_nobody(self, tmp_path: Path) -> None:
+        def greedy(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+            return inputs.mul_(0) + torch.rand_like(inputs)
+
+        rows = toys.run(tmp_path / "with", methods=[greedy, "gradient"]).rows()
+        alone = toys.run(tmp_path / "without", methods=["gradient"]).rows()
+        same(
+            rows[rows.method == "gradient"].reset_index(drop=True),
+            alone[alone.method == "gradient"].reset_index(drop=True),
+        )
+
+    def test_one_that_changes_the_model_fails_and_the_model_is_put_back(self, tmp_path: Path) -> None:
+        def vandal(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+            with torch.no_grad():
+                next(model.parameters()).mul_(0)
+            return torch.rand_like(inputs)
+
+        run = toys.run(tmp_path / "with", methods=[vandal, "gradient"])
+        (failure,) = run.manifest["failures"]
+        assert "Expected a method that leaves the model as it is, but it changed 0.weight." in failure["error"]
+        rows, alone = run.rows(), toys.run(tmp_path / "without", methods=["gradient"]).rows()
+        same(
+            rows[rows.method == "gradient"].reset_index(drop=True),
+            alone[alone.method == "gradient"].reset_index(drop=True),
+        )
+
+    def test_draws_from_the_global_generator_repeat_and_leave_no_trace(self, tmp_path: Path) -> None:
+        def drawing(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+            return torch.rand_like(inputs)
+
+        torch.manual_seed(1)
+        before = torch.get_rng_state()
+        first = toys.run(tmp_path / "a", methods=[drawing]).rows()
+        assert torch.equal(before, torch.get_rng_state())
+        torch.manual_seed(2)
+        same(toys.run(tmp_path / "b", methods=[drawing]).rows(), first)
+        spearman = first[(first.metric == "spearman") & (first.method == "drawing")].set_index("setting").value
+        assert (spearman["cascading truncated-normal"] == 1.0).all()  # the same noise in every state
+        assert spearman["replicate"].abs().max() < 4 / 144**0.5  # other noise: 4 standard errors
+
+    @pytest.mark.parametrize("wrong", ["shape", "type"])
+    def test_what_does_not_broadcast_to_the_inputs_is_named(self, tmp_path: Path, wrong: str) -> None:
+        def odd(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+            return inputs[..., :5] if wrong == "shape" else inputs.long()
+
+        (failure,) = toys.run(tmp_path, methods=[odd], checks=["calibration"]).manifest["failures"]
+        assert "Expected floating attributions that broadcast to (3, 1, 12, 12), but got" in failure["error"]
+
+
 class TestTheDoor:
     """Everything is refused before the folder is touched."""
 
     @pytest.mark.parametrize(
         ("changes", "message"),
         [
-            ({"inputs": torch.rand(3, 2, 12, 12)}, "expected input"),
+            ({"inputs": torch.rand(3, 2, 12, 12)}, r"inputs that the model runs on, but on \(3, 2, 12, 12\)"),
+            ({"inputs": torch.rand(3, 1, 9, 9)}, r"inputs that the model runs on, but on \(3, 1, 9, 9\)"),
+            ({"batch": 0}, "Expected batch to be a whole number from 1 on, but got 0"),
+            ({"threads": -1}, "Expected threads to be a whole number from 1 on"),
+            ({"gallery": -1}, "Expected gallery to be a whole number from 0 on"),
+            ({"max_errors": "many"}, "Expected max_errors to be a whole number from 0 on, but got 'many'"),
+            ({"checks": [hp.methods.Gradient()]}, r"Expected a check or the name of one, but got Gradient\(\)"),
+            ({"methods": [hp.checks.Calibration()]}, "Expected a method or the name of one, but got Calibration"),
+            ({"methods": {5: "gradient"}}, "Expected labels to be text, but got 5"),
             ({"inputs": torch.zeros(3, 1, 12, 12, dtype=torch.uint8)}, "Expected inputs in float32 or float64"),
             ({"inputs": torch.full((3, 1, 12, 12), torch.nan)}, r"Expected finite inputs, but samples \[0, 1, 2\]"),
             ({"targets": torch.full((7,), 9)}, "Expected targets between 0 and 3, the model's last output, but got 9"),
@@ -306,15 +409,29 @@ class TestTheDoor:
     )
     def test_refuses_and_says_why(self, tmp_path: Path, changes: dict[str, object], message: str) -> None:
         out = tmp_path / "run"
-        with pytest.raises((InputError, RuntimeError), match=message):
+        with pytest.raises(InputError, match=message):
             toys.run(out, **changes)
         assert not out.exists()
 
-    def test_a_folder_of_other_files_is_left_alone(self, tmp_path: Path) -> None:
-        (tmp_path / "thesis.txt").write_text("precious")
+    def test_a_file_in_the_place_of_the_folder_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("precious")
+        with pytest.raises(StoreError, match="but it is a file"):
+            toys.run(tmp_path / "file")
+        with pytest.raises(StoreError, match=r"Expected to write to .*file/sub, but cannot"):
+            toys.run(tmp_path / "file" / "sub")
+
+    @pytest.mark.parametrize("name", ["thesis.txt", "notes.tmp"])
+    def test_a_folder_of_other_files_is_left_alone(self, tmp_path: Path, name: str) -> None:
+        (tmp_path / name).write_text("precious")
         with pytest.raises(StoreError, match="holds other files; choose another"):
             toys.run(tmp_path)
-        assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+
+    def test_a_layout_in_memory_changes_no_bit(self, tmp_path: Path) -> None:
+        strided = toys.images().permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+        wide = torch.rand(7, 2, 12, 12)
+        wide[:, :1] = strided
+        same(toys.run(tmp_path / "a").rows(), toys.run(tmp_path / "b", inputs=wide[:, :1]).rows())
 
     def test_the_model_is_as_it_was_afterwards(self, tmp_path: Path) -> None:
         model = toys.network()

@@ -2,6 +2,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import pytest
+import torch
 
 import heatproof as hp
 from heatproof.errors import InputError
@@ -32,6 +33,11 @@ def test_callables_are_told_apart_by_source_arguments_and_closure() -> None:
     assert digest(describe(partial(explainer, 1.0))) != digest(describe(partial(explainer, 2.0)))
     assert digest(describe(made(1.0))) != digest(describe(made(2.0)))
     assert digest(describe(made(1.0))) == digest(describe(made(1.0)))
+
+
+def test_functions_without_source_are_refused() -> None:
+    with pytest.raises(InputError, match="Expected a recipe whose source can be read"):
+        describe(torch.sin)
 
 
 def test_state_that_cannot_be_read_is_refused() -> None:

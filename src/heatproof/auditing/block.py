@@ -14,14 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from heatproof.auditing.plan import Condition, Explainer, NamedCheck, NamedMethod, Plan
+from heatproof.auditing import foreign
+from heatproof.auditing.plan import Condition, NamedCheck, NamedMethod, Plan
+from heatproof.auditing.store import COLUMNS
 from heatproof.checks.base import Block, Maps, Scores, State
 from heatproof.draws import reseed
-from heatproof.errors import InputError
-from heatproof.methods.base import Method
+from heatproof.methods.base import Attribution, Method
 from heatproof.models import forward, select
-
-COLUMNS = ("check", "method", "setting", "position", "sample", "metric", "value", "seed", "cell")
 
 
 @dataclass
@@ -143,7 +142,7 @@ class _BlockRun:
             self.computed(method.label, 0.0)
             return self.kept[trained, method.label]
         start = time.perf_counter()
-        values, diagnostics = _explain(recipe, block)
+        values, diagnostics = _explain(recipe, state, block)
         pooled = block.pool(values)
         done.seconds[method.label] = time.perf_counter() - start
         self.computed(method.label, done.seconds[method.label])
@@ -190,15 +189,14 @@ class _BlockRun:
                     done.maps[state.name, method.label, sample] = maps.values[i].float().cpu().contiguous()
 
 
-def _explain(recipe: Explainer, block: Block) -> tuple[Tensor, dict[str, Tensor]]:
+def _explain(recipe: Attribution, state: State, block: Block) -> tuple[Tensor, dict[str, Tensor]]:
     if isinstance(recipe, Method):
         explanation = recipe.explain(block.model, block.inputs, block.targets)
         return explanation.maps, dict(explanation.diagnostics)
-    maps = recipe(block.model, block.inputs, block.targets)
-    if not isinstance(maps, Tensor) or maps.dim() != block.inputs.dim() or len(maps) != len(block.inputs):
-        got = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
-        raise InputError(f"Expected attributions that broadcast to inputs {tuple(block.inputs.shape)}, but got {got}.")
-    return maps.detach(), {}
+    # The same draws in every state of one replicate, as our own methods have them.
+    return foreign.attribute(
+        recipe, block.model, block.inputs, block.targets, "foreign", state.replicate, block.samples[0]
+    ), {}
 
 
 def _failure(block: Block, state: State, error: Exception, *, method: str = "", check: str = "") -> dict[str, Any]:

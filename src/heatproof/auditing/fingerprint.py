@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.models import Bound, forward
+from heatproof.recipes import describe
 
 PROBE_TOLERANCE = 1e-3
 
@@ -17,14 +18,14 @@ PROBE_TOLERANCE = 1e-3
 def model_fingerprint(model: nn.Module) -> str:
     """SHA-256 of class names, `repr`, the source of every module class outside torch, all tensors, and what binds it.
 
-    Non-persistent buffers and preprocessing count. The device does not.
+    Non-persistent buffers, plain attributes of modules and preprocessing count. The device does not.
     """
     digest = hashlib.sha256(repr(model).encode())
     for name, module in model.named_modules():
         digest.update(f"{name}:{type(module).__module__}.{type(module).__qualname__}".encode())
+        digest.update(json.dumps(_plain_attributes(module), sort_keys=True).encode())
         if isinstance(module, Bound):
-            binding = [module.at, _code(module.output), module.layer, module.reduction, _code(module.preprocessing)]
-            digest.update(json.dumps(binding).encode())
+            digest.update(json.dumps([_code(module.output), _code(module.preprocessing)]).encode())
             _update_tensors(digest, module.given)
     for kind in sorted({type(module) for module in model.modules()}, key=lambda k: (k.__module__, k.__qualname__)):
         if not kind.__module__.startswith("torch."):
@@ -50,7 +51,7 @@ def probe(model: nn.Module, inputs: Tensor) -> list[list[float]]:
 def same_outputs(recorded: list[list[float]], now: list[list[float]]) -> bool:
     """Whether two probes agree to 1e-3 of their largest value."""
     a, b = torch.tensor(recorded), torch.tensor(now)
-    return a.shape == b.shape and bool((a - b).abs().max() <= PROBE_TOLERANCE * a.abs().max().clamp(min=1.0))
+    return a.shape == b.shape and bool((a - b).abs().max() <= PROBE_TOLERANCE * a.abs().max())
 
 
 def _update_tensors(digest: Any, tensors: Mapping[str, Tensor]) -> None:
@@ -58,15 +59,24 @@ def _update_tensors(digest: Any, tensors: Mapping[str, Tensor]) -> None:
         digest.update(f"{name}={tensor_digest(tensors[name])}".encode())
 
 
-def _code(value: Any) -> str:
-    """The source of a class or function, or what else tells it apart."""
-    if value is None or isinstance(value, str | int):
-        return repr(value)
+def _plain_attributes(module: nn.Module) -> dict[str, Any]:
+    """Numbers, names and tuples of them that a module keeps as attributes of its own."""
+
+    def plain(value: Any) -> bool:
+        return isinstance(value, str | int | float | None) or (isinstance(value, tuple) and all(map(plain, value)))
+
+    return {
+        name: value for name, value in vars(module).items() if name != "training" and name[0] != "_" and plain(value)
+    }
+
+
+def _code(value: Any) -> Any:
+    """What tells a callable, a class or a name apart: its source and its state."""
     if isinstance(value, nn.Module):
         return model_fingerprint(value)
-    owner = value if isinstance(value, type) or inspect.isfunction(value) else type(value)
+    if not isinstance(value, type):
+        return describe(value)
     try:
-        source = inspect.getsource(owner)
+        return inspect.getsource(value)
     except (OSError, TypeError):
-        source = f"{owner.__module__}.{owner.__qualname__}"
-    return source if owner is value else source + repr(value)
+        return f"{value.__module__}.{value.__qualname__}"

@@ -13,7 +13,7 @@ from heatproof.auditing.fingerprint import probe, same_outputs
 from heatproof.auditing.plan import Plan
 from heatproof.auditing.store import SCHEMA
 from heatproof.auditing.summaries import summary_ids
-from heatproof.errors import StoreError
+from heatproof.errors import InputError, StoreError
 from heatproof.recipes import describe
 
 
@@ -28,6 +28,11 @@ class About:
     display: Tensor | None = None
     skipped: Sequence[tuple[str, str]] = ()
     spec: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self, samples: int) -> None:
+        """Refuse pictures that are not one a sample."""
+        if self.display is not None and len(self.display) != samples:
+            raise InputError(f"Expected one picture to display a sample ({samples}), but got {len(self.display)}.")
 
 
 def manifest_of(plan: Plan, about: About, threads: int, predicted: Tensor, probabilities: Tensor) -> dict[str, Any]:
@@ -70,6 +75,7 @@ def manifest_of(plan: Plan, about: About, threads: int, predicted: Tensor, proba
             ],
         },
         **plan.describe(),
+        "earlier": [],  # the environments of earlier starts that differ from this one's
         "environment": environment.describe(inputs.device, inputs.dtype, threads, plan.batch),
         "shown": [name for name in plan.samples.ids if name in plan.shown],
         "cells": sorted([*plan.cells, *summary_ids(plan).values()]),
@@ -79,7 +85,7 @@ def manifest_of(plan: Plan, about: About, threads: int, predicted: Tensor, proba
     }
 
 
-def carried_over(before: Mapping[str, Any] | None, plan: Plan) -> dict[str, Any]:
+def carried_over(before: Mapping[str, Any] | None, plan: Plan, threads: int) -> dict[str, Any]:
     """What carries over from an earlier start of the same run.
 
     Raises: StoreError if the folder belongs to another audit.
@@ -98,12 +104,20 @@ def carried_over(before: Mapping[str, Any] | None, plan: Plan) -> dict[str, Any]
             f"Expected the folder of this audit, but the one given belongs to another: "
             f"{' and '.join(different)} differ. Choose another folder."
         )
-    if not same_outputs(before["model"]["probe"], probe(plan.model, plan.samples.inputs)):
+    inputs = plan.samples.inputs
+    if not same_outputs(before["model"]["probe"], probe(plan.model, inputs)):
         raise StoreError(
             "Expected the model to give the outputs that it gave when this run began, but it does not: its weights are "
             "the same and its arithmetic is not. Choose another folder."
         )
-    return {"created": before["created"], "costs": before["costs"]}
+    past, present = before["environment"], environment.describe(inputs.device, inputs.dtype, threads, plan.batch)
+    if past["device"].split(":")[0] != present["device"].split(":")[0]:
+        raise StoreError(
+            f"Expected the kind of device that this run began on ({past['device']}), but got {present['device']}; "
+            "the rows' bits depend on it. Choose another folder."
+        )
+    earlier = [*before["earlier"], *([past] if past != present else [])]
+    return {"created": before["created"], "costs": before["costs"], "earlier": earlier}
 
 
 def pictures(plan: Plan, about: About) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What an audit has to compute: blocks of samples, states of the model, methods, checks, and the cells they make."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,13 +12,12 @@ from heatproof.auditing.fingerprint import model_fingerprint, tensor_digest
 from heatproof.auditing.store import SCHEMA
 from heatproof.checks.base import Boxes, Check, State, Study
 from heatproof.draws import digests
-from heatproof.errors import InputError
+from heatproof.errors import HeatproofError, InputError
 from heatproof.features import Features, default_features
-from heatproof.methods.base import METHODS, Method
+from heatproof.methods.base import METHODS, Attribution, Method
 from heatproof.models import check_inputs, check_model, check_targets, forward, rows_per_pass, select
 from heatproof.recipes import describe, digest, text
 
-Explainer = Callable[[nn.Module, Tensor, Tensor], Tensor]
 MOST_ROWS = 64  # samples a block at most: more would only make progress coarse
 
 
@@ -27,7 +26,7 @@ class NamedMethod:
     """A method under its label in the rows."""
 
     label: str
-    recipe: Explainer
+    recipe: Attribution
 
     @property
     def name(self) -> str | None:
@@ -107,15 +106,10 @@ class Plan:
 
     @property
     def study(self) -> Study:
-        """What checks may know before anything has run: one sample, and the model."""
-        model = select(self.model, torch.tensor([0]))
-        return Study(
-            model=model,
-            example=self.samples.inputs[:1],
-            outputs=self.outputs,
-            features=self.features,
-            boxed=self.samples.boxes is not None,
-        )
+        """What checks may know before anything has run: the first block's inputs, and the model."""
+        rows = torch.arange(self.batch)
+        inputs = self.samples.inputs[: self.batch]
+        return Study(model=select(self.model, rows), example=inputs, outputs=self.outputs, features=self.features)
 
     @property
     def labels(self) -> list[str]:
@@ -173,7 +167,7 @@ class Plan:
             "features": describe(self.features),
             "dtype": str(self.samples.inputs.dtype),
             "batch": self.batch,
-            "example": self.sample_keys[0],
+            "example": self.sample_keys[: self.batch],
         }
         asked = [
             (check, state, digest([common, check.label, describe(check.recipe), state.describe(), dict(state.key)]))
@@ -196,16 +190,6 @@ class Plan:
         for key, cell in self.cells.items():
             found[cell.block][key] = cell
         return found
-
-    @cached_property
-    def summaries(self) -> dict[str, str]:
-        """By check, the id of what it says of the whole data set: it changes with the cells that it rests on."""
-        return {
-            check.label: digest(
-                ["summary", sorted(key for key, cell in self.cells.items() if cell.check == check.label)]
-            )
-            for check in self.checks
-        }
 
     def describe(self) -> dict[str, Any]:
         """What the manifest says of methods, checks and states."""
@@ -234,7 +218,7 @@ class Plan:
 def make(
     model: nn.Module,
     samples: Samples,
-    methods: Mapping[str, Explainer],
+    methods: Mapping[str, Attribution],
     checks: Mapping[str, tuple[str, Check]],
     *,
     features: Features | None = None,
@@ -252,9 +236,7 @@ def make(
     most = min(len(samples.ids), rows_per_pass(samples.inputs), MOST_ROWS) if batch is None else batch
     if most < 1:
         raise InputError(f"Expected a batch of at least one sample, but got {most}.")
-    with torch.no_grad():
-        first = samples.inputs[:most]
-        outputs = forward(model, first, torch.arange(len(first))).shape[1]
+    outputs = _first_pass(model, samples.inputs[:most])
     check_targets(samples.inputs, samples.targets, outputs)
     plan = Plan(
         model=model,
@@ -270,7 +252,24 @@ def make(
     return plan
 
 
-def passes(recipe: Explainer, outputs: int) -> float:
+def _first_pass(model: nn.Module, inputs: Tensor) -> int:
+    """How many outputs the model has.
+
+    Raises: InputError if it does not run on these inputs.
+    """
+    try:
+        with torch.no_grad():
+            return forward(model, inputs, torch.arange(len(inputs))).shape[1]
+    except HeatproofError:
+        raise
+    except Exception as error:  # whatever the model does not like about its inputs
+        raise InputError(
+            f"Expected inputs that the model runs on, but on {tuple(inputs.shape)} of {inputs.dtype} it raised "
+            f"{type(error).__name__}: {error}. Give inputs (N, …) of the size that it was trained on."
+        ) from error
+
+
+def passes(recipe: Attribution, outputs: int) -> float:
     """The forward-and-backward passes a sample that one map costs, as far as the method says so."""
     return recipe.cost(outputs) if isinstance(recipe, Method) else 1.0
 

@@ -3,30 +3,32 @@
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor, nn
 
 from heatproof.auditing import environment
 from heatproof.auditing.block import Finished
 from heatproof.auditing.engines import local
 from heatproof.auditing.manifest import About, carried_over, manifest_of, now, pictures
-from heatproof.auditing.plan import Explainer, Plan, Samples, make
+from heatproof.auditing.plan import MOST_ROWS, Plan, Samples, make
 from heatproof.auditing.progress import Progress
 from heatproof.auditing.store import Store, read_manifest, read_rows
 from heatproof.auditing.summaries import summarize
 from heatproof.checks import CHECKS, Boxes, Check
 from heatproof.errors import AuditError, InputError, StoreError
 from heatproof.features import Features
-from heatproof.methods.backward import gradients
-from heatproof.methods.base import METHODS, one_hot
-from heatproof.models import check_inputs, check_model, check_targets, forward, rows_per_pass
+from heatproof.methods.base import METHODS, Attribution, Method
+from heatproof.models import check_inputs, check_model, forward, rows_per_pass
 from heatproof.recipes import digest
+from heatproof.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def audit(
     images: Tensor,
     targets: Tensor | None = None,
     *,
-    methods: Sequence[str | Explainer] | Mapping[str, str | Explainer],
+    methods: Sequence[str | Attribution] | Mapping[str, str | Attribution],
     checks: Sequence[str | Check] | Mapping[str, str | Check],
     out: str | Path | None = None,
     ids: Sequence[str] | None = None,
@@ -93,44 +95,59 @@ def audit(
         batch: samples a pass; chosen by the samples' size by default, and kept when a run is resumed.
         threads: CPU threads; torch's own number by default, and kept when a run is resumed.
         gallery: how many samples' maps are kept for the report.
-        max_errors: failures after which the audit stops; what is finished stays.
+        max_errors: different failures after which the audit stops; what is finished stays.
 
     Returns: a `Run`; `run.rows()` is the DataFrame of all rows, `run.report()` writes the page.
 
     Raises: InputError for input that cannot be audited, before anything expensive; StoreError if `out` belongs to
         another audit; AuditError after more than `max_errors` failures.
     """
-    about = about or About(model=type(model).__name__, data=f"{len(images)} samples")
     check_model(model)
     check_inputs(model, images)
-    chosen = _named(checks, CHECKS.get, CHECKS.name_of)
-    recipes = {label: method for label, (_, method) in _named(methods, METHODS.get, METHODS.name_of).items()}
-    folder = None
-    if out is None:
-        folder = tempfile.TemporaryDirectory(prefix="heatproof-")
-        out = folder.name
-    store = Store(Path(out))
+    images = images.detach().contiguous()  # the bits of a result depend on the memory layout
+    about = about or About(model=type(model).__name__, data=f"{len(images)} samples")
+    _check_settings(batch=batch, threads=threads, gallery=gallery, max_errors=max_errors)
+    chosen = _named(checks, CHECKS, Check)
+    recipes = {label: method for label, (_, method) in _named(methods, METHODS, Method).items()}
+    names = tuple(str(i) for i in range(len(images))) if ids is None else tuple(str(name) for name in ids)
+    folder = tempfile.TemporaryDirectory(prefix="heatproof-") if out is None else None
+    store = Store(Path(folder.name if folder else out or ""))
+    store.check()
     before = store.manifest()
     settings = _settings(before, batch, threads, images)
     with environment.pinned(settings["threads"]):
-        predicted, probabilities = _predict(model, images, settings["batch"])
-        explained = predicted if targets is None else targets
-        check_targets(images, explained, probabilities.shape[1])
-        names = tuple(str(i) for i in range(len(images))) if ids is None else tuple(ids)
-        samples = Samples(inputs=images.detach(), targets=explained.to(images.device), ids=names, boxes=boxes)
+        given = images.new_zeros(len(images), dtype=torch.int64) if targets is None else targets
+        samples = Samples(inputs=images, targets=given, ids=names, boxes=boxes)
         plan = make(model, samples, recipes, chosen, features=features, batch=settings["batch"])
+        about.check(len(images))
         plan.shown = frozenset(before["shown"] if before else names[:gallery])
+        predicted, probabilities = _predict(model, images, settings["batch"], show=progress)
+        explained = (predicted if targets is None else targets).to(images.device)
+        plan.samples = replace(samples, targets=explained)
         manifest = {
             **manifest_of(plan, about, settings["threads"], predicted, probabilities),
-            **carried_over(before, plan),
+            **carried_over(before, plan, settings["threads"]),
         }
-        _compute(plan, store, manifest, about, max_errors=max_errors, show=progress)
-    return Run(Path(out), folder)
+        _compute(plan, store, manifest, about, before, max_errors=max_errors, show=progress)
+    return Run(store.run, folder)
 
 
-def _compute(plan: Plan, store: Store, manifest: dict[str, Any], about: About, *, max_errors: int, show: bool) -> None:
+def _compute(
+    plan: Plan,
+    store: Store,
+    manifest: dict[str, Any],
+    about: About,
+    before: Mapping[str, Any] | None,
+    *,
+    max_errors: int,
+    show: bool,
+) -> None:
     store.open()
     try:
+        if store.manifest() != before:
+            raise StoreError(
+                f"Expected {store.run} as it was a moment ago, but another process wrote to it; run again."
+            )
         store.write_manifest(manifest)
         store.write_maps("inputs", pictures(plan, about))
         missing = plan.cells.keys() - store.finished_cells()
@@ -141,12 +158,12 @@ def _compute(plan: Plan, store: Store, manifest: dict[str, Any], about: About, *
             def finish(done: Finished) -> None:
                 if done.cells:  # maps first: rows on disk say that all of it is there
                     names = {json.dumps(list(key)): value.numpy() for key, value in done.maps.items()}
-                    store.write_maps(_stem(done), names)
+                    store.write_maps(_stem(done), names, done.cells)
                     store.write_rows(_stem(done), done.rows, done.cells)
                 _count(manifest, done)
                 if len(manifest["failures"]) > max_errors:
                     raise AuditError(
-                        f"Stopped after {len(manifest['failures'])} failures (at most {max_errors} are allowed); "
+                        f"Stopped after {len(manifest['failures'])} different failures ({max_errors} are allowed); "
                         f"the last: {manifest['failures'][-1]['error']} What is finished is kept; run again to go on."
                     )
 
@@ -162,58 +179,71 @@ def _compute(plan: Plan, store: Store, manifest: dict[str, Any], about: About, *
         store.close()
 
 
+def _check_settings(**settings: int | None) -> None:
+    lowest = {"batch": 1, "threads": 1, "gallery": 0, "max_errors": 0}
+    for name, value in settings.items():
+        if value is not None and (type(value) is not int or value < lowest[name]):
+            raise InputError(f"Expected {name} to be a whole number from {lowest[name]} on, but got {value!r}.")
+
+
 def _settings(
     before: Mapping[str, Any] | None, batch: int | None, threads: int | None, images: Tensor
 ) -> dict[str, int]:
     """Batch and threads: those of the run so far, if there is one, because its bits depend on them."""
-    asked = {"batch": batch, "threads": threads}
+    most = batch or min(rows_per_pass(images), MOST_ROWS)
+    fresh = {"batch": min(most, len(images)), "threads": threads or torch.get_num_threads()}
     if before is None:
-        default = min(len(images), rows_per_pass(images), 64)
-        return {"batch": default if batch is None else batch, "threads": threads or torch.get_num_threads()}
+        return fresh
     kept = {"batch": before["environment"]["compute_batch"], "threads": before["environment"]["threads"]}
-    for name, value in asked.items():
-        if value is not None and value != kept[name]:
+    for name, asked in (("batch", batch), ("threads", threads)):
+        if asked is not None and fresh[name] != kept[name]:
             raise StoreError(
-                f"Expected {name} = {kept[name]}, as this run began with, but got {value}; "
+                f"Expected {name} = {kept[name]}, as this run began with, but got {asked}; "
                 "the rows' bits depend on it. Leave it out, or choose another folder."
             )
     return kept
 
 
-def _named(
-    entries: Any, get: Callable[[str], Any], name_of: Callable[[object], str | None]
-) -> dict[str, tuple[str, Any]]:
+def _named(entries: Any, registry: Registry[Any], kind: type[Any]) -> dict[str, tuple[str, Any]]:
     """Label → (registered name or the label, recipe)."""
     if isinstance(entries, str) or not isinstance(entries, Sequence | Mapping):
-        raise InputError(f"Expected a list of names or recipes, or a mapping from labels to them, but got {entries!r}.")
+        raise InputError(f"Expected a list of {registry.kind}s, or a mapping from labels to them, but got {entries!r}.")
     pairs = list(entries.items()) if isinstance(entries, Mapping) else [(None, entry) for entry in entries]
     found: dict[str, tuple[str, Any]] = {}
     for given, entry in pairs:
-        recipe = get(entry) if isinstance(entry, str) else entry
-        if not callable(recipe) and not isinstance(recipe, Check):
-            raise InputError(f"Expected a registered name or a recipe, but got {entry!r}.")
-        name = entry if isinstance(entry, str) else name_of(recipe)
-        label = given or _label(recipe, name, get)
+        recipe = registry.get(entry) if isinstance(entry, str) else entry
+        foreign = kind is Method and callable(recipe) and not isinstance(recipe, Check | type)
+        if not isinstance(recipe, kind) and not foreign:
+            raise InputError(f"Expected a {registry.kind} or the name of one, but got {entry!r}.")
+        name = entry if isinstance(entry, str) else registry.name_of(recipe)
+        label = _label(recipe, name, registry) if given is None else given
+        if not isinstance(label, str) or not label:
+            raise InputError(f"Expected labels to be text, but got {label!r}.")
         if label in found:
-            raise InputError(
-                f"Expected every label once, but got {label!r} twice; give a mapping from labels to recipes."
-            )
+            raise InputError(f"Expected every label once, but got {label!r} twice; map labels to recipes instead.")
         found[label] = (name or label, recipe)
     return found
 
 
-def _label(recipe: Any, name: str | None, get: Callable[[str], Any]) -> str:
+def _label(recipe: Any, name: str | None, registry: Registry[Any]) -> str:
     """The registered name for a recipe with its defaults, else the recipe itself as text."""
-    if name is not None and get(name) == recipe:
+    if name is not None and registry.get(name) == recipe:
         return name
-    return getattr(recipe, "__name__", None) or repr(recipe)
+    return repr(recipe) if is_dataclass(recipe) else getattr(recipe, "__name__", type(recipe).__name__)
 
 
-def _predict(model: nn.Module, images: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+def _predict(model: nn.Module, images: Tensor, batch: int, *, show: bool) -> tuple[Tensor, Tensor]:
     """The label that the model predicts (N,), and all labels' probabilities (N, C) in float64, on the CPU."""
     parts = []
+    starts = track(
+        range(0, len(images), batch),
+        description="predictions",
+        console=Console(stderr=True),
+        transient=True,
+        disable=not show,
+    )
     with torch.no_grad():
-        for start in range(0, len(images), batch):
+        for start in starts:
             rows = torch.arange(start, min(start + batch, len(images)))
             parts.append(forward(model, images[rows], rows).double().cpu())
     outputs = torch.cat(parts)
@@ -223,20 +253,26 @@ def _predict(model: nn.Module, images: Tensor, batch: int) -> tuple[Tensor, Tens
 
 
 def _seconds_a_pass(plan: Plan) -> float:
-    """How long one forward and backward pass of a block takes, after one to warm up."""
+    """How long a forward and backward pass of a block takes: three forward passes, after one to warm up."""
     rows = torch.arange(plan.batch)
-    inputs, targets = plan.samples.inputs[rows], plan.samples.targets[rows]
     seconds = 0.0
-    for _ in range(2):
-        start = time.perf_counter()
-        outputs, pull = gradients(plan.model, inputs, rows)
-        pull(one_hot(targets, outputs))
-        seconds = time.perf_counter() - start
+    with torch.no_grad():
+        for _ in range(2):
+            start = time.perf_counter()
+            forward(plan.model, plan.samples.inputs[rows], rows)
+            seconds = 3 * (time.perf_counter() - start)
     return seconds
 
 
 def _count(manifest: dict[str, Any], done: Finished) -> None:
-    manifest["failures"] += done.failures
+    """Failures, alike ones together, and what each method has cost."""
+    for failure in done.failures:
+        kind = ("method", "check", "error")
+        alike = next((f for f in manifest["failures"] if all(f[name] == failure[name] for name in kind)), None)
+        if alike is None:
+            manifest["failures"].append({**failure, "count": 1})
+        else:
+            alike["count"] += 1
     for label, seconds in done.seconds.items():
         cost = manifest["costs"].setdefault(label, {"maps": 0, "seconds": 0.0})
         cost["maps"] += manifest["environment"]["compute_batch"]

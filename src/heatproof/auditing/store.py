@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -32,6 +33,8 @@ ROW_SCHEMA = pa.schema(
     ]
 )
 _CELLS = b"heatproof.cells"
+_OURS = (".lock", "rows", "maps")
+_HALF_WRITTEN = re.compile(r".+\.\d+\.\d+\.tmp").fullmatch
 
 
 class Store:
@@ -41,29 +44,39 @@ class Store:
         self.run = run
         self._lock = FileLock(run / ".lock")
 
-    def open(self) -> None:
-        """Make the folder, take its lock and sweep away what a killed process left half written.
+    def check(self) -> None:
+        """Refuse a folder that cannot become a run, without touching it.
 
-        Raises: StoreError if another process holds the run, or the folder holds files that are no run of ours.
+        Raises: StoreError if it is no folder, or holds files that are no run of ours.
         """
         if self.run.exists() and not self.run.is_dir():
             raise StoreError(f"Expected {self.run} to be a folder, but it is a file; choose another folder.")
-        if self.run.is_dir() and any(self.run.iterdir()) and not (self.run / "manifest.json").exists():
-            leftovers = {path.name for path in self.run.iterdir()} - {".lock", "rows", "maps"}
-            if any(not name.endswith(".tmp") for name in leftovers):
-                raise StoreError(
-                    f"Expected an empty folder or a run of heatproof, but {self.run} holds other files; choose another."
-                )
-        for folder in (self.run / "rows", self.run / "maps"):
-            folder.mkdir(parents=True, exist_ok=True)
+        present = list(self.run.iterdir()) if self.run.is_dir() else []
+        foreign = [path for path in present if path.name not in _OURS and not _HALF_WRITTEN(path.name)]
+        if foreign and not (self.run / "manifest.json").exists():
+            raise StoreError(
+                f"Expected an empty folder or a run of heatproof, but {self.run} holds other files; choose another."
+            )
+
+    def open(self) -> None:
+        """Make the folder, take its lock and sweep away what a killed process left half written.
+
+        Raises: StoreError if the folder cannot be a run's, or another process holds it.
+        """
+        self.check()
         try:
+            for folder in (self.run / "rows", self.run / "maps"):
+                folder.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
         except Timeout:
             raise StoreError(
                 f"Expected {self.run} to be free, but another process is writing to it; wait for it."
             ) from None
-        for leftover in self.run.rglob("*.tmp"):
-            leftover.unlink()
+        except OSError as error:
+            raise StoreError(f"Expected to write to {self.run}, but cannot: {error.strerror}.") from None
+        for leftover in [*self.run.glob("*.tmp"), *self.run.glob("*/*.tmp")]:
+            if _HALF_WRITTEN(leftover.name):
+                leftover.unlink()
 
     def close(self) -> None:
         """Let go of the run."""
@@ -91,11 +104,14 @@ class Store:
         table = pa.table({name: rows[name] for name in COLUMNS}, schema=ROW_SCHEMA.with_metadata(metadata))
         _write(self.run / "rows" / f"{stem}.parquet", lambda path: pq.write_table(table, path, compression="zstd"))
 
-    def write_maps(self, stem: str, maps: Mapping[str, "np.ndarray[Any, Any]"]) -> None:
-        """Arrays by name, as one safetensors file."""
+    def write_maps(
+        self, stem: str, maps: Mapping[str, "np.ndarray[Any, Any]"], cells: Iterable[str] | None = None
+    ) -> None:
+        """Arrays by name, as one safetensors file that names the cells which the maps belong to."""
         from safetensors.numpy import save_file
 
-        _write(self.run / "maps" / f"{stem}.safetensors", lambda path: save_file(dict(maps), path))
+        metadata = None if cells is None else {"cells": json.dumps(sorted(cells))}
+        _write(self.run / "maps" / f"{stem}.safetensors", lambda path: save_file(dict(maps), path, metadata))
 
 
 def read_manifest(run: Path) -> dict[str, Any]:
