@@ -175,9 +175,7 @@ def test_errors_say_what_to_do(kind):
         kind(noise=-1)
     with pytest.raises(InputError, match=r"Expected a method, such as .*, but got 'gradient'"):
         kind("gradient")
-    with pytest.raises(
-        InputError, match=r"attributions that broadcast to \(75, 2, 8, 8\), but .* gave \(75, 64\)|\(150"
-    ):
+    with pytest.raises(InputError, match=r"broadcast to \((\d+), 2, 8, 8\), but .* gave \(\1, 64\)"):
         kind(lambda model, inputs, targets: inputs[:, 0].flatten(1))(cnn(), images(), TARGETS)
     with pytest.raises(InputError, match="between 0 and 4"):
         kind(Saliency())(cnn(), images(), TARGETS + 5)

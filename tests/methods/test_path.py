@@ -89,7 +89,7 @@ def test_passes_are_bounded_and_shared_between_labels():
     pull(torch.randn(4, *outputs.shape, dtype=x.dtype))
     assert sum(model.rows) == 200 * 5
     assert max(model.rows) <= rows_per_pass(x)
-    assert len(model.rows) == 4  # 51 nodes of 5 samples fit into 256 rows; four labels share every pass
+    assert len(model.rows) == 8  # 25 nodes of 5 samples fit into 128 rows; four labels share every pass
 
 
 def test_more_samples_than_a_pass_takes(monkeypatch):
