@@ -16,6 +16,7 @@ from heatproof.methods.noise import SmoothGrad, VarGrad
 from heatproof.methods.occlusion import Occlusion
 from heatproof.methods.path import IntegratedGradients
 from heatproof.methods.perturbation import MeaningfulPerturbation
+from heatproof.methods.readout import ReadoutBottleneck
 
 
 def names() -> list[str]:
@@ -53,6 +54,7 @@ __all__ = [
     "Occlusion",
     "PerSampleBottleneck",
     "Random",
+    "ReadoutBottleneck",
     "Saliency",
     "SmoothGrad",
     "VarGrad",

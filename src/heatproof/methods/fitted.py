@@ -129,6 +129,12 @@ class FittedMethod(Method):
     def _fit_facts(self, model: nn.Module) -> Mapping[str, str]:
         """The facts that a value must share with this recipe to serve it."""
 
+    def _wanted(self, model: nn.Module) -> dict[str, str]:
+        return {"method": type(self).__name__, **self._fit_facts(model)}
+
+    def _sealed(self, model: nn.Module, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> Fitted:
+        return Fitted(tensors, network=network_fingerprint(model), facts={**self._wanted(model), **facts})
+
     def _value(self) -> Fitted:
         if self.fitted is None:
             raise InputError(
@@ -140,8 +146,7 @@ class FittedMethod(Method):
     def _fitted_for(self, model: nn.Module) -> Fitted:
         """The value, after a look whether it belongs to this recipe and this network."""
         fitted = self._value()
-        wanted = {"method": type(self).__name__, **self._fit_facts(model)}
-        for name, value in wanted.items():
+        for name, value in self._wanted(model).items():
             if fitted.facts.get(name) != value:
                 raise InputError(
                     f"Expected a value fitted with {name} {value!r}, but its {name} is {fitted.facts.get(name)!r}; "
@@ -161,9 +166,8 @@ def fit(recipe: FittedMethod, model: nn.Module, batches: Iterable[Batch]) -> Fit
     Raises: InputError for a model that cannot be explained, batches that do not fit it, or too few samples.
     """
     check_model(model)
-    tensors, facts = recipe._fit(model, _Checked(model, batches))
-    facts = {"method": type(recipe).__name__, **recipe._fit_facts(model), **facts}
-    return Fitted(tensors, network=network_fingerprint(model), facts=facts)
+    tensors, facts = recipe._fit(model, CheckedBatches(model, batches))
+    return recipe._sealed(model, tensors, facts)
 
 
 def inputs_of(batch: Batch) -> Tensor:
@@ -188,7 +192,7 @@ def network_fingerprint(model: nn.Module) -> str:
 
 
 @dataclass(frozen=True)
-class _Checked:
+class CheckedBatches:
     """Batches, each looked at when it comes; read anew by each `for`, where the batches are."""
 
     model: nn.Module

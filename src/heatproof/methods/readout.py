@@ -1,0 +1,166 @@
+"""The readout bottleneck: a small network, trained once, that predicts the mask of any sample (004 §3.3)."""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from heatproof import draws
+from heatproof.errors import InputError
+from heatproof.methods.above import Above, spread_copies
+from heatproof.methods.base import Explanation, scores
+from heatproof.methods.fitted import Batch, CheckedBatches, FittedMethod
+from heatproof.methods.known_layers import readout_layers_of
+from heatproof.methods.readout_network import WEIGHTS, collected, predicted
+from heatproof.methods.readout_training import Progress, Trainer
+from heatproof.methods.restriction import Mask, Noise, enlarged, statistics_of
+from heatproof.methods.split import Split
+from heatproof.models import check_model, check_targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadoutBottleneck(FittedMethod):
+    """The bits of each place that a bottleneck lets through whose mask is predicted, not searched for.
+
+    As the per-sample bottleneck, Z = λR + (1−λ)ε at a layer, λ = blur(sigmoid(α)); but α comes from feature maps of
+    several depths, resized bilinearly to the layer's and joined, by three 1×1 convolutions with ReLU between them.
+    These are trained on data with labels, once, to minimize cross-entropy + β · L_I / k. The map does not depend on the
+    label: it shows what the network needs to tell labels apart.
+
+    Maps (N, 1, H, W) as those of PerSampleBottleneck: non-negative bits per input pixel that sum to L_I. Diagnostics:
+    `bits` L_I, `information` L_I / k in nats, `probability-before` and `probability-after` the bottleneck of the label,
+    the latter the mean over `samples` draws of ε.
+
+    Cost: one forward pass, and `samples` forward passes of the part above the layer for `probability-after`. Training:
+    one pass for the statistics, then each epoch a forward pass of the network and a forward and backward pass of the
+    part above the layer.
+
+    Args:
+        layer: of the bottleneck. None takes 004's for torchvision's ResNet (conv2_3) and VGG (conv3_1).
+        readouts: names of layers whose outputs (N, C, h, w) or (N, C) are read. Empty takes 004's for these networks.
+        beta: β, in units of 1/k.
+        epochs, rate: of Adam. The batch is the loader's; 004 takes 16.
+        smoothing, min_std, active, noise: as in PerSampleBottleneck.
+        start: the bias of the last convolution, whose weights start at 1e-3 of their usual size: λ = 0.993 at first.
+        samples: draws of ε for `probability-after`; training takes one a sample and epoch.
+        seed: of the first weights and of ε.
+
+    Raises: InputError without training, for a network that it was not trained on, or a layer without feature maps.
+
+    Source: Schulz et al. 2020, §3.3, Table 3, where §4.1 says 20 epochs; widths in/2 and 2·out between the
+    convolutions and first weights from the authors' code. Deviation: that code clamps α to [−5, 5], the paper does not.
+    """
+
+    layer: str | None = None
+    readouts: tuple[str, ...] = ()
+    beta: float = 10.0
+    epochs: int = 10
+    rate: float = 1e-5
+    smoothing: float = 1.0
+    start: float = 5.0
+    min_std: float = 0.01
+    active: float = 0.0
+    noise: Noise = "paper"
+    samples: int = 10
+    seed: int = 0
+    on_changed_model: ClassVar[Literal["refit", "reuse", "exclude"]] = "reuse"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "readouts", tuple(self.readouts))  # a specification file gives lists
+        for name in ("epochs", "samples"):
+            if getattr(self, name) < 1:
+                raise InputError(f"Expected {name} to be at least 1, but got {getattr(self, name)}.")
+        for name in ("beta", "smoothing", "active"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"Expected {name} to be finite and at least 0, but got {getattr(self, name)}.")
+        for name in ("rate", "min_std"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"Expected {name} to be finite and above 0, but got {getattr(self, name)}.")
+        if self.noise not in ("paper", "published"):
+            raise InputError(f"Expected noise to be 'paper' or 'published', but got {self.noise!r}.")
+
+    def cost(self, outputs: int) -> float:
+        return float(1 + self.samples)
+
+    def train(
+        self,
+        model: nn.Module,
+        batches: Iterable[Batch],
+        *,
+        checkpoint: str | Path | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> Self:
+        """This recipe, trained on batches (inputs (N, …), labels (N,)), read once for statistics and once an epoch.
+
+        `fit` does the same without its options. `checkpoint` is a file that holds the state after each epoch; where it
+        is there, training goes on from it, to the same bits if the batches come in the same order. `progress` hears of
+        every update.
+
+        Raises: InputError for batches that can be read only once or have no labels, or for a checkpoint of another
+        training.
+        """
+        check_model(model)
+        path = None if checkpoint is None else Path(checkpoint)
+        tensors, facts = self._trained(model, CheckedBatches(model, batches), path, progress)
+        return replace(self, fitted=self._sealed(model, tensors, facts))
+
+    def _fit(self, model: nn.Module, batches: Iterable[Batch]) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
+        return self._trained(model, batches, None, None)
+
+    def _trained(
+        self,
+        model: nn.Module,
+        batches: Iterable[Batch],
+        checkpoint: Path | None,
+        progress: Callable[[Progress], None] | None,
+    ) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
+        layer, readouts = readout_layers_of(self.layer, self.readouts, model)
+        trainer = Trainer(
+            model=model,
+            split=Split(model, layer),
+            readouts=readouts,
+            recipe=self,
+            about={**self._wanted(model), "seed": str(self.seed)},
+            progress=progress,
+        )
+        return trainer.run(batches, checkpoint)
+
+    def _fit_facts(self, model: nn.Module) -> Mapping[str, str]:
+        layer, readouts = readout_layers_of(self.layer, self.readouts, model)
+        names = ("beta", "epochs", "rate", "smoothing", "start", "min_std", "active")
+        numbers = {name: str(float(getattr(self, name))) for name in names}  # 10 and 10.0 are one recipe
+        return {"layer": layer, "readouts": json.dumps(readouts), "noise": self.noise, **numbers}
+
+    def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
+        fitted = self._fitted_for(model)
+        layer, readouts = readout_layers_of(self.layer, self.readouts, model)
+        split, digests, parts = Split(model, layer), draws.digests(inputs), []
+        for block, copies in spread_copies(inputs, self.samples):
+            rows = torch.arange(block.start, block.stop, device=inputs.device)
+            x, y = inputs[block], targets[block]
+            logits, signal, features = collected(model, layer, readouts, x, rows)
+            check_targets(x, y, logits.shape[1])
+            mask = Mask(signal, statistics_of(fitted, signal, self.min_std, self.active), self.smoothing, self.noise)
+            weights = [fitted[name].to(signal) for name in WEIGHTS]
+            alpha = predicted(weights, features, signal)
+            center, spread, _ = mask(alpha)
+            split.below(x, rows)
+            above = Above(split, x, rows, y, digests[block], copies, self.seed)
+            after = above.probability_behind(center, spread, 0)
+            nats = mask.double()(alpha.double()).nats
+            bits = nats.sum(1, keepdim=True) / math.log(2)
+            values = {
+                "bits": bits.flatten(1).sum(1).to(alpha.dtype),
+                "information": nats.flatten(1).mean(1).to(alpha.dtype),
+                "probability-before": scores(logits.softmax(1), y),
+                "probability-after": after,
+            }
+            parts.append((enlarged(bits, inputs.shape[2:]).to(alpha.dtype), values))
+        maps, diagnostics = zip(*parts, strict=True)
+        joined = {name: torch.cat([part[name] for part in diagnostics]) for name in diagnostics[0]}
+        return Explanation(torch.cat(maps), joined)

@@ -1,0 +1,159 @@
+"""The readout bottleneck: its network, its training, and its maps."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from quarters import LAYER, blobs, network
+from torch import nn
+from torch.nn import functional as F
+
+import heatproof as hp
+from heatproof.errors import InputError
+from heatproof.methods.readout import ReadoutBottleneck
+from heatproof.methods.readout_network import WEIGHTS, collected, initial, predicted
+from heatproof.testing import ContractNet, check_method
+
+RECIPE = ReadoutBottleneck(layer=LAYER, readouts=(LAYER, "features.0", "head.2"), beta=0.1, rate=0.01, epochs=4)
+
+
+def batches(count=256, seed=0):
+    images, labels = blobs(count, seed)
+    return list(zip(images.split(16), labels.split(16), strict=True))
+
+
+@pytest.fixture(scope="module")
+def trained():
+    model = network()
+    return model, RECIPE.train(model, batches())
+
+
+def test_features_of_one_pass_are_those_of_the_layers():
+    model, (x, _) = network(), blobs(3)
+    model.features[1].inplace = True  # what is read must not be what the next layer makes of it
+    logits, signal, (first, last) = collected(model, LAYER, ("features.0", "head.2"), x, torch.arange(3))
+    assert torch.equal(logits, model(x))
+    assert torch.equal(first, model.features[0](x))
+    assert torch.equal(signal, model.features[:4](x))
+    assert torch.equal(last[:, :, 0, 0], logits)
+
+
+def test_the_readout_is_a_network_of_1x1_convolutions():
+    weights = initial(5, 3, 2.0, seed=1)
+    layers = [nn.Conv2d(5, 2, 1), nn.Conv2d(2, 6, 1), nn.Conv2d(6, 3, 1)]
+    for layer, weight, bias in zip(layers, weights[::2], weights[1::2], strict=True):
+        layer.weight.data, layer.bias.data = weight, bias
+    reference = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.ReLU(), layers[2])
+    near, far = torch.randn(2, 4, 6, 6), torch.randn(2, 1, 3, 3)
+    joined = torch.cat([near, F.interpolate(far, (6, 6), mode="bilinear", align_corners=False)], 1)
+    alpha = predicted(weights, [near, far], torch.empty(2, 3, 6, 6))
+    torch.testing.assert_close(alpha, reference(joined))
+    # At first nearly everything passes, everywhere: the last bias stands alone.
+    assert weights[5].tolist() == [2.0] * 3
+    assert weights[4].abs().max() <= 1e-3 / math.sqrt(6)
+
+
+def test_training_lowers_information_and_keeps_the_label(trained):
+    model, method = trained
+    x, y = blobs(64, seed=9)
+    diagnostics = method.explain(model, x, y).diagnostics
+    started = RECIPE.start - 0.01  # about α nats an element pass a mask of sigmoid(α)
+    assert diagnostics["information"].mean() < 0.5 * started
+    assert diagnostics["probability-after"].mean() > 0.9 * diagnostics["probability-before"].mean()
+
+
+def test_bits_are_where_the_object_is(trained):
+    model, method = trained
+    x, y = blobs(64, seed=8)
+    quarters = F.avg_pool2d(method(model, x, y), 8).flatten(1)
+    assert (quarters.argmax(1) == y).float().mean() > 0.9
+
+
+def test_maps_sum_to_the_bits_and_do_not_depend_on_the_label(trained):
+    model, method = trained
+    x, y = blobs(4, seed=2)
+    explanation = method.explain(model, x, y)
+    bits = explanation.diagnostics["bits"]
+    torch.testing.assert_close(explanation.maps.flatten(1).sum(1), bits, rtol=1e-5, atol=0)
+    torch.testing.assert_close(explanation.diagnostics["information"], bits * math.log(2) / 512)
+    assert torch.equal(method(model, x, (y + 1) % 4), explanation.maps)
+    plain = model(x).softmax(1).gather(1, y[:, None])[:, 0]
+    torch.testing.assert_close(explanation.diagnostics["probability-before"], plain)
+
+
+def test_training_is_repeatable_and_hears_of_progress():
+    model, recipe = network(), replace(RECIPE, epochs=2)
+    heard = []
+    one = recipe.train(model, batches(32), progress=heard.append)
+    assert one == recipe.fit(model, batches(32))
+    assert [(p.epoch, p.epochs, p.batch) for p in heard] == [(1, 2, 1), (1, 2, 2), (2, 2, 1), (2, 2, 2)]
+    assert heard[0].information == pytest.approx(5.0, abs=0.1)
+    assert heard[-1].information < heard[0].information
+
+
+def test_training_goes_on_from_a_checkpoint(tmp_path):
+    model, path = network(), tmp_path / "readout.safetensors"
+    whole = RECIPE.train(model, batches(64))
+
+    def stop(update):
+        if (update.epoch, update.batch) == (3, 2):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        RECIPE.train(model, batches(64), checkpoint=path, progress=stop)
+    heard = []
+    resumed = RECIPE.train(model, batches(64), checkpoint=path, progress=heard.append)
+    assert resumed == whole
+    assert heard[0].epoch == 3
+    assert RECIPE.train(model, [], checkpoint=path) == whole  # nothing is left to do
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path):
+    model, path = network(), tmp_path / "readout.safetensors"
+    replace(RECIPE, epochs=1).train(model, batches(32), checkpoint=path)
+    with pytest.raises(InputError, match="checkpoint of this training, but it differs in beta"):
+        replace(RECIPE, epochs=1, beta=3.0).train(model, batches(32), checkpoint=path)
+    model.head[2].bias += 1
+    with pytest.raises(InputError, match="differs in the network"):
+        replace(RECIPE, epochs=1).train(model, batches(32), checkpoint=path)
+
+
+def test_another_recipe_or_network_is_refused_and_a_changed_one_reuses(trained):
+    model, method = trained
+    x, y = blobs(2)
+    with pytest.raises(InputError, match=r"fitted with beta '1\.0', but its beta is '0\.1'"):
+        replace(method, beta=1.0)(model, x, y)
+    changed = network()
+    changed.features[0].weight += 0.1
+    with pytest.raises(InputError, match="but got another"):
+        method(changed, x, y)
+    assert method.on_changed_model == "reuse"
+    reused = method.on_changed(changed, [])
+    assert all(torch.equal(reused.fitted[name], method.fitted[name]) for name in WEIGHTS)
+    assert not torch.equal(reused(changed, x, y), method(model, x, y))
+    assert torch.equal(hp.draws.reseed(method, 1)(model, x, y), method(model, x, y))  # the seed is that of training
+
+
+def test_the_contract():
+    model = ContractNet()
+    images = torch.randn(24, 3, 16, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    labels = torch.arange(24) % 5
+    recipe = ReadoutBottleneck(layer=LAYER, readouts=("features.1", LAYER, "classifier"), epochs=2, samples=3)
+    check_method(recipe.train(model, [(images[:12], labels[:12]), (images[12:], labels[12:])]))
+
+
+def test_what_it_cannot_train_on_is_named():
+    model = network()
+    with pytest.raises(InputError, match="one without labels"):
+        RECIPE.fit(model, [blobs(4)[0]])
+    with pytest.raises(InputError, match="read again in each epoch"):
+        RECIPE.fit(model, iter(batches(32)))
+    with pytest.raises(InputError, match="between 0 and 3"):
+        RECIPE.fit(model, [(blobs(4)[0], torch.arange(4) + 1)])
+    with pytest.raises(InputError, match="epochs to be at least 1"):
+        replace(RECIPE, epochs=0)
+    with pytest.raises(InputError, match="noise to be 'paper'"):
+        replace(RECIPE, noise="none")
+    with pytest.raises(InputError, match="has seen no data"):
+        RECIPE(model, *blobs(2))
