@@ -109,7 +109,13 @@ class Plan:
         """What checks may know before anything has run: the first block's inputs, and the model."""
         rows = torch.arange(self.batch)
         inputs = self.samples.inputs[: self.batch]
-        return Study(model=select(self.model, rows), example=inputs, outputs=self.outputs, features=self.features)
+        return Study(
+            model=select(self.model, rows),
+            example=inputs,
+            outputs=self.outputs,
+            features=self.features,
+            boxed=self.samples.boxes is not None,
+        )
 
     @property
     def labels(self) -> list[str]:
