@@ -122,3 +122,12 @@ def blurred_patches(model, image, label, attribution, size, kernel, count):
         pixels = [pixel for t in order[:k] for pixel in tiles[t]]
         curve.append(probability_of(model, without(image, pixels, blurred), label))
     return curve
+
+
+def quantile(values, q):
+    """Between neighbors of the ordered values, by linear interpolation."""
+    ordered = sorted(values)
+    place = q * (len(ordered) - 1)
+    below = math.floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])

@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 
 RESAMPLES = 4000
 BLOCK = 512
+WEIGHTS = 2**20  # counts of samples that are held as float64 at once: 8 MiB
 Key = tuple[str, str, str, float, str]
 KEYS = ["check", "method", "setting", "position", "metric"]
 
@@ -33,7 +34,11 @@ class Interval(NamedTuple):
 
 
 def per_sample(rows: pd.DataFrame) -> pd.DataFrame:
-    """Seed-averaged values, samples × (check, method, setting, position, metric), sorted both ways."""
+    """Seed-averaged values, samples × (check, method, setting, position, metric), sorted both ways.
+
+    Rows about no single sample (sample "") are no draws and left out.
+    """
+    rows = rows[rows["sample"] != ""]
     if rows.empty:
         return pd.DataFrame(columns=pd.MultiIndex.from_tuples([], names=KEYS), dtype=np.float64)
     means = rows.groupby([*KEYS, "sample"])["value"].mean()
@@ -49,16 +54,24 @@ def resampled_means(values: Array) -> Array:
     """Bootstrap means (RESAMPLES, K) of `values` (n, K): the same resampled samples for every column; NaN left out."""
     counts = _counts(len(values))
     known = np.isfinite(values)
-    weight = counts @ known.astype(np.float64)
-    total = counts @ np.where(known, values, 0.0)
+    both = np.concatenate([known, np.where(known, values, 0.0)], axis=1)
+    step = max(1, WEIGHTS // max(1, len(values)))
+    sums = np.concatenate([counts[k : k + step].astype(np.float64) @ both for k in range(0, RESAMPLES, step)])
+    weight, total = sums[:, : values.shape[1]], sums[:, values.shape[1] :]
     return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
 
 
-@lru_cache(maxsize=8)
-def _counts(n: int) -> Array:
-    """How often each of n samples is drawn in each resample (RESAMPLES, n); a function of n alone."""
+@lru_cache(maxsize=4)
+def _counts(n: int) -> NDArray[np.uint8]:
+    """How often each of n samples is drawn in each resample (RESAMPLES, n); a function of n alone.
+
+    One byte is enough: no sample of 256 or more is drawn 256 times in any universe, and fewer cannot be.
+    """
     seed = int.from_bytes(sha256(f"scorecard bootstrap {n}".encode()).digest()[:8], "big")
-    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
+    generator, share = np.random.default_rng(seed), np.full(n, 1 / n)
+    step = max(1, WEIGHTS // n)
+    sizes = [min(step, RESAMPLES - k) for k in range(0, RESAMPLES, step)]
+    return np.concatenate([generator.multinomial(n, share, size=size).astype(np.uint8) for size in sizes])
 
 
 def bounds(draws: Array) -> tuple[Array, Array]:

@@ -68,8 +68,8 @@ class Degradation(Check):
     (most relevant first) and `lerf`; position is the replaced share of the tiles, 0 to 1. `degradation` is
     ∫ (s_LeRF − s_MoRF) over that share, by trapezoids with both ends, of s(x) = (p(y|x) − b) / (t₁ − b): t₁ is the mean
     top probability of the originals, b the mean p(y|x) of the fully replaced, both over the data set. In units of
-    t₁ − b: 0 for a random map, at most about 1, negative for a misleading one. NaN where the map is constant,
-    all tiles have one sum, or t₁ <= b. Tiles of equal value come in random order, so that a map of many zeros favors no corner.
+    t₁ − b: 0 for a random map, at most about 1, negative for a misleading one. NaN where the map is constant, all tiles
+    have one sum, or t₁ <= b. Tiles of equal value come in random order, so that a map of many zeros favors no corner.
 
     Fields:
         tile: pixels a side of a tile; 1 takes the audit's features one by one.
