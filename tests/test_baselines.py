@@ -1,12 +1,13 @@
 """What stands for a missing feature."""
 
 import math
+import pickle
 
 import pytest
 import torch
 
 from heatproof import InputError
-from heatproof.baselines import BASELINES, Baseline, Blur, Constant, Mean, Zero
+from heatproof.baselines import BASELINES, Baseline, Blur, Constant, Mean, Token, Zero
 
 SHAPES = [(3, 4), (3, 5, 4), (3, 2, 4, 6), (2, 1, 3, 4, 5)]
 
@@ -60,7 +61,21 @@ def test_blur_keeps_constants_and_smooths_volumes():
     torch.testing.assert_close(blurred, blurred.transpose(2, 4))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_token_stands_in_every_place(dtype):
+    embeddings = torch.nn.Embedding(5, 3, dtype=dtype)
+    mask = Token.of(embeddings, 4)
+    x = torch.randn(2, 7, 3, dtype=dtype)
+    assert torch.equal(mask(x).expand_as(x), embeddings(torch.full((2, 7), 4)).detach())
+    assert pickle.loads(pickle.dumps(mask)) == mask
+    assert hash(mask) == hash(Token.of(embeddings, 4))
+
+
 def test_errors_say_what_to_do():
+    with pytest.raises(InputError, match="a token between 0 and 4, but got 5"):
+        Token.of(torch.nn.Embedding(5, 3), 5)
+    with pytest.raises(InputError, match=r"sequences \(N, T, 2\) for such a token, but got \(2, 7, 3\)"):
+        Token(values=(0.0, 1.0))(torch.randn(2, 7, 3))
     with pytest.raises(InputError, match=r"images \(N, C, H, W\) to blur, but got \(2, 5\); use Mean\(\)"):
         Blur()(torch.randn(2, 5))
     with pytest.raises(InputError, match="sigma to be positive, but got 0"):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from heatproof.errors import InputError
 from heatproof.registry import Registry
@@ -70,6 +70,30 @@ class Blur:
         if inputs.dim() < 4:
             raise InputError(f"Expected images (N, C, H, W) to blur, but got {tuple(inputs.shape)}; use Mean().")
         return smooth(inputs, self.sigma)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Token:
+    """One embedding in every place of a sequence (N, T, E): that of a mask or padding token.
+
+    It has no default and therefore no name: `Token.of(network.embeddings, tokenizer.mask_token_id)`.
+    """
+
+    values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, embeddings: nn.Embedding, index: int) -> "Token":
+        """The token number `index` of an embedding layer, whose output is what is explained."""
+        if not 0 <= index < embeddings.num_embeddings:
+            raise InputError(f"Expected a token between 0 and {embeddings.num_embeddings - 1}, but got {index}.")
+        return cls(values=tuple(embeddings.weight[index].tolist()))
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        if inputs.dim() != 3 or inputs.shape[2] != len(self.values):
+            raise InputError(
+                f"Expected sequences (N, T, {len(self.values)}) for such a token, but got {tuple(inputs.shape)}."
+            )
+        return inputs.new_tensor(self.values)[None, None]
 
 
 def smooth(images: Tensor, sigma: float) -> Tensor:

@@ -9,7 +9,7 @@ from method_networks import Watched, cnn, images, linear
 from torch import nn
 
 from heatproof import InputError
-from heatproof.baselines import Blur, Constant, Mean, Zero
+from heatproof.baselines import Blur, Constant, Mean, Token, Zero
 from heatproof.features import Columns, Pixels, Tiles, Tokens
 from heatproof.methods import Occlusion
 from heatproof.models import Bound, rows_per_pass
@@ -100,6 +100,19 @@ def test_linear_models_of_images_give_x_times_w_summed_over_what_goes_missing():
         pooled = Tiles(size=4).pool(method(model, x, y), (2, 9, 7))
         sizes = Tiles(size=4).pool(torch.ones(1, 1, 9, 7), (2, 9, 7)) if method.features is None else 1.0
         torch.testing.assert_close(pooled, Tiles(size=4).pool(shares, (2, 9, 7)) * sizes)
+
+
+def test_tokens_are_occluded_by_a_mask_token():
+    class Bag(nn.Module):
+        def forward(self, x):
+            return x.sum(1) @ weight.T
+
+    weight, x = torch.randn(4, 3, dtype=torch.float64), torch.randn(2, 6, 3, dtype=torch.float64)
+    y, mask = torch.tensor([3, 0]), Token.of(nn.Embedding(9, 3, dtype=torch.float64), 7)
+    maps = Occlusion(baseline=mask)(Bag().eval(), x, y)
+    assert maps.shape == (2, 6, 1)
+    expected = torch.einsum("nte,ne->nt", x - torch.tensor(mask.values, dtype=torch.float64), weight[y])
+    torch.testing.assert_close(maps[:, :, 0], expected)
 
 
 @pytest.mark.parametrize(
