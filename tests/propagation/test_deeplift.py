@@ -13,6 +13,8 @@ from torch import nn
 import heatproof as hp
 from heatproof.errors import InputError, OperationError
 from heatproof.methods.deeplift import DeepLIFT
+from heatproof.propagation.differences import Differences
+from heatproof.propagation.mode import Engine
 from reference import propagation as twin
 
 BASELINE = hp.baselines.Constant(value=0.3)
@@ -110,6 +112,27 @@ def test_an_input_at_the_baseline_gets_nothing_and_stays_finite(name):
     x = torch.full((2, 2, 6, 6), 0.3, dtype=torch.float64)
     maps = DeepLIFT(baseline=BASELINE)(Step(OPERATIONS[name]), x, torch.tensor([0, 1]))
     assert torch.equal(maps, torch.zeros_like(maps))
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_baseline_shared_by_the_batch_is_each_samples_own(name):
+    # Alone a sample has a reference of its own; in a batch one row stands for all, until an operation parts them.
+    model, x, targets = Step(OPERATIONS[name]), images(), torch.tensor([0, 1, 2])
+    alone = torch.cat([DeepLIFT(baseline=BASELINE)(model, x[n : n + 1], targets[n : n + 1]) for n in range(3)])
+    torch.testing.assert_close(DeepLIFT(baseline=BASELINE)(model, x, targets), alone, rtol=1e-7, atol=1e-10)
+
+
+def test_a_shared_baseline_runs_as_a_batch_of_one():
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.Conv2d(4, 4, 2), nn.Tanh(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3),
+    ).double().eval()  # fmt: skip
+    x = images()
+    reference = torch.full((1, 2, 6, 6), 0.3, dtype=torch.float64).expand_as(x)
+    strategy = Differences(reference, max_pool="complete", products="complete", rule="rescale")
+    outputs = Engine(model, strategy).run(x.clone().requires_grad_(), lambda t: hp.models.forward(model, t))
+    assert strategy.reference(outputs).stride(0) == 0
+    torch.testing.assert_close(strategy.reference(outputs)[:1], model(reference[:1]).detach())
 
 
 @given(st.integers(0, 10_000), st.sampled_from(["relu", "tanh", "sigmoid", "softplus"]), st.booleans())

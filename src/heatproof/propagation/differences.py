@@ -15,6 +15,7 @@ from heatproof.propagation.facts import Facts
 from heatproof.propagation.linear import Linear, linear_of
 from heatproof.propagation.mode import UnsupportedCallError
 from heatproof.propagation.nodes import Kept, Term, graft, postpone
+from heatproof.propagation.shared import SharingEndsError, row, shared, treats_rows_alike
 
 
 class Differences:
@@ -25,7 +26,7 @@ class Differences:
     meet; everything else has a secant that is complete (`heatproof.propagation.secants`), or 003's plain gradient.
 
     Args:
-        reference: the baseline, of the shape of the explained tensor.
+        reference: the baseline, of the shape of the explained tensor; one row expanded to it is run as one row.
         max_pool, products: `complete` or `gradient`; products are meant to include softmax and normalizations.
         rule: `rescale` or `reveal-cancel`.
     """
@@ -39,7 +40,7 @@ class Differences:
         self._made: Facts[tuple[Linear, Tensor]] = Facts()
 
     def begin(self, x: Tensor) -> None:
-        self._remember(x, self._reference.detach().clone())
+        self._remember(x, _copied(self._reference.detach()))
 
     def reference(self, tensor: Tensor) -> Tensor:
         """The tensor's value at the baseline; a tensor that does not depend on the input is its own reference."""
@@ -62,16 +63,26 @@ class Differences:
         if call.choices:
             raise UnsupportedCallError("it chooses by a mask or an index that depends on the input")
         bars = [self.reference(tensor) for tensor in call.inputs]
-        before = [bar.clone() for bar in bars] if call.in_place else bars
-        written = call.in_place and call.target in self._references
+        before = [_copied(bar) for bar in bars] if call.in_place else bars
         with torch.no_grad():
-            reference = call.write(*bars) if written else call.run(*bars)
+            reference = self._referred(call, bars)
         result = self._differentiated(call, before, reference)
         if isinstance(result, Tensor) and result is call.target and call.in_place:
             self._pending = reference
         else:
             self._pair(result, reference)
         return result
+
+    def _referred(self, call: Call, bars: list[Tensor]) -> Any:
+        """The call on the references; in place where the call is, so that views of the reference see it."""
+        written = call.in_place and call.target in self._references
+        if treats_rows_alike(call, bars):
+            rows = [row(bar) for bar in bars]
+            one: Tensor = call.write(*rows) if written else call.run(*rows)
+            return one.expand(len(bars[0]), *one.shape[1:])
+        if written and shared(self._references[call.target][0]):
+            raise SharingEndsError
+        return call.write(*bars) if written else call.run(*bars)
 
     def before_write(self, tensor: Tensor) -> None:
         pass
@@ -152,3 +163,7 @@ class Differences:
 
             return postpone(value, kept, surrogate, [linear.x])
         return graft(value, x * secants.slope(call, x.detach(), bar, value, reference))
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    return row(tensor).clone().expand_as(tensor) if shared(tensor) else tensor.clone()

@@ -67,7 +67,7 @@ for _kind, _names in {
     "norm": "norm vector_norm linalg_vector_norm linalg_norm",
     "variance": "var std",
     "logsumexp": "logsumexp",
-    "open": "multi_head_attention_forward normalize glu cosine_similarity",
+    "open": "multi_head_attention_forward normalize glu",
     "attention": "scaled_dot_product_attention",
     "recurrent": "lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell",
     "independent": INDEPENDENT,
