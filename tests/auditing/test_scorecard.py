@@ -1,5 +1,6 @@
 """Verdicts on rows whose answer is known by construction."""
 
+import tracemalloc
 from hashlib import sha256
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heatproof.auditing import bootstrap, scorecard
-from heatproof.auditing.survival import Survival, combine, survival
+from heatproof.auditing.survival import JUDGED, Survival, combine, survival
 
 GROUP, STAGES, SAMPLES = "cascading truncated-normal", 3, 40
 COLUMNS = ["check", "method", "setting", "position", "sample", "metric", "value", "seed", "cell"]
@@ -47,7 +48,9 @@ def rows_for(
 
 def manifest(**more: Any) -> dict[str, Any]:
     states = [{"kind": "trained", "group": "", "index": 0}]
-    states += [{"kind": "randomized", "group": GROUP, "index": k} for k in range(1, STAGES + 1)]
+    states += [
+        {"kind": "randomized", "group": GROUP, "index": k, "complete": k == STAGES} for k in range(1, STAGES + 1)
+    ]
     return {
         "methods": [{"label": "m", "name": "m", "controls": False}],
         "checks": [],
@@ -76,11 +79,29 @@ def verdict(levels: dict[str, float | list[float]], **options: Any) -> dict[str,
         ({"s": 1, "f": 1, "r": 0.02, "c": 0.0}, "is noise"),  # the same draws on both models
         ({"s": 0.05, "f": 0.05, "r": 0.6, "c": 0.0}, "depends"),
         ({"s": 0.35, "f": 0.35, "r": 0.6, "c": 0.0}, "hardly depends"),  # 0.35 of a possible 0.6
-        ({"s": 0.05, "f": 0.05}, "depends"),  # no replicate, no calibration: 1 and 0
+        ({"s": 0.05, "f": 0.05, "r": 1}, "depends"),  # random masks were not part of the audit: 0
     ],
 )
 def test_verdict_follows_the_rule(levels: dict[str, float | list[float]], word: str) -> None:
     assert verdict(levels)["verdict"] == word
+
+
+@pytest.mark.parametrize(
+    ("levels", "reason"),
+    [
+        ({"s": 0.05, "f": 0.05, "c": 0.0}, "the method's own noise was not measured"),
+        ({"s": 0.05, "r": 1, "c": 0.0}, "two random networks were not compared"),
+        ({"s": 0.05, "f": 0.05, "r": 1}, "its map was not compared with random masks"),
+    ],
+)
+def test_a_yardstick_that_failed_is_never_taken_for_the_most_favorable_one(
+    levels: dict[str, float | list[float]], reason: str
+) -> None:
+    metrics = [{"name": name} for name in ("spearman", "spearman-absolute")]
+    run = manifest(checks=[{"label": "masks", "name": "calibration", "metrics": metrics}])
+    found = scorecard.primary(scorecard.findings(rows_for(levels), run), run)["m"]
+    assert found["verdict"] == "cannot be told"
+    assert found["sentence"] == f"Not enough to go by: {reason}."
 
 
 def test_edge_detector_is_named_a_failure() -> None:
@@ -125,6 +146,19 @@ def test_measures_that_disagree_give_depends_in_part() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("metric", "missing"),
+    [
+        ("spearman", "What counts for and against: depends; where the map is strong: not measured."),
+        ("spearman-absolute", "What counts for and against: not measured; where the map is strong: depends."),
+    ],
+)
+def test_one_measure_alone_gives_at_most_depends_in_part(metric: str, missing: str) -> None:
+    found = verdict({"s": 0.05, "f": 0.05, "r": 1, "c": 0.0}, metrics=(metric,))
+    assert (found["verdict"], found["tone"]) == ("depends in part", "mid")
+    assert found["sentence"].startswith(missing)
+
+
 def graded(word: str) -> Survival:
     return Survival(
         verdict=word, reason="", similarity=0, floor=0, replicate=1, calibration=0, share=0, low=0, high=0, n=9
@@ -139,11 +173,12 @@ def graded(word: str) -> Survival:
         (("hardly depends", "does not depend"), "hardly depends"),
         (("is noise", "never looks at the model"), "never looks at the model"),
         (("is noise", "cannot be told"), "cannot be told"),
-        (("depends",), "depends"),
+        (("depends",), "depends in part"),
+        (("hardly depends",), "hardly depends"),
     ],
 )
 def test_combination_of_measures(words: tuple[str, ...], expected: str) -> None:
-    assert combine({str(k): graded(word) for k, word in enumerate(words)}) == expected
+    assert combine({name: graded(word) for name, word in zip(JUDGED, words, strict=False)}) == expected
 
 
 def test_survival_is_measured_between_chance_and_the_replicate() -> None:
@@ -162,6 +197,27 @@ def test_bootstrap_interval_is_that_of_resampling_one_by_one() -> None:
     np.testing.assert_allclose(means, slow, rtol=1e-12)
     low, high = bootstrap.bounds(means[:, None])
     assert (low[0], high[0]) == pytest.approx(tuple(np.quantile(slow, [0.025, 0.975])))
+
+
+def test_bootstrap_in_parts_is_the_bootstrap_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(4).integers(-99, 99, size=(300, 3)).astype(np.float64)  # sums without rounding
+    whole = bootstrap.resampled_means(values)
+    monkeypatch.setattr(bootstrap, "WEIGHTS", 300 * 7)
+    bootstrap._counts.cache_clear()
+    parts = bootstrap.resampled_means(values)
+    bootstrap._counts.cache_clear()
+    np.testing.assert_array_equal(parts, whole)
+
+
+def test_bootstrap_of_many_samples_stays_small() -> None:
+    values = np.zeros((2_000, 1))
+    bootstrap._counts.cache_clear()
+    tracemalloc.start()
+    bootstrap.resampled_means(values)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    bootstrap._counts.cache_clear()
+    assert most < 40e6  # 4000 × 2000 draws as float64 are 64 MB
 
 
 def test_bootstrap_covers_the_mean_as_often_as_it_says() -> None:
@@ -221,13 +277,114 @@ def test_completeness_is_relative_to_the_score() -> None:
     assert (one["mean"], one["verdict"]) == (pytest.approx(0.1), "not complete")
 
 
-def test_other_checks_are_judged_against_their_declared_chance() -> None:
-    rows = rows_for({"s": 0.4}, metrics=("ratio",)).assign(check="boxes")
-    metric = {"name": "ratio", "chance": 0.2, "higher_is_better": True}
-    checks = [{"label": "boxes", "name": "bounding-box", "metrics": [metric]}]
+def around(level: float, spread: float = 0.03, samples: int = SAMPLES) -> list[float]:
+    """Values with exactly this mean."""
+    return (level + spread * np.linspace(-1, 1, samples)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("level", "spread", "samples", "answer"),
+    [
+        (0.4, 0.03, 40, ("better than chance", "good")),
+        (-0.4, 0.03, 40, ("worse than chance", "bad")),
+        (0.0, 0.03, 40, ("as good as chance", "bad")),
+        (0.0, 0.9, 40, ("cannot be told", "unknown")),  # its interval spans chance, and much else
+        (0.4, 0.03, 4, ("cannot be told", "unknown")),
+    ],
+)
+def test_sensitivity_is_judged_against_chance(
+    level: float, spread: float, samples: int, answer: tuple[str, str]
+) -> None:
+    rows = rows_for({"c": around(level, spread, samples)}, metrics=("sensitivity-n",), samples=samples)
+    both = pd.concat([rows.assign(position=n, value=rows["value"] + shift) for n, shift in ((1.0, 0.1), (9.0, -0.1))])
+    metric = {"name": "sensitivity-n", "chance": 0.0, "ideal": 1.0, "higher_is_better": True}
+    checks = [{"label": "eights", "name": "sensitivity-n", "metrics": [metric]}]
+    found = scorecard.findings(both.assign(check="eights", setting=""), manifest(checks=checks))
+    (one,) = found[found["question"] == "faithful"].to_dict("records")
+    assert (one["verdict"], one["tone"]) == answer
+    assert (one["check"], one["n"], one["mean"]) == ("eights", samples, pytest.approx(level))
+
+
+def test_two_checks_of_one_kind_answer_apart() -> None:
+    metric = {"name": "degradation", "chance": 0.0, "ideal": None, "higher_is_better": True}
+    recipe = {"class": "heatproof.checks.degradation.Degradation", "of": "probability"}
+    checks = [{"label": label, "name": label, "recipe": recipe, "metrics": [metric]} for label in ("tiles", "pixels")]
+    values = {"tiles": 0.3, "pixels": 0.0}
+    rows = [
+        rows_for({"c": around(level)}, metrics=("degradation",)).assign(check=label, setting="")
+        for label, level in values.items()
+    ]
+    found = scorecard.findings(pd.concat(rows), manifest(checks=checks))
+    faithful = found[found["question"] == "faithful"].set_index("check")["verdict"]
+    assert dict(faithful) == {"tiles": "better than chance", "pixels": "as good as chance"}
+    checks[1]["recipe"] = {**recipe, "of": "score"}  # in units of the score nothing says how near is near
+    found = scorecard.findings(pd.concat(rows), manifest(checks=checks))
+    assert dict(found[found["question"] == "faithful"].set_index("check")["verdict"])["pixels"] == "cannot be told"
+
+
+def rows_of(check: str, metric: str, levels: dict[tuple[str, str], float], position: float = 0.0) -> pd.DataFrame:
+    parts = [
+        rows_for({"c": around(level)}, metrics=(metric,), method=method).assign(
+            check=check, setting=setting, position=position
+        )
+        for (method, setting), level in levels.items()
+    ]
+    return pd.concat(parts)
+
+
+@pytest.mark.parametrize(
+    ("ours", "center", "answer"),
+    [
+        (0.7, 0.5, ("beats the center", "good")),
+        (0.5, 0.7, ("better than chance", "mid")),
+        (0.2, 0.5, ("as good as chance", "bad")),
+        (0.1, 0.5, ("worse than chance", "bad")),
+    ],
+)
+def test_boxes_are_found_better_than_by_chance_and_by_the_middle(
+    ours: float, center: float, answer: tuple[str, str]
+) -> None:
+    rows = pd.concat(
+        [
+            rows_of("boxes", "box-area", {("", ""): 0.2}),
+            rows_of("boxes", "box-ratio", {("m", ""): ours, ("", "center"): center}),
+        ]
+    )
+    checks = [{"label": "boxes", "name": "bounding-box", "metrics": []}]
     found = scorecard.findings(rows, manifest(checks=checks))
     (one,) = found[found["question"] == "localizes"].to_dict("records")
-    assert (one["verdict"], one["n"]) == ("better than chance", SAMPLES)
+    assert (one["verdict"], one["tone"]) == answer
+    assert "of its highest pixels lie in the object's boxes; a random map has 0.20" in one["sentence"]
+
+
+def test_blurred_patches_are_judged_against_a_random_map_where_there_is_one() -> None:
+    start = rows_of("blurred-patch", "probability", {("", ""): 0.9, ("m", ""): 0.9, ("noise", ""): 0.9})
+    blurred = rows_of("blurred-patch", "probability", {("m", ""): 0.3, ("noise", ""): 0.6}, position=1.0)
+    methods = [{"label": "m", "name": "m", "controls": False}, {"label": "noise", "name": "random", "controls": True}]
+    checks = [{"label": "blurred-patch", "name": "blurred-patch", "metrics": []}]
+    rows = pd.concat([start, blurred])
+    found = scorecard.findings(rows, manifest(methods=methods, checks=checks))
+    faithful = found[found["question"] == "faithful"].set_index("method")
+    assert faithful["verdict"].to_dict() == {"m": "better than chance", "noise": ""}
+    assert faithful["mean"]["m"] == pytest.approx(0.3)  # the original is no merit of a method
+    assert faithful["sentence"]["m"].endswith("; a random map leaves 0.60.")
+    found = scorecard.findings(rows[rows["method"] != "noise"], manifest(checks=checks))
+    assert set(found[found["question"] == "faithful"]["verdict"]) == {""}
+
+
+def test_check_with_other_fields_is_known_by_its_class() -> None:
+    checks = [
+        {"label": "a", "name": None, "recipe": {"class": "heatproof.checks.sensitivity_n.SensitivityN"}},
+        {"label": "b", "name": "bounding-box", "recipe": {"class": "heatproof.checks.bounding_box.BoundingBox"}},
+        {"label": "c", "name": None, "recipe": {"class": "elsewhere.SensitivityN"}},
+    ]
+    assert scorecard.names_of({"checks": checks}) == {"a": "sensitivity-n", "b": "bounding-box", "c": "c"}
+
+
+def test_value_of_the_whole_data_set_is_no_sample() -> None:
+    rows = rows_for({"s": 0.05, "f": 0.05, "r": 1, "c": 0.0}, samples=5)
+    pooled = rows.iloc[:1].assign(sample="", metric="pooled", value=0.5)
+    assert len(bootstrap.per_sample(pd.concat([rows, pooled]))) == 5
 
 
 def test_cost_is_a_ratio_to_the_cheapest_method_that_looks_at_the_model() -> None:
@@ -251,7 +408,8 @@ def test_headline_leaves_controls_out() -> None:
 
 def test_worst_randomization_counts_and_one_that_cannot_tell_does_not() -> None:
     states = [
-        {"kind": "randomized", "group": group, "index": STAGES} for group in (GROUP, "cascading he", "cascading dead")
+        {"kind": "randomized", "group": group, "index": STAGES, "complete": True}
+        for group in (GROUP, "cascading he", "cascading dead")
     ]
     three = manifest(states=states)
     good = rows_for({"s": 0.0, "f": [0.05] * SAMPLES, "r": 1})
@@ -263,6 +421,21 @@ def test_worst_randomization_counts_and_one_that_cannot_tell_does_not() -> None:
     verdicts = found[found["question"] == "parameters"].set_index("setting")["verdict"]
     assert dict(verdicts) == {GROUP: "depends", "cascading he": "hardly depends", "cascading dead": "cannot be told"}
     assert scorecard.primary(found, three)["m"]["setting"] == "cascading he"
+
+
+@pytest.mark.parametrize("group", ["independent he", "cascading he", "bottom-up he"])
+def test_randomization_that_leaves_a_layer_trained_is_shown_and_not_judged(group: str) -> None:
+    run = manifest(states=[{"kind": "randomized", "group": group, "index": STAGES, "complete": False}])
+    rows = rows_for({"s": 0.0, "f": 0.0, "r": 1, "c": 0.0}).replace(
+        {"setting": {GROUP: group, f"{GROUP} floor": f"{group} floor"}}
+    )
+    found = scorecard.findings(rows, run)
+    assert scorecard.groups(run) == []
+    assert scorecard.primary(found, run) == {}
+    assert scorecard.headline(found, run).endswith("not judged: no randomization ended with every layer random.")
+    assert set(found["sentence"]) >= {"Shown, not judged: this randomization never has every layer random."}
+    everything = manifest(states=[{**run["states"][0], "complete": True}])  # such as the only layer of a network
+    assert scorecard.primary(scorecard.findings(rows, everything), everything)["m"]["verdict"] == "depends"
 
 
 def test_run_without_randomization_claims_nothing() -> None:

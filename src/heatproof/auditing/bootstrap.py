@@ -65,7 +65,7 @@ def resampled_means(values: Array) -> Array:
 def _counts(n: int) -> NDArray[np.uint8]:
     """How often each of n samples is drawn in each resample (RESAMPLES, n); a function of n alone.
 
-    One byte is enough: no sample of 256 or more is drawn 256 times in any universe, and fewer cannot be.
+    One byte each: fewer than 256 draws cannot exceed it, and of more one sample's count is about Poisson with mean 1.
     """
     seed = int.from_bytes(sha256(f"scorecard bootstrap {n}".encode()).digest()[:8], "big")
     generator, share = np.random.default_rng(seed), np.full(n, 1 / n)

@@ -5,20 +5,31 @@ question, with its 95 % bootstrap interval over samples (see `bootstrap`). Wheth
 decided by the rule in `survival`. A question whose check was not run has no finding: the page leaves a stated blank.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from heatproof.auditing.bootstrap import Array, Interval, Key, bounds, intervals, per_sample, resampled_means
-from heatproof.auditing.survival import GRADES, HALF, JUDGED, RANDOMIZATION, TENTH, combine, explain, percent, survival
+from heatproof.auditing.answers import completeness, cost, noise
+from heatproof.auditing.beyond import answers, asked
+from heatproof.auditing.bootstrap import intervals, per_sample
+from heatproof.auditing.finding import Finding, Manifest, Means, finding_of, paired_difference
+from heatproof.auditing.survival import (
+    CALIBRATION,
+    GRADES,
+    HALF,
+    JUDGED,
+    RANDOMIZATION,
+    combine,
+    explain,
+    percent,
+    survival,
+)
 
-Manifest = Mapping[str, Any]
-Means = Mapping[Key, Interval]
-
-CONTROLS, CALIBRATION = "input-controls", "calibration"
+CONTROLS = "input-controls"
 SIMILARITIES = {
     "spearman": "Spearman, signed",
     "spearman-absolute": "Spearman, absolute",
@@ -29,7 +40,6 @@ SIMILARITIES = {
     "hog-spearman": "HOG, Spearman",
     "mse": "MSE",
 }
-COMPLETE = 0.01
 QUESTIONS = {
     "parameters": "Depends on the parameters?",
     "labels": "Depends on the labels?",
@@ -39,14 +49,6 @@ QUESTIONS = {
     "noise": "How noisy?",
     "competition": "What survives competition?",
     "cost": "What does it cost?",
-}
-OTHER_CHECKS = {
-    "data-randomization": "labels",
-    "sensitivity-n": "faithful",
-    "degradation": "faithful",
-    "blurred-patch": "faithful",
-    "bounding-box": "localizes",
-    "completeness": "complete",
 }
 TONES = {
     "depends": "good",
@@ -60,43 +62,37 @@ TONES = {
 MIDDLING = ("depends in part", "hardly depends")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One answer: mean over samples with its 95 % interval, and what it means.
+def names_of(manifest: Manifest) -> dict[str, str]:
+    """What each check is, by its label: the registered name that its class has, whatever its fields are."""
+    return {check["label"]: _class_name(check) or check["name"] or check["label"] for check in manifest["checks"]}
 
-    `n` samples have a value, `nan` values are degenerate. `verdict` is empty where a number is shown but not judged.
-    `tone` is one of good, mid, bad, noise, unknown, plain.
-    """
 
-    method: str
-    question: str
-    check: str
-    setting: str
-    metric: str
-    mean: float
-    low: float = np.nan
-    high: float = np.nan
-    n: int = 0
-    nan: int = 0
-    verdict: str = ""
-    tone: str = "plain"
-    sentence: str = ""
+def _class_name(check: Mapping[str, Any]) -> str:
+    """`sensitivity-n` for heatproof.checks.sensitivity_n.SensitivityN; empty for a check that is none of ours."""
+    package, _, name = str(check.get("recipe", {}).get("class", "")).rpartition(".")
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower() if package.startswith("heatproof.checks.") else ""
 
 
 def named(rows: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
     """The rows with checks under their registered names, whatever labels the run gave them."""
-    names = {check["label"]: check["name"] or check["label"] for check in manifest.get("checks", [])}
-    return rows.assign(check=rows["check"].replace(names))
+    return rows.assign(check=rows["check"].replace(names_of(manifest)))
+
+
+def randomizations(manifest: Manifest) -> list[str]:
+    """Every randomization, in the run's order."""
+    return list(dict.fromkeys(s["group"] for s in manifest["states"] if s["kind"] == "randomized"))
 
 
 def groups(manifest: Manifest) -> list[str]:
-    """Randomizations that end with every layer randomized, in the run's order."""
-    names = dict.fromkeys(s["group"] for s in manifest["states"] if s["kind"] == "randomized")
-    return [name for name in names if not name.startswith("independent")]
+    """Randomizations that end with every layer randomized, in the run's order: only these can be judged."""
+    stages = [s for s in manifest["states"] if s["kind"] == "randomized"]
+    last = [s for s in stages if s["index"] == last_stage(manifest, s["group"])]
+    unfinished = {s["group"] for s in last if not s.get("complete", False)}
+    return [group for group in randomizations(manifest) if group not in unfinished]
 
 
 def last_stage(manifest: Manifest, group: str) -> float:
-    """Position at which every layer of `group` is randomized."""
+    """Position of the last stage of `group`."""
     return float(max(s["index"] for s in manifest["states"] if s["kind"] == "randomized" and s["group"] == group))
 
 
@@ -114,15 +110,21 @@ def chance_share(labels: int) -> float:
 
 def findings(rows: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
     """Every finding of a run, one a row, with the columns of `Finding`; methods and questions in the run's order."""
+    beyond = asked(rows, manifest, names_of(manifest))
+    random = next((m["label"] for m in manifest["methods"] if m["name"] == "random"), None)
     rows = named(rows, manifest)
     table, means = per_sample(rows), intervals(rows)
+    judged = groups(manifest)
     found: list[Finding] = []
     for method in (m["label"] for m in manifest["methods"]):
-        for group in groups(manifest):
-            found += _parameters(table, means, manifest, method, group)
-            found += _competition(table, means, manifest, method, group)
-        found += [*_noise(means, method), *_completeness(table, means, method), *_others(rows, manifest, method)]
-        found += _cost(manifest, method)
+        for group in randomizations(manifest):
+            if group in judged:
+                found += _parameters(table, means, manifest, method, group)
+                found += _competition(table, means, manifest, method, group)
+            else:
+                found += _unjudged(means, manifest, method, group)
+        found += [*noise(means, method), *completeness(table, means, method), *answers(beyond, method, random)]
+        found += cost(manifest, method)
     return pd.DataFrame([asdict(f) for f in found], columns=[field.name for field in fields(Finding)])
 
 
@@ -131,7 +133,9 @@ def headline(found: pd.DataFrame, manifest: Manifest) -> str:
     verdicts = primary(found, manifest)
     judged = [m["label"] for m in manifest["methods"] if not m.get("controls") and m["label"] in verdicts]
     if not judged:
-        return "Whether these heatmaps depend on what this network learned was not measured."
+        known = randomizations(manifest) and not groups(manifest)
+        why = "judged: no randomization ended with every layer random" if known else "measured"
+        return f"Whether these heatmaps depend on what this network learned was not {why}."
     passed = sum(verdicts[label]["verdict"] == "depends" for label in judged)
     noun = "heatmaps depend" if passed != 1 else "heatmaps depends" if len(judged) > 1 else "heatmap depends"
     return f"{passed} of {len(judged)} {noun} on what this network learned."
@@ -149,30 +153,16 @@ def primary(found: pd.DataFrame, manifest: Manifest) -> dict[str, dict[str, Any]
     return {record["method"]: record for record in records}
 
 
-def _finding(
-    means: Means, key: Key, question: str, *, verdict: str = "", tone: str = "plain", sentence: str = ""
-) -> Finding:
-    check, method, setting, _, metric = key
-    return Finding(
-        method=method,
-        question=question,
-        check=check,
-        setting=setting,
-        metric=metric,
-        verdict=verdict,
-        tone=tone,
-        sentence=sentence,
-        **means[key]._asdict(),
-    )
-
-
 def _parameters(table: pd.DataFrame, means: Means, manifest: Manifest, method: str, group: str) -> Iterator[Finding]:
     """The verdict first, on the measure with the higher survival; then every similarity, shown without one."""
     stage = last_stage(manifest, group)
-    measured = [
-        name for name in similarities(key[4] for key in means) if (RANDOMIZATION, method, group, stage, name) in means
-    ]
-    grades = {name: survival(table, method, group, stage, name) for name in measured if name in JUDGED}
+    measured = _measured(means, method, group, stage)
+    masked = _calibrated(manifest)
+    grades = {
+        name: survival(table, method, group, stage, name, calibrated=name in masked)
+        for name in measured
+        if name in JUDGED
+    }
     if grades:
         worst = max(grades, key=lambda name: np.nan_to_num(grades[name].share, nan=-np.inf))
         verdict = combine(grades)
@@ -182,10 +172,31 @@ def _parameters(table: pd.DataFrame, means: Means, manifest: Manifest, method: s
             share = percent(means[zeros].mean)
             sentence += f" {share} of its features are zero in both maps, which raises this number."
         key = (RANDOMIZATION, method, group, stage, worst)
-        yield _finding(means, key, "parameters", verdict=verdict, tone=TONES[verdict], sentence=sentence)
+        yield finding_of(means, key, "parameters", verdict=verdict, tone=TONES[verdict], sentence=sentence)
     for name in measured:
         said = f"By this measure: {grades[name].verdict}." if name in grades else "Shown, not judged."
-        yield _finding(means, (RANDOMIZATION, method, group, stage, name), "similarity", sentence=said)
+        yield finding_of(means, (RANDOMIZATION, method, group, stage, name), "similarity", sentence=said)
+
+
+def _unjudged(means: Means, manifest: Manifest, method: str, group: str) -> Iterator[Finding]:
+    """Similarities at the last stage of a randomization that leaves layers trained."""
+    stage = last_stage(manifest, group)
+    for name in _measured(means, method, group, stage):
+        said = "Shown, not judged: this randomization never has every layer random."
+        yield finding_of(means, (RANDOMIZATION, method, group, stage, name), "similarity", sentence=said)
+
+
+def _measured(means: Means, method: str, group: str, stage: float) -> list[str]:
+    """The similarities that a method has at a stage."""
+    names = similarities(key[4] for key in means)
+    return [name for name in names if (RANDOMIZATION, method, group, stage, name) in means]
+
+
+def _calibrated(manifest: Manifest) -> set[str]:
+    """The measures by which this audit compares maps with random masks."""
+    names = names_of(manifest)
+    checks = [check for check in manifest["checks"] if names[check["label"]] == CALIBRATION]
+    return {metric["name"] for check in checks for metric in check["metrics"]}
 
 
 def _likest_control(means: Means, method: str, metric: str) -> tuple[str, float] | None:
@@ -196,57 +207,6 @@ def _likest_control(means: Means, method: str, metric: str) -> tuple[str, float]
         if key[:2] == (CONTROLS, method) and key[2] != method and key[4] == metric and np.isfinite(interval.mean)
     ]
     return max(values, key=lambda v: v[1], default=None)
-
-
-def _noise(means: Means, method: str) -> Iterator[Finding]:
-    """Similarity of two seeds on the trained model, by the measure under which it repeats worst."""
-    keys = [(RANDOMIZATION, method, "replicate", 0.0, name) for name in JUDGED]
-    keys = [key for key in keys if key in means and np.isfinite(means[key].mean)]
-    if not keys:
-        return
-    key = min(keys, key=lambda k: means[k].mean)
-    mean, low, high = means[key][:3]
-    agree = f"Two runs on the same network agree to {mean:z.2f}"
-    if mean >= 1 - 1e-6:
-        said = {"verdict": "repeats exactly", "tone": "good", "sentence": "A second run gives the same map."}
-    elif low >= HALF:
-        said = {"verdict": "repeats", "tone": "good", "sentence": f"{agree}."}
-    elif low <= TENTH or high < HALF:
-        word = "all noise" if low <= TENTH else "noisy"
-        said = {"verdict": word, "tone": "noise", "sentence": f"{agree} only."}
-    else:
-        said = {"verdict": "somewhat noisy", "tone": "mid", "sentence": f"{agree}."}
-    yield _finding(means, key, "noise", **said)
-
-
-def _completeness(table: pd.DataFrame, means: Means, method: str) -> Iterator[Finding]:
-    """|ΣR − what it should sum to| of the trained model's maps, relative to the mean absolute target score."""
-    gap = next((k for k in means if k[1] == method and k[3] == 0 and k[4] == "completeness-gap"), None)
-    score = next((k for k in means if k[1] == "" and k[3] == 0 and k[4] == "target-score"), None)
-    if gap is None or score is None:
-        return
-    both = pd.DataFrame({"gap": table[gap].abs(), "score": table[score].abs()}).dropna()
-    if both.empty or both["score"].sum() == 0:
-        return
-    draws = resampled_means(both.to_numpy(np.float64))
-    low, high = bounds(draws[:, 0] / draws[:, 1])
-    mean = float(both["gap"].mean() / both["score"].mean())
-    complete = bool(high < COMPLETE)
-    yield Finding(
-        method=method,
-        question="complete",
-        check=gap[0],
-        setting=gap[2],
-        metric="relative completeness gap",
-        mean=mean,
-        low=float(low),
-        high=float(high),
-        n=len(both),
-        nan=means[gap].nan,
-        verdict="complete" if complete else "not complete",
-        tone="good" if complete else "mid",
-        sentence=f"Its sum misses what it should explain by {100 * mean:.2g} % of the score.",
-    )
 
 
 def _competition(table: pd.DataFrame, means: Means, manifest: Manifest, method: str, group: str) -> Iterator[Finding]:
@@ -269,59 +229,4 @@ def _competition(table: pd.DataFrame, means: Means, manifest: Manifest, method: 
         sentence = (
             f"Competition leaves {percent(before)} of the {noun} trained, {percent(after)} fully randomized{line}."
         )
-        yield _finding(means, random, "competition", verdict=word, tone=tone, sentence=sentence)
-
-
-def paired_difference(first: pd.Series, second: pd.Series) -> tuple[float, float]:
-    """95 % interval of mean(first) − mean(second) over the samples that have both; NaN for fewer than two."""
-    both = pd.DataFrame({"a": first, "b": second}).dropna()
-    if len(both) < 2:
-        return float("nan"), float("nan")
-    draws: Array = resampled_means(both.to_numpy(np.float64))
-    low, high = bounds(draws[:, 0] - draws[:, 1])
-    return float(low), float(high)
-
-
-def _others(rows: pd.DataFrame, manifest: Manifest, method: str) -> Iterator[Finding]:
-    """Any other check by what its metrics declare: mean over settings and positions, judged against chance only."""
-    for check in manifest.get("checks", []):
-        name = check["name"] or check["label"]
-        question = OTHER_CHECKS.get(name)
-        ours = rows[(rows["check"] == name) & (rows["method"] == method)]
-        for metric in check.get("metrics", []) if question else []:
-            values = ours[ours["metric"] == metric["name"]].assign(setting="all", position=0.0)
-            if values.empty:
-                continue
-            means = intervals(values)
-            ((key, (_, low, high, _, _)),) = means.items()
-            chance, better = metric.get("chance"), metric.get("higher_is_better")
-            said: dict[str, str] = {}
-            if chance is not None and better is not None and np.isfinite(low):
-                above, below = (low > chance, high < chance) if better else (high < chance, low > chance)
-                word, tone = ("better than chance", "good") if above else ("as good as chance", "bad")
-                word, tone = ("worse than chance", "bad") if below else (word, tone)
-                said = {"verdict": word, "tone": tone}
-            yield _finding(means, key, str(question), **said)
-
-
-def _cost(manifest: Manifest, method: str) -> Iterator[Finding]:
-    """Seconds a map, and how many times the cheapest method that looks at the model."""
-    each = {
-        label: cost["seconds"] / cost["maps"] for label, cost in manifest.get("costs", {}).items() if cost.get("maps")
-    }
-    models = {m["label"] for m in manifest["methods"] if not m.get("controls")}
-    if method not in each:
-        return
-    cheapest = min((value for label, value in each.items() if label in models), default=each[method])
-    ratio = each[method] / cheapest if cheapest else float("nan")
-    yield Finding(
-        method=method,
-        question="cost",
-        check="",
-        setting="",
-        metric="seconds a map",
-        mean=each[method],
-        n=manifest["costs"][method]["maps"],
-        verdict="< 0.1 ×" if ratio < 0.05 else f"{ratio:.1f} ×" if ratio < 10 else f"{ratio:.0f} ×",
-        sentence="Against the cheapest method that looks at the model, on this machine.",
-    )
+        yield finding_of(means, random, "competition", verdict=word, tone=tone, sentence=sentence)

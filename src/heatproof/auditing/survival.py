@@ -2,11 +2,12 @@
 
 For one measure, with every layer randomized:
 s = similarity to the trained model's map; f = floor (i), the similarity between two independently randomized
-networks; r = floor (ii), the similarity of two seeds on the trained model (1 where no replicate was needed);
-c = calibration, the similarity of the trained map to random masks. Survival = (s − c) / (r − c): 0 is what a random
-mask reaches, 1 is what the method reaches with itself. In this order, "surely" meaning with the whole 95 % interval:
+networks; r = floor (ii), the similarity of two seeds on the trained model, 1 for a method without noise;
+c = calibration, the similarity of the trained map to random masks (0, what a rank correlation with them is on average,
+where that check was not part of the audit). Survival = (s − c) / (r − c): 0 is what a random mask reaches, 1 is what
+the method reaches with itself. In this order, "surely" meaning with the whole 95 % interval:
 
-1. fewer than 5 samples, or than half of them, have a value: `cannot be told`
+1. fewer than 5 samples, or than half of them, have a value, or a floor is missing: `cannot be told`
 2. r − c is not surely above one tenth: `is noise` (`cannot be told` where it could still exceed one half)
 3. s is 1 for every sample: `never looks at the model`
 4. s is not surely below r: `does not depend`
@@ -18,10 +19,10 @@ mask reaches, 1 is what the method reaches with itself. In this order, "surely" 
 Steps 4 and 7 hold the definition "below (ii) and not above (i)". Five samples, one tenth and one half are choices, not
 results; one tenth is there because with few samples pure noise lies "surely above" chance now and then. Two measures
 are judged: Spearman of the signed values (what counts for and against) and of the absolute values (where the map is
-strong). `depends` needs both; where they disagree the better one counts, but never for more than `depends in part`.
-With several randomizations (initializers, orders) the worst verdict counts; one that cannot be told, as where a deep
-network died, counts only where no other can. A low similarity alone is no merit: zero covariance minimizes these
-measures, and noise has it.
+strong). `depends` needs both; where they disagree, or only one was measured, the better one counts, but never for more
+than `depends in part`. Only randomizations that end with every layer random are judged; of several (initializers,
+orders) the worst verdict counts; one that cannot be told, as where a deep network died, counts only where no other can.
+A low similarity alone is no merit: zero covariance minimizes these measures, and noise has it.
 
 Source: Adebayo et al. 2018 (randomization, calibration); Binder et al. 2023, Theorems 1, 3, 4 (why low is no merit).
 """
@@ -57,19 +58,29 @@ class Survival:
     n: int
 
 
-def survival(table: pd.DataFrame, method: str, group: str, stage: float, metric: str) -> Survival:
-    """Grade one measure by the eight steps of this module's docstring."""
+def survival(
+    table: pd.DataFrame, method: str, group: str, stage: float, metric: str, *, calibrated: bool = False
+) -> Survival:
+    """Grade one measure by the eight steps of this module's docstring.
+
+    The check that gives s gives both floors too, so one that is missing has failed. `calibrated` says whether the audit
+    compares maps with random masks by this measure: if it does, c must be there as well.
+    """
     drawn = column(table, (RANDOMIZATION, method, group, float(stage), metric))
     if drawn is None:
         return _untold("this similarity was not measured with every layer randomized")
-    ones, nothing = pd.Series(1.0, table.index), pd.Series(0.0, table.index)
     replicate = column(table, (RANDOMIZATION, method, "replicate", 0.0, metric))
+    if replicate is None:
+        return _untold("the method's own noise was not measured")
     floor = column(table, (RANDOMIZATION, method, f"{group} floor", float(stage), metric))
+    if floor is None:
+        return _untold("two random networks were not compared")
     masks = [column(table, (CALIBRATION, method, f"map-vs-{kind}", 0.0, metric)) for kind in ("gaussian", "uniform")]
     known = [mask for mask in masks if mask is not None]
-    calibration = sum(known, nothing) / max(len(known), 1)  # a rank correlation with random masks is 0 on average
-    f_known, r_known = drawn if floor is None else floor, ones if replicate is None else replicate
-    sample = pd.DataFrame({"s": drawn, "f": f_known, "r": r_known, "c": calibration})
+    if calibrated and not known:
+        return _untold("its map was not compared with random masks")
+    calibration = sum(known, pd.Series(0.0, table.index)) / max(len(known), 1)
+    sample = pd.DataFrame({"s": drawn, "f": floor, "r": replicate, "c": calibration})
     complete = sample.dropna()
     if len(complete) < max(FEWEST, len(table) / 2):
         return _untold(f"only {len(complete)} of {len(table)} samples have a similarity (a blank map has none)")
@@ -104,7 +115,7 @@ def survival(table: pd.DataFrame, method: str, group: str, stage: float, metric:
         verdict=verdict,
         reason=reason,
         similarity=s,
-        floor=np.nan if floor is None else f,
+        floor=f,
         replicate=r,
         calibration=c,
         share=(s - c) / (r - c) if r != c else np.nan,
@@ -133,9 +144,11 @@ def _untold(reason: str) -> Survival:
 def combine(grades: Mapping[str, Survival]) -> str:
     """One word for the judged measures: `depends` needs all of them, otherwise the better one, at most `in part`."""
     words = [grade.verdict for grade in grades.values()]
-    for word in ("is noise", "cannot be told", "depends"):
+    for word in ("is noise", "cannot be told"):
         if all(w == word for w in words):
             return word
+    if all(name in grades and grades[name].verdict == "depends" for name in JUDGED):
+        return "depends"
     ranked = [GRADES.index(w) for w in words if w in GRADES]
     return GRADES[max(min(ranked), 1)] if ranked else "cannot be told"
 
@@ -164,10 +177,11 @@ def explain(verdict: str, grades: Mapping[str, Survival], worst: str, control: t
         )
     else:
         lead, whose = "", "its"
-        if len({g.verdict for g in grades.values()}) > 1:
-            parts = "; ".join(f"{JUDGED[name]}: {g.verdict}" for name, g in grades.items())
+        words = {name: grades[name].verdict if name in grades else "not measured" for name in JUDGED}
+        if len(set(words.values())) > 1:
+            parts = "; ".join(f"{JUDGED[name]}: {word}" for name, word in words.items())
             lead = f"{parts[0].upper()}{parts[1:]}. "
-            whose = "the latter's" if worst == list(grades)[-1] else "the former's"
+            whose = "the latter's" if worst == list(JUDGED)[-1] else "the former's"
         reason = f", {grade.reason}" if grade.reason else ""
         said = f"{lead}{survives} of {whose} similarity to itself survives full randomization{reason}."
     if control and grade.share > 0 and control[1] >= grade.similarity:

@@ -1,0 +1,94 @@
+"""The answers beside randomization: how noisy a map is, whether it is complete, and what it costs."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from heatproof.auditing.bootstrap import bounds, resampled_means
+from heatproof.auditing.finding import Finding, Manifest, Means, finding_of
+from heatproof.auditing.survival import FEWEST, HALF, JUDGED, RANDOMIZATION, TENTH
+
+COMPLETENESS = "completeness"
+COMPLETE = 0.01
+
+
+def noise(means: Means, method: str) -> Iterator[Finding]:
+    """Similarity of two seeds on the trained model, by the measure under which it repeats worst."""
+    keys = [(RANDOMIZATION, method, "replicate", 0.0, name) for name in JUDGED]
+    keys = [key for key in keys if key in means and np.isfinite(means[key].mean)]
+    if not keys:
+        return
+    key = min(keys, key=lambda k: means[k].mean)
+    mean, low, high = means[key][:3]
+    agree = f"Two runs on the same network agree to {mean:z.2f}"
+    if mean >= 1 - 1e-6:
+        said = {"verdict": "repeats exactly", "tone": "good", "sentence": "A second run gives the same map."}
+    elif low >= HALF:
+        said = {"verdict": "repeats", "tone": "good", "sentence": f"{agree}."}
+    elif low <= TENTH or high < HALF:
+        word = "all noise" if low <= TENTH else "noisy"
+        said = {"verdict": word, "tone": "noise", "sentence": f"{agree} only."}
+    else:
+        said = {"verdict": "somewhat noisy", "tone": "mid", "sentence": f"{agree}."}
+    yield finding_of(means, key, "noise", **said)
+
+
+def completeness(table: pd.DataFrame, means: Means, method: str) -> Iterator[Finding]:
+    """|ΣR − what it should sum to| of the trained model's maps, relative to the mean absolute target score.
+
+    From the check of completeness where it was run, else from what the method itself says of its sum.
+    """
+    ours = sorted(means, key=lambda key: key[0] != COMPLETENESS)
+    gap = next((k for k in ours if k[1] == method and k[3] == 0 and k[4] == "completeness-gap"), None)
+    score = next((k for k in ours if k[1] == "" and k[3] == 0 and k[4] == "target-score"), None)
+    if gap is None or score is None:
+        return
+    both = pd.DataFrame({"gap": table[gap].abs(), "score": table[score].abs()}).dropna()
+    if both.empty or both["score"].sum() == 0:
+        return
+    draws = resampled_means(both.to_numpy(np.float64))
+    low, high = (float(bound) for bound in bounds(draws[:, 0] / draws[:, 1]))
+    mean = float(both["gap"].mean() / both["score"].mean())
+    verdict, tone = "cannot be told", "unknown"
+    if len(both) >= FEWEST and high < COMPLETE:
+        verdict, tone = "complete", "good"
+    elif len(both) >= FEWEST and low >= COMPLETE:
+        verdict, tone = "not complete", "mid"
+    yield Finding(
+        method=method,
+        question="complete",
+        check=gap[0],
+        setting=gap[2],
+        metric="relative completeness gap",
+        mean=mean,
+        low=low,
+        high=high,
+        n=len(both),
+        nan=means[gap].nan,
+        verdict=verdict,
+        tone=tone,
+        sentence=f"Its sum misses what it should explain by {100 * mean:.2g} % of the score.",
+    )
+
+
+def cost(manifest: Manifest, method: str) -> Iterator[Finding]:
+    """Seconds a map, and how many times the cheapest method that looks at the model."""
+    costs = manifest.get("costs", {}).items()
+    each = {label: spent["seconds"] / spent["maps"] for label, spent in costs if spent.get("maps")}
+    models = {m["label"] for m in manifest["methods"] if not m.get("controls")}
+    if method not in each:
+        return
+    cheapest = min((value for label, value in each.items() if label in models), default=each[method])
+    ratio = each[method] / cheapest if cheapest else float("nan")
+    yield Finding(
+        method=method,
+        question="cost",
+        check="",
+        setting="",
+        metric="seconds a map",
+        mean=each[method],
+        n=manifest["costs"][method]["maps"],
+        verdict="< 0.1 ×" if ratio < 0.05 else f"{ratio:.1f} ×" if ratio < 10 else f"{ratio:.0f} ×",
+        sentence="Against the cheapest method that looks at the model, on this machine.",
+    )
