@@ -75,6 +75,8 @@ def test_explain_draws_methods_side_by_side_and_shows_the_gap(tmp_path: Path) ->
         (["explain", "a:b", "in.png", "--method", "cgy"], "did you mean 'cgi'"),
         (["explain", "a:b", "nowhere.png"], "Expected an image in 'nowhere.png'"),
         (["explain", "a:b", "in.png", "--out", "map.pdf"], "Expected a picture to write"),
+        (["explain", "a:b", "in.png", "--out", "none/map.png"], "Expected a folder to write map.png into"),
+        (["explain", "a:b", "in.png", "--mean", "0.5,half"], "Expected numbers with commas between them"),
     ],
 )
 def test_a_users_error_is_a_sentence_and_status_2(

@@ -1,12 +1,13 @@
 """The command line: thin verbs around the library. Heavy modules are imported by the verb that needs them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from heatproof.errors import HeatproofError
+from heatproof.errors import AuditError, HeatproofError, InputError
 
 if TYPE_CHECKING:
     from heatproof.auditing.spec import AuditSpec
@@ -23,6 +24,7 @@ out = Console()
 err = Console(stderr=True)
 
 Threads = Annotated[int | None, typer.Option(help="CPU threads; torch's own number by default.")]
+MaxErrors = Annotated[int | None, typer.Option(help="Different failures after which the audit stops.")]
 
 
 @app.command()
@@ -41,11 +43,14 @@ def audit(
     spec: Annotated[Path, typer.Argument(help="A TOML file: model, data, methods, checks.")],
     folder: Annotated[Path | None, typer.Option("--out", help="The run folder; the spec's own by default.")] = None,
     threads: Threads = None,
+    max_errors: MaxErrors = None,
 ) -> None:
     """Run an audit, or go on with one that was interrupted, and write its report."""
     from heatproof.auditing.spec import read
 
     read_spec = read(spec)
+    if max_errors is not None:
+        read_spec = replace(read_spec, max_errors=max_errors)
     _audit(read_spec, folder or (read_spec.folder / (read_spec.out or f"runs/{spec.stem}")), threads)
 
 
@@ -68,7 +73,7 @@ def explain(
     from heatproof.auditing.spec import ModelSpec
 
     spec = ModelSpec(name=model, weights=None if weights is None else str(weights.resolve()), layer=layer)
-    numbers = (tuple(float(v) for v in text.split(",") if v.strip()) for text in (mean, std))
+    numbers = (_numbers(text) for text in (mean, std))
     table = explain_image(
         spec, image, method, target=target, resize=resize, crop=crop, normalize=tuple(numbers), out=folder
     )
@@ -111,16 +116,20 @@ def main() -> None:
 
 def _audit(spec: "AuditSpec", folder: Path, threads: int | None) -> None:
     from heatproof.auditing.from_spec import run
+    from heatproof.report import write
 
     try:
-        finished = run(spec, folder, threads=threads)
+        failures = run(spec, folder, threads=threads).manifest["failures"]
+        if failures:
+            err.print(f"[yellow]{len(failures)} kinds of failure are named at the top of the report.[/]")
     except KeyboardInterrupt:
         err.print("Interrupted. What is finished is kept; run the same command again to go on.")
         raise typer.Exit(130) from None
-    failures = finished.manifest["failures"]
-    if failures:
-        err.print(f"[yellow]{len(failures)} failures are named at the top of the report.[/]")
-    _print_path(finished.report())
+    except AuditError as error:
+        err.print(f"[bold red]Error:[/] {_plain(str(error))}", highlight=False)
+        _print_path(write(folder))
+        raise typer.Exit(1) from None
+    _print_path(write(folder))
 
 
 def _list(registry: "Registry[Any]") -> None:
@@ -132,6 +141,13 @@ def _list(registry: "Registry[Any]") -> None:
     for name in registry.names():
         table.add_row(f"[bold]{name}[/]", _plain(text(registry.get(name))))
     out.print(table)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise InputError(f"Expected numbers with commas between them, but got {text!r}.") from None
 
 
 def _print_path(path: Path) -> None:

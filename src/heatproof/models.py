@@ -208,9 +208,14 @@ def _hook(net: nn.Module, name: str, see: Callable[[Any], Any]) -> Iterator[None
 
 
 def _pick(returned: Any, output: Output | None) -> Tensor:
+    if output is None:
+        return returned  # type: ignore[no-any-return]  # `forward` checks it
     if callable(output):
         return output(returned)
-    if isinstance(output, str):
-        picked: Tensor = returned[output] if isinstance(returned, Mapping) else getattr(returned, output)
-        return picked
-    return returned if output is None else returned[output]  # type: ignore[no-any-return]
+    try:
+        by_name = isinstance(output, str) and not isinstance(returned, Mapping | Tensor)
+        picked: Tensor = getattr(returned, str(output)) if by_name else returned[output]
+    except (AttributeError, IndexError, KeyError, TypeError):
+        kind = type(returned).__name__
+        raise InputError(f"Expected {output!r} in what the model returns, but its {kind} has none.") from None
+    return picked

@@ -244,7 +244,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import audit_toys as toys
-toys.run(Path(sys.argv[1]), inputs=toys.images(120))
+toys.run(Path(sys.argv[1]), inputs=toys.images(60))
 """
 
 
@@ -264,20 +264,20 @@ def _kills(folder: Path, kills: int) -> tuple[int, pd.DataFrame]:
         process.send_signal(signal.SIGKILL)
         process.wait()
         hits += 1
-    return hits, toys.run(folder, inputs=toys.images(120)).rows()
+    return hits, toys.run(folder, inputs=toys.images(60)).rows()
 
 
 def test_killed_and_resumed_the_rows_are_bit_identical(tmp_path: Path) -> None:
     hits, rows = _kills(tmp_path / "killed", 2)
     assert hits == 2
-    same(rows, toys.run(tmp_path / "whole", inputs=toys.images(120)).rows())
+    same(rows, toys.run(tmp_path / "whole", inputs=toys.images(60)).rows())
 
 
 @pytest.mark.slow
 def test_killed_ten_times_the_rows_are_bit_identical(tmp_path: Path) -> None:
     hits, rows = _kills(tmp_path / "killed", 10)
     assert hits == 10
-    same(rows, toys.run(tmp_path / "whole", inputs=toys.images(120)).rows())
+    same(rows, toys.run(tmp_path / "whole", inputs=toys.images(60)).rows())
 
 
 class TestFailures:

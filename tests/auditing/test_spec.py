@@ -98,6 +98,7 @@ class TestReading:
                 r"'steps'.* int, but got '3' \(str\)",
             ),
             (spec(methods=["cgi", "cgi"]), "label of its own"),
+            (spec(methods=[{"name": "cgi", "label": 5}]), "label of a method to be text, but got 5"),
             (spec(targets="true"), "Expected the name of a target rule, but got 'true'"),
             (spec(batch="8"), "key 'batch' of the spec"),
             (spec(model={"weights": "w"}), r"Expected \[model\] to have `name`"),
@@ -174,6 +175,16 @@ class TestModels:
             ModelSpec(name="torch.nn:Lineal").load()
         with pytest.raises(UnknownNameError, match="dtype"):
             ModelSpec(name="torch.nn:Linear", dtype="float16").load()
+
+    def test_what_does_not_fit_the_network_is_named(self) -> None:
+        linear = {"in_features": 3, "out_features": 2}
+        with pytest.raises(InputError, match=r"that torch.nn:Linear takes, but got \{'inputs': 3\}"):
+            ModelSpec(name="torch.nn:Linear", arguments={"inputs": 3}).load()
+        with pytest.raises(InputError, match="Expected a device that is here, such as 'cpu' or 'cuda', but got"):
+            ModelSpec(name="torch.nn:Linear", arguments=linear, device="gpu").load()
+        picked = ModelSpec(name="torch.nn:Linear", arguments=linear, output="logits").load()
+        with pytest.raises(InputError, match="Expected 'logits' in what the model returns, but its Tensor has none"):
+            picked(torch.zeros(1, 3))
 
     def test_a_layer_inside_is_explained_by_name(self) -> None:
         net = ModelSpec(name="audit_toys:network", layer="3").load(Path(__file__).parent)

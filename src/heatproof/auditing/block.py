@@ -115,7 +115,7 @@ class _BlockRun:
                     self._enter(done, block, check, state, method.label, scores)
             if any(state.kept for _, state in condition.readers):
                 self.kept[condition.id, method.label] = maps
-            self._show(condition.state, block, method, maps, done)
+            self._show(condition, block, method, maps, done)
         return done
 
     def _shared(self, condition: Condition, block: Block, done: Finished) -> dict[str, Any]:
@@ -182,11 +182,11 @@ class _BlockRun:
             done.rows[name] += column
         done.cells.append(cell)
 
-    def _show(self, state: State, block: Block, method: NamedMethod, maps: Maps, done: Finished) -> None:
-        if state.kind in ("trained", "randomized"):
+    def _show(self, condition: Condition, block: Block, method: NamedMethod, maps: Maps, done: Finished) -> None:
+        for name in condition.shown_as[:1]:
             for i, sample in enumerate(block.samples):
                 if sample in self.plan.shown:
-                    done.maps[state.name, method.label, sample] = maps.values[i].float().cpu().contiguous()
+                    done.maps[name, method.label, sample] = maps.values[i].float().cpu().contiguous()
 
 
 def _explain(recipe: Attribution, state: State, block: Block) -> tuple[Tensor, dict[str, Tensor]]:

@@ -34,6 +34,8 @@ def explain_image(
     """Attribute `target` (the predicted label by default) by each method, draw the maps, tabulate diagnostics."""
     if out.suffix.lower() not in (".png", ".webp", ".jpg", ".jpeg"):
         raise InputError(f"Expected a picture to write (.png, .webp, .jpg), but got {str(out)!r}.")
+    if not out.parent.is_dir():
+        raise InputError(f"Expected a folder to write {out.name} into, but there is no {out.parent}.")
     recipes = {name: METHODS.get(name) for name in methods}
     data = ImageFile(path=str(image), resize=resize, crop=crop, mean=normalize[0], std=normalize[1]).load()
     model = spec.load()

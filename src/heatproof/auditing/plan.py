@@ -80,6 +80,11 @@ class Condition:
         """What this check calls the condition."""
         return [state for reader, state in self.readers if reader.label == check.label]
 
+    @property
+    def shown_as(self) -> list[str]:
+        """The names of the condition in a gallery; its maps are kept under the first."""
+        return [state.name for _, state in self.readers if state.kind in ("trained", "randomized")]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
@@ -218,6 +223,9 @@ class Plan:
                 for check in self.checks
             ],
             "states": list(seen.values()),
+            "aliases": {
+                name: c.shown_as[0] for c in self.conditions for name in c.shown_as[1:] if name != c.shown_as[0]
+            },
         }
 
 

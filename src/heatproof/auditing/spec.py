@@ -4,8 +4,9 @@ import importlib
 import os
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -53,7 +54,7 @@ class ModelSpec:
             raise InputError(
                 f"Expected `weights` for {self.name}, but got none: a network with random weights is no trained one."
             )
-        net = net.to(self.device, DTYPES[self.dtype]).eval()
+        net = net.to(_device(self.device), DTYPES[self.dtype]).eval()
         if self.output is None and self.layer is None:
             return net
         return Bound(net, output=self.output, layer=self.layer, reduction=self.reduction)
@@ -184,6 +185,8 @@ def _named(registry: Any, entries: Any) -> list[tuple[str, str, Any]]:
     ]
     for entry in entries:
         label = entry.get("label") if isinstance(entry, dict) else None
+        if label is not None and not isinstance(label, str):
+            raise InputError(f"Expected the label of a {registry.kind} to be text, but got {label!r}.")
         bare = {key: value for key, value in entry.items() if key != "label"} if isinstance(entry, dict) else entry
         recipe = build(registry, bare)
         name = bare if isinstance(bare, str) else bare["name"]
@@ -235,13 +238,12 @@ def _network(name: str, arguments: Mapping[str, Any], folder: Path) -> nn.Module
         models = _extra("torchvision.models", "torchvision", "vision", f"The model {name!r}")
         if rest not in models.list_models():
             raise unknown("torchvision model", rest, models.list_models())
-        net: nn.Module = models.get_model(rest, weights=None, **arguments)
-        return net
+        return _made(name, partial(models.get_model, rest, weights=None), arguments)
     if provider == "timm":
         timm = _extra("timm", "timm", "timm", f"The model {name!r}")
         if not timm.is_model(rest):
             raise unknown("timm model", rest, timm.list_models())
-        return timm.create_model(rest, pretrained=False, **arguments)  # type: ignore[no-any-return]
+        return _made(name, partial(timm.create_model, rest, pretrained=False), arguments)
     return _from_factory(provider, rest, arguments, folder)
 
 
@@ -255,12 +257,27 @@ def _from_factory(module: str, factory: str, arguments: Mapping[str, Any], folde
         sys.path.remove(str(folder))
     if not callable(getattr(found, factory, None)):
         raise unknown(f"factory in {module}", factory, [n for n in vars(found) if callable(getattr(found, n))])
-    net = getattr(found, factory)(**arguments)
+    return _made(f"{module}:{factory}", getattr(found, factory), arguments)
+
+
+def _made(name: str, make: Callable[..., Any], arguments: Mapping[str, Any]) -> nn.Module:
+    try:
+        net = make(**arguments)
+    except TypeError as error:
+        raise InputError(f"Expected `arguments` that {name} takes, but got {dict(arguments)}: {error}.") from error
     if not isinstance(net, nn.Module):
-        raise InputError(
-            f"Expected {module}:{factory} to return a torch.nn.Module, but it returned {type(net).__name__}."
-        )
+        raise InputError(f"Expected {name} to return a torch.nn.Module, but it returned {type(net).__name__}.")
     return net
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # a name that torch does not know, or no such device here
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"Expected a device that is here, such as 'cpu' or 'cuda', but got {name!r}: {reason}"
+        ) from None
 
 
 def _extra(module: str, package: str, extra: str, purpose: str) -> Any:
