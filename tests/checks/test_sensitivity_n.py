@@ -14,8 +14,10 @@ from heatproof.errors import InputError
 from heatproof.features import Pixels, Tiles
 from heatproof.methods import Gradient, GradientXInput, Random
 from heatproof.methods.base import Explanation, Method
+from heatproof.testing import check_check
 from heatproof.testing.playing import stage
 from reference import checks as slow
+from reference.similarity import pearson
 
 METRIC = "sensitivity-n"
 
@@ -247,3 +249,50 @@ def test_twelve_methods_take_little_longer_than_one():
 def test_settings_that_mean_nothing_are_refused(fields, message):
     with pytest.raises(InputError, match=message):
         SensitivityN(**fields)
+
+
+class TestPooled:
+    """004's script correlates over all samples and sets together."""
+
+    CHECK = SensitivityN(sets=6, sizes=4, over="pooled")
+
+    def rows(self, folder, inputs, targets, methods=("gradient-x-input",)):
+        return hp.audit(
+            toys.network(), inputs, targets, methods=list(methods), checks=[self.CHECK],
+            batch=2, out=folder, progress=False,
+        ).rows()  # fmt: skip
+
+    def test_is_what_scalar_loops_give(self, tmp_path):
+        inputs, targets = toys.images(5), torch.arange(5) % 4
+        rows = self.rows(tmp_path, inputs, targets)
+        model = toys.network()
+        maps = GradientXInput()(model, inputs, targets)
+        shared = self.CHECK.shared(block_of(model, inputs, targets), TRAINED)
+        found = rows[rows.metric == METRIC].set_index("position")
+        assert found["sample"].tolist() == [""] * 4
+        assert set(found.setting) == {"pooled"}
+        for n, masked in shared.items():
+            sums, losses = [], []
+            for i in range(5):
+                for mask in masked.sets:
+                    pixels = [divmod(k, 6) for k in mask.nonzero().flatten().tolist()]
+                    sums.append(math.fsum(float(maps[i, :, row, column].sum()) for row, column in pixels))
+                    whole = slow.score_of(model, inputs[i], int(targets[i]))
+                    image = slow.without(inputs[i], pixels, torch.zeros_like(inputs[i]))
+                    losses.append(whole - slow.score_of(model, image, int(targets[i])))
+            assert found.value[n] == pytest.approx(pearson(sums, losses), abs=1e-9)
+
+    def test_blank_maps_are_nan(self, tmp_path):
+        class Blank(Method):
+            def _explain(self, model, inputs, targets):
+                return Explanation(torch.zeros_like(inputs))
+
+        rows = self.rows(tmp_path, toys.images(3), torch.arange(3), [Blank()])
+        assert rows[rows.metric == METRIC].value.isna().tolist() == [True] * 4
+
+    def test_keeps_the_contract(self):
+        check_check(self.CHECK)
+
+    def test_over_what_is_known(self):
+        with pytest.raises(InputError, match="Expected over to be one of 'sample', 'pooled', but got 'all'"):
+            SensitivityN(over="all")

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -15,6 +15,11 @@ from heatproof.checks.variants import evaluated, region_sums, regions, replaced,
 from heatproof.errors import InputError
 from heatproof.metrics import Metric
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+Over = Literal["sample", "pooled"]
+
 SENSITIVITY = Metric(
     name="sensitivity-n",
     low=-1.0,
@@ -23,6 +28,16 @@ SENSITIVITY = Metric(
     ideal=1.0,
     higher_is_better=True,
     text="Correlation of what sets of features are attributed with what the score loses without them.",
+)
+
+
+# What a sample adds to a correlation over all samples and sets: means over its sets, and sums of squares about them.
+PARTS = (
+    Metric(name="mean-sum", text="Mean attribution of the sets."),
+    Metric(name="mean-loss", unit="score", text="Mean loss of the score without a set."),
+    Metric(name="square-sum", low=0.0, text="Squared deviations of the sets' attributions from their mean, summed."),
+    Metric(name="square-loss", low=0.0, text="Squared deviations of the losses from their mean, summed."),
+    Metric(name="product", text="Products of both deviations, summed."),
 )
 
 
@@ -45,9 +60,12 @@ class SensitivityN(Check):
 
     Features are the audit's, or tiles of tile × tile pixels. Sets are drawn from `seed`, the number of features and n:
     the same for every method, sample and block, so that masked outputs are computed once for all methods.
+    `over="pooled"` gives one correlation an n over all samples and sets together, as a row about no sample (setting
+    `pooled`), and what each sample adds to it; it also asks whether maps tell samples apart by their losses.
     Cost: sizes · sets + 1 forward passes a sample, and a matrix product a method.
 
-    Source: Ancona et al. 2018, section 4, where 4.1 sums to N and means n; Schulz et al. 2020, 4.4 (tiles).
+    Source: Ancona et al. 2018, section 4, where 4.1 sums to N and means n; Schulz et al. 2020, 4.4 (tiles;
+    its code pools).
     Deviation: sets are common to all samples.
     """
 
@@ -56,6 +74,7 @@ class SensitivityN(Check):
     largest: float = 0.8
     tile: int = 1
     baseline: Baseline = field(default_factory=Zero)
+    over: Over = "sample"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -66,8 +85,13 @@ class SensitivityN(Check):
         if not 0 < self.largest <= 1:
             raise InputError(f"Expected largest, a share of the features, in (0, 1], but got {self.largest}.")
 
+        if self.over not in get_args(Over):
+            raise InputError(
+                f"Expected over to be one of {', '.join(map(repr, get_args(Over)))}, but got {self.over!r}."
+            )
+
     def metrics(self, study: Study) -> tuple[Metric, ...]:
-        return (SENSITIVITY,)
+        return (SENSITIVITY, *(PARTS if self.over == "pooled" else ()))
 
     def states(self, study: Study) -> Sequence[State]:
         regions(study.features, study.example.shape[1:], self.tile)
@@ -106,12 +130,25 @@ class SensitivityN(Check):
         values = region_sums(features, maps.values, self.tile).double()
         for n, masked in shared.items():
             sums = values @ masked.sets.T.double()
+            if self.over == "pooled":
+                for metric, part in zip(PARTS, parts(sums, masked.losses), strict=True):
+                    yield Scores(metric=metric.name, values=part, position=float(n))
+                continue
             exact = 1e-12 * sums.abs().amax(1)
             yield Scores(
                 metric=SENSITIVITY.name,
                 values=correlations(sums, masked.losses, exact, masked.noise),
                 position=float(n),
             )
+
+    def summary(self, rows: "pd.DataFrame") -> "pd.DataFrame | None":
+        if self.over == "sample":
+            return None
+        wide = rows.pivot(index=["method", "position", "sample"], columns="metric", values="value").dropna()
+        if wide.empty:
+            return None
+        found = wide.groupby(["method", "position"]).apply(lambda some: pooled(some, self.sets))
+        return found.rename("value").reset_index().assign(setting="pooled", sample="", metric=SENSITIVITY.name, seed=0)
 
     def _sets(self, count: int, n: int) -> Tensor:
         """Random sets (sets, F), bool, of n features each."""
@@ -120,6 +157,28 @@ class SensitivityN(Check):
         for mask in chosen:
             mask[torch.randperm(count, generator=generator)[:n]] = True
         return chosen
+
+
+def parts(sums: Tensor, losses: Tensor) -> tuple[Tensor, ...]:
+    """What each row of (N, K) sums and losses adds to a pooled correlation: `PARTS`, each (N,)."""
+    centered = [rows - rows.mean(1, keepdim=True) for rows in (sums, losses)]
+    squares = [(one * other).sum(1) for one, other in ((centered[0],) * 2, (centered[1],) * 2, tuple(centered))]
+    return (sums.mean(1), losses.mean(1), *squares)
+
+
+def pooled(of_samples: "pd.DataFrame", sets: int) -> float:
+    """Pearson's r over all samples and sets, from what each sample adds to it; NaN where either side is constant."""
+    means = of_samples[["mean-sum", "mean-loss"]]
+    between = (means - means.mean()).to_numpy()
+    ours, theirs = (
+        float(of_samples[name].sum() + sets * (column**2).sum())
+        for name, column in zip(("square-sum", "square-loss"), between.T, strict=True)
+    )
+    both = float(of_samples["product"].sum() + sets * (between[:, 0] * between[:, 1]).sum())
+    sizes = sets * (means.to_numpy() ** 2).sum(0)
+    if ours <= 1e-24 * sizes[0] or theirs <= 1e-24 * sizes[1]:
+        return math.nan
+    return both / math.sqrt(ours * theirs)
 
 
 def correlations(one: Tensor, other: Tensor, rounding: Tensor, noise: Tensor) -> Tensor:
