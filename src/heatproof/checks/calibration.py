@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from heatproof import draws
 from heatproof.checks.base import CHECKS, Block, Check, Maps, Recipe, Scores, State, Study
 from heatproof.checks.similarities import fitting, similarity_rows
+from heatproof.draws import digests
 from heatproof.metrics import Metric
-from heatproof.similarity import Similarity
+from heatproof.similarity import Similarity, noise
 
 
 @CHECKS.register("calibration")
@@ -35,14 +36,10 @@ class Calibration(Check):
     def shared(self, block: Block, state: State) -> dict[str, tuple[Maps, Maps]]:
         """Two independent noise maps (N, *grid) of each kind."""
         template = block.pool(block.inputs)
-        names = draws.digests(block.inputs)
-        kinds = {"uniform": draws.uniform, "gaussian": draws.normal}
+        draw = partial(noise, template, seed=self.seed, samples=digests(block.inputs))
         return {
-            kind: (
-                Maps(draw(template, self.seed, "calibration", kind, 0, samples=names), {}),
-                Maps(draw(template, self.seed, "calibration", kind, 1, samples=names), {}),
-            )
-            for kind, draw in kinds.items()
+            kind: (Maps(draw(kind, replicate=0), {}), Maps(draw(kind, replicate=1), {}))
+            for kind in ("uniform", "gaussian")
         }
 
     def network_rows(self, block: Block, state: State, shared: Mapping[str, tuple[Maps, Maps]]) -> Iterable[Scores]:
