@@ -24,3 +24,36 @@ class Metric:
     def describe(self) -> dict[str, Any]:
         """The fields as plain data."""
         return asdict(self)
+
+
+def _share(name: str, text: str, unit: str = "share of features") -> Metric:
+    return Metric(name=name, unit=unit, low=0.0, high=1.0, text=text)
+
+
+# What our methods say of their own maps; each method's docstring gives the formula.
+DIAGNOSTICS = (
+    Metric(name="score", unit="score", text="The explained output, as the method computed it."),
+    Metric(name="baseline-score", unit="score", text="The explained output of the baseline."),
+    Metric(
+        name="completeness-gap",
+        unit="score",
+        ideal=0.0,
+        text="The sum of the map minus what the method says that it explains.",
+    ),
+    Metric(
+        name="conservation-gap",
+        unit="score",
+        ideal=0.0,
+        text="The sum of the map minus the relevance that was handed back from the output.",
+    ),
+    _share("surviving-share", "Share of features that win the competition of labels, of those with a score."),
+    _share(
+        "surviving-energy", "Squares of the features that win the competition of labels, of all.", "share of squares"
+    ),
+    _share("tie-rate", "Share of features where the strongest rival label has exactly the same score."),
+    _share("probability-before", "The label's probability for the input as it is.", "probability"),
+    _share("probability-after", "The label's probability for what the map leaves of the input.", "probability"),
+    _share("deleted-share", "The mean of the mask: how much of the input it deletes.", "share of the input"),
+    Metric(name="bits", unit="bits", low=0.0, text="The information that the bottleneck lets through."),
+    Metric(name="information", unit="nats an element", low=0.0, text="The same for an average element of the layer."),
+)

@@ -7,9 +7,12 @@ from torch import nn
 
 import heatproof as hp
 from heatproof.checks import ParameterRandomization
+from heatproof.checks.base import Block, Maps, Study
 from heatproof.errors import InputError, UnknownNameError
+from heatproof.features import default_features
 from heatproof.methods import Competitive, GradientXInput, SmoothGrad
 from heatproof.methods.base import Explanation, Method
+from heatproof.metrics import DIAGNOSTICS
 from heatproof.randomization import BottomUp, Cascading, Independent
 from heatproof.recipes import describe
 from heatproof.testing.playing import stage
@@ -18,6 +21,12 @@ from reference.similarity import spearman
 
 GROUP = "cascading truncated-normal"
 ORDERS = [Cascading(), Independent(), BottomUp()]
+BLOCK = {
+    "inputs": toys.images(),
+    "targets": torch.arange(3),
+    "samples": ("0", "1", "2"),
+    "features": default_features((2, 6, 6)),
+}
 
 
 def study(model=None, inputs=None):
@@ -101,12 +110,44 @@ class TestFloors:
         check = ParameterRandomization(randomization=randomization, seeds=seeds, similarities=("spearman",))
         rows = toys.played(check)
         floors = {r: v for r, v in rows.items() if r.setting.endswith(" floor") and r.method == "gradient-x-input"}
-        all_seeds = seeds if len(seeds) > 1 else (seeds[0], seeds[0] + 1)
-        assert {r.seed for r in floors} == set(all_seeds[1:])
+        assert {r.seed for r in floors} == set(seeds)
         for r, values in floors.items():
             assert (r.setting, r.position, r.metric) == (f"{check.group} floor", 3.0, "spearman")
-            first, second = (random_maps(GradientXInput(), seed) for seed in (all_seeds[0], r.seed))
+            fresh = max(seeds) + 1 + seeds.index(r.seed)
+            first, second = (random_maps(GradientXInput(), seed) for seed in (r.seed, fresh))
             assert torch.equal(values, hp.similarity.Spearman()(first, second))
+
+    @pytest.mark.parametrize(
+        "others",
+        [
+            {"b": ParameterRandomization(seeds=(1,))},  # its stages compute the partner of seed 0 before seed 0
+            {"b": ParameterRandomization(seeds=(1, 0), randomization=BottomUp())},
+            {"b": ParameterRandomization(randomization=Independent()), "c": "calibration"},
+        ],
+        ids=["floor first", "seeds turned round", "shared floor"],
+    )
+    def test_do_not_depend_on_other_checks(self, others, tmp_path):
+        check = {"a": ParameterRandomization(similarities=("spearman",))}
+
+        def rows_of(checks):
+            out = tmp_path / "".join(checks)
+            methods = ["gradient-x-input"]
+            run = hp.audit(toys.network(), toys.images(), methods=methods, checks=checks, out=out, progress=False)
+            rows = run.rows()
+            columns = ["method", "setting", "position", "seed", "metric", "sample", "value"]
+            return rows.loc[rows["check"] == "a", columns].reset_index(drop=True)
+
+        alone = rows_of(check)
+        assert (alone["setting"] == f"{GROUP} floor").sum() == 3
+        assert alone.equals(rows_of({**others, **check}))
+        assert alone.equals(rows_of({**check, **others}))
+
+    def test_need_the_map_of_both_networks(self):
+        states = ParameterRandomization().states(study())
+        (floor,) = [s for s in states if s.kind == "floor"]
+        block, maps = Block(model=toys.network(), **BLOCK), Maps(torch.randn(3, 6, 6), {})
+        with pytest.raises(KeyError, match="cascading/truncated-normal/seed0/03-0"):
+            list(ParameterRandomization().rows(block, floor, None, maps, {"trained": maps}, None))
 
     def test_stand_at_the_last_stage_of_blocks(self):
         # Two blocks of three layers: the floor belongs to stage 2, where everything is random, not to stage 3.
@@ -189,13 +230,60 @@ class TestDegenerate:
 
     def test_diagnostics_of_the_method_come_with_every_stage(self):
         rows = toys.played(ParameterRandomization(), methods={"cgi": Competitive(GradientXInput())})
-        names = {r.metric for r in rows if r.method == "cgi"}
         for position in range(4):
             share = toys.row(rows, "cgi", "surviving-share", GROUP, position)
             assert share.shape == (3,)
-        declared = {metric.name for metric in ParameterRandomization().metrics(study())}
-        diagnostics = Competitive(GradientXInput()).explain(toys.network(), toys.images(), torch.arange(3)).diagnostics
-        assert names <= declared | set(diagnostics)
+
+    def test_a_map_that_is_missing_is_compared_with_nothing(self):
+        state = ParameterRandomization().states(study())[1]
+        block, maps = Block(model=toys.network(), **BLOCK), Maps(torch.randn(3, 6, 6), {})
+        with pytest.raises(KeyError, match="trained"):
+            list(ParameterRandomization().rows(block, state, None, maps, {}, None))
+
+
+class Branching(nn.Module):
+    """Two of its layers only see samples whose first value is positive, one sees none."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.some, self.head = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 4)
+        self.auxiliary = nn.Linear(6, 4)
+        self.double().eval()
+
+    def forward(self, x):
+        h = self.first(x)
+        chosen = x[:, 0] > 0
+        return self.head(h + torch.where(chosen[:, None], self.some(h), 0) if chosen.any() else h)
+
+
+class TestUnused:
+    def notes(self, inputs, model=None):
+        model = model or Branching()
+        of_tables = Study(model=model, example=inputs, outputs=4, features=default_features(inputs.shape[1:]))
+        check = ParameterRandomization(similarities=("spearman",))
+        return check.notes(of_tables), check.states(of_tables)
+
+    def test_parameters_are_named_but_forbid_nothing(self):
+        (note,), states = self.notes(-torch.ones(1, 6, dtype=torch.float64))
+        assert note == (
+            "Not used on the first samples (1), so never randomized: some.weight, some.bias, auxiliary.weight, "
+            "auxiliary.bias. Where other samples use them, a fully randomized network is not."
+        )
+        assert [s.label for s in states if s.kind == "randomized"] == ["head", "first"]
+        assert states[2].complete
+
+    def test_every_sample_of_the_example_counts(self):
+        (note,), states = self.notes(torch.tensor([[-1.0] * 6, [1.0] * 6], dtype=torch.float64))
+        assert "some.weight" not in note
+        assert "auxiliary.weight, auxiliary.bias." in note
+        assert [s.label for s in states if s.kind == "randomized"] == ["head", "some", "first"]
+
+    def test_many_are_counted(self):
+        model = Branching()
+        model.spare = nn.ModuleList([nn.Linear(1, 1) for _ in range(5)]).eval()
+        (note,), _ = self.notes(torch.ones(1, 6, dtype=torch.float64), model)
+        listed = "auxiliary.weight, auxiliary.bias, spare.0.weight, spare.0.bias, spare.1.weight, spare.1.bias"
+        assert f"{listed} and 6 more." in note
 
 
 class TestStates:
@@ -222,10 +310,44 @@ class TestStates:
         keys = set()
         for randomization in ORDERS:
             states = ParameterRandomization(randomization=randomization).states(study())
-            full = [s for s in states if s.kept and s.kind != "trained"]
+            full = [s for s in states if s.complete]
             assert [s.seed for s in full] == [0, 1]
-            keys.add(str(dict(full[0].key)))
+            keys.add(str([dict(s.key) for s in full]))
         assert len(keys) == 1
+
+    def test_say_whether_everything_is_random(self):
+        def complete(randomization):
+            return [
+                s.describe()["complete"] for s in ParameterRandomization(randomization=randomization).states(study())
+            ]
+
+        # trained, the stages, the floor and its partner if no stage is one, trained again
+        assert complete(Cascading()) == complete(BottomUp()) == [False, False, False, True, True, False]
+        assert complete(Independent()) == [False, False, False, False, True, True, False]
+        assert complete(Cascading(only=("5", "3"))) == [False, False, False, True, True, False]
+
+    def test_layers_and_blocks_of_one_network_are_two_settings(self, tmp_path):
+        net = nn.Sequential()
+        net.add_module("features", toys.network()[:3])
+        net.add_module("classifier", toys.network()[3:])
+        checks = {
+            "layers": ParameterRandomization(similarities=("spearman",)),
+            "blocks": ParameterRandomization(
+                randomization=Cascading(blocks=("features", "classifier")), similarities=("spearman",)
+            ),
+            "last": ParameterRandomization(randomization=Cascading(only=("*.3",)), similarities=("spearman",)),
+        }
+        methods = ["gradient-x-input"]
+        run = hp.audit(net.eval(), toys.images(), methods=methods, checks=checks, out=tmp_path, progress=False)
+        rows = run.rows()
+        rows = rows[(rows["metric"] == "spearman") & (rows["setting"] != "replicate")]
+        assert not rows.duplicated(["method", "setting", "position", "seed", "sample"]).any()
+        stages = [s for s in run.manifest["states"] if s["kind"] == "randomized"]
+        assert sorted((s["group"], s["index"]) for s in stages) == [
+            (GROUP, 1), (GROUP, 2), (GROUP, 3),
+            (f"{GROUP} by blocks classifier, features", 1), (f"{GROUP} by blocks classifier, features", 2),
+            (f"{GROUP} only *.3", 1),
+        ]  # fmt: skip
 
     def test_only_trained_and_fully_random_maps_are_kept(self):
         states = ParameterRandomization(seeds=(0, 1)).states(study())
@@ -265,6 +387,7 @@ class TestRecipe:
         assert [m.name for m in ParameterRandomization().metrics(study())] == [
             "spearman", "spearman-absolute", "ssim", "mse",
             "zeros", "shared-zeros", "relative-energy", "dead-target", "target-score",
+            *[metric.name for metric in DIAGNOSTICS],
         ]  # fmt: skip
         (note,) = ParameterRandomization().notes(study())
         assert note.startswith("hog is left out: ")

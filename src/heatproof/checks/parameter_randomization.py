@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import count
 from typing import Any
 
 import torch
@@ -11,10 +12,11 @@ from torch import Tensor
 from heatproof.checks.base import CHECKS, TRAINED, Block, Check, Maps, Recipe, Scores, State, Study
 from heatproof.checks.similarities import fitting, similarity_rows
 from heatproof.errors import InputError
-from heatproof.metrics import Metric
-from heatproof.randomization import INITIALIZERS, Cascading, Randomization, Stage
+from heatproof.metrics import DIAGNOSTICS, Metric
+from heatproof.randomization import INITIALIZERS, Cascading, Randomization, Stage, Stages
 from heatproof.similarity import Similarity
 
+NAMED = 6  # parameters that a note names; the others it counts
 REPLICATE = State(
     name="trained, other noise", key={"state": "trained"}, kind="replicate", label="trained, other noise", replicate=1
 )
@@ -57,12 +59,19 @@ class ParameterRandomization(Check):
     For every seed and every stage of `randomization` (`cascading`, `independent`, `bottom-up`) the pooled map is
     compared with the trained model's by each of `similarities` (by default all usual ones that apply to its shape).
     Three yardsticks go with it, because a low similarity alone is no merit (Binder et al. 2023, Theorems 1, 3, 4):
-    rows `… floor` compare two independently, fully randomized networks; rows `replicate` compare two noise draws of
-    the method on the trained network; shares of zeros say how much of a rank similarity is made of ties.
+    rows `… floor` compare, for every seed, two independently, fully randomized networks: that seed's, and one that
+    nothing else uses; rows `replicate` compare two noise draws of the method on the trained network; shares of zeros
+    say how much of a rank similarity is made of ties. What methods say of their maps (heatproof.metrics.DIAGNOSTICS)
+    stands among the rows; a plugin's own diagnostics do too, without a declared metric.
+
+    What counts as a layer is found on the first block of samples. A parameter that it does not use stays trained and is
+    named in the notes; a stage is `complete` all the same, because most such parameters never matter (an auxiliary
+    head), and no run could tell those from a branch that other samples take.
 
     `targets` is "trained" (the label explained on the trained model, default) or "own" (the argmax of the randomized
     model, as Adebayo et al.'s code does).
-    Position: the stage, 1 … S; 0 is the trained model. Cost: one map a stage, seed and method, and two or three more.
+    Position: the stage, 1 … S; 0 is the trained model. Cost: one map a stage, seed and method, one or two more
+    a seed, and two.
 
     Source: Adebayo et al. 2018, section 3 and B; Gupta & Arora 2019, 4.1. Deviation: several seeds and the floors.
     """
@@ -85,10 +94,19 @@ class ParameterRandomization(Check):
 
     def metrics(self, study: Study) -> tuple[Metric, ...]:
         measures, _ = fitting(self.similarities, study.grid)
-        return (*(measure.metric for measure in measures), ZEROS, SHARED_ZEROS, ENERGY, DEAD, SCORE)
+        return (*(measure.metric for measure in measures), ZEROS, SHARED_ZEROS, ENERGY, DEAD, SCORE, *DIAGNOSTICS)
 
     def notes(self, study: Study) -> tuple[str, ...]:
-        return fitting(self.similarities, study.grid)[1]
+        left_out = fitting(self.similarities, study.grid)[1]
+        unused = self._stages(study, self.randomization, self.seeds[0]).unused
+        if not unused:
+            return left_out
+        names = ", ".join(unused[:NAMED]) + (f" and {len(unused) - NAMED} more" if len(unused) > NAMED else "")
+        return (
+            *left_out,
+            f"Not used on the first samples ({len(study.example)}), so never randomized: {names}. "
+            "Where other samples use them, a fully randomized network is not.",
+        )
 
     def states(self, study: Study) -> Sequence[State]:
         fitting(self.similarities, study.grid)
@@ -101,12 +119,15 @@ class ParameterRandomization(Check):
                 states.append(self._state(stage, seed, kind="randomized"))
                 if stage.complete:
                     full[seed] = states[-1]
-        everything = Cascading(initializer=self.randomization.initializer, batch_norm=self.randomization.batch_norm)
-        others = (*self.seeds, max(self.seeds) + 1) if len(self.seeds) == 1 else self.seeds
-        for seed in others:
+        for seed, other in zip(self.seeds, count(max(self.seeds) + 1), strict=False):
             if seed not in full:
-                floor = self._state(self._stages(study, everything, seed)[-1], seed, kind="floor")
-                states.append(replace(floor, index=last))  # the floor stands where this check's last stage stands
+                name = f"{self.group}/seed{seed}/everything"
+                full[seed] = replace(self._everything(study, seed, last), name=name)
+                states.append(full[seed])
+            floor = self._everything(study, other, last)
+            # A state of its own even if another check has this network: shared, it might be computed before its pair.
+            key = {**floor.key, "against": seed}
+            states.append(replace(floor, name=f"{full[seed].name}{_against(other)}", key=key, kept=False))
         return (*states, REPLICATE)
 
     def network_rows(self, block: Block, state: State, shared: Any) -> Iterable[Scores]:
@@ -120,7 +141,7 @@ class ParameterRandomization(Check):
         self, block: Block, state: State, method: Recipe, maps: Maps, kept: Mapping[str, Maps], shared: Any
     ) -> Iterator[Scores]:
         measures, _ = fitting(self.similarities, tuple(maps.values.shape[1:]))
-        trained = kept.get(TRAINED.name, maps)
+        trained = maps if state.kind == "trained" else kept[TRAINED.name]
         here = partial(Scores, setting=self.group, position=float(state.index), seed=state.seed)
         if state.kind in ("trained", "randomized"):
             yield here(metric=ZEROS.name, values=_share(maps.values == 0))
@@ -133,12 +154,18 @@ class ParameterRandomization(Check):
             yield here(metric=ENERGY.name, values=_energy(maps, trained))
         if state.kind == "replicate":
             yield from similarity_rows(measures, trained, maps, setting="replicate")
-        if state.kept and state.kind != "trained":
-            other = next((m for name, m in kept.items() if name != TRAINED.name), None)
-            for one in similarity_rows(measures, other, maps) if other is not None else ():
-                yield replace(one, setting=f"{self.group} floor", position=float(state.index), seed=state.seed)
+        if state.kind == "floor" and not state.kept:
+            pair = kept[state.name.removesuffix(_against(state.seed))]
+            floor = partial(here, setting=f"{self.group} floor", seed=state.key["against"])
+            for one in similarity_rows(measures, pair, maps):
+                yield floor(metric=one.metric, values=one.values)
 
-    def _stages(self, study: Study, randomization: Randomization, seed: int) -> Sequence[Stage]:
+    def _everything(self, study: Study, seed: int, last: int) -> State:
+        """The whole network random; it stands where this check's last stage stands."""
+        recipe = Cascading(initializer=self.randomization.initializer, batch_norm=self.randomization.batch_norm)
+        return replace(self._state(self._stages(study, recipe, seed)[-1], seed, kind="floor"), index=last)
+
+    def _stages(self, study: Study, randomization: Randomization, seed: int) -> Stages:
         return replace(randomization, seed=seed).stages(study.model, study.example)
 
     def _state(self, stage: Stage, seed: int, *, kind: str) -> State:
@@ -162,8 +189,13 @@ class ParameterRandomization(Check):
             layers=tuple(stage.layers),
             targets=self.targets,
             kept=stage.complete,
+            complete=stage.complete,
             open=lambda _model: stage,
         )
+
+
+def _against(seed: int) -> str:
+    return f" against seed{seed}"
 
 
 def _share(mask: Tensor) -> Tensor:
