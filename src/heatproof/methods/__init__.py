@@ -15,6 +15,7 @@ from heatproof.methods.lrp import LRP, DeepTaylor
 from heatproof.methods.noise import SmoothGrad, VarGrad
 from heatproof.methods.occlusion import Occlusion
 from heatproof.methods.path import IntegratedGradients
+from heatproof.methods.patterns import PatternAttribution, PatternNet
 from heatproof.methods.perturbation import MeaningfulPerturbation
 from heatproof.methods.readout import ReadoutBottleneck
 
@@ -52,6 +53,8 @@ __all__ = [
     "MeaningfulPerturbation",
     "Method",
     "Occlusion",
+    "PatternAttribution",
+    "PatternNet",
     "PerSampleBottleneck",
     "Random",
     "ReadoutBottleneck",
