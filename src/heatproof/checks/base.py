@@ -46,6 +46,7 @@ class State:
     Two checks that ask for states with the same `key` share the attributions. `open` yields the model in this state.
     `targets` is "trained" (the explained label is fixed) or "own" (the label that the model in this state predicts).
     In replicate r > 0 every method draws other noise. The pooled maps of a `kept` state stay alive for later ones.
+    `complete` says that nothing which the model was seen to use is as trained.
     """
 
     name: str
@@ -59,11 +60,12 @@ class State:
     targets: str = "trained"
     replicate: int = 0
     kept: bool = False
+    complete: bool = False
     open: Callable[[nn.Module], AbstractContextManager[Any]] = field(default=_as_it_is, compare=False, repr=False)
 
     def describe(self) -> dict[str, Any]:
         """What the manifest says of this state."""
-        names = ("name", "kind", "group", "label", "index", "seed", "targets", "replicate")
+        names = ("name", "kind", "group", "label", "index", "seed", "targets", "replicate", "complete")
         return {**{name: getattr(self, name) for name in names}, "layers": list(self.layers)}
 
 
