@@ -150,11 +150,16 @@ def test_probabilities_before_and_after(trained):
     assert bool((closed["probability-after"] < plain - 0.1).all())
 
 
-def test_without_a_price_on_information_the_probability_does_not_fall(trained):
+def test_without_a_price_on_information_only_what_speaks_against_the_label_goes(trained):
     model, method = trained
-    x, y = blobs(32, seed=4)
-    diagnostics = replace(method, beta=0.0, samples=20).explain(model, x, y).diagnostics
-    assert bool((diagnostics["probability-after"] >= diagnostics["probability-before"] - 1e-3).all())
+    x, y = blobs(64, seed=4)
+    x = x + 1.5 * torch.randn(x.shape, generator=torch.Generator().manual_seed(1))  # the network errs on some
+    for beta in (0.0, 1e-3):
+        diagnostics = replace(method, beta=beta, samples=20).explain(model, x, y).diagnostics
+        before, after = diagnostics["probability-before"], diagnostics["probability-after"]
+        assert (before < 0.9).sum() >= 10
+        assert bool((after >= before - 1e-4).all())
+        assert after.mean() > before.mean() + 0.1
 
 
 def test_price_alone_closes_the_bottleneck(trained):
