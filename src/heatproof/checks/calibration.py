@@ -51,5 +51,5 @@ class Calibration(Check):
         self, block: Block, state: State, method: Recipe, maps: Maps, kept: Mapping[str, Maps], shared: Any
     ) -> Iterator[Scores]:
         measures, _ = fitting(self.similarities, tuple(maps.values.shape[1:]))
-        for kind, (noise, _) in shared.items():
-            yield from similarity_rows(measures, noise, maps, setting=f"map-vs-{kind}")
+        for kind, (drawn, _) in shared.items():
+            yield from similarity_rows(measures, drawn, maps, setting=f"map-vs-{kind}")
