@@ -68,10 +68,9 @@ class Stage:
         """What the check may know before anything has run."""
         with torch.no_grad():
             outputs = forward(self.model, self.inputs).shape[1]
-        model = select(self.model, torch.tensor([0]))
         return Study(
-            model=model,
-            example=self.inputs[:1],
+            model=self.model,
+            example=self.inputs,
             outputs=outputs,
             features=self.features,
             boxed=self.boxes is not None,
