@@ -189,7 +189,6 @@ def test_tokens_are_read_in_rows_after_those_that_stand_first():
 
 
 VISION = {
-    "convnext_tiny": "features",
     "densenet121": "features",
     "efficientnet_b0": "features",
     "googlenet": "inception5b",
@@ -206,7 +205,7 @@ VISION = {
 }
 OTHERS = {
     "alexnet": "features.11",  # at 64 pixels its last pooling leaves one position
-    **dict.fromkeys(["convnext_small", "convnext_base", "convnext_large"], "features"),
+    **dict.fromkeys([f"convnext_{size}" for size in ("tiny", "small", "base", "large")], "features"),
     **dict.fromkeys(["densenet161", "densenet169", "densenet201"], "features"),
     **{f"efficientnet_b{size}": "features" for size in range(1, 8)},
     **{f"efficientnet_v2_{size}": "features" for size in "sml"},
