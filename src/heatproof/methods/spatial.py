@@ -24,7 +24,7 @@ def positions(output: Tensor, image: Sequence[int]) -> Tensor | None:
     """
     height, width = image[-2:]
     if output.dim() == 4:
-        first, last = (_slant(*size, height, width) for size in (output.shape[2:], output.shape[1:3]))
+        first, last = (_slant(size, image) for size in (output.shape[2:], output.shape[1:3]))
         return output.permute(0, 2, 3, 1) if first <= last else output
     if output.dim() != 3:
         return None
@@ -34,7 +34,7 @@ def positions(output: Tensor, image: Sequence[int]) -> Tensor | None:
     leading = output.shape[1] - times**2 * rows * columns
     if times == 0 or leading > LEADING:
         return None
-    return output[:, leading:].unflatten(1, (times * rows, times * columns))
+    return output[:, leading:].view(len(output), times * rows, times * columns, output.shape[2])
 
 
 def last_map(model: nn.Module, inputs: Tensor) -> str:
@@ -95,9 +95,9 @@ def replacing(model: nn.Module, layer: str, change: Callable[[Tensor], Tensor]) 
         raise InputError(f"Expected layer {layer!r} to run once, but it ran {runs} times; name a layer around it.")
 
 
-def _slant(h: int, w: int, height: int, width: int) -> float:
-    """How far a map's h : w is from the image's."""
-    return abs(math.log(h * width / (w * height)))
+def _slant(size: Sequence[int], image: Sequence[int]) -> float:
+    """How far a map's h : w is from the image's H : W."""
+    return abs(math.log(size[0] * image[-1] / (size[1] * image[-2])))
 
 
 def _maps_made(model: nn.Module, pair: Tensor) -> tuple[list[tuple[str, int]], int]:
