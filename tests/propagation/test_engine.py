@@ -208,3 +208,27 @@ def test_what_it_saves_is_within_twice_the_plain_models(calibrated):
             return held[0]
 
         assert saved(run) <= 2 * plain
+
+
+@pytest.mark.parametrize("method", [LRP(composite="epsilon"), DeepLIFT(), GuidedBackprop()], ids=str)
+def test_a_batch_norms_derivative_does_not_depend_on_what_follows(method):
+    # torch 2.12's own derivative on a CPU is wrong where a transposition hands it a channels-last cotangent.
+    class Net(nn.Module):
+        def __init__(self, transposed):
+            super().__init__()
+            self.conv, self.norm, self.head = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 3)
+            self.transposed = transposed
+
+        def forward(self, x):
+            h = self.norm(torch.relu(self.conv(x)))
+            if self.transposed:
+                return self.head(torch.relu(h.flatten(2).transpose(1, 2).contiguous())).sum(1)
+            return torch.relu(h).flatten(2).sum(2) @ self.head.weight.T + 9 * self.head.bias
+
+    torch.manual_seed(0)
+    one, other = Net(True).double().eval(), Net(False).double().eval()
+    other.load_state_dict(one.state_dict())
+    x, targets = torch.randn(2, 1, 5, 5, dtype=torch.float64), torch.tensor([0, 2])
+    if isinstance(method, LRP):  # shares of a sum's parts and of the sum differ by the bias alone
+        one.head.bias.data.zero_(), other.head.bias.data.zero_()
+    torch.testing.assert_close(method(one, x, targets), method(other, x, targets), rtol=1e-4, atol=1e-8)

@@ -62,6 +62,8 @@ class Differences:
     def handle(self, call: Call) -> Any:
         if call.choices:
             raise UnsupportedCallError("it chooses by a mask or an index that depends on the input")
+        if call.kind == "batch-norm":
+            normalization.batch_norm_of(call)  # before one row alone is normalized with its own statistics
         bars = [self.reference(tensor) for tensor in call.inputs]
         before = [_copied(bar) for bar in bars] if call.in_place else bars
         with torch.no_grad():
@@ -121,7 +123,7 @@ class Differences:
                 return call.execute()
             case "batch-norm":
                 scale, shift = normalization.batch_norm_of(call)
-                out = call.execute()
+                out = graft(call.value(), normalization.rescaled(call, call.inputs[0]))
                 made = self._made.get(call.inputs[0])
                 folded = None if made is None else made[0].scaled(scale, shift)
                 if made is not None and folded is not None:

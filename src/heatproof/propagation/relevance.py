@@ -27,7 +27,7 @@ JOINS = frozenset(("cat", "concat", "concatenate", "stack"))
 
 
 class Made(NamedTuple):
-    """A tensor that a linear operation made: the operation, and its plain result before any rule, if it has a graph."""
+    """A tensor that a linear operation made: the operation, and what has its plain derivative, if that was built."""
 
     linear: Linear
     plain: Tensor | None
@@ -203,12 +203,12 @@ class Relevance:
             rule = self.composite.convolution if folded.convolution else self.composite.dense
             first = self._masked.get(folded.x) if self.composite.first is not None else None
             if first is None and isinstance(rule, Epsilon) and made.plain is not None:
-                plain: Tensor = call.run(made.plain)
-                scaled = graft(plain, plain * rule.factor(plain.detach()))
+                value, plain = call.value(), normalization.rescaled(call, made.plain)
+                scaled = graft(value, plain * rule.factor(value))
                 self._made[scaled] = Made(folded, plain)
                 return scaled
             return self._ruled(folded, call.value(), first)
-        out: Tensor = call.execute()
+        out = graft(call.value(), normalization.rescaled(call, x))
         along = (1, -1, *[1] * (x.dim() - 2))
         constant = shift.view(along).expand_as(x)
         previous = self._split.get(x)

@@ -14,6 +14,7 @@ from heatproof.propagation.calls import Call
 ALIKE = frozenset(("linear", "convolution", "batch-norm", "nonlinearity", "max-pool"))
 ELEMENTWISE = frozenset(("add", "sub", "rsub", "mul", "div", "neg"))
 POOLS = frozenset(f"{kind}avg_pool{d}d" for kind in ("", "adaptive_") for d in (1, 2, 3))
+COPIES = frozenset(("clone", "contiguous", "dropout", "dropout2d", "feature_dropout"))
 JOINS = frozenset(("cat", "concat", "concatenate"))
 
 
@@ -41,6 +42,8 @@ def treats_rows_alike(call: Call, bars: Sequence[Tensor]) -> bool:
         return len(bars) == 1 and dims == needed and (call.kind != "nonlinearity" or _broadcast(call, dims))
     if call.name in ELEMENTWISE:
         return _broadcast(call, dims)
+    if call.name in COPIES:
+        return True
     if call.name in POOLS:
         return dims == int(call.name[-2]) + 2
     if call.name in JOINS:
