@@ -13,9 +13,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 from scipy import ndimage
 from scipy.stats import rankdata
+
+from heatproof.auditing.store import ROW_SCHEMA
 
 SIDE, LABELS = 24, 10
 LAYERS = ("fc2", "fc1", "conv2", "conv1")
@@ -126,7 +130,7 @@ def manifest_of(labels: list[int], shown: int) -> dict[str, Any]:
     def state(name: str, kind: str, index: int, seed: int, label: str) -> dict[str, Any]:
         group = "" if kind == "trained" else GROUP
         where = {"name": name, "kind": kind, "group": group, "seed": seed, "index": index, "label": label}
-        return {**where, "layers": list(LAYERS[:index])}
+        return {**where, "layers": list(LAYERS[:index]), "complete": index == len(LAYERS)}
 
     methods = [
         {
@@ -183,13 +187,19 @@ def manifest_of(labels: list[int], shown: int) -> dict[str, Any]:
     }
 
 
+def write_rows(run: Path, rows: pd.DataFrame) -> None:
+    """Replace the run's rows."""
+    table = pa.Table.from_pandas(rows[ROW_SCHEMA.names], schema=ROW_SCHEMA, preserve_index=False)
+    pq.write_table(table, run / "rows" / "all.parquet")
+
+
 def write_run(run: Path, samples: int = 16, shown: int = 4) -> Path:
     """A complete run folder under `run`."""
     pictures, labels = digits(samples)
     manifest = manifest_of(labels, shown)
     for folder in ("rows", "maps"):
         (run / folder).mkdir(parents=True, exist_ok=True)
-    rows_of(pictures).to_parquet(run / "rows" / "all.parquet")
+    write_rows(run, rows_of(pictures))
     inputs, maps = {}, {}
     for i in range(shown):
         inputs[f"s{i}"] = pictures[i][None].astype(np.float32)

@@ -8,19 +8,23 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import synthetic
 from PIL import Image
+from safetensors.numpy import save_file
 from synthetic import SIDE
 
 from heatproof import report
+from heatproof.auditing.store import read_rows
 from heatproof.errors import StoreError
-from heatproof.report import pictures
+from heatproof.report import pictures, words
 from heatproof.report.colors import strokes
 from heatproof.report.content import content
+from heatproof.report.effects import effects
 
 
 def copy(run: Path, tmp_path: Path) -> Path:
@@ -89,7 +93,7 @@ def test_effect_that_is_absent_is_said_to_be_absent(run: Path, tmp_path: Path) -
     folder = copy(run, tmp_path)
     rows = pd.read_parquet(folder / "rows" / "all.parquet")
     rows.loc[rows["metric"].isin(["surviving-share", "surviving-energy"]), "value"] = 0.4
-    rows.to_parquet(folder / "rows" / "all.parquet")
+    synthetic.write_rows(folder, rows)
     shows = {effect.title: effect.shows for effect in content(folder)["effects"]}
     assert shows["Fewer features survive competition when the network is random"] == "does not show"
     assert shows["Less energy survives competition when the network is random"] == "does not show"
@@ -101,7 +105,7 @@ def test_failures_nan_and_dead_networks_stand_at_the_top(run: Path, tmp_path: Pa
     last = (rows["method"] == "cgi") & (rows["metric"] == "spearman") & (rows["setting"] == synthetic.GROUP)
     rows.loc[last & (rows["position"] == 4) & (rows["sample"] == "s0"), "value"] = np.nan
     rows.loc[(rows["metric"] == "dead-target") & (rows["position"] == 4) & (rows["sample"] == "s1"), "value"] = 1.0
-    rows.to_parquet(folder / "rows" / "all.parquet")
+    synthetic.write_rows(folder, rows)
     failure = {
         "method": "cgi",
         "state": "trained",
@@ -114,11 +118,196 @@ def test_failures_nan_and_dead_networks_stand_at_the_top(run: Path, tmp_path: Pa
     top = text[: text.index('id="scorecard"')]
     for said in (
         "This run is not complete",
-        "cgi failed in calibration (trained, 1 samples): &lt;b&gt;out of memory&lt;/b&gt;",
+        "cgi failed in calibration (trained, 1 sample): &lt;b&gt;out of memory&lt;/b&gt;",
         "cgi, cascading truncated-normal: degenerate values, left out of the means: spearman 1 of 64.",
         "stage 4: the explained output is exactly 0 in 1 of 16 samples",
     ):
         assert said in top
+
+
+def manifest_of(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((run / "manifest.json").read_text())
+    return found
+
+
+def test_failure_is_told_in_one_line_whatever_failed() -> None:
+    failed = {"check": "", "state": "s/1", "samples": ["a", "b"], "error": "ValueError: no"}
+    assert words.failure({**failed, "method": "mine", "count": 3}) == (
+        "mine failed 3 times, first (s/1, 2 samples): ValueError: no"
+    )
+    assert words.failure({"method": "", "check": "degradation", "state": "", "samples": [], "error": "E: x"}) == (
+        "degradation failed: E: x"
+    )
+
+
+def test_method_that_failed_is_said_to_have_failed(run: Path, tmp_path: Path) -> None:
+    folder = copy(run, tmp_path)
+    rows = pd.read_parquet(folder / "rows" / "all.parquet")
+    synthetic.write_rows(folder, rows[rows["method"] != "gradient"])
+    change(folder, failures=[{"method": "gradient", "check": "", "state": "trained", "samples": [], "error": "E: x"}])
+    (method,) = (m for m in content(folder)["methods"] if m["label"] == "gradient")
+    assert (method["verdict"], method["sentence"]) == ("not measured", "It failed: see the top of this page.")
+
+
+def test_model_with_one_output_has_no_probabilities(run: Path, tmp_path: Path) -> None:
+    folder = copy(run, tmp_path)
+    data = manifest_of(folder)["data"]
+    samples = [{**s, "probability": None, "target_probability": None} for s in data["samples"]]
+    change(folder, data={**data, "samples": samples})
+    assert {s["probability"] for s in content(folder)["data"]["gallery"]["samples"]} == {None}
+
+
+def test_label_without_a_name_is_shown_as_its_number(run: Path, tmp_path: Path) -> None:
+    folder = copy(run, tmp_path)
+    data = manifest_of(folder)["data"]
+    change(folder, data={**data, "classes": data["classes"][:2]})
+    targets = [s["target"] for s in content(folder)["data"]["gallery"]["samples"]]
+    assert targets == [synthetic.EVIL, "digit 1", "2", "3"]
+
+
+def states(folder: Path, group: str, *, complete: bool) -> None:
+    """Call the made-up run's randomization something else, in its states and rows."""
+    found = [
+        {**s, "group": group, "complete": complete and s["index"] == 4} if s["group"] else s
+        for s in manifest_of(folder)["states"]
+    ]
+    change(folder, states=found)
+    rows = pd.read_parquet(folder / "rows" / "all.parquet")
+    rows["setting"] = rows["setting"].str.replace(synthetic.GROUP, group)
+    synthetic.write_rows(folder, rows)
+
+
+@pytest.mark.parametrize(
+    ("group", "complete", "lead", "way", "axis", "said"),
+    [
+        (
+            "cascading he",
+            True,
+            "Every layer of the network was randomized, step by step from the output down:",
+            "from the output down",
+            "randomized from the output down to …",
+            "randomized down to conv1",
+        ),
+        (
+            "bottom-up he",
+            True,
+            "Every layer of the network was randomized, step by step from the input up:",
+            "from the input up",
+            "randomized from the input up to …",
+            "randomized up to conv1",
+        ),
+        (
+            "independent he",
+            False,
+            "Layers of the network were randomized one layer at a time, but never all of them together:",
+            "one layer at a time",
+            "layer that is randomized, alone",
+            "randomized alone: conv1",
+        ),
+        (
+            "mine he",
+            False,
+            "Layers of the network were randomized stage by stage, but never all of them together:",
+            "stage by stage",
+            "layer that was randomized last",
+            "randomized last: conv1",
+        ),
+    ],
+)
+def test_randomization_is_spoken_of_by_its_order(
+    run: Path, tmp_path: Path, group: str, complete: bool, lead: str, way: str, axis: str, said: str
+) -> None:
+    folder = copy(run, tmp_path)
+    states(folder, group, complete=complete)
+    values = content(folder)
+    assert values["lead"].startswith(lead)
+    assert values["curves"][group]["axis"] == axis
+    last = values["data"]["gallery"]["columns"][-1]
+    assert (last["said"], last["random"]) == (said, complete)
+    text = report.render(values)
+    assert f"stage by stage: layers are randomized {way}. Lower" in text
+    assert (f"Some layers stay trained in {group}: shown, not judged." in text) is not complete
+    assert ("Dots: similarity of the map to itself after full randomization" in text) is complete
+    verdicts = {m["sentence"] for m in values["methods"]}
+    assert (verdicts == {"No randomization ended with every layer random: see the curves."}) is not complete
+
+
+def test_run_without_randomization_does_not_speak_of_one(run: Path, tmp_path: Path) -> None:
+    folder = copy(run, tmp_path)
+    change(folder, states=manifest_of(folder)["states"][:1])
+    values = content(folder)
+    assert values["lead"].startswith("No layer of the network was randomized:")
+    assert {m["sentence"] for m in values["methods"]} == {"No randomization was run."}
+
+
+def test_states_that_share_their_maps_are_all_shown(run: Path, tmp_path: Path) -> None:
+    folder = copy(run, tmp_path)
+    found = manifest_of(folder)["states"]
+    last = f"{synthetic.GROUP} 0 4"
+    (stored,) = (s for s in found if s["name"] == last)
+    twin = {**stored, "name": "bottom-up 4", "group": "bottom-up truncated-normal"}
+    change(folder, states=[*found, twin], aliases={twin["name"]: last})
+    columns = content(folder)["data"]["gallery"]["columns"]
+    assert [(c["group"], c["state"], c["random"]) for c in columns[-2:]] == [
+        (synthetic.GROUP, last, True),
+        ("bottom-up truncated-normal", last, True),
+    ]
+
+
+def test_maps_of_earlier_settings_are_left_alone(run: Path, tmp_path: Path) -> None:
+    folder = copy(run, tmp_path)
+    key, value = ("trained", "gradient", "s0"), np.full((SIDE, SIDE), 7, np.float32)
+    before, inputs = pictures.read_maps(folder, {"c"})
+    for cells, read in ((["old"], False), (["old", "c"], True)):
+        save_file({json.dumps(key): value}, folder / "maps" / "other.safetensors", {"cells": json.dumps(cells)})
+        after, same = pictures.read_maps(folder, {"c"})
+        assert bool((after[key] == 7).all()) is read
+        assert (after.keys(), same.keys()) == (before.keys(), inputs.keys())
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "is_cgi"),
+    [
+        ("cgi", {"name": "cgi"}, True),
+        ("cgi", {"class": "h.Competitive", "method": {"class": "h.GradientXInput"}}, True),
+        (None, {"class": "h.Competitive", "method": {"class": "h.GradientXInput"}, "ties": "drop"}, True),
+        ("cgi", {"class": "h.Competitive", "method": {"class": "h.IntegratedGradients"}}, False),
+        ("gradient", {"class": "h.Gradient"}, False),
+    ],
+)
+def test_only_competition_of_gradient_x_input_is_called_cgi(
+    run: Path, name: str | None, recipe: dict[str, Any], is_cgi: bool
+) -> None:
+    manifest = manifest_of(run)
+    (method,) = (m for m in manifest["methods"] if m["label"] == "cgi")
+    method |= {"name": name, "recipe": recipe}
+    titles = [effect.title for effect in effects(read_rows(run), manifest)]
+    assert ("Fewer features survive competition when the network is random" in titles) is is_cgi
+
+
+def test_working_directory_is_what_the_commit_is_of(page: Path) -> None:
+    assert "working directory at git <code>0123456789ab</code>" in page.read_text(encoding="utf-8")
+
+
+def test_every_answer_to_a_question_is_shown_under_its_name(run: Path, tmp_path: Path) -> None:
+    folder = copy(run, tmp_path)
+    rows = pd.read_parquet(folder / "rows" / "all.parquet")
+    some = rows[(rows["metric"] == "spearman") & (rows["setting"] == "replicate")].assign(setting="")
+    metric = {"name": "sensitivity-n", "chance": 0.0, "ideal": 1.0, "higher_is_better": True}
+    names = ("tiles", "pixels")
+    recipe = {"class": "heatproof.checks.sensitivity_n.SensitivityN"}
+    checks = [{"label": n, "name": None, "recipe": recipe, "metrics": [metric], "notes": []} for n in names]
+    change(folder, checks=[*manifest_of(folder)["checks"], *checks])
+    synthetic.write_rows(folder, pd.concat([rows, *(some.assign(check=n, metric="sensitivity-n") for n in names)]))
+    values = content(folder)
+    (method,) = (m for m in values["methods"] if m["label"] == "gradient")
+    assert [(f["name"], f["verdict"]) for f in method["answers"]["faithful"]] == [
+        ("tiles", "better than chance"),
+        ("pixels", "better than chance"),
+    ]
+    text = report.render(values)
+    assert '<small class="named">pixels</small>' in text
+    assert "<li>Faithful? Better than chance. What sets of its features are attributed" in text
 
 
 def test_question_without_a_check_is_a_stated_blank(page: Path) -> None:
@@ -132,7 +321,7 @@ def test_run_without_maps_or_randomization_still_gives_a_page(run: Path, tmp_pat
     for path in (folder / "maps").glob("*"):
         path.unlink()
     rows = pd.read_parquet(folder / "rows" / "all.parquet")
-    rows[rows["check"] == "calibration"].to_parquet(folder / "rows" / "all.parquet")
+    synthetic.write_rows(folder, rows[rows["check"] == "calibration"])
     manifest = json.loads((folder / "manifest.json").read_text())
     change(folder, states=manifest["states"][:1])
     text = report.write(folder).read_text(encoding="utf-8")

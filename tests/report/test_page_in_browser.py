@@ -1,11 +1,16 @@
 """The page in a real browser: pictures are painted, curves are drawn, nothing is fetched, names stay text."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import synthetic
+
+from heatproof import report
 
 pytestmark = pytest.mark.browser
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run", "--disable-extensions"]
@@ -134,6 +139,45 @@ def test_input_shows_through_when_asked(opened: Any) -> None:
 def test_names_with_markup_are_inert(opened: Any) -> None:
     assert opened.evaluate("window.hacked") is None
     assert synthetic.EVIL in opened.locator("#samples button").first.inner_text()
+
+
+@pytest.fixture
+def odd(browser: Any, run: Path, tmp_path: Path) -> Iterator[Any]:
+    """A page of a model with one output, randomized from the input up and never completely."""
+    folder = Path(shutil.copytree(run, tmp_path / "odd"))
+    (folder / "report.html").unlink(missing_ok=True)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    group = "bottom-up truncated-normal"
+    for state in manifest["states"]:
+        state.update(group=group if state["group"] else "", complete=False)
+    for sample in manifest["data"]["samples"]:
+        sample["probability"] = None
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    rows = pd.read_parquet(folder / "rows" / "all.parquet")
+    rows["setting"] = rows["setting"].str.replace(synthetic.GROUP, group)
+    synthetic.write_rows(folder, rows)
+    tab, wrong = browser.new_page(viewport={"width": 1280, "height": 900}), []
+    tab.on("pageerror", lambda error: wrong.append(str(error)))
+    tab.goto(report.write(folder).as_uri())
+    tab.wait_for_selector("#maps canvas")
+    yield tab
+    tab.close()
+    assert wrong == []
+
+
+def test_no_probability_is_not_zero(odd: Any) -> None:
+    assert "sure" not in odd.locator("#samples").inner_text()
+    assert odd.locator("#samples button").nth(1).get_attribute("title") == "digit 1; predicted digit 1"
+
+
+def test_order_is_named_on_the_axis_and_under_the_maps(odd: Any) -> None:
+    assert "randomized from the input up to …" in odd.locator("#chart").inner_text()
+    assert "randomized up to conv1" in cell(odd, 0, 4).locator("..").get_attribute("title")
+
+
+def test_partly_random_network_is_never_shown_as_a_random_one(odd: Any) -> None:
+    assert odd.locator("#hero canvas").count() == 0
+    assert "random network" not in odd.locator(".hero").inner_text()
 
 
 @pytest.mark.parametrize("width", [390, 1440])

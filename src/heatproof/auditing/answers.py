@@ -13,6 +13,11 @@ COMPLETENESS = "completeness"
 COMPLETE = 0.01
 
 
+def precise(value: float) -> str:
+    """Two digits at least, and no powers of ten for large numbers."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2g}"
+
+
 def noise(means: Means, method: str) -> Iterator[Finding]:
     """Similarity of two seeds on the trained model, by the measure under which it repeats worst."""
     keys = [(RANDOMIZATION, method, "replicate", 0.0, name) for name in JUDGED]
@@ -68,7 +73,7 @@ def completeness(table: pd.DataFrame, means: Means, method: str) -> Iterator[Fin
         nan=means[gap].nan,
         verdict=verdict,
         tone=tone,
-        sentence=f"Its sum misses what it should explain by {100 * mean:.2g} % of the score.",
+        sentence=f"Its sum misses what it should explain by {precise(100 * mean)} % of the score.",
     )
 
 

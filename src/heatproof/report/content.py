@@ -8,13 +8,16 @@ from typing import Any
 import pandas as pd
 
 from heatproof.auditing import scorecard
+from heatproof.auditing.answers import precise
 from heatproof.auditing.bootstrap import Interval, intervals
-from heatproof.auditing.scorecard import CALIBRATION, CONTROLS, QUESTIONS, Means, chance_share
+from heatproof.auditing.finding import Means
+from heatproof.auditing.scorecard import CONTROLS, QUESTIONS, chance_share
 from heatproof.auditing.store import read_manifest, read_rows
-from heatproof.auditing.survival import RANDOMIZATION
+from heatproof.auditing.survival import CALIBRATION, RANDOMIZATION
 from heatproof.report.colors import strokes
 from heatproof.report.effects import effects
 from heatproof.report.gallery import gallery_of, number
+from heatproof.report.words import failure, lead, order, unjudged, ways, without_verdict
 
 PANELS = {
     "shared-zeros": "Zero in both maps",
@@ -22,6 +25,7 @@ PANELS = {
     "surviving-energy": "Energy that survives competition",
     "relative-energy": "Energy against the trained map",
 }
+Records = list[dict[str, Any]]
 COLUMNS = ["parameters", "labels", "faithful", "localizes", "complete", "noise", "cost"]
 
 
@@ -32,7 +36,11 @@ def content(run: Path) -> dict[str, Any]:
     rows = scorecard.named(rows, manifest)
     means = intervals(rows)
     stroke = strokes((m["label"], m["name"], bool(m.get("controls"))) for m in manifest["methods"])
-    methods = [_method(method, found, manifest, stroke[method["label"]]) for method in manifest["methods"]]
+    verdicts, records = scorecard.primary(found, manifest), _plain(found.to_dict("records"))
+    methods = [
+        _method(method, records, verdicts.get(method["label"]), manifest, stroke[method["label"]])
+        for method in manifest["methods"]
+    ]
     order = {"good": 0, "mid": 1, "bad": 2, "noise": 3, "unknown": 4, "plain": 5}
     methods.sort(key=lambda m: (m["control"], order[m["tone"]]))
     curves = _curves(means, manifest)
@@ -42,12 +50,17 @@ def content(run: Path) -> dict[str, Any]:
         "title": manifest.get("title") or f"{manifest['model']['name']} on {manifest['data']['name']}",
         "features": _name(manifest["data"]["features"]),
         "headline": scorecard.headline(found, manifest),
+        "lead": lead(manifest),
+        "judged": bool(scorecard.groups(manifest)),
+        "ways": ways(scorecard.randomizations(manifest)),
+        "unjudged": unjudged(manifest),
         "tally": _tally(methods),
         "methods": methods,
         "columns": {key: QUESTIONS[key] for key in COLUMNS},
         "asked": set(found["question"]),
         "curves_names": scorecard.similarities(rows["metric"]),
         "plural": _plural,
+        "precise": precise,
         "effects": effects(rows, manifest),
         "problems": _problems(rows, manifest),
         "chance": chance_share(int(manifest["model"]["outputs"])),
@@ -65,20 +78,22 @@ def content(run: Path) -> dict[str, Any]:
             "curves": curves,
             "chance": chance_share(int(manifest["model"]["outputs"])),
             "gallery": gallery,
-            "findings": _plain(found.to_dict("records")),
+            "findings": records,
         },
     }
 
 
 def _method(
-    method: Mapping[str, Any], found: pd.DataFrame, manifest: Mapping[str, Any], stroke: tuple[str, str]
+    method: Mapping[str, Any],
+    records: Records,
+    verdict: Mapping[str, Any] | None,
+    manifest: Mapping[str, Any],
+    stroke: tuple[str, str],
 ) -> dict[str, Any]:
     """One row of the scorecard."""
     label = method["label"]
-    ours = found[found["method"] == label]
-    answers = {q: _records(ours, q)[0] for q in COLUMNS if q != "parameters" and _records(ours, q)}
-    verdict = scorecard.primary(found, manifest).get(label)
-    judged = _records(ours, "parameters")
+    asked = {q: [r for r in records if (r["method"], r["question"]) == (label, q)] for q in COLUMNS}
+    judged = asked.pop("parameters")
     return {
         "label": label,
         "text": method["text"],
@@ -87,17 +102,23 @@ def _method(
         "dash": stroke[1],
         "verdict": verdict["verdict"] if verdict else "not measured",
         "tone": verdict["tone"] if verdict else "unknown",
-        "sentence": verdict["sentence"] if verdict else "No randomization check was run on this method.",
-        "parameters": verdict,
-        "answers": answers,
+        "sentence": verdict["sentence"] if verdict else without_verdict(manifest, label),
+        "parameters": None if verdict is None else _plain(dict(verdict)),
+        "answers": {question: _answers(some) for question, some in asked.items() if some},
         "group": verdict["setting"] if verdict else "",
         "judged": [{**j, "short": j["setting"].removeprefix("cascading ")} for j in judged] if len(judged) > 1 else [],
     }
 
 
-def _records(found: pd.DataFrame, question: str) -> list[dict[str, Any]]:
-    records: list[dict[str, Any]] = _plain(found[found["question"] == question].to_dict("records"))
-    return records
+def _answers(records: Records) -> Records:
+    """All answers to a question, each with the name that tells it from the others."""
+    checks = {r["check"] for r in records}
+    named = []
+    for record in records:
+        metrics = {r["metric"] for r in records if r["check"] == record["check"]}
+        parts = ([record["check"]] if len(checks) > 1 else []) + ([record["metric"]] if len(metrics) > 1 else [])
+        named.append({**record, "name": ", ".join(parts)})
+    return named
 
 
 def _tally(methods: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, int]]:
@@ -125,13 +146,7 @@ def _problems(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
         said.append(
             "This run is not complete: what follows rests on what had been computed when this page was written."
         )
-    for failure in manifest.get("failures", []):
-        samples = failure.get("samples") or []
-        count = f"{len(samples)} samples" if isinstance(samples, list) else f"samples {samples}"
-        said.append(
-            f"{failure.get('method') or 'the network'} failed in {failure.get('check') or 'a check'} "
-            f"({failure.get('state')}, {count}): {failure.get('error')}"
-        )
+    said += [failure(failed) for failed in manifest.get("failures", [])]
     said += _degenerate(rows)
     dead = rows[(rows["metric"] == "dead-target") & (rows["value"] > 0)]
     for (setting, position), part in dead.groupby(["setting", "position"]):
@@ -142,9 +157,11 @@ def _problems(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
             f"{setting}, stage {position:.0f}: the explained output is exactly 0 in {len(part)} of {total} samples. "
             "A blank map there says nothing about a method."
         )
+    notes: dict[str, list[str]] = {}
     for check in manifest.get("checks", []):
-        said += [f"{check['label']}: {note}" for note in check.get("notes", [])]
-    return said
+        for note in check.get("notes", []):
+            notes.setdefault(note, []).append(check["label"])
+    return said + [f"{', '.join(labels)}: {note}" for note, labels in notes.items()]
 
 
 def _degenerate(rows: pd.DataFrame) -> list[str]:
@@ -165,7 +182,7 @@ def _curves(means: Means, manifest: Mapping[str, Any]) -> dict[str, Any]:
     labels = [m["label"] for m in manifest["methods"]]
     measures = scorecard.similarities(key[4] for key in means)
     found: dict[str, Any] = {}
-    for group in dict.fromkeys(s["group"] for s in manifest["states"] if s["kind"] == "randomized"):
+    for group in scorecard.randomizations(manifest):
         stages = {
             s["index"]: s["label"] for s in manifest["states"] if s["kind"] == "randomized" and s["group"] == group
         }
@@ -178,7 +195,8 @@ def _curves(means: Means, manifest: Mapping[str, Any]) -> dict[str, Any]:
                 points.insert(0, [0, 0.0 if metric.startswith("mse") else 1.0, None, None, 0, 0])
         found[group] = {
             "stages": [[0, "trained"], *([k, stages[k]] for k in sorted(stages))],
-            "independent": group.startswith("independent"),
+            "independent": group.split()[0] == "independent",
+            "axis": order(group).axis,
             "lines": lines,
             "bands": {metric: _bands(means, group, metric, labels) for metric in measures if metric in lines},
         }

@@ -8,17 +8,17 @@ import numpy as np
 import pandas as pd
 
 from heatproof.auditing.bootstrap import Key, column, intervals, per_sample
+from heatproof.auditing.finding import Means, paired_difference
 from heatproof.auditing.scorecard import (
-    CALIBRATION,
     CONTROLS,
-    Means,
     chance_share,
     groups,
     last_stage,
     named,
-    paired_difference,
 )
-from heatproof.auditing.survival import RANDOMIZATION
+from heatproof.auditing.survival import CALIBRATION, RANDOMIZATION
+
+SOME = 0.005  # shares below are written as 0 %
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,17 @@ def effects(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[Effect]:
         stage=last_stage(manifest, group),
         labels=int(manifest["model"]["outputs"]),
     )
-    registered = [(m["name"], m["label"]) for m in manifest["methods"]]
+    registered = [(_registered(m), m["label"]) for m in manifest["methods"]]
     return [*_input_survives(view, registered), *_competition(view, registered), *_never_changes(view, registered)]
+
+
+def _registered(method: Mapping[str, Any]) -> str | None:
+    """A method's registered name; "cgi" for competition among maps of gradient × input, never among another's."""
+    outer, inner = method["recipe"], method["recipe"].get("method")
+    if not str(outer.get("class", "")).endswith(".Competitive"):
+        name: str | None = method["name"]
+        return name
+    return "cgi" if isinstance(inner, Mapping) and str(inner["class"]).endswith(".GradientXInput") else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +103,7 @@ def _input_survives(view: _View, registered: _Names) -> Iterator[Effect]:
             title="Gradient × input stays like itself when the network is random",
             shows=_word(low, high),
             sentence=f"By absolute values its similarity to itself is {view.text(key)}{against}."
-            + (shared if view.column(zeros) is not None else ""),
+            + (shared if view.column(zeros) is not None and view.means[zeros].mean >= SOME else ""),
         )
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from heatproof.auditing.scorecard import similarities
 from heatproof.auditing.survival import RANDOMIZATION
 from heatproof.report import pictures
+from heatproof.report.words import order
 
 MOST_STAGES = 16
 
@@ -19,7 +20,7 @@ def gallery_of(
     run: Path, manifest: Mapping[str, Any], rows: pd.DataFrame, order: Sequence[str]
 ) -> dict[str, Any] | None:
     """Samples, stages and sheets of maps; None if the run kept no maps."""
-    maps, inputs = pictures.read_maps(run)
+    maps, inputs = pictures.read_maps(run, set(manifest["cells"]))
     samples = {s["id"]: s for s in manifest["data"]["samples"]}
     shown = [s for s in manifest["shown"] if any(key[2] == s for key in maps)]
     methods = {label: _signed(maps, label) for label in order if any(key[1] == label for key in maps)}
@@ -33,11 +34,10 @@ def gallery_of(
 
     def sample(name: str) -> dict[str, Any]:
         about = samples[name]
-        say = (lambda k: classes[k]) if classes else str
         return {
             "id": name,
-            "target": say(about["target"]),
-            "predicted": say(about["predicted"]),
+            "target": _class(about["target"], classes),
+            "predicted": _class(about["predicted"], classes),
             "probability": number(about["probability"]),
             "right": about["target"] == about["predicted"],
             "picture": pictures.picture(name, inputs),
@@ -60,15 +60,27 @@ def gallery_of(
     }
 
 
+def _class(label: int, classes: Sequence[str] | None) -> str:
+    """The name of a label, or its number where it has none."""
+    return classes[label] if classes and 0 <= label < len(classes) else str(label)
+
+
 def _signed(maps: pictures.Maps, label: str) -> bool:
     return any(bool((values < 0).any()) for key, values in maps.items() if key[1] == label)
 
 
 def _columns(manifest: Mapping[str, Any], kept: set[str]) -> list[dict[str, Any]]:
-    """The trained state, then each randomization's stages (first seed), thinned evenly to MOST_STAGES a group."""
-    states = [s for s in manifest["states"] if s["name"] in kept]
+    """The trained state, then each randomization's stages (first seed), thinned evenly to MOST_STAGES a group.
+
+    `state` is the name under which its maps are stored, `random` says that no layer is as trained.
+    """
+    aliases = manifest.get("aliases", {})  # states that are the same parameters keep their maps once
+    stored = {s["name"]: aliases.get(s["name"], s["name"]) for s in manifest["states"]}
+    states = [s for s in manifest["states"] if stored[s["name"]] in kept]
     found = [
-        {"state": s["name"], "group": "", "index": 0, "label": "trained"} for s in states if s["kind"] == "trained"
+        {"state": stored[s["name"]], "group": "", "index": 0, "label": "trained", "said": "trained", "random": False}
+        for s in states
+        if s["kind"] == "trained"
     ]
     drawn = [s for s in states if s["kind"] == "randomized"]
     for group in dict.fromkeys(s["group"] for s in drawn):
@@ -76,7 +88,14 @@ def _columns(manifest: Mapping[str, Any], kept: set[str]) -> list[dict[str, Any]
         stages = sorted((s for s in drawn if (s["group"], s["seed"]) == (group, seed)), key=lambda s: int(s["index"]))
         picks = sorted(set(np.linspace(0, len(stages) - 1, min(len(stages), MOST_STAGES)).round().astype(int)))
         found += [
-            {"state": s["name"], "group": group, "index": s["index"], "label": s["label"]}
+            {
+                "state": stored[s["name"]],
+                "group": group,
+                "index": s["index"],
+                "label": s["label"],
+                "said": f"{order(group).stage} {s['label']}",
+                "random": bool(s.get("complete", False)),
+            }
             for s in (stages[k] for k in picks)
         ]
     return found
@@ -98,8 +117,8 @@ def _scores(
 
 
 def number(value: Any) -> float | int | None:
-    """Five digits of a value, None for what JSON cannot say."""
-    value = float(value)
+    """Five digits of a value, None for nothing and for what JSON cannot say."""
+    value = math.nan if value is None else float(value)
     if not math.isfinite(value):
         return None
     return int(value) if value == int(value) else float(f"{value:.5g}")

@@ -8,14 +8,14 @@ All maps of a sample travel as one WebP sheet, methods down and states across, l
 import base64
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.numpy import load_file
+from safetensors import safe_open
 
 LARGEST = 112
 LOSSLESS = 64
@@ -24,12 +24,20 @@ Floats = NDArray[np.float32]
 Maps = Mapping[tuple[str, str, str], Floats]
 
 
-def read_maps(run: Path) -> tuple[dict[tuple[str, str, str], Floats], dict[str, NDArray[Any]]]:
-    """Maps by (state, method, sample) and inputs by name, of the samples that the run kept for showing."""
+def read_maps(run: Path, cells: Collection[str]) -> tuple[dict[tuple[str, str, str], Floats], dict[str, NDArray[Any]]]:
+    """Maps by (state, method, sample) and inputs by name, of the samples that the run kept for showing.
+
+    A file that names cells is read only if one of them is among the run's `cells`: maps of earlier settings may lie
+    beside.
+    """
     maps: dict[tuple[str, str, str], Floats] = {}
     inputs: dict[str, NDArray[Any]] = {}
     for path in sorted((run / "maps").glob("*.safetensors")):
-        tensors = load_file(path)
+        with safe_open(path, framework="numpy") as file:
+            named = (file.metadata() or {}).get("cells")
+            if named is not None and not set(json.loads(named)) & set(cells):
+                continue
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping: it has keys only
         if path.name == "inputs.safetensors":
             inputs.update(tensors)
             continue

@@ -24,7 +24,7 @@ function ticksOf(low, high) {
 
 // Draw `lines` {method: [[position, mean, low, high, n, nan], …]} over `stages` [[position, label], …].
 // `bands` [{name, kind, low, high}] lie behind; `marks` [{name, at, mean, low, high}] stand at one stage.
-function drawChart(host, { stages, lines, bands = [], marks = [], focus = null, now = null, height = 400, percent = false, log = false, independent = false, title, onPoint, onPick }) {
+function drawChart(host, { stages, lines, bands = [], marks = [], focus = null, now = null, height = 400, percent = false, log = false, independent = false, axis, title, onPoint, onPick }) {
   const width = Math.max(240, host.clientWidth || 700), small = height < 300;
   const left = 42, right = 14, top = 10, bottom = small ? 26 : 64;
   const shown = Object.values(lines).flat().flatMap((p) => [p[1], p[2], p[3]]).concat(bands.flatMap((b) => [b.low, b.high]));
@@ -47,7 +47,7 @@ function drawChart(host, { stages, lines, bands = [], marks = [], focus = null, 
     const tick = make("text", { x: x(p), y: height - bottom + 18, "text-anchor": k === 0 ? "start" : p === last ? "end" : "middle" }, make("title", {}, label), text);
     if (!small || k === 0 || p === last) svg.append(tick);
   });
-  if (!small) svg.append(make("text", { x: (left + width - right) / 2, y: height - 14, "text-anchor": "middle" }, independent ? "layer that is randomized, alone" : "randomized from the output down to …"));
+  if (!small) svg.append(make("text", { x: (left + width - right) / 2, y: height - 14, "text-anchor": "middle" }, axis));
   for (const band of bands) {
     const a = y(band.high), b = y(band.low), thick = Math.max(4, b - a);
     const rect = make("rect", { class: `band ${band.kind}`, x: left, width: width - left - right, y: (a + b) / 2 - thick / 2, height: thick }, make("title", {}, `${band.name}: ${say(band.low)} to ${say(band.high)}`));

@@ -53,8 +53,8 @@ function gallery(state) {
   let turn = 0;
 
   G.samples.forEach((sample, k) => {
-    const guess = make("span", { class: sample.right ? "" : "wrong" }, sample.right ? `${(100 * sample.probability).toFixed(0)} % sure` : `taken for ${sample.predicted}`);
-    const button = make("button", { "aria-label": `Sample ${k + 1}: ${sample.target}, predicted ${sample.predicted}`, title: `${sample.target}; predicted ${sample.predicted}, probability ${say(sample.probability)}`, onclick: () => show({ sample: k }) });
+    const guess = make("span", { class: sample.right ? "" : "wrong" }, !sample.right ? `taken for ${sample.predicted}` : sample.probability === null ? "" : `${(100 * sample.probability).toFixed(0)} % sure`);
+    const button = make("button", { "aria-label": `Sample ${k + 1}: ${sample.target}, predicted ${sample.predicted}`, title: `${sample.target}; predicted ${sample.predicted}${sample.probability === null ? "" : `, probability ${say(sample.probability)}`}`, onclick: () => show({ sample: k }) });
     if (sample.picture) button.append(make("img", { src: sample.picture, alt: "" }));
     button.append(make("span", {}, sample.target), guess);
     at("samples").append(button);
@@ -80,8 +80,9 @@ function gallery(state) {
   // Best and worst verdict side by side: what the headline counts, seen.
   async function hero() {
     const sheet = await pixelsOf(G.samples[0].sheet), all = G.columns.map((c, k) => ({ ...c, k }));
-    const ends = (group) => [all[0], all.filter((c) => c.group === group).pop()];
-    const judged = G.methods.map(([method, signed], row) => ({ method, signed, row, ...DATA.methods[method] })).filter((m) => !m.control && ["good", "mid", "bad"].includes(m.tone) && ends(m.group)[1]);
+    const ends = (group) => [all[0], all.find((c) => c.group === group && c.random)];
+    const gone = new Set(G.samples[0].absent.map((pair) => JSON.stringify(pair))), painted = (m) => ends(m.group).every((c) => c && !gone.has(JSON.stringify([m.method, c.state])));
+    const judged = G.methods.map(([method, signed], row) => ({ method, signed, row, ...DATA.methods[method] })).filter((m) => !m.control && ["good", "mid", "bad"].includes(m.tone) && painted(m));
     if (!judged.length) return;
     const chosen = judged.length > 1 ? [judged[0], judged[judged.length - 1]] : judged;
     at("hero").append(make("span"), make("span", {}, "trained"), make("span", {}, "random network"));
@@ -97,8 +98,7 @@ function gallery(state) {
 
   function label(method, column) {
     const score = scoreOf(method, column);
-    const stage = column.group ? `randomized down to ${column.label}` : "trained";
-    return `${method}, ${stage}, sample ${view.sample + 1}${score === undefined ? "" : `, similarity ${say(score)}`}`;
+    return `${method}, ${column.said}, sample ${view.sample + 1}${score === undefined ? "" : `, similarity ${say(score)}`}`;
   }
 
   async function show(change) {
@@ -145,12 +145,12 @@ function gallery(state) {
     const under = view.overlay && sample.picture ? (await pixelsOf(sample.picture)).image : null;
     const score = scoreOf(method, column);
     const picture = (c, caption) => { const canvas = make("canvas", { class: fine(size[1]) }); paint(canvas, source, view.large, c.k, ...size, signed, under); return make("figure", {}, canvas, make("figcaption", {}, caption)); };
-    const input = sample.picture ? make("figure", {}, make("img", { src: sample.picture, alt: "The input", class: fine(G.tile[1]) }), make("figcaption", {}, `input: ${sample.target}, predicted ${sample.predicted} (${say(sample.probability)})`)) : make("figure");
+    const input = sample.picture ? make("figure", {}, make("img", { src: sample.picture, alt: "The input", class: fine(G.tile[1]) }), make("figcaption", {}, `input: ${sample.target}, predicted ${sample.predicted}${sample.probability === null ? "" : ` (${say(sample.probability)})`}`)) : make("figure");
     const close = () => dialog.close();
     dialog.replaceChildren(
       make("header", {}, make("h3", { id: "large-title" }, `${method}: ${DATA.methods[method].verdict}`), make("button", { onclick: close, autofocus: "" }, "Close")),
       make("p", { class: "note" }, DATA.methods[method].text),
-      make("div", { class: "trio" }, input, picture(list[0], "trained"), picture(column, column.group ? `randomized down to ${column.label}${score === undefined ? "" : `, similarity ${say(score)}`}` : "trained: step through the stages")),
+      make("div", { class: "trio" }, input, picture(list[0], "trained"), picture(column, column.group ? `${column.said}${score === undefined ? "" : `, similarity ${say(score)}`}` : "trained: step through the stages")),
       make("div", { class: "bar" }, make("button", { onclick: () => step("stage", -1) }, "‹ stage"), make("button", { onclick: () => step("stage", 1) }, "stage ›"), make("button", { onclick: () => step("sample", -1) }, "‹ sample"), make("button", { onclick: () => step("sample", 1) }, "sample ›"), make("span", { class: "note" }, G.full && !full ? `drawn at ${size[1]} × ${size[0]}; the first sample has full size` : `${size[1]} × ${size[0]}`)),
     );
     if (!dialog.open) dialog.showModal();

@@ -52,7 +52,7 @@ function curves() {
       showTip(event, best.method, `${best.stage[0] === 0 ? "trained" : best.stage[1]}: ${form(mean)}`, low === null ? "by definition" : `95 %: ${form(low)} to ${form(high)}; ${n} samples${nan ? `, ${nan} NaN` : ""}`);
     };
     const pick = (best) => { view.pinned = view.pinned === best.method ? null : best.method; view.now = best.stage[0]; picked.move(view.group, view.now); draw(); };
-    drawChart(at("chart"), { stages, lines, ...bandsOf(focus()), focus: focus(), now: view.now, independent: group.independent, title: `${DATA.metrics[view.metric]} by stage, ${Object.keys(lines).length} methods`, onPoint: tell(false), onPick: pick });
+    drawChart(at("chart"), { stages, lines, ...bandsOf(focus()), focus: focus(), now: view.now, independent: group.independent, axis: group.axis, title: `${DATA.metrics[view.metric]} by stage, ${Object.keys(lines).length} methods`, onPoint: tell(false), onPick: pick });
     const some = Object.entries(DATA.panels).filter(([metric]) => group.lines[metric]).map(([metric, name]) => ({ metric, name, host: make("div", { class: "chart" }) }));
     at("panels").replaceChildren(...some.map(({ name, host }) => make("div", {}, make("h3", {}, name), host)));
     for (const { metric, name, host } of some) {
@@ -60,7 +60,7 @@ function curves() {
       const scale = (v, k) => (!log || k === 0 || k > 3 || v === null ? v : v > 0 ? Math.log10(v) : null);
       for (const method of DATA.order) if (group.lines[metric][method]) small[method] = group.lines[metric][method].map((p) => p.map(scale));
       const bands = metric === "surviving-share" ? [{ name: `chance: ${(100 * DATA.chance).toFixed(DATA.chance < 0.1 ? 1 : 0)} %`, kind: "noise", low: DATA.chance, high: DATA.chance }] : [];
-      drawChart(host, { stages, lines: small, bands, focus: small[focus()] ? focus() : null, now: view.now, height: 200, percent: share, log, independent: group.independent, title: `${name} by stage`, onPoint: tell(share, log), onPick: pick });
+      drawChart(host, { stages, lines: small, bands, focus: small[focus()] ? focus() : null, now: view.now, height: 200, percent: share, log, independent: group.independent, axis: group.axis, title: `${name} by stage`, onPoint: tell(share, log), onPick: pick });
     }
     const stage = stages.find((s) => s[0] === view.now) || stages[stages.length - 1];
     const rows = Object.keys(lines).map((method) => [method, (lines[method].find((p) => p[0] === stage[0]) || [0, null])[1]]).sort((a, b) => (b[1] ?? -9) - (a[1] ?? -9));
@@ -80,7 +80,7 @@ function curves() {
     const group = DATA.curves[view.group], stages = group.independent ? group.stages.slice(1) : group.stages, lines = {};
     for (const name of DATA.order) if (group.lines[view.metric][name]) lines[name] = group.lines[view.metric][name].filter((p) => !group.independent || p[0] > 0);
     const chart = at("chart").firstChild, keep = { onPoint: null, onPick: null };
-    if (chart) drawChart(at("chart"), { stages, lines, ...bandsOf(focus()), focus: focus(), now: view.now, independent: group.independent, title: chart.getAttribute("aria-label"), ...keep });
+    if (chart) drawChart(at("chart"), { stages, lines, ...bandsOf(focus()), focus: focus(), now: view.now, independent: group.independent, axis: group.axis, title: chart.getAttribute("aria-label"), ...keep });
     if (!method) draw();
   }
 

@@ -1,0 +1,79 @@
+"""How a run's randomizations are spoken of: by what was run, never by what is usual."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from heatproof.auditing.scorecard import groups, randomizations
+
+
+class Order(NamedTuple):
+    """An order of randomization: as a way through the network, below the axis, and before the name of a layer."""
+
+    way: str
+    axis: str
+    stage: str
+
+
+ORDERS = {
+    "cascading": Order("from the output down", "randomized from the output down to …", "randomized down to"),
+    "bottom-up": Order("from the input up", "randomized from the input up to …", "randomized up to"),
+    "independent": Order("one layer at a time", "layer that is randomized, alone", "randomized alone:"),
+}
+UNKNOWN = Order("stage by stage", "layer that was randomized last", "randomized last:")
+Manifest = Mapping[str, Any]
+
+
+def order(group: str) -> Order:
+    """The order that a randomization such as `bottom-up he` goes by: its first word."""
+    return ORDERS.get(group.split()[0], UNKNOWN)
+
+
+def ways(randomized: Sequence[str]) -> str:
+    """The different orders of these randomizations, in words."""
+    return " or ".join(dict.fromkeys(order(group).way for group in randomized))
+
+
+def lead(manifest: Manifest) -> str:
+    """What was done to the network, and what follows from it."""
+    everything, some = groups(manifest), randomizations(manifest)
+    if everything:
+        return (
+            f"Every layer of the network was randomized, step by step {ways(everything)}: a heatmap that stays the "
+            "same shows the input, not what was learned. A map that changes has passed this one test; noise changes "
+            "too."
+        )
+    if some:
+        return (
+            f"Layers of the network were randomized {ways(some)}, but never all of them together: how much each map "
+            "changes is shown below, and not judged."
+        )
+    return "No layer of the network was randomized: nothing here says whether a heatmap shows what was learned."
+
+
+def unjudged(manifest: Manifest) -> str:
+    """Which randomizations are shown only; empty if none."""
+    only = [group for group in randomizations(manifest) if group not in groups(manifest)]
+    if not only:
+        return ""
+    return f"Some layers stay trained in {' and '.join(only)}: shown, not judged."
+
+
+def without_verdict(manifest: Manifest, label: str) -> str:
+    """Why a method has no verdict on the parameters."""
+    if not randomizations(manifest):
+        return "No randomization was run."
+    if not groups(manifest):
+        return "No randomization ended with every layer random: see the curves."
+    failed = any(failure.get("method") == label for failure in manifest.get("failures", []))
+    return "It failed: see the top of this page." if failed else "Nothing was computed with every layer random."
+
+
+def failure(failed: Mapping[str, Any]) -> str:
+    """One failure in one line."""
+    method, check, samples = failed.get("method") or "", failed.get("check") or "", failed.get("samples") or []
+    who = f"{method} failed in {check}" if method and check else f"{method or check or 'the network'} failed"
+    count = f"{len(samples)} sample{'s' if len(samples) != 1 else ''}"
+    where = ", ".join(part for part in (failed.get("state") or "", count if samples else "") if part)
+    times = failed.get("count", 1)
+    often = f" {times} times, first" if times > 1 else ""
+    return f"{who}{often}{f' ({where})' if where else ''}: {failed.get('error')}"
