@@ -85,7 +85,8 @@ def _vision(name: str) -> tuple[nn.Module, Tensor]:
 def _timm(name: str) -> tuple[nn.Module, Tensor]:
     import timm
 
-    x = torch.randn(2, 3, 96, 96)
+    size = 96 if "inception" in name else 64
+    x = torch.randn(2, 3, size, size)
     return revive(timm.create_model(name, pretrained=False), x), x
 
 
@@ -113,6 +114,7 @@ def _bert() -> tuple[nn.Module, Tensor]:
 BUILDERS: dict[str, Callable[[], tuple[nn.Module, Tensor]]] = {
     **{name: (lambda name=name: _vision(name)) for name in TORCHVISION},  # type: ignore[misc]
     "inception_v4 (timm)": lambda: _timm("inception_v4"),
+    "xcit_nano_12_p16_224 (timm)": lambda: _timm("xcit_nano_12_p16_224"),
     "lstm": lambda: _recurrent("LSTM"),
     "gru": lambda: _recurrent("GRU"),
     "bert": _bert,

@@ -26,7 +26,7 @@ METHODS = [
 class Plain:
     """The strategy that changes nothing."""
 
-    holds_choices = True
+    label, holds_choices = "nothing", True
 
     def begin(self, x):
         pass

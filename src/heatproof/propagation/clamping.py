@@ -16,6 +16,7 @@ class Clamping:
     Every other operation keeps its ordinary derivative.
     """
 
+    label: ClassVar[str] = "guided backpropagation"
     holds_choices: ClassVar[bool] = True
 
     def __init__(self, *, masked: bool) -> None:

@@ -31,6 +31,7 @@ class Differences:
         rule: `rescale` or `reveal-cancel`.
     """
 
+    label: ClassVar[str] = "DeepLIFT"
     holds_choices: ClassVar[bool] = False
 
     def __init__(self, reference: Tensor, *, max_pool: str, products: str, rule: str) -> None:

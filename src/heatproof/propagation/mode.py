@@ -27,9 +27,10 @@ class UnsupportedCallError(Exception):
 class Strategy(Protocol):
     """How one family of methods treats the calls that depend on the input. It lives as long as one linearization.
 
-    `holds_choices`: masks and indices computed from the input are constant, as they are for every derivative.
+    `label` is what errors call the method. `holds_choices`: masks and indices computed from the input are constant, as they are for every derivative.
     """
 
+    label: ClassVar[str]
     holds_choices: ClassVar[bool]
 
     def begin(self, x: Tensor) -> None:
@@ -149,7 +150,7 @@ class Engine(TorchFunctionMode):
 
     def _no_rule(self, call: Call, reason: str) -> OperationError:
         return OperationError(
-            f"Expected operations that {type(self.strategy).__name__} has rules for, but {where(self.model)} calls "
+            f"Expected operations that {self.strategy.label} has rules for, but {where(self.model)} calls "
             f"{call.name}{f' ({reason})' if reason else ''}. Tell what it is with "
             "heatproof.propagation.register(function, kind), or choose another method."
         )

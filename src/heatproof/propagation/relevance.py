@@ -64,6 +64,7 @@ class Relevance:
     all to its numerator.
     """
 
+    label: ClassVar[str] = "LRP"
     holds_choices: ClassVar[bool] = True
 
     def __init__(self, composite: Composite, mask: Tensor) -> None:
