@@ -393,6 +393,7 @@ def test_cost_is_a_ratio_to_the_cheapest_method_that_looks_at_the_model() -> Non
     found = scorecard.findings(rows_for({"s": 0.0}), manifest(methods=methods, costs=costs))
     cost = found[found["question"] == "cost"].set_index("method")["verdict"]
     assert dict(cost) == {"a": "1.0 ×", "b": "30 ×", "c": "< 0.1 ×"}
+    assert found[found["question"] == "cost"]["mean"].tolist() == [0.1, 3.0, 0.001]  # seconds a map of one sample
 
 
 def test_headline_leaves_controls_out() -> None:

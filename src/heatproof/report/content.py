@@ -195,7 +195,7 @@ def _curves(means: Means, manifest: Mapping[str, Any]) -> dict[str, Any]:
                 points.insert(0, [0, 0.0 if metric.startswith("mse") else 1.0, None, None, 0, 0])
         found[group] = {
             "stages": [[0, "trained"], *([k, stages[k]] for k in sorted(stages))],
-            "independent": group.split()[0] == "independent",
+            "independent": group.partition(" ")[0] == "independent",
             "axis": order(group).axis,
             "lines": lines,
             "bands": {metric: _bands(means, group, metric, labels) for metric in measures if metric in lines},

@@ -25,7 +25,7 @@ Manifest = Mapping[str, Any]
 
 def order(group: str) -> Order:
     """The order that a randomization such as `bottom-up he` goes by: its first word."""
-    return ORDERS.get(group.split()[0], UNKNOWN)
+    return ORDERS.get(group.partition(" ")[0], UNKNOWN)
 
 
 def ways(randomized: Sequence[str]) -> str:
