@@ -27,7 +27,8 @@ class UnsupportedCallError(Exception):
 class Strategy(Protocol):
     """How one family of methods treats the calls that depend on the input. It lives as long as one linearization.
 
-    `label` is what errors call the method. `holds_choices`: masks and indices computed from the input are constant, as they are for every derivative.
+    `label` is what errors call the method. `holds_choices`: masks and indices computed from the input are constant, as
+    they are for every derivative.
     """
 
     label: ClassVar[str]
