@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from heatproof.auditing.bootstrap import bounds, resampled_means
+from heatproof.auditing.bootstrap import Array, bounds, resampled_means
 from heatproof.auditing.finding import Finding, Manifest, paired_difference
 from heatproof.auditing.survival import FEWEST, TENTH
 
@@ -81,7 +81,8 @@ def asked(rows: pd.DataFrame, manifest: Manifest, names: dict[str, str]) -> list
         if name == "blurred-patch":  # every method's curve begins at the original, which says nothing of it
             part = part[(part["method"] == "") | (part["position"] > 0)]
         table = part.groupby([*keys, "sample"])["value"].mean().unstack("sample").T
-        degenerate = part["value"].isna().groupby([part[key] for key in keys]).sum().to_dict()
+        counts: dict[Any, Any] = part["value"].isna().groupby([part[key] for key in keys]).sum().to_dict()
+        degenerate = {key: int(count) for key, count in counts.items()}
         (check,) = (c for c in manifest["checks"] if c["label"] == label)
         found.append(Asked(label=label, name=name, manifest=check, table=table, degenerate=degenerate))
     return found
@@ -102,7 +103,8 @@ def interval(values: "pd.Series[float]") -> tuple[float, float]:
     """95 % interval of the mean; NaN for fewer than two values."""
     if len(values) < 2:
         return float("nan"), float("nan")
-    low, high = bounds(resampled_means(values.to_numpy(np.float64)[:, None])[:, 0])
+    column: Array = values.to_numpy(np.float64)[:, None]
+    low, high = bounds(resampled_means(column)[:, 0])
     return float(low), float(high)
 
 

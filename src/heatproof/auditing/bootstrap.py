@@ -58,7 +58,8 @@ def resampled_means(values: Array) -> Array:
     step = max(1, WEIGHTS // max(1, len(values)))
     sums = np.concatenate([counts[k : k + step].astype(np.float64) @ both for k in range(0, RESAMPLES, step)])
     weight, total = sums[:, : values.shape[1]], sums[:, values.shape[1] :]
-    return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
+    means: Array = np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
+    return means
 
 
 @lru_cache(maxsize=4)

@@ -22,6 +22,7 @@ class Walk:
     Those are ReLU, max-pooling, sums, rearrangements, and products with constants; any other has no rule.
     """
 
+    label: ClassVar[str] = "pattern methods"
     holds_choices: ClassVar[bool] = True
 
     def __init__(self) -> None:
