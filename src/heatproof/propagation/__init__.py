@@ -5,6 +5,21 @@ The model runs as it is. Every call that depends on the explained input is inter
 method's rule returns. An operation that has no rule is an error; `register` tells the engine what it is.
 """
 
+from heatproof.propagation.composites import COMPOSITES, Composite
 from heatproof.propagation.operations import register
+from heatproof.propagation.rules import AdaptiveBeta, AlphaBeta, Box, Epsilon, Flat, Gamma, WSquare, beta_rule, z_plus
 
-__all__ = ["register"]
+__all__ = [
+    "COMPOSITES",
+    "AdaptiveBeta",
+    "AlphaBeta",
+    "Box",
+    "Composite",
+    "Epsilon",
+    "Flat",
+    "Gamma",
+    "WSquare",
+    "beta_rule",
+    "register",
+    "z_plus",
+]
