@@ -195,7 +195,7 @@ def test_autocast_outside_is_refused():
 @pytest.mark.parametrize(
     "step",
     [torch.ops.aten.sigmoid, torch.ops.aten.sigmoid.default, torch.special.expit, torch.Tensor.sigmoid, F.sigmoid],
-    ids=str,
+    ids=["aten", "aten-overload", "special", "method", "functional"],
 )
 def test_other_names_of_an_operation_get_its_rule(method, step):
     torch.testing.assert_close(method(Net(step), X, TARGETS), method(Net(torch.sigmoid), X, TARGETS), rtol=0, atol=0)

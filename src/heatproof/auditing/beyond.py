@@ -103,7 +103,7 @@ def interval(values: "pd.Series[float]") -> tuple[float, float]:
     """95 % interval of the mean; NaN for fewer than two values."""
     if len(values) < 2:
         return float("nan"), float("nan")
-    column: Array = values.to_numpy(np.float64)[:, None]
+    column: Array = np.asarray(values, dtype=np.float64)[:, None]
     low, high = bounds(resampled_means(column)[:, 0])
     return float(low), float(high)
 
