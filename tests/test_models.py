@@ -275,3 +275,26 @@ def test_targets_that_name_no_output_are_refused():
         check_targets(inputs, torch.tensor([0, -1, 2]))
     with pytest.raises(InputError, match="between 0 and 2, the model's last output, but got 3"):
         check_targets(inputs, torch.tensor([0, 3, 1]), 3)
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+def test_the_derivative_of_a_batch_norm_before_a_transposition_is_right(samples):
+    # torch 2.12's own is wrong here for one sample on a CPU: off by the size of the gradient itself.
+    class Transposed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.head = nn.BatchNorm2d(4), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.head(self.norm(x).flatten(2).transpose(1, 2).contiguous()).sum(1)
+
+    torch.manual_seed(0)
+    net = Transposed().double().eval()
+    with torch.no_grad():
+        for tensor in (net.norm.running_mean, net.norm.weight, net.norm.bias):
+            tensor.normal_()
+        net.norm.running_var.uniform_(0.5, 2)
+    x = torch.randn(samples, 4, 3, 3, dtype=torch.float64).requires_grad_()
+    (gradient,) = torch.autograd.grad(forward(net, x)[:, 1].sum(), x)
+    scale = net.head.weight[1] * net.norm.weight / (net.norm.running_var + net.norm.eps).sqrt()
+    torch.testing.assert_close(gradient, scale.view(1, 4, 1, 1).expand_as(x))

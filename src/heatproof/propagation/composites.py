@@ -1,6 +1,6 @@
 """Which LRP rule where: by the kind of operation and its place, never by a module's name.
 
-Binder et al. 2023 explain ResNet-50 and DenseNet-121 with z⁺ on convolutions, biases ignored, and ε on the dense layer:
+Binder et al. 2023 explain their networks with z⁺ on convolutions, biases ignored, and ε on the dense layer:
 `epsilon-plus` (their ε in pooling and residual sums is not needed here), and with `adaptive-beta`.
 """
 
