@@ -58,7 +58,7 @@ def audit(
 def explain(
     model: Annotated[str, typer.Argument(help="torchvision:NAME, timm:NAME or package.module:factory.")],
     image: Annotated[Path, typer.Argument(help="A picture.")],
-    method: Annotated[list[str], typer.Option(help="A method by name; several side by side.")] = ["cgi"],  # noqa: B006
+    method: Annotated[list[str], typer.Option(help="A method by name; several side by side.")] = ["cgi"],  # noqa: B006  # typer wants a list, and changes none
     weights: Annotated[Path | None, typer.Option(help="A safetensors file or a state dict.")] = None,
     layer: Annotated[str | None, typer.Option(help="Explain this submodule's output instead of the logits.")] = None,
     target: Annotated[int | None, typer.Option(help="The label; the predicted one by default.")] = None,

@@ -399,7 +399,7 @@ class TestTheDoor:
             ({"checks": ["calibrations"]}, "did you mean 'calibration'"),
             ({"methods": []}, "Expected at least one method"),
             ({"methods": ["cgi", "cgi"]}, "Expected every label once, but got 'cgi' twice"),
-            ({"ids": ["a"] * 7}, r"but \['a', 'a', 'a', 'a', 'a'\] occur more than once"),
+            ({"ids": ["a"] * 7}, r"but \['a'\] occur more than once"),
             ({"model": toys.network().train()}, "Expected a model in eval mode"),
             (
                 {"checks": [hp.checks.ParameterRandomization(similarities=("hog",))]},

@@ -1,6 +1,7 @@
 """What an audit has to compute: blocks of samples, states of the model, methods, checks, and the cells they make."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -293,11 +294,6 @@ def _check_ids(samples: Samples) -> None:
         raise InputError(f"Expected one id a sample ({len(samples.inputs)}), but got {len(samples.ids)}.")
     if samples.boxes is not None and len(samples.boxes) != len(samples.inputs):
         raise InputError(f"Expected a list of boxes a sample ({len(samples.inputs)}), but got {len(samples.boxes)}.")
-    repeated = _repeated(samples.ids)
+    repeated = [name for name, times in Counter(samples.ids).items() if times > 1]
     if repeated:
         raise InputError(f"Expected every sample to have an id of its own, but {repeated[:5]} occur more than once.")
-
-
-def _repeated(names: Iterable[str]) -> list[str]:
-    seen: set[str] = set()
-    return [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]

@@ -148,7 +148,7 @@ def primary(found: pd.DataFrame, manifest: Manifest) -> dict[str, dict[str, Any]
     """
     chosen = found[(found["question"] == "parameters") & found["setting"].isin(groups(manifest))]
     ranks = {word: rank for rank, word in enumerate(["cannot be told", *GRADES, "is noise"])}
-    records: list[dict[str, Any]] = chosen.to_dict("records")  # type: ignore[assignment]
+    records: list[dict[str, Any]] = chosen.to_dict("records")  # type: ignore[assignment]  # columns are text
     records.sort(key=lambda r: (ranks[r["verdict"]], np.nan_to_num(r["mean"], nan=-np.inf)))
     return {record["method"]: record for record in records}
 

@@ -30,7 +30,7 @@ def summarize(plan: Plan, store: Store) -> list[dict[str, Any]]:
             summary = check.recipe.summary(ours) if len(ours) else None
         except Exception as error:  # one check's failure must not cost the others their rows
             said = f"{type(error).__name__}: {error}"
-            failures.append({"method": "", "check": check.label, "state": "", "samples": [], "error": said})
+            failures.append({"method": "", "check": check.label, "state": "", "samples": [], "error": said, "count": 1})
             continue
         if summary is not None:
             summary = summary.assign(check=check.label, cell=ids[check.label])
