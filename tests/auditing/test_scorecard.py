@@ -268,9 +268,10 @@ def test_competition_is_compared_with_chance_and_with_the_trained_map() -> None:
     assert list(found[found["question"] == "competition"]["verdict"]) == ["as much survives randomized"]
 
 
-def test_completeness_is_relative_to_the_score() -> None:
+@pytest.mark.parametrize("metric", ["completeness-gap", "conservation-gap"])
+def test_completeness_is_relative_to_the_score(metric: str) -> None:
     base = rows_for({"c": [0.5] * 8}, metrics=("x",), samples=8)
-    gap = base.assign(check=PR, setting=GROUP, metric="completeness-gap", value=-0.5)
+    gap = base.assign(check=PR, setting=GROUP, metric=metric, value=-0.5)
     score = base.assign(check=PR, setting=GROUP, metric="target-score", method="", value=-5.0)
     found = scorecard.findings(pd.concat([gap, score]), manifest())
     (one,) = found[found["question"] == "complete"].to_dict("records")

@@ -39,13 +39,16 @@ def noise(means: Means, method: str) -> Iterator[Finding]:
     yield finding_of(means, key, "noise", **said)
 
 
+GAPS = ("completeness-gap", "conservation-gap")
+
+
 def completeness(table: pd.DataFrame, means: Means, method: str) -> Iterator[Finding]:
     """|ΣR − what it should sum to| of the trained model's maps, relative to the mean absolute target score.
 
     From the check of completeness where it was run, else from what the method itself says of its sum.
     """
     ours = sorted(means, key=lambda key: key[0] != COMPLETENESS)
-    gap = next((k for k in ours if k[1] == method and k[3] == 0 and k[4] == "completeness-gap"), None)
+    gap = next((k for k in ours if k[1] == method and k[3] == 0 and k[4] in GAPS), None)
     score = next((k for k in ours if k[1] == "" and k[3] == 0 and k[4] == "target-score"), None)
     if gap is None or score is None:
         return
