@@ -172,7 +172,7 @@ def _degenerate(rows: pd.DataFrame) -> list[str]:
     for method, setting, metric, size, count in counts.reset_index().itertuples(index=False):
         lines.setdefault((method, setting), []).append(f"{metric} {size - count} of {size}")
     return [
-        f"{method or 'the network'}, {setting}: degenerate values, left out of the means: {', '.join(parts)}."
+        f"{', '.join(filter(None, (method or 'the network', setting)))}: degenerate values, left out of the means: {', '.join(parts)}."
         for (method, setting), parts in lines.items()
     ]
 
