@@ -171,9 +171,9 @@ def _degenerate(rows: pd.DataFrame) -> list[str]:
     lines: dict[tuple[str, str], list[str]] = {}
     for method, setting, metric, size, count in counts.reset_index().itertuples(index=False):
         lines.setdefault((method, setting), []).append(f"{metric} {size - count} of {size}")
+    where = {key: ", ".join(filter(None, (key[0] or "the network", key[1]))) for key in lines}
     return [
-        f"{', '.join(filter(None, (method or 'the network', setting)))}: degenerate values, left out of the means: {', '.join(parts)}."
-        for (method, setting), parts in lines.items()
+        f"{where[key]}: degenerate values, left out of the means: {', '.join(parts)}." for key, parts in lines.items()
     ]
 
 
