@@ -9,8 +9,23 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 Row = Mapping[str, str | int | float]
+
+
+def mnist(images: int) -> tuple[nn.Module, Tensor]:
+    """The CNN of Adebayo et al. for 28² digits, 10 labels, and so many images."""
+    layers = [nn.Conv2d(1, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 5, padding=2), nn.ReLU()]
+    head = [nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64 * 49, 1024), nn.ReLU(), nn.Linear(1024, 10)]
+    return nn.Sequential(*layers, *head), torch.randn(images, 1, 28, 28)
+
+
+def torchvision(name: str) -> tuple[nn.Module, Tensor]:
+    """A network for 1000 labels and one 224² image."""
+    from torchvision.models import get_model
+
+    return get_model(name, weights=None), torch.randn(1, 3, 224, 224)
 
 
 def interleaved(

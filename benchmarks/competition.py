@@ -17,28 +17,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from common import Row, interleaved, parser, report
+from common import Row, interleaved, mnist, parser, report, torchvision
 from heatproof.methods import get
 
 MIB = 2**20
 
 
-def mnist() -> tuple[nn.Module, Tensor]:
-    """The CNN of Adebayo et al. for 28² digits, 10 labels."""
-    layers = [nn.Conv2d(1, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 5, padding=2), nn.ReLU()]
-    head = [nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64 * 49, 1024), nn.ReLU(), nn.Linear(1024, 10)]
-    return nn.Sequential(*layers, *head), torch.randn(64, 1, 28, 28)
-
-
-def torchvision(name: str) -> tuple[nn.Module, Tensor]:
-    """A network for 1000 labels and one 224² image."""
-    from torchvision.models import get_model
-
-    return get_model(name, weights=None), torch.randn(1, 3, 224, 224)
-
-
 CASES: dict[str, Callable[[], tuple[nn.Module, Tensor]]] = {
-    "MNIST CNN, 10 labels, 64 images": mnist,
+    "MNIST CNN, 10 labels, 64 images": partial(mnist, 64),
     "ResNet-18, 1000 labels, 1 image": lambda: torchvision("resnet18"),
     "SqueezeNet, 1000 labels, 1 image": lambda: torchvision("squeezenet1_0"),
 }

@@ -13,28 +13,13 @@ import captum.attr
 import torch
 from torch import Tensor, nn
 
-from common import Row, interleaved, parser, report
+from common import Row, interleaved, mnist, parser, report, torchvision
 from heatproof.methods import Occlusion
 from heatproof.models import rows_per_pass
 
-
-def mnist() -> tuple[nn.Module, Tensor]:
-    """The CNN of Adebayo et al. for 28² digits."""
-    layers = [nn.Conv2d(1, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 5, padding=2), nn.ReLU()]
-    head = [nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64 * 49, 1024), nn.ReLU(), nn.Linear(1024, 10)]
-    return nn.Sequential(*layers, *head), torch.randn(4, 1, 28, 28)
-
-
-def torchvision(name: str) -> tuple[nn.Module, Tensor]:
-    """A network for 1000 labels and one 224² image."""
-    from torchvision.models import get_model
-
-    return get_model(name, weights=None), torch.randn(1, 3, 224, 224)
-
-
 CASES: dict[str, tuple[Callable[[], tuple[nn.Module, Tensor]], int, int]] = {  # network, window, stride
-    "MNIST CNN, 4 images, window 1": (mnist, 1, 1),
-    "MNIST CNN, 4 images, window 8, stride 2": (mnist, 8, 2),
+    "MNIST CNN, 4 images, window 1": (partial(mnist, 4), 1, 1),
+    "MNIST CNN, 4 images, window 8, stride 2": (partial(mnist, 4), 8, 2),
     "ResNet-18, 1 image, window 32": (lambda: torchvision("resnet18"), 32, 32),
     "SqueezeNet, 1 image, window 32, stride 16": (lambda: torchvision("squeezenet1_1"), 32, 16),
 }

@@ -16,10 +16,8 @@ from heatproof.draws import digests
 from heatproof.errors import HeatproofError, InputError
 from heatproof.features import Features, default_features
 from heatproof.methods.base import METHODS, Attribution, Method
-from heatproof.models import check_inputs, check_model, check_targets, forward, rows_per_pass, select
+from heatproof.models import check_inputs, check_model, check_targets, forward, select
 from heatproof.recipes import describe, digest, text
-
-MOST_ROWS = 64  # samples a block at most: more would only make progress coarse
 
 
 @dataclass(frozen=True)
@@ -236,8 +234,8 @@ def make(
     methods: Mapping[str, Attribution],
     checks: Mapping[str, tuple[str, Check]],
     *,
-    features: Features | None = None,
-    batch: int | None = None,
+    features: Features | None,
+    batch: int,
 ) -> Plan:
     """A plan, after everything that can be refused has been refused; one forward pass on one block is its only cost."""
     check_model(model)
@@ -248,10 +246,7 @@ def make(
         raise InputError("Expected at least one method, but got none; see `heatproof methods`.")
     if not checks:
         raise InputError("Expected at least one check, but got none; see `heatproof checks`.")
-    most = min(len(samples.ids), rows_per_pass(samples.inputs), MOST_ROWS) if batch is None else batch
-    if most < 1:
-        raise InputError(f"Expected a batch of at least one sample, but got {most}.")
-    outputs = _first_pass(model, samples.inputs[:most])
+    outputs = _first_pass(model, samples.inputs[:batch])
     check_targets(samples.inputs, samples.targets, outputs)
     plan = Plan(
         model=model,
@@ -259,7 +254,7 @@ def make(
         methods=[NamedMethod(label, recipe) for label, recipe in methods.items()],
         checks=[NamedCheck(label, name, check) for label, (name, check) in checks.items()],
         features=features or default_features(samples.inputs.shape[1:]),
-        batch=min(most, len(samples.ids)),
+        batch=batch,
         outputs=outputs,
     )
     plan.features.grid(samples.inputs.shape[1:])

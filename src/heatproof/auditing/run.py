@@ -18,7 +18,7 @@ from heatproof.auditing import environment
 from heatproof.auditing.block import Finished
 from heatproof.auditing.engines import local
 from heatproof.auditing.manifest import About, carried_over, manifest_of, now, pictures
-from heatproof.auditing.plan import MOST_ROWS, Plan, Samples, make
+from heatproof.auditing.plan import Plan, Samples, make
 from heatproof.auditing.progress import Progress
 from heatproof.auditing.store import Store, read_manifest, read_rows
 from heatproof.auditing.summaries import summarize
@@ -29,6 +29,8 @@ from heatproof.methods.base import METHODS, Attribution, Method
 from heatproof.models import check_inputs, check_model, forward, rows_per_pass
 from heatproof.recipes import digest
 from heatproof.registry import Registry
+
+MOST_ROWS = 64  # samples a block at most: more would only make progress coarse
 
 
 @dataclass(frozen=True)

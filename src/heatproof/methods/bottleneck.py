@@ -15,7 +15,7 @@ from heatproof.methods.base import Explanation
 from heatproof.methods.fitted import Batch, FittedMethod
 from heatproof.methods.known_layers import layer_of
 from heatproof.methods.moments import moments_at
-from heatproof.methods.restriction import Adam, Mask, Noise, enlarged, statistics_of
+from heatproof.methods.restriction import Adam, Mask, Noise, check_settings, enlarged, statistics_of
 from heatproof.methods.split import Split
 
 
@@ -74,17 +74,7 @@ class PerSampleBottleneck(FittedMethod):
     on_changed_model: ClassVar[Literal["refit", "reuse", "exclude"]] = "refit"
 
     def __post_init__(self) -> None:
-        for name in ("steps", "samples"):
-            if getattr(self, name) < 1:
-                raise InputError(f"Expected {name} to be at least 1, but got {getattr(self, name)}.")
-        for name in ("beta", "smoothing", "active"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(f"Expected {name} to be finite and at least 0, but got {getattr(self, name)}.")
-        for name in ("rate", "min_std"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise InputError(f"Expected {name} to be finite and above 0, but got {getattr(self, name)}.")
-        if self.noise not in ("paper", "published"):
-            raise InputError(f"Expected noise to be 'paper' or 'published', but got {self.noise!r}.")
+        check_settings(self, whole=("steps", "samples"))
         if self.read not in ("final", "last-pass"):
             raise InputError(f"Expected read to be 'final' or 'last-pass', but got {self.read!r}.")
 

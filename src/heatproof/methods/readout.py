@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from heatproof import draws
-from heatproof.errors import InputError
 from heatproof.methods.above import Above, spread_copies
 from heatproof.methods.base import Explanation, scores
 from heatproof.methods.fitted import Batch, CheckedBatches, FittedMethod
 from heatproof.methods.known_layers import readout_layers_of
 from heatproof.methods.readout_network import WEIGHTS, collected, predicted
 from heatproof.methods.readout_training import Progress, Trainer
-from heatproof.methods.restriction import Mask, Noise, enlarged, statistics_of
+from heatproof.methods.restriction import Mask, Noise, check_settings, enlarged, statistics_of
 from heatproof.methods.split import Split
 from heatproof.models import check_model, check_targets
 
@@ -72,17 +71,7 @@ class ReadoutBottleneck(FittedMethod):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "readouts", tuple(self.readouts))  # a specification file gives lists
-        for name in ("epochs", "samples"):
-            if getattr(self, name) < 1:
-                raise InputError(f"Expected {name} to be at least 1, but got {getattr(self, name)}.")
-        for name in ("beta", "smoothing", "active"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(f"Expected {name} to be finite and at least 0, but got {getattr(self, name)}.")
-        for name in ("rate", "min_std"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise InputError(f"Expected {name} to be finite and above 0, but got {getattr(self, name)}.")
-        if self.noise not in ("paper", "published"):
-            raise InputError(f"Expected noise to be 'paper' or 'published', but got {self.noise!r}.")
+        check_settings(self, whole=("epochs", "samples"))
 
     def cost(self, outputs: int) -> float:
         return float(1 + self.samples)

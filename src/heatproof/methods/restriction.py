@@ -1,7 +1,8 @@
 """The mathematics of information bottlenecks: mask, noise, bits, and how a map of places becomes one of pixels."""
 
+import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +12,24 @@ from heatproof.errors import InputError
 from heatproof.methods.fitted import Fitted
 
 Noise = Literal["paper", "published"]
+
+
+def check_settings(recipe: Any, *, whole: tuple[str, ...]) -> None:
+    """Refuse settings that no bottleneck can work with; `whole` names those that count something.
+
+    Raises: InputError.
+    """
+    for name in whole:
+        if getattr(recipe, name) < 1:
+            raise InputError(f"Expected {name} to be at least 1, but got {getattr(recipe, name)}.")
+    for name in ("beta", "smoothing", "active"):
+        if not 0 <= getattr(recipe, name) < math.inf:
+            raise InputError(f"Expected {name} to be finite and at least 0, but got {getattr(recipe, name)}.")
+    for name in ("rate", "min_std"):
+        if not 0 < getattr(recipe, name) < math.inf:
+            raise InputError(f"Expected {name} to be finite and above 0, but got {getattr(recipe, name)}.")
+    if recipe.noise not in ("paper", "published"):
+        raise InputError(f"Expected noise to be 'paper' or 'published', but got {recipe.noise!r}.")
 
 
 class Statistics(NamedTuple):
