@@ -3,12 +3,9 @@
 import hashlib
 import inspect
 import json
-import os
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,25 +13,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from heatproof import artifacts
 from heatproof.data import Dataset, Source
-from heatproof.errors import StoreError
 from heatproof.zoo import training as loop
 from heatproof.zoo.recipes import Training
 from heatproof.zoo.training import Trained, train
-
-CACHE_VARIABLE = "HEATPROOF_CACHE"
-
-
-def folder() -> Path:
-    """Where weights are kept: HEATPROOF_CACHE, or `heatproof` in the platform's folder for caches."""
-    named = os.environ.get(CACHE_VARIABLE)
-    if named:
-        return Path(named)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "heatproof"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "heatproof" / "cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "heatproof"
 
 
 def trained(network: type[nn.Module], training: Training, train_part: Source, test_part: Source) -> Trained:
@@ -48,13 +31,13 @@ def trained(network: type[nn.Module], training: Training, train_part: Source, te
         folder cannot be written.
     """
     data, test = train_part.load(), test_part.load()
-    path = folder() / f"{network.__name__.lower()}-{fingerprint(network, training, data, test)[:16]}.safetensors"
-    kept = _read(path, network)
-    if kept is None:
-        with _one_thread():
-            kept = train(network, training, data, test)
-        _write(path, kept, training)
-    return kept
+    result: Trained = artifacts.kept(
+        f"{network.__name__.lower()}-{fingerprint(network, training, data, test)[:16]}.safetensors",
+        read=partial(_read, network),
+        make=partial(_made, network, training, data, test),
+        write=partial(_write, training),
+    )
+    return result
 
 
 def fingerprint(network: type[nn.Module], training: Training, data: Dataset, test: Dataset) -> str:
@@ -78,19 +61,16 @@ def digest(data: Dataset) -> str:
     return content.hexdigest()
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
+def _made(network: Callable[[], nn.Module], training: Training, data: Dataset, test: Dataset) -> Trained:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        return train(network, training, data, test)
     finally:
         torch.set_num_threads(before)
 
 
-def _read(path: Path, network: Callable[[], nn.Module]) -> Trained | None:
-    if not path.is_file():
-        return None
+def _read(network: Callable[[], nn.Module], path: Path) -> Trained | None:
     try:
         with safe_open(path, framework="pt") as file:
             facts = json.loads(file.metadata()["heatproof"])
@@ -104,7 +84,7 @@ def _read(path: Path, network: Callable[[], nn.Module]) -> Trained | None:
     return Trained(model=model, **facts)
 
 
-def _write(path: Path, result: Trained, training: Training) -> None:
+def _write(training: Training, result: Trained, path: Path) -> None:
     facts = {
         "train_accuracy": result.train_accuracy,
         "test_accuracy": result.test_accuracy,
@@ -113,17 +93,4 @@ def _write(path: Path, result: Trained, training: Training) -> None:
     }
     metadata = {"heatproof": json.dumps(facts), "training": json.dumps(asdict(training))}
     weights = {name: tensor.contiguous() for name, tensor in result.model.state_dict().items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        os.close(handle)
-        try:
-            save_file(weights, temporary, metadata=metadata)
-            Path(temporary).replace(path)  # whole or absent, whoever else writes it
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    except (OSError, SafetensorError) as error:
-        raise StoreError(
-            f"Expected to keep trained weights in {str(path.parent)!r}, but writing failed ({error}); "
-            f"set {CACHE_VARIABLE} to a folder that can be written."
-        ) from error
+    save_file(weights, path, metadata=metadata)
