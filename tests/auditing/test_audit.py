@@ -23,6 +23,11 @@ def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
+def labelled(inputs: Tensor, label: int = 0) -> hp.data.Dataset:
+    ids = tuple(str(i) for i in range(len(inputs)))
+    return hp.data.Dataset(name="labelled", inputs=inputs, targets=torch.full((len(inputs),), label), ids=ids)
+
+
 def of(rows: pd.DataFrame, method: str) -> pd.DataFrame:
     return rows[rows.method == method].reset_index(drop=True)
 
@@ -400,6 +405,14 @@ class TestTheDoor:
             ({"methods": []}, "Expected at least one method"),
             ({"methods": ["cgi", "cgi"]}, "Expected every label once, but got 'cgi' twice"),
             ({"ids": ["a"] * 7}, r"but \['a'\] occur more than once"),
+            (
+                {"training_data": labelled(torch.rand(2, 1, 9, 9))},
+                r"Expected training data like the samples, \(1, 12, 12\) each, but labelled has \(1, 9, 9\)",
+            ),
+            (
+                {"training_data": labelled(torch.rand(2, 1, 12, 12), label=4)},
+                "Expected training labels below the model's 4 outputs, but labelled has label 4",
+            ),
             ({"model": toys.network().train()}, "Expected a model in eval mode"),
             (
                 {"checks": [hp.checks.ParameterRandomization(similarities=("hog",))]},

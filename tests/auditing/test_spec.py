@@ -10,6 +10,7 @@ from torch import nn
 import heatproof as hp
 from heatproof.auditing.from_spec import demo_spec, run
 from heatproof.auditing.spec import ModelSpec, parse, read
+from heatproof.data import DemoDigits
 from heatproof.errors import InputError, UnknownNameError
 from heatproof.methods import Competitive, GradientXInput, IntegratedGradients, SmoothGrad
 from heatproof.randomization import He, Independent
@@ -104,6 +105,7 @@ class TestReading:
             (spec(model={"weights": "w"}), r"Expected \[model\] to have `name`"),
             (spec(model={"name": "a:b", "wieghts": "w"}), "did you mean 'weights'"),
             (spec(data={"name": "demo", "limitt": 3}), "did you mean 'limit'"),
+            (spec(training_data={"name": "demi"}), "did you mean 'demo'"),
             (spec(features={"name": "tiles", "size": 2.5}), "'size'.* to be int"),
         ],
     )
@@ -195,6 +197,7 @@ def test_a_spec_runs(tmp_path: Path) -> None:
     table = spec(
         model={"name": "heatproof.zoo:DemoCNN"},
         data={"name": "demo", "limit": 3},
+        training_data={"name": "demo", "part": "train", "limit": 4},
         methods=["gradient", "edge-detector"],
         checks=["calibration", "input-controls"],
         gallery=2,
@@ -205,4 +208,10 @@ def test_a_spec_runs(tmp_path: Path) -> None:
     assert len(manifest["shown"]) == 2
     assert manifest["spec"] == table
     assert manifest["data"]["classes"] == [str(digit) for digit in range(10)]
+    assert manifest["training_data"] == {
+        "name": "demo digits train",
+        "fingerprint": DemoDigits(part="train", limit=4).load().fingerprint,
+        "samples": 4,
+        "skipped": [],
+    }
     assert set(finished.rows().check) == {"calibration", "input-controls"}

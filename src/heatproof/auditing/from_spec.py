@@ -24,6 +24,7 @@ def run(spec: AuditSpec, out: Path, *, threads: int | None = None, progress: boo
         out=out,
         ids=data.ids,
         boxes=data.boxes,
+        training_data=None if spec.training_data is None else spec.training_data.load(),
         features=spec.features,
         batch=spec.batch,
         threads=threads or spec.threads,

@@ -74,6 +74,14 @@ def manifest_of(plan: Plan, about: About, threads: int, predicted: Tensor, proba
                 for name, target, best, p in rows
             ],
         },
+        "training_data": None
+        if plan.training is None
+        else {
+            "name": plan.training.name,
+            "fingerprint": plan.training.fingerprint,
+            "samples": len(plan.training),
+            "skipped": [list(pair) for pair in plan.training.skipped],
+        },
         **plan.describe(),
         "earlier": [],  # the environments of earlier starts that differ from this one's
         "environment": environment.describe(inputs.device, inputs.dtype, threads, plan.batch),

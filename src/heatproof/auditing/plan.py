@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from heatproof.auditing.fingerprint import model_fingerprint, tensor_digest
 from heatproof.auditing.store import SCHEMA
 from heatproof.checks.base import Boxes, Check, State, Study
+from heatproof.data.base import Dataset
 from heatproof.draws import digests
 from heatproof.errors import HeatproofError, InputError
 from heatproof.features import Features, default_features
@@ -106,6 +107,7 @@ class Plan:
     features: Features
     batch: int
     outputs: int
+    training: Dataset | None = None
     shown: frozenset[str] = field(default_factory=frozenset)
 
     @property
@@ -119,6 +121,7 @@ class Plan:
             outputs=self.outputs,
             features=self.features,
             boxed=self.samples.boxes is not None,
+            training=self.training,
         )
 
     @property
@@ -236,6 +239,7 @@ def make(
     *,
     features: Features | None,
     batch: int,
+    training: Dataset | None = None,
 ) -> Plan:
     """A plan, after everything that can be refused has been refused; one forward pass on one block is its only cost."""
     check_model(model)
@@ -248,6 +252,7 @@ def make(
         raise InputError("Expected at least one check, but got none; see `heatproof checks`.")
     outputs = _first_pass(model, samples.inputs[:batch])
     check_targets(samples.inputs, samples.targets, outputs)
+    _check_training(training, samples.inputs, outputs)
     plan = Plan(
         model=model,
         samples=samples,
@@ -256,6 +261,7 @@ def make(
         features=features or default_features(samples.inputs.shape[1:]),
         batch=batch,
         outputs=outputs,
+        training=training,
     )
     plan.features.grid(samples.inputs.shape[1:])
     assert plan.conditions  # every check declares its states now, before anything expensive
@@ -292,3 +298,18 @@ def _check_ids(samples: Samples) -> None:
     repeated = [name for name, times in Counter(samples.ids).items() if times > 1]
     if repeated:
         raise InputError(f"Expected every sample to have an id of its own, but {repeated[:5]} occur more than once.")
+
+
+def _check_training(training: Dataset | None, inputs: Tensor, outputs: int) -> None:
+    if training is None:
+        return
+    if training.inputs.shape[1:] != inputs.shape[1:]:
+        raise InputError(
+            f"Expected training data like the samples, {tuple(inputs.shape[1:])} each, but {training.name} has "
+            f"{tuple(training.inputs.shape[1:])}; load both alike."
+        )
+    highest = int(training.targets.max())
+    if highest >= max(outputs, 2):
+        raise InputError(
+            f"Expected training labels below the model's {outputs} outputs, but {training.name} has label {highest}."
+        )

@@ -23,6 +23,7 @@ from heatproof.auditing.progress import Progress
 from heatproof.auditing.store import Store, read_manifest, read_rows
 from heatproof.auditing.summaries import summarize
 from heatproof.checks import CHECKS, Boxes, Check
+from heatproof.data.base import Dataset
 from heatproof.errors import AuditError, InputError, StoreError
 from heatproof.features import Features
 from heatproof.methods.base import METHODS, Attribution, Method
@@ -72,6 +73,7 @@ def audit(
     out: str | Path | None = None,
     ids: Sequence[str] | None = None,
     boxes: Sequence[Boxes] | None = None,
+    training_data: Dataset | None = None,
     features: Features | None = None,
     batch: int | None = None,
     threads: int | None = None,
@@ -93,6 +95,7 @@ def audit(
         ids: a unique name a sample; its position by default.
         boxes: for each sample the boxes (xmin, ymin, xmax, ymax) of its object, in pixels of `images`, pixel x inside
             where xmin <= x < xmax.
+        training_data: labelled samples like those that the model was trained on, for what has to learn from data.
         features: what counts as one feature; pixels for images, tokens for sequences, columns for tables by default.
         batch: samples a pass; chosen by the samples' size by default, and kept when a run is resumed.
         threads: CPU threads; torch's own number by default, and kept when a run is resumed.
@@ -120,7 +123,7 @@ def audit(
     with environment.pinned(settings["threads"]):
         given = images.new_zeros(len(images), dtype=torch.int64) if targets is None else targets
         samples = Samples(inputs=images, targets=given, ids=names, boxes=boxes)
-        plan = make(model, samples, recipes, chosen, features=features, batch=settings["batch"])
+        plan = make(model, samples, recipes, chosen, features=features, batch=settings["batch"], training=training_data)
         about.check(len(images))
         plan.shown = frozenset(before["shown"] if before else names[:gallery])
         predicted, probabilities = _predict(model, images, settings["batch"], show=progress)

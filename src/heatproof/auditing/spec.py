@@ -62,12 +62,16 @@ class ModelSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditSpec:
-    """Everything an audit depends on. `methods` and `checks` map labels to recipes."""
+    """Everything an audit depends on. `methods` and `checks` map labels to recipes.
+
+    `training_data` are samples like those that the network was trained on, for what has to learn from data.
+    """
 
     model: ModelSpec
     data: Source
     methods: Mapping[str, Method]
     checks: Mapping[str, tuple[str, Check]]
+    training_data: Source | None = None
     features: Features | None = None
     targets: str = "predicted"
     title: str = ""
@@ -117,6 +121,7 @@ def parse(table: Mapping[str, Any], folder: Path = Path()) -> AuditSpec:
     return AuditSpec(
         model=_table(ModelSpec, table["model"], "model"),
         data=_data(table["data"], folder),
+        training_data=_data(table["training_data"], folder) if "training_data" in table else None,
         methods=labeled(METHODS, table["methods"]),
         checks={label: (name, check) for label, name, check in _named(CHECKS, table["checks"])},
         source=dict(table),

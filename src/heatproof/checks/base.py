@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from heatproof.data.base import Dataset
 from heatproof.features import Features
 from heatproof.metrics import Metric
 from heatproof.models import forward
@@ -81,6 +82,7 @@ class Study:
     outputs: int
     features: Features
     boxed: bool = False  # whether samples come with the boxes of their object
+    training: Dataset | None = None  # labelled samples like those that the model was trained on
 
     @property
     def grid(self) -> tuple[int, ...]:

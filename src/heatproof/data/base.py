@@ -1,8 +1,11 @@
 """What a data source is, and what it gives."""
 
+import hashlib
+import json
 import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -69,6 +72,15 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the inputs and targets."""
+        shape = json.dumps([list(self.inputs.shape), str(self.inputs.dtype)]).encode()
+        content = hashlib.sha256(shape)
+        content.update(self.inputs.contiguous().numpy().data)
+        content.update(self.targets.contiguous().numpy().data)
+        return content.hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
