@@ -6,9 +6,10 @@ that wants it. Nothing here knows of files or of other blocks.
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -51,7 +52,7 @@ def run_block(
 def methods_needed(plan: Plan, number: int, missing: Collection[str]) -> dict[str, list[NamedMethod]]:
     """The methods to run in each condition: those with missing cells there, or later ones that look back to it."""
     here = plan.cells_by_block[number].items()
-    cells = {(c.check, c.state, c.method) for key, c in here if key in missing}
+    cells = {(c.check, c.state, label) for key, c in here if key in missing for label in (c.method, c.other)}
     needed: dict[str, set[str]] = defaultdict(set)
     for check in plan.checks:
         kept_so_far: list[str] = []
@@ -73,8 +74,11 @@ class _BlockRun:
     ) -> None:
         self.plan, self.number, self.computed = plan, number, computed
         self.wanted = {
-            (c.check, c.state, c.method): key for key, c in plan.cells_by_block[number].items() if key in missing
+            (c.check, c.state, c.method, c.other): key
+            for key, c in plan.cells_by_block[number].items()
+            if key in missing
         }
+        self.open = {key[:2] for key in self.wanted}  # checks and states that miss anything
         members = plan.members(number)
         # A block is always full, because the bits of a result depend on how many rows a pass has.
         rows = torch.tensor([members[i % len(members)] for i in range(plan.batch)])
@@ -87,7 +91,7 @@ class _BlockRun:
 
     def wants(self, condition: Condition, method: str) -> bool:
         """Whether any check misses rows about `method` here."""
-        return any((check.label, state.name, method) in self.wanted for check, state in condition.readers)
+        return any((check.label, state.name, method, "") in self.wanted for check, state in condition.readers)
 
     def in_state(self, condition: Condition, methods: Iterable[NamedMethod]) -> Finished:
         """Rows of every check about the network and about each method, while the model is in this state."""
@@ -102,6 +106,7 @@ class _BlockRun:
             boxes=self.boxes,
         )
         shared = self._shared(condition, block, done)
+        computed: dict[str, tuple[NamedMethod, Maps]] = {}
         for method in methods:
             try:
                 maps = self._maps(condition.state, block, method, done)
@@ -109,28 +114,48 @@ class _BlockRun:
                 done.failures.append(_failure(block, condition.state, error, method=method.label))
                 continue
             for check, state in condition.readers:
-                if (check.label, state.name, method.label) in self.wanted and check.label in shared:
+                if (check.label, state.name, method.label, "") in self.wanted and check.label in shared:
                     work, earlier = shared[check.label], self._kept_for(check, method)
                     scores = partial(check.recipe.rows, block, state, method, maps, earlier, work)
-                    self._enter(done, block, check, state, method.label, scores)
+                    self._enter(done, block, check, state, (method.label, ""), scores)
             if any(state.kept for _, state in condition.readers):
                 self.kept[condition.id, method.label] = maps
+            if any(check.recipe.pairs for check, _ in condition.readers):
+                computed[method.label] = (method, maps)
             self._show(condition, block, method, maps, done)
+        self._enter_pairs(condition, block, computed, shared, done)
         return done
+
+    def _enter_pairs(
+        self,
+        condition: Condition,
+        block: Block,
+        computed: Mapping[str, tuple[NamedMethod, Maps]],
+        shared: Mapping[str, Any],
+        done: Finished,
+    ) -> None:
+        """The missing rows about pairs of methods, of those whose maps there are."""
+        for check, state in condition.readers:
+            for one, two in combinations(sorted(computed), 2):
+                if (check.label, state.name, one, two) in self.wanted and check.label in shared:
+                    (method, maps), (other, theirs) = computed[one], computed[two]
+                    work = shared[check.label]
+                    scores = partial(check.recipe.pair_rows, block, state, (method, other), (maps, theirs), work)
+                    self._enter(done, block, check, state, (one, two), scores)
 
     def _shared(self, condition: Condition, block: Block, done: Finished) -> dict[str, Any]:
         """Each check's work that no method influences, and its rows about the network; without checks that fail."""
         shared: dict[str, Any] = {}
         for check, state in condition.readers:
-            if any((check.label, state.name, name) in self.wanted for name in ("", *self.plan.labels)):
+            if (check.label, state.name) in self.open:
                 try:
                     work = shared[check.label] = check.recipe.shared(block, state)
                 except Exception as error:  # one check's failure must not cost the others their rows
                     done.failures.append(_failure(block, state, error, check=check.label))
                     continue
-                if (check.label, state.name, "") in self.wanted:
+                if (check.label, state.name, "", "") in self.wanted:
                     scores = partial(check.recipe.network_rows, block, state, work)
-                    self._enter(done, block, check, state, "", scores)
+                    self._enter(done, block, check, state, ("", ""), scores)
         return shared
 
     def _maps(self, state: State, block: Block, method: NamedMethod, done: Finished) -> Maps:
@@ -163,11 +188,12 @@ class _BlockRun:
         block: Block,
         check: NamedCheck,
         state: State,
-        method: str,
+        methods: tuple[str, str],
         scores: Callable[[], Iterable[Scores]],
     ) -> None:
-        """Enter one cell's rows, all or none."""
-        cell, count = self.wanted[check.label, state.name, method], len(block.samples)
+        """Enter the rows of one cell, all or none, under the first of its methods."""
+        cell, count = self.wanted[check.label, state.name, *methods], len(block.samples)
+        method = methods[0]
         rows: dict[str, list[Any]] = {name: [] for name in COLUMNS}
         try:
             for score in scores():

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -60,12 +61,16 @@ class NamedCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One check's rows about one method (or the network, method "") in one state, for one block: all or nothing."""
+    """One check's rows about one method (or the network, method "") in one state, for one block: all or nothing.
+
+    About a pair of methods where there is an `other` one, whose label sorts after the first's.
+    """
 
     check: str
     state: str
     method: str
     block: int
+    other: str = ""
 
 
 @dataclass(frozen=True)
@@ -194,6 +199,9 @@ class Plan:
                 for label, recipe in recipes.items():
                     cell = Cell(check=check.label, state=state.name, method=label, block=block)
                     cells[digest([question, samples, label, recipe])] = cell
+                for one, two in combinations(sorted(self.labels), 2) if check.recipe.pairs else ():
+                    cell = Cell(check=check.label, state=state.name, method=one, block=block, other=two)
+                    cells[digest([question, samples, one, recipes[one], two, recipes[two]])] = cell
         return cells
 
     @cached_property

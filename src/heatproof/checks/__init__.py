@@ -9,6 +9,7 @@ from heatproof.checks.calibration import Calibration
 from heatproof.checks.completeness import Completeness
 from heatproof.checks.degradation import Degradation
 from heatproof.checks.input_controls import InputControls
+from heatproof.checks.method_agreement import MethodAgreement
 from heatproof.checks.network_structure import NetworkStructure
 from heatproof.checks.parameter_randomization import ParameterRandomization
 from heatproof.checks.sensitivity_n import SensitivityN
@@ -37,6 +38,7 @@ __all__ = [
     "Degradation",
     "InputControls",
     "Maps",
+    "MethodAgreement",
     "NetworkStructure",
     "ParameterRandomization",
     "Scores",

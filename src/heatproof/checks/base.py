@@ -175,6 +175,22 @@ class Check(ABC):
     ) -> Iterable[Scores]:
         """One method's rows. `kept` holds the same method's maps in earlier kept states, "trained" among them."""
 
+    @property
+    def pairs(self) -> bool:
+        """Whether there are rows about pairs of methods."""
+        return type(self).pair_rows is not Check.pair_rows
+
+    def pair_rows(
+        self, block: Block, state: State, methods: tuple[Recipe, Recipe], maps: tuple[Maps, Maps], shared: Any
+    ) -> Iterable[Scores]:
+        """Rows about two methods: called once a pair, the label that sorts first in front; they stand under its name.
+
+        A pair is a cell of its own that hashes both methods. A method that is added to an audit computes its own pairs
+        alone, for which the others' maps in this state are made again: an audit keeps no maps. A pair of which one
+        method fails stays missing.
+        """
+        return ()
+
     def summary(self, rows: "pd.DataFrame") -> "pd.DataFrame | None":
         """Rows that need the whole data set, such as what a mean over all samples scales; made when all are computed.
 

@@ -14,6 +14,7 @@ from heatproof.auditing.finding import Means
 from heatproof.auditing.scorecard import CONTROLS, QUESTIONS, chance_share
 from heatproof.auditing.store import read_manifest, read_rows
 from heatproof.auditing.survival import CALIBRATION, RANDOMIZATION
+from heatproof.report.agreement import AGREEMENT, agreement, blanks
 from heatproof.report.colors import strokes
 from heatproof.report.effects import effects
 from heatproof.report.gallery import gallery_of, number
@@ -62,6 +63,7 @@ def content(run: Path) -> dict[str, Any]:
         "plural": _plural,
         "precise": precise,
         "effects": effects(rows, manifest),
+        "agreement": agreement(rows, [m["label"] for m in methods]),
         "problems": _problems(rows, manifest),
         "chance": chance_share(int(manifest["model"]["outputs"])),
         "rule": _rule(),
@@ -147,7 +149,8 @@ def _problems(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
             "This run is not complete: what follows rests on what had been computed when this page was written."
         )
     said += [failure(failed) for failed in manifest.get("failures", [])]
-    said += _degenerate(rows)
+    said += _degenerate(rows[rows["check"] != AGREEMENT])
+    said += filter(None, [blanks(rows)])
     dead = rows[(rows["metric"] == "dead-target") & (rows["value"] > 0)]
     for (setting, position), part in dead.groupby(["setting", "position"]):
         total = (

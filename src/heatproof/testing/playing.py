@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import combinations
 from typing import NamedTuple
 
 import torch
@@ -111,6 +112,7 @@ def play(
     found: dict[Row, Tensor] = {}
     kept: dict[str, dict[str, Maps]] = {labeled.label: {} for labeled in on.methods}
     for state in check.states(on.study()):
+        maps_of: dict[str, tuple[Labeled, Maps]] = {}
         with state.open(on.model):
             block = _block(on, state)
             with watch():
@@ -124,6 +126,12 @@ def play(
                     _enter(found, one.label, on.counted, rows)
                 if state.kept:
                     kept[one.label][state.name] = maps
+                maps_of[one.label] = (one, maps)
+            for first, second in combinations(sorted(maps_of), 2) if check.pairs else ():
+                (one, maps), (two, theirs) = maps_of[first], maps_of[second]
+                with watch():
+                    rows = check.pair_rows(block, state, (one, two), (maps, theirs), shared)
+                    _enter(found, first, on.counted, rows)
     return found
 
 
