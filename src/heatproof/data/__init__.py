@@ -1,6 +1,6 @@
 """Where samples come from: each source is a frozen recipe whose `load()` gives a `Dataset`."""
 
-from heatproof.data.base import DATA, Box, Dataset, Source
+from heatproof.data.base import DATA, Box, Dataset, PermutedLabels, Source, permuted_labels
 from heatproof.data.demo import DemoDigits
 from heatproof.data.files import NpzImages
 from heatproof.data.folder import ImageFile, ImageFolder
@@ -16,8 +16,10 @@ __all__ = [
     "ImageFile",
     "ImageFolder",
     "NpzImages",
+    "PermutedLabels",
     "Source",
     "TorchvisionDataset",
     "get",
     "names",
+    "permuted_labels",
 ]

@@ -153,6 +153,31 @@ def select(data: Dataset, chosen: list[int]) -> Dataset:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class PermutedLabels:
+    """The samples of a source with their labels dealt out anew: each label comes as often as before, by chance.
+
+    For data randomization: a network that is trained on these learns nothing but the samples themselves.
+
+    Attributes:
+        source: where the samples come from.
+        seed: of the permutation.
+    """
+
+    source: Source
+    seed: int = 0
+
+    def load(self) -> Dataset:
+        """The samples, their order as before."""
+        return permuted_labels(self.source.load(), self.seed)
+
+
+def permuted_labels(data: Dataset, seed: int) -> Dataset:
+    """The samples of `data` with a random permutation of its targets, drawn by `seed`."""
+    order = torch.randperm(len(data), generator=draws.generator(seed, "permuted labels", len(data)))
+    return replace(data, name=f"{data.name}, labels permuted", targets=data.targets[order])
+
+
 def picture_channels(pictures: Tensor) -> Tensor:
     """Pictures uint8 (N, H, W) or (N, H, W, 3) as inputs (N, C, H, W), float32 in [0, 1]."""
     images = pictures[:, None] if pictures.dim() == 3 else pictures.permute(0, 3, 1, 2)

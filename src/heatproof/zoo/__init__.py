@@ -1,24 +1,20 @@
 """Networks that are trained here, on first use, and kept: the demo's, and the papers' small ones.
 
-A factory without arguments gives a trained network in eval mode: specifications name it, "heatproof.zoo:demo_cnn".
+A factory without arguments gives a trained network in eval mode: specifications name it, "heatproof.zoo:demo_cnn", or
+any entry of the zoo by "heatproof.zoo:network" with `arguments = { name = "ancona-mlp-tanh" }`.
 """
 
 from pathlib import Path
 
 from torch import nn
 
-from heatproof.data import Dataset, DemoDigits, TorchvisionDataset
+from heatproof.data import Dataset, DemoDigits
+from heatproof.zoo.ancona import AnconaCifarCNN, AnconaCNN, AnconaMLP, ImdbLSTM, ImdbMLP
 from heatproof.zoo.cache import trained
-from heatproof.zoo.networks import DemoCNN, MnistCNN
+from heatproof.zoo.networks import DemoCNN, MnistAlexNet, MnistCNN, MnistMLP
 from heatproof.zoo.recipes import Training
+from heatproof.zoo.table import DEMO_TRAINING, MNIST_TRAINING, ZOO, Entry, entry
 from heatproof.zoo.training import Trained, TrainingError, accuracy_of, train
-
-DEMO_TRAINING = Training(learning_rate=2e-3, schedule="cosine", epochs=3, batch_size=32, required=0.97)
-
-# 001 trains with Adam at 1e-4, batch 50, for 50 epochs or 20,000 steps; ten times the rate, falling to 0, needs 3.
-MNIST_TRAINING = Training(
-    learning_rate=1e-3, schedule="cosine", weight_decay=0.001, epochs=3, batch_size=50, required=0.99
-)
 
 
 def demo() -> tuple[nn.Module, Dataset]:
@@ -33,7 +29,7 @@ def demo_cnn() -> nn.Module:
 
 def demo_cnn_trained() -> Trained:
     """`demo_cnn` with its accuracies."""
-    return trained(DemoCNN, DEMO_TRAINING, DemoDigits(part="train"), DemoDigits())
+    return entry("demo-cnn").load()
 
 
 def mnist_cnn(data_folder: str | Path = "") -> nn.Module:
@@ -46,15 +42,28 @@ def mnist_cnn(data_folder: str | Path = "") -> nn.Module:
 
 def mnist_cnn_trained(data_folder: str | Path = "") -> Trained:
     """`mnist_cnn` with its accuracies."""
-    root = str(data_folder)
-    return trained(MnistCNN, MNIST_TRAINING, TorchvisionDataset(root=root, train=True), TorchvisionDataset(root=root))
+    return entry("mnist-cnn").load(data_folder)
+
+
+def network(name: str, data_folder: str | Path = "") -> nn.Module:
+    """The network of that name (see `heatproof zoo list`), trained; from seconds to half an hour the first time."""
+    return entry(name).load(data_folder).model
 
 
 __all__ = [
     "DEMO_TRAINING",
     "MNIST_TRAINING",
+    "ZOO",
+    "AnconaCNN",
+    "AnconaCifarCNN",
+    "AnconaMLP",
     "DemoCNN",
+    "Entry",
+    "ImdbLSTM",
+    "ImdbMLP",
+    "MnistAlexNet",
     "MnistCNN",
+    "MnistMLP",
     "Trained",
     "Training",
     "TrainingError",
@@ -62,8 +71,10 @@ __all__ = [
     "demo",
     "demo_cnn",
     "demo_cnn_trained",
+    "entry",
     "mnist_cnn",
     "mnist_cnn_trained",
+    "network",
     "train",
     "trained",
 ]

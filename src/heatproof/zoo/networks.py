@@ -1,6 +1,9 @@
-"""The papers' networks, and the demo's."""
+"""The demo's network, and those of 000 and 001."""
 
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from heatproof.errors import MissingExtraError
 
 
 class DemoCNN(nn.Module):
@@ -51,4 +54,55 @@ class MnistCNN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, 10) of images `x` (N, 1, 28, 28)."""
         logits: Tensor = self.classifier(self.features(x))
+        return logits
+
+
+class MnistMLP(nn.Module):
+    """001's multi-layer perceptron for MNIST: dense 2500, 1500, 500, 10 outputs; ReLU.
+
+    Inputs (N, 1, 28, 28) in [0, 1], outputs logits (N, 10).
+
+    Source: Adebayo et al. 2018, appendix. Deviation: torch's default initialization instead of the authors' normal one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(28 * 28, 2500), nn.ReLU(),
+            nn.Linear(2500, 1500), nn.ReLU(),
+            nn.Linear(1500, 500), nn.ReLU(),
+            nn.Linear(500, 10),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, 10) of images `x` (N, 1, 28, 28)."""
+        logits: Tensor = self.layers(x)
+        return logits
+
+
+class MnistAlexNet(nn.Module):
+    """000's AlexNet for MNIST: torchvision's, its first convolution for one channel, with 10 outputs.
+
+    Inputs (N, 1, 28, 28) in [0, 1], outputs logits (N, 10). Images are enlarged to 224 × 224, bilinear, within the
+    network, so that a pixel of a map is a pixel of the digit; 000 does not say how it fits 28 pixels to AlexNet.
+
+    Args:
+        dropout: of the two dense layers; 0 for memorizing.
+
+    Source: Gupta and Arora 2019, §4.2; Krizhevsky et al. 2012.
+    """
+
+    def __init__(self, dropout: float = 0.5) -> None:
+        super().__init__()
+        try:
+            from torchvision.models import AlexNet
+        except ImportError as error:
+            raise MissingExtraError("torchvision", "vision", "AlexNet") from error
+        self.net = AlexNet(num_classes=10, dropout=dropout)
+        self.net.features[0] = nn.Conv2d(1, 64, kernel_size=11, stride=4, padding=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, 10) of images `x` (N, 1, 28, 28)."""
+        logits: Tensor = self.net(F.interpolate(x, size=(224, 224), mode="bilinear", align_corners=False))
         return logits

@@ -17,7 +17,7 @@ SCHEDULES = ("constant", "cosine")
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """Cross-entropy training, from the first weights to the last, as one value.
+    """Cross-entropy training, binary with one output unit, from the first weights to the last, as one value.
 
     Attributes:
         optimizer: adadelta, adam or sgd, with torch's defaults but for what is named here.
@@ -28,7 +28,13 @@ class Training:
         batch_size: samples of a step; a rest too small for a whole batch is a smaller one.
         stop_at: stop after the first epoch whose training accuracy, counted as the epoch ran, is at least this. Test
             samples never decide when to stop.
+        held_out: so many of the training samples, drawn by the seed, are not trained on: their loss decides when to
+            stop. 0 for none.
+        patience: with samples held out, stop after so many epochs without a lower loss on them; the weights of the
+            epoch with the lowest are kept.
         required: the accuracy on the test samples below which training is an error.
+        required_in_training: the accuracy on the training samples, counted as the last epoch ran, below which training
+            is an error: for labels to be memorized.
         seed: first weights, order of the samples, dropout.
     """
 
@@ -39,7 +45,10 @@ class Training:
     epochs: int = 5
     batch_size: int = 64
     stop_at: float | None = None
+    held_out: int = 0
+    patience: int = 2
     required: float = 0.0
+    required_in_training: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -51,6 +60,10 @@ class Training:
             raise InputError(
                 "Expected epochs and batch_size from 1 on, a positive learning_rate and no negative weight_decay, "
                 f"but got {self.epochs}, {self.batch_size}, {self.learning_rate} and {self.weight_decay}."
+            )
+        if self.held_out < 0 or self.patience < 1:
+            raise InputError(
+                f"Expected held_out from 0 and patience from 1 on, but got {self.held_out} and {self.patience}."
             )
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:

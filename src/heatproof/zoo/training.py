@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from heatproof import draws
 from heatproof.data import Dataset
+from heatproof.data.base import select
 from heatproof.errors import HeatproofError
 from heatproof.zoo.recipes import Training
 
@@ -25,7 +27,11 @@ class TrainingError(HeatproofError, RuntimeError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trained:
-    """A trained network in eval mode, and how it went. Accuracies are shares of samples, in [0, 1]."""
+    """A trained network in eval mode, and how it went. Accuracies are shares of samples, in [0, 1].
+
+    `train_accuracy` is counted while the epoch ran whose weights these are, so it lags behind them; `epochs` are all
+    that were run.
+    """
 
     model: nn.Module
     train_accuracy: float
@@ -35,18 +41,20 @@ class Trained:
 
 
 def train(make: Callable[[], nn.Module], training: Training, data: Dataset, test: Dataset) -> Trained:
-    """Build a network with `make` and train it on `data`.
+    """Build a network with `make` and train it on `data`: cross-entropy, or with one output unit its binary form.
 
-    Everything random (first weights, order, dropout) depends on `training.seed` alone; the global generator is as
-    before afterwards. The same versions, device and number of threads give the same weights, bit for bit.
+    Everything random (first weights, order, dropout, what is held out) depends on `training.seed` alone; the global
+    generator is as before afterwards. The same versions, device and number of threads give the same weights, bit for
+    bit.
 
-    Raises: TrainingError if the loss is not finite, or the accuracy on `test` stays below `training.required`.
+    Raises: TrainingError if the loss is not finite, the accuracy in training stays below
+        `training.required_in_training`, or the accuracy on `test` below `training.required`.
     """
     started = time.perf_counter()
+    data, held = _hold_out(data, training)
     steps_of_epoch = math.ceil(len(data) / training.batch_size)
-    # torch's default initialization and dropout read the global generator and take no other.
-    with torch.random.fork_rng(devices=[]), _progress() as progress:
-        torch.manual_seed(draws.generator(training.seed, "training").initial_seed())
+    best: _Best | None = None
+    with seeded(training), _progress() as progress:
         model = make().train()
         optimizer = training.build(model)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _factor(training, steps_of_epoch * training.epochs))
@@ -60,22 +68,99 @@ def train(make: Callable[[], nn.Module], training: Training, data: Dataset, test
                 schedule.step()
                 progress.advance(task)
             accuracy, epoch = hits.item() / len(data), epoch + 1
+            if held is not None:
+                best = _better(best, _Best(_mean_loss(model, held), epoch, accuracy, _copy(model)))
+                if epoch - best.epoch >= training.patience:
+                    break
+    if best is not None:
+        accuracy = best.accuracy
+        model.load_state_dict(best.weights)
     model.eval()
     reached = accuracy_of(model, test)
+    what = f"{type(model).__name__} to reach"
+    after = f"after {epoch} epochs"
+    if accuracy < training.required_in_training:
+        raise TrainingError(
+            f"Expected {what} {training.required_in_training:.2%} on the samples it is trained on, {data.name}, but "
+            f"got {accuracy:.2%} {after}; train longer or with another learning rate or seed."
+        )
     if reached < training.required:
         raise TrainingError(
-            f"Expected {type(model).__name__} to reach {training.required:.2%} on {test.name}, but got {reached:.2%} "
-            f"after {epoch} epochs ({accuracy:.2%} in training); train longer or with another learning rate or seed."
+            f"Expected {what} {training.required:.2%} on {test.name}, but got {reached:.2%} {after} "
+            f"({accuracy:.2%} in training); train longer or with another learning rate or seed."
         )
     seconds = time.perf_counter() - started
     return Trained(model=model, train_accuracy=accuracy, test_accuracy=reached, epochs=epoch, seconds=seconds)
 
 
+@contextmanager
+def seeded(training: Training) -> Iterator[None]:
+    """The global generator as training begins with it; as before afterwards.
+
+    torch's initialization and dropout read the global generator and take no other.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(draws.generator(training.seed, "training").initial_seed())
+        yield
+
+
 def accuracy_of(model: nn.Module, data: Dataset) -> float:
-    """The share of samples whose highest output is their label."""
+    """The share of samples whose label is predicted."""
     with torch.no_grad():
-        labels = torch.cat([model(x).argmax(1) for x in torch.split(data.inputs, ROWS_WITHOUT_GRADIENT)])
+        labels = torch.cat([predicted(model(x)) for x in torch.split(data.inputs, ROWS_WITHOUT_GRADIENT)])
     return int((labels == data.targets).sum()) / len(data)
+
+
+def predicted(outputs: Tensor) -> Tensor:
+    """The labels (N,) of logits (N, C): the highest output's; with one output unit 1 where it is positive, else 0."""
+    return (outputs[:, 0] > 0).long() if outputs.shape[1] == 1 else outputs.argmax(1)
+
+
+def loss_of(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy of logits (N, C) against labels (N,); with one output unit its binary form, labels 0 and 1."""
+    if outputs.shape[1] == 1:
+        return F.binary_cross_entropy_with_logits(outputs[:, 0], targets.to(outputs.dtype))
+    return F.cross_entropy(outputs, targets)
+
+
+@dataclass(frozen=True)
+class _Best:
+    """The epoch with the lowest held-out loss so far."""
+
+    loss: float
+    epoch: int
+    accuracy: float
+    weights: dict[str, Tensor]
+
+
+def _better(best: _Best | None, now: _Best) -> _Best:
+    return now if best is None or now.loss < best.loss else best
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def _hold_out(data: Dataset, training: Training) -> tuple[Dataset, Dataset | None]:
+    """The samples to train on, and those that decide when to stop."""
+    if training.held_out == 0:
+        return data, None
+    if training.held_out >= len(data):
+        raise TrainingError(
+            f"Expected fewer samples held out than the {len(data)} there are, but got {training.held_out}."
+        )
+    order = torch.randperm(len(data), generator=draws.generator(training.seed, "held out", len(data))).tolist()
+    return select(data, sorted(order[training.held_out :])), select(data, sorted(order[: training.held_out]))
+
+
+def _mean_loss(model: nn.Module, data: Dataset) -> float:
+    model.eval()
+    total = 0.0
+    with torch.no_grad():
+        for rows in torch.split(torch.arange(len(data)), ROWS_WITHOUT_GRADIENT):
+            total += loss_of(model(data.inputs[rows]), data.targets[rows]).item() * len(rows)
+    model.train()
+    return total / len(data)
 
 
 def _step(
@@ -84,7 +169,7 @@ def _step(
     """One step; the number of samples that were right before it."""
     optimizer.zero_grad(set_to_none=True)
     outputs = model(inputs)
-    loss = F.cross_entropy(outputs, targets)
+    loss = loss_of(outputs, targets)
     if not torch.isfinite(loss):
         raise TrainingError(
             f"Expected a finite loss, but got {loss.item()} in epoch {epoch + 1}; "
@@ -92,7 +177,7 @@ def _step(
         )
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-    hits: Tensor = (outputs.argmax(1) == targets).sum()
+    hits: Tensor = (predicted(outputs) == targets).sum()
     return hits
 
 
