@@ -16,7 +16,7 @@ from heatproof.errors import InputError, unknown
 from heatproof.features import FEATURES, Features
 from heatproof.methods.base import METHODS, Method
 from heatproof.methods.fitted import Fitted
-from heatproof.randomization import INITIALIZERS, RANDOMIZATIONS, Initializer, Randomization
+from heatproof.randomization import BLOCKINGS, INITIALIZERS, RANDOMIZATIONS, Blocking, Initializer, Randomization
 from heatproof.registry import Registry, with_fields
 from heatproof.similarity import SIMILARITIES, Similarity
 
@@ -24,6 +24,7 @@ NOUNS: dict[Any, Registry[Any]] = {
     Method: METHODS,
     Baseline: BASELINES,
     Features: FEATURES,
+    Blocking: BLOCKINGS,
     Initializer: INITIALIZERS,
     Randomization: RANDOMIZATIONS,
     Similarity: SIMILARITIES,

@@ -158,18 +158,6 @@ def test_a_block_around_another_is_random_as_soon_as_the_cascade_meets_it() -> N
     assert labels(BottomUp(blocks=("inner", "outer")), Around(), ROW) == ["outer", "inner"]
 
 
-def test_the_17_blocks_of_inception() -> None:
-    # 001: the logits, then from Mixed_7c down to the first convolution.
-    mixed = [f"Mixed_{name}" for name in ("7c", "7b", "7a", "6e", "6d", "6c", "6b", "6a", "5d", "5c", "5b")]
-    first = [f"Conv2d_{name}" for name in ("4a_3x3", "3b_1x1", "2b_3x3", "2a_3x3", "1a_3x3")]
-    model = torchvision.models.inception_v3(weights=None, init_weights=False, num_classes=5).eval()
-    stages = Cascading(blocks=(*first, *mixed, "fc")).stages(model, torch.zeros(1, 3, 75, 75))
-    assert [stage.label for stage in stages] == ["fc", *mixed, *first]
-    assert len(stages) == 17
-    assert stages[-1].complete
-    assert all(name.startswith("AuxLogits.") for name in stages.unused)
-
-
 def test_a_block_is_no_prefix_of_a_name() -> None:
     model = nn.Sequential(*[nn.Linear(1, 1) for _ in range(12)]).eval()
     assert Independent(blocks=("1",)).stages(model, torch.ones(1, 1))[-2].layers == ("1",)
@@ -223,8 +211,10 @@ def test_settings_are_checked_at_construction() -> None:
         Cascading(initializer="kaiming")
     with pytest.raises(InputError, match="Expected batch_norm to be one of 'reset', 'keep', 're-estimate', but got"):
         Cascading(batch_norm="keeps")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="Expected blocks to be a tuple of names, but got 'layer4'"):
-        Cascading(blocks="layer4")  # type: ignore[arg-type]
+    with pytest.raises(UnknownNameError, match="Expected the name of a blocking, but got 'layer4'; known are: "):
+        Cascading(blocks="layer4")
+    with pytest.raises(InputError, match="Expected only to be a tuple of patterns, but got 'fc'"):
+        Cascading(only="fc")  # type: ignore[arg-type]
 
 
 def test_a_default_that_would_leave_a_weight_trained_is_refused_at_the_door() -> None:

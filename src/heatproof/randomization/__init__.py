@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from heatproof.randomization.blocks import BLOCKINGS, Blocking, Depthwise, EndingAt, Modules
 from heatproof.randomization.initializers import (
     INITIALIZERS,
     Default,
@@ -28,15 +29,20 @@ def names() -> list[str]:
 
 
 __all__ = [
+    "BLOCKINGS",
     "INITIALIZERS",
     "RANDOMIZATIONS",
+    "Blocking",
     "BottomUp",
     "Cascading",
     "Default",
+    "Depthwise",
+    "EndingAt",
     "He",
     "Independent",
     "Initializer",
     "Layer",
+    "Modules",
     "Permutation",
     "Randomization",
     "Stage",

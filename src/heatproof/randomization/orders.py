@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.errors import InputError
-from heatproof.randomization.blocks import Block, blocks_of
+from heatproof.randomization.blocks import BLOCKINGS, Block, Blocking, blocks_of
 from heatproof.randomization.initializers import INITIALIZERS, Initializer
 from heatproof.randomization.layers import Layer, usage
 from heatproof.randomization.reestimation import Reestimate
@@ -36,6 +36,7 @@ class Randomization(ABC):
         seed: another seed draws other values for every weight.
         blocks: names of modules; the layers under each are randomized together. A layer under none of them is a block
             of its own, at its place, so that a cascade always reaches everything. The order given does not matter.
+            Or a Blocking, or the name of one: `inception-v3`, `resnet-conv1`, `densenet-conv1`, `depthwise`.
         batch_norm: batch norm takes scale 1, shift 0, mean 0 and variance 1 under every initializer (a drawn variance
             would be negative half the time), and "permutation" permutes each. `keep` leaves mean and variance as
             trained (001's code); `re-estimate` takes them from the inputs of `stages`, under the random weights.
@@ -52,7 +53,7 @@ class Randomization(ABC):
     order: ClassVar[str]
     initializer: str | Initializer = "truncated-normal"
     seed: int = 0
-    blocks: tuple[str, ...] = ()
+    blocks: Blocking | tuple[str, ...] | str = ()
     batch_norm: BatchNorm = "reset"
     only: tuple[str, ...] = ()
 
@@ -60,10 +61,10 @@ class Randomization(ABC):
         if self.batch_norm not in get_args(BatchNorm):
             choices = ", ".join(map(repr, get_args(BatchNorm)))
             raise InputError(f"Expected batch_norm to be one of {choices}, but got {self.batch_norm!r}.")
-        for name in ("blocks", "only"):
-            if isinstance(getattr(self, name), str):
-                raise InputError(f"Expected {name} to be a tuple of names, but got {getattr(self, name)!r}.")
-            object.__setattr__(self, name, tuple(getattr(self, name)))  # lists come from TOML
+        if isinstance(self.only, str):
+            raise InputError(f"Expected only to be a tuple of patterns, but got {self.only!r}.")
+        object.__setattr__(self, "only", tuple(self.only))  # lists come from TOML
+        object.__setattr__(self, "blocks", _blocking(self.blocks))
         self._initializer()
 
     @property
@@ -102,7 +103,8 @@ class Randomization(ABC):
             initializer.check(_to_draw(layer, initializer))
         drawn = Drawn(layers, lambda layer: draw(layer, initializer, self.seed))
         finish = Reestimate(model, inputs.detach().clone()) if self.batch_norm == "re-estimate" else None
-        found = self._sorted(blocks_of(layers, self.blocks))
+        named = self.blocks
+        found = self._sorted(named.blocks(layers) if isinstance(named, Blocking) else blocks_of(layers, named))
         stem = "/".join([self.order, *self._words(), *self._grouping(), f"seed{self.seed}"])
         wanted = self._wanted([block.label for block in found])
         cumulated = [(block, chosen) for block, chosen in self._cumulated(found) if block.label in wanted]
@@ -142,7 +144,8 @@ class Randomization(ABC):
         return words
 
     def _groupings(self) -> dict[str, list[str]]:
-        chosen = {"by blocks": sorted(self.blocks), "only": sorted(set(self.only))}
+        blocks = [_called(self.blocks)] if isinstance(self.blocks, Blocking) else sorted(self.blocks)
+        chosen = {"by blocks": blocks, "only": sorted(set(self.only))}
         return {word: names for word, names in chosen.items() if names}
 
     def _grouping(self) -> list[str]:
@@ -203,6 +206,18 @@ def draw(layer: Layer, initializer: Initializer, seed: int) -> dict[str, Tensor]
     """New values for every weight of `layer` by name; a batch norm's are reset unless `initializer` draws those too."""
     resets = {w.name: torch.full(w.tensor.shape, _RESET[w.role]) for w in layer.weights if w.role is not None}
     return resets | initializer.draw(_to_draw(layer, initializer), seed)
+
+
+def _blocking(blocks: Blocking | Sequence[str] | str) -> Blocking | tuple[str, ...]:
+    """A blocking for its name, or the names of modules; an unknown name says what is known."""
+    if isinstance(blocks, Blocking):
+        return blocks
+    return BLOCKINGS.get(blocks) if isinstance(blocks, str) else tuple(blocks)
+
+
+def _called(blocking: Blocking) -> str:
+    """Its registered name, or with other fields the recipe itself."""
+    return next((name for name in BLOCKINGS.names() if BLOCKINGS.get(name) == blocking), repr(blocking))
 
 
 def _listed(names: list[str]) -> str:
