@@ -1,5 +1,7 @@
 """The command line: thin verbs around the library. Heavy modules are imported by the verb that needs them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -105,6 +107,42 @@ def checks() -> None:
     _list(CHECKS)
 
 
+papers_app = typer.Typer(
+    help="The papers that define heatproof, rebuilt with their claims beside our figures.", no_args_is_help=True
+)
+app.add_typer(papers_app, name="papers")
+
+
+@papers_app.command("list")
+def list_papers() -> None:
+    """Every paper, with the scales that it can be run at."""
+    from rich.table import Table
+
+    from heatproof.papers import PAPERS
+
+    table = Table(show_header=False, box=None)
+    for paper in PAPERS.values():
+        table.add_row(f"[bold]{paper.id}[/]", _plain(f"{paper.authors}: {paper.title}"), ", ".join(paper.scales()))
+    out.print(table)
+
+
+@papers_app.command("run")
+def run_paper(
+    paper: Annotated[str, typer.Argument(help="Its number, such as 000.")],
+    scale: Annotated[str, typer.Option(help="tiny, small or full.")] = "small",
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Where its runs go; runs/papers/NUMBER by default.")
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Run a paper's audits, or go on with them, and write the page with its claims."""
+    from heatproof.papers import get, run
+
+    chosen = get(paper)
+    with _resumable():
+        _print_path(run(chosen, scale, folder or Path("runs/papers") / paper / scale, threads=threads))
+
+
 def main() -> None:
     """The entry point: a user's error is one sentence and exit status 2, never a traceback."""
     try:
@@ -119,17 +157,25 @@ def _audit(spec: "AuditSpec", folder: Path, threads: int | None) -> None:
     from heatproof.report import write
 
     try:
-        failures = run(spec, folder, threads=threads).manifest["failures"]
+        with _resumable():
+            failures = run(spec, folder, threads=threads).manifest["failures"]
         if failures:
             err.print(f"[yellow]{len(failures)} kinds of failure are named at the top of the report.[/]")
-    except KeyboardInterrupt:
-        err.print("Interrupted. What is finished is kept; run the same command again to go on.")
-        raise typer.Exit(130) from None
     except AuditError as error:
         err.print(f"[bold red]Error:[/] {_plain(str(error))}", highlight=False)
         _print_path(write(folder))
         raise typer.Exit(1) from None
     _print_path(write(folder))
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Interrupting is no error: what is finished is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print("Interrupted. What is finished is kept; run the same command again to go on.")
+        raise typer.Exit(130) from None
 
 
 def _list(registry: "Registry[Any]") -> None:

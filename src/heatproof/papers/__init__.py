@@ -1,0 +1,34 @@
+"""The papers that define heatproof, each rebuilt by one command, its claims beside our figures."""
+
+from heatproof.errors import unknown
+from heatproof.papers.competition import PAPER as COMPETITION
+from heatproof.papers.measure import Measured, Pick, Results
+from heatproof.papers.paper import SCALES, Answer, Claim, Paper, Picture
+from heatproof.papers.run import run
+
+PAPERS = {paper.id: paper for paper in (COMPETITION,)}
+
+
+def get(name: str) -> Paper:
+    """The paper of that id.
+
+    Raises: UnknownNameError for one that is not here.
+    """
+    if name not in PAPERS:
+        raise unknown("paper", name, PAPERS)
+    return PAPERS[name]
+
+
+__all__ = [
+    "PAPERS",
+    "SCALES",
+    "Answer",
+    "Claim",
+    "Measured",
+    "Paper",
+    "Pick",
+    "Picture",
+    "Results",
+    "get",
+    "run",
+]

@@ -1,0 +1,118 @@
+"""Figures from rows: a mean, a difference or a ratio over samples, each with its 95 % bootstrap interval."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from heatproof.auditing.bootstrap import Array, bounds, resampled_means
+from heatproof.errors import InputError
+
+
+class Measured(NamedTuple):
+    """A figure over `n` samples with its 95 % interval; NaN where nothing was measured."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def text(self, *, percent: bool = False, digits: int = 2) -> str:
+        """The figure and its interval as a reader wants them."""
+        if not np.isfinite(self.value):
+            return "not measured"
+        scale, places, unit = (100.0, max(0, digits - 2), " %") if percent else (1.0, digits, "")
+        mean, low, high = (f"{scale * part:z.{places}f}" for part in self[:3])
+        return f"{mean}{unit} ({low} to {high})" if np.isfinite(self.low) else f"{mean}{unit}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pick:
+    """Which rows: those equal in every given field.
+
+    `position` may also be "first", "last" or "later" (all but the first) of what is there.
+    """
+
+    check: str = ""
+    method: str | None = None
+    metric: str = ""
+    setting: str | None = None
+    position: float | str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """The rows and manifest of one finished step."""
+
+    rows: pd.DataFrame
+    manifest: Mapping[str, Any]
+
+    @cached_property
+    def checks(self) -> list[str]:
+        """The labels of the checks that have rows."""
+        return sorted(self.rows["check"].unique())
+
+    def samples(self, pick: Pick) -> "pd.Series[float]":
+        """The picked value of every sample, averaged over seeds and whatever else the pick leaves open.
+
+        Raises: InputError if no row is picked: a figure of nothing must not look like one.
+        """
+        rows = self.rows
+        for name in ("check", "method", "metric", "setting"):
+            wanted = getattr(pick, name)
+            if wanted not in (None, ""):
+                rows = rows[rows[name] == wanted]
+        if pick.position is not None and len(rows):
+            rows = rows[_at(rows["position"], pick.position)]
+        rows = rows[rows["sample"] != ""]
+        if rows.empty:
+            raise InputError(f"Expected rows for {pick}, but the run has none; its checks are {self.checks}.")
+        return rows.groupby("sample")["value"].mean().sort_index()
+
+    def mean(self, pick: Pick) -> Measured:
+        """The mean over samples; degenerate ones (NaN) are left out."""
+        values = self.samples(pick).dropna()
+        if values.empty:
+            return Measured(np.nan, np.nan, np.nan, 0)
+        return measured(values.to_numpy().astype(np.float64)[:, None], lambda means: means[:, 0])
+
+    def difference(self, one: Pick, other: Pick) -> Measured:
+        """mean(one) − mean(other), over the samples that have both, resampled together."""
+        return self._paired(one, other, lambda means: means[:, 0] - means[:, 1])
+
+    def ratio(self, one: Pick, other: Pick) -> Measured:
+        """mean(one) / mean(other), over the samples that have both, resampled together."""
+        return self._paired(one, other, lambda means: means[:, 0] / means[:, 1])
+
+    def stages(self, check: str, method: str, metric: str, position: float | str) -> Pick:
+        """What a check of parameter randomization measured along its stages, not its floors and replicates."""
+        groups = {state["group"] for state in self.manifest["states"] if state["kind"] == "randomized"}
+        settings = set(self.rows.loc[self.rows["check"] == check, "setting"]) & groups
+        if len(settings) != 1:
+            raise InputError(f"Expected {check!r} to be one randomization, but its settings are {sorted(settings)}.")
+        return Pick(check=check, method=method, metric=metric, setting=settings.pop(), position=position)
+
+    def _paired(self, one: Pick, other: Pick, combine: Any) -> Measured:
+        both = pd.DataFrame({"one": self.samples(one), "other": self.samples(other)}).dropna()
+        if both.empty:
+            return Measured(np.nan, np.nan, np.nan, 0)
+        return measured(both.to_numpy(np.float64), combine)
+
+
+def _at(positions: "pd.Series[float]", wanted: float | str) -> "pd.Series[bool]":
+    if wanted == "later":
+        return positions > positions.min()
+    ends = {"first": positions.min(), "last": positions.max()}
+    return positions == ends.get(str(wanted), wanted)
+
+
+def measured(values: Array, combine: Any) -> Measured:
+    """What `combine` makes of the means of the columns of `values` (n, K); it takes (R, K) and gives (R,)."""
+    estimate = float(combine(values.mean(0, keepdims=True))[0])
+    if len(values) < 2:
+        return Measured(estimate, np.nan, np.nan, len(values))
+    low, high = bounds(combine(resampled_means(values))[:, None])
+    return Measured(estimate, float(low[0]), float(high[0]), len(values))

@@ -1,0 +1,111 @@
+"""What a paper is here: audits at several scales, and its claims, each answered from rows."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import pandas as pd
+
+from heatproof.errors import InputError, unknown
+from heatproof.papers.measure import Measured, Results
+
+Verdict = Literal["holds", "does not hold", "cannot be told here"]
+SCALES = ("tiny", "small", "full")
+
+
+class Answer(NamedTuple):
+    """What our rows say of a claim: the figure, and whether the claim holds."""
+
+    ours: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One claim of a paper.
+
+    Attributes:
+        where: the figure, table or section of the paper.
+        text: the claim.
+        paper: the paper's figure, or its words.
+        steps: what has to have run; at a scale without one of them the claim cannot be told.
+        answer: from the results of those steps, in their order.
+    """
+
+    where: str
+    text: str
+    paper: str
+    steps: tuple[str, ...]
+    answer: Callable[..., Answer]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A figure for the results page: `draw(results of its step, file)` writes a PNG."""
+
+    name: str
+    caption: str
+    step: str
+    draw: Callable[[Path, Path], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paper:
+    """A paper with what reproduces it. Its audits are the TOML files in `specs/<id>/<scale>/`, in order of name.
+
+    `tables` are computations that are no audit, such as simulations; each gives rows of its own.
+    `notes` say per scale what stands in for what the paper used.
+    """
+
+    id: str
+    title: str
+    authors: str
+    claims: tuple[Claim, ...]
+    pictures: tuple[Picture, ...] = ()
+    tables: Mapping[str, Callable[[], pd.DataFrame]] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def specs(self, scale: str) -> dict[str, Path]:
+        """The audits at a scale, by the name of their step.
+
+        Raises: InputError for a scale that is unknown, or that this paper does not have.
+        """
+        if scale not in SCALES:
+            raise unknown("scale", scale, SCALES)
+        folder = Path(str(files("heatproof.papers") / "specs" / self.id / scale))
+        found = {path.stem: path for path in sorted(folder.glob("*.toml"))}
+        if not found:
+            raise InputError(
+                f"Expected a scale that {self.id} has, but it has no {scale!r}; known are {self.scales()}."
+            )
+        return found
+
+    def scales(self) -> list[str]:
+        """The scales there are specs for."""
+        root = Path(str(files("heatproof.papers") / "specs" / self.id))
+        return [scale for scale in SCALES if [*(root / scale).glob("*.toml")]]
+
+
+def answer(claim: Claim, results: Mapping[str, Results]) -> Answer:
+    """What the results say of a claim; a step that did not run cannot tell."""
+    missing = [step for step in claim.steps if step not in results]
+    if missing:
+        return Answer(f"needs {', '.join(missing)}, which this scale does not run", "cannot be told here")
+    return claim.answer(*(results[step] for step in claim.steps))
+
+
+def positive(figure: Measured) -> Verdict:
+    """A claim that a figure is above 0: told by its whole interval, and refuted only by its whole interval."""
+    if math.isnan(figure.low) or figure.low <= 0 <= figure.high:
+        return "cannot be told here"
+    return "holds" if figure.low > 0 else "does not hold"
+
+
+def all_of(verdicts: Sequence[Verdict]) -> Verdict:
+    """A claim of several parts: it holds if all do, and does not if one does not."""
+    if "does not hold" in verdicts:
+        return "does not hold"
+    return "cannot be told here" if "cannot be told here" in verdicts else "holds"

@@ -1,0 +1,127 @@
+"""A paper from its specs to its page of results."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from heatproof.auditing import from_spec, spec
+from heatproof.auditing.scorecard import findings
+from heatproof.auditing.store import read_manifest, read_rows
+from heatproof.papers.measure import Results
+from heatproof.papers.paper import Paper, answer
+from heatproof.report import write
+
+RESULTS = "results"
+
+
+def run(paper: Paper, scale: str, out: Path, *, threads: int | None = None, progress: bool = True) -> Path:
+    """Run a paper's audits at a scale, or go on with them, and write its page; gives the page.
+
+    Each audit has the run folder `out/<step>` with a report of its own; `out/results` is the page with everything that
+    stands behind it: claims, scorecards and specs, pictures.
+
+    Raises: InputError for a scale that the paper does not have; AuditError if too much of an audit failed: what is
+        finished is kept, and the same call goes on. Single failures are named on the page.
+    """
+    specs = paper.specs(scale)
+    read = {step: spec.read(path) for step, path in specs.items()}  # refused before the first one runs
+    results: dict[str, Results] = {}
+    for step, one in read.items():
+        folder = out / step
+        from_spec.run(one, folder, threads=threads, progress=progress)
+        write(folder)
+        manifest = read_manifest(folder)
+        results[step] = Results(rows=read_rows(folder).drop(columns="cell"), manifest=manifest)
+    for name, compute in paper.tables.items():
+        results[name] = Results(rows=compute(), manifest={})
+    return page(paper, scale, specs, results, out)
+
+
+def page(paper: Paper, scale: str, specs: Mapping[str, Path], results: Mapping[str, Results], out: Path) -> Path:
+    """Write `out/results`: README.md with every claim beside our figure, and the files that it speaks of."""
+    folder = out / RESULTS
+    folder.mkdir(parents=True, exist_ok=True)
+    table = claims(paper, results)
+    table.to_csv(folder / "claims.csv", index=False)
+    for step, path in specs.items():
+        shutil.copy(path, folder / f"{step}.toml")
+        card = findings(results[step].rows, results[step].manifest)
+        card.to_csv(folder / f"{step}-scorecard.csv", index=False, float_format="%.4g")
+    for name in paper.tables:
+        results[name].rows.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+    pictures = [picture for picture in paper.pictures if picture.step in specs]
+    for picture in pictures:
+        picture.draw(out / picture.step, folder / f"{picture.name}.png")
+    lines = [
+        f"# {paper.id}: {paper.title}",
+        "",
+        f"{paper.authors}. Scale `{scale}`: {paper.notes.get(scale, 'as published')}",
+        "",
+        f"Made by `heatproof papers run {paper.id} --scale {scale}`; every figure below is computed from its rows.",
+        "",
+        *_table(table),
+        "",
+        *_runs(specs, results),
+        "",
+        *_failures(specs, results),
+        *(
+            line
+            for picture in pictures
+            for line in (f"![{picture.caption}]({picture.name}.png)", "", picture.caption, "")
+        ),
+    ]
+    target = folder / "README.md"
+    target.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    return target
+
+
+def claims(paper: Paper, results: Mapping[str, Results]) -> pd.DataFrame:
+    """Every claim of the paper, a line: where, what, the paper's figure, ours, and whether it holds."""
+    answers = [answer(claim, results) for claim in paper.claims]
+    return pd.DataFrame(
+        {
+            "where": [claim.where for claim in paper.claims],
+            "claim": [claim.text for claim in paper.claims],
+            "paper": [claim.paper for claim in paper.claims],
+            "ours": [told.ours for told in answers],
+            "verdict": [told.verdict for told in answers],
+        }
+    )
+
+
+def _table(table: pd.DataFrame) -> list[str]:
+    cells = table.map(lambda text: str(text).replace("|", "\\|"))
+    head = [f"| {' | '.join(cells.columns)} |", f"|{' --- |' * len(cells.columns)}"]
+    return [*head, *(f"| {' | '.join(row)} |" for row in cells.itertuples(index=False))]
+
+
+def _runs(specs: Mapping[str, Path], results: Mapping[str, Results]) -> list[str]:
+    rows = []
+    for step in specs:
+        manifest: Mapping[str, Any] = results[step].manifest
+        environment = manifest["environment"]
+        spent = sum(cost["seconds"] for cost in manifest["costs"].values())
+        rows.append(
+            {
+                "step": f"[{step}]({step}.toml)",
+                "network": manifest["model"]["name"],
+                "data": manifest["data"]["name"],
+                "samples": len(manifest["data"]["samples"]),
+                "failures": len(manifest["failures"]),
+                "attributions took": f"{spent / 60:.1f} min on {environment['threads']} threads",
+                "torch": environment["torch"],
+            }
+        )
+    return _table(pd.DataFrame(rows)) if rows else []
+
+
+def _failures(specs: Mapping[str, Path], results: Mapping[str, Results]) -> list[str]:
+    told = [
+        f"- {step}, {failure['method'] or failure['check']} in {failure['state']}: {failure['error']}"
+        for step in specs
+        for failure in results[step].manifest["failures"]
+    ]
+    return ["Failures:", "", *told, ""] if told else []

@@ -1,0 +1,141 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from heatproof.auditing import spec
+from heatproof.errors import InputError, UnknownNameError
+from heatproof.papers import PAPERS, Measured, Pick, Results, get, run
+from heatproof.papers.paper import Answer, Claim, all_of, answer, positive
+
+
+def rows(*entries: tuple[str, str, str, float, float]) -> Results:
+    """Rows (method, setting, sample, position, value) of one check and metric."""
+    frame = pd.DataFrame(entries, columns=["method", "setting", "sample", "position", "value"])
+    states = [{"kind": "randomized", "group": "cascading he"}]
+    return Results(rows=frame.assign(check="c", metric="m", seed=0), manifest={"states": states})
+
+
+TWO = rows(
+    ("a", "cascading he", "s1", 0.0, 1.0),
+    ("a", "cascading he", "s2", 0.0, 3.0),
+    ("a", "cascading he", "s1", 1.0, 5.0),
+    ("a", "cascading he", "s2", 1.0, 5.0),
+    ("a", "cascading he", "s1", 2.0, 7.0),
+    ("a", "cascading he", "s2", 2.0, math.nan),
+    ("a", "cascading he floor", "s1", 2.0, 100.0),
+    ("b", "cascading he", "s1", 0.0, 2.0),
+    ("b", "cascading he", "s2", 0.0, 4.0),
+    ("b", "", "", 0.0, 99.0),
+)
+
+
+class TestFigures:
+    def test_means_by_position(self) -> None:
+        one = TWO.stages("c", "a", "m", "first")
+        assert one.setting == "cascading he"
+        assert TWO.mean(one).value == 2.0
+        assert TWO.mean(TWO.stages("c", "a", "m", 1.0)) == Measured(5.0, 5.0, 5.0, 2)
+
+    def test_later_positions_are_averaged_within_a_sample(self) -> None:
+        assert TWO.samples(TWO.stages("c", "a", "m", "later")).to_dict() == {"s1": 6.0, "s2": 5.0}
+
+    def test_one_sample_has_no_interval(self) -> None:
+        found = TWO.mean(TWO.stages("c", "a", "m", "last"))
+        assert (found.value, found.n) == (7.0, 1)
+        assert math.isnan(found.low)
+        assert found.text() == "7.00"
+
+    def test_differences_and_ratios_are_paired(self) -> None:
+        a, b = (TWO.stages("c", method, "m", "first") for method in ("a", "b"))
+        assert TWO.difference(b, a) == Measured(1.0, 1.0, 1.0, 2)
+        assert TWO.ratio(b, a).value == 1.5
+
+    def test_a_figure_of_nothing_is_an_error(self) -> None:
+        with pytest.raises(InputError, match=r"Expected rows for Pick.*its checks are \['c'\]"):
+            TWO.mean(Pick(check="d"))
+
+    def test_intervals_cover_the_mean_as_often_as_they_say(self) -> None:
+        drawn = np.random.default_rng(0).normal(size=(200, 40))
+        hits = 0
+        for values in drawn:
+            found = rows(*(("a", "cascading he", f"s{i:02}", 0.0, v) for i, v in enumerate(values))).mean(
+                Pick(check="c")
+            )
+            hits += found.low <= 0 <= found.high
+        # 190 expected; 174 is 5 standard deviations below what 40 samples' percentile intervals give, 0.935
+        assert 174 <= hits <= 200
+
+    def test_text(self) -> None:
+        assert Measured(0.1234, 0.1, 0.2, 5).text() == "0.12 (0.10 to 0.20)"
+        assert Measured(0.1234, 0.1, 0.2, 5).text(percent=True) == "12 % (10 to 20)"
+        assert Measured(math.nan, math.nan, math.nan, 0).text() == "not measured"
+
+
+class TestVerdicts:
+    @pytest.mark.parametrize(
+        ("low", "high", "verdict"),
+        [
+            (0.1, 0.2, "holds"),
+            (-0.2, -0.1, "does not hold"),
+            (-0.1, 0.1, "cannot be told here"),
+            (math.nan, math.nan, "cannot be told here"),
+        ],
+    )
+    def test_a_whole_interval_decides(self, low: float, high: float, verdict: str) -> None:
+        assert positive(Measured((low + high) / 2, low, high, 9)) == verdict
+
+    def test_parts(self) -> None:
+        assert all_of(["holds", "holds"]) == "holds"
+        assert all_of(["holds", "cannot be told here"]) == "cannot be told here"
+        assert all_of(["cannot be told here", "does not hold", "holds"]) == "does not hold"
+
+    def test_what_did_not_run_cannot_be_told(self) -> None:
+        claim = Claim(where="", text="", paper="", steps=("mnist", "vgg"), answer=lambda *_: Answer("", "holds"))
+        told = answer(claim, {"mnist": TWO})
+        assert told == Answer("needs vgg, which this scale does not run", "cannot be told here")
+
+
+class TestPapers:
+    @pytest.mark.parametrize("name", sorted(PAPERS))
+    def test_every_spec_is_one(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        for variable in ("HEATPROOF_DATA", "HEATPROOF_WEIGHTS", "HEATPROOF_IMAGENET"):
+            monkeypatch.setenv(variable, "somewhere")
+        paper = get(name)
+        assert "small" in paper.scales()
+        for scale in paper.scales():
+            for path in paper.specs(scale).values():
+                assert spec.read(path).title.startswith(name)
+
+    @pytest.mark.parametrize("name", sorted(PAPERS))
+    def test_every_claim_can_be_told_at_some_scale(self, name: str) -> None:
+        paper = get(name)
+        steps = {scale: {*paper.specs(scale), *paper.tables} for scale in paper.scales()}
+        for claim in paper.claims:
+            assert any(set(claim.steps) <= known for known in steps.values()), claim.text
+
+    def test_unknown_names(self) -> None:
+        with pytest.raises(UnknownNameError, match="did you mean '000'"):
+            get("0000")
+        with pytest.raises(UnknownNameError, match="did you mean 'small'"):
+            get("000").specs("smal")
+
+
+def test_a_tiny_run_ends_in_a_page_and_is_gone_on_with(tmp_path: Path) -> None:
+    page = run(get("000"), "tiny", tmp_path, threads=1, progress=False)
+    text = page.read_text(encoding="utf-8")
+    assert page == tmp_path / "results" / "README.md"
+    claims = pd.read_csv(tmp_path / "results" / "claims.csv")
+    told = claims[claims.verdict != "cannot be told here"]
+    assert len(claims) == len(get("000").claims)
+    assert not told.empty
+    for one in told.itertuples():
+        assert f"| {one.ours} | {one.verdict} |" in text
+    for name in ("mnist.toml", "mnist-scorecard.csv", "mnist-trained.png", "mnist-cascading.png"):
+        assert (tmp_path / "results" / name).stat().st_size > 0
+    assert (tmp_path / "mnist" / "report.html").is_file()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "mnist" / "rows").iterdir()}
+    assert run(get("000"), "tiny", tmp_path, threads=1, progress=False).read_text(encoding="utf-8") == text
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "mnist" / "rows").iterdir()} == before
