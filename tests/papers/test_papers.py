@@ -32,24 +32,26 @@ TWO = rows(
 )
 
 
+def at(method: str, position: float | str) -> Pick:
+    return Pick(check="c", method=method, metric="m", setting="stages", position=position)
+
+
 class TestFigures:
     def test_means_by_position(self) -> None:
-        one = TWO.stages("c", "a", "m", "first")
-        assert one.setting == "cascading he"
-        assert TWO.mean(one).value == 2.0
-        assert TWO.mean(TWO.stages("c", "a", "m", 1.0)) == Measured(5.0, 5.0, 5.0, 2)
+        assert TWO.mean(at("a", "first")).value == 2.0
+        assert TWO.mean(at("a", 1.0)) == Measured(5.0, 5.0, 5.0, 2)
 
     def test_later_positions_are_averaged_within_a_sample(self) -> None:
-        assert TWO.samples(TWO.stages("c", "a", "m", "later")).to_dict() == {"s1": 6.0, "s2": 5.0}
+        assert TWO.samples(at("a", "later")).to_dict() == {"s1": 6.0, "s2": 5.0}
 
     def test_one_sample_has_no_interval(self) -> None:
-        found = TWO.mean(TWO.stages("c", "a", "m", "last"))
+        found = TWO.mean(at("a", "last"))
         assert (found.value, found.n) == (7.0, 1)
         assert math.isnan(found.low)
         assert found.text() == "7.00"
 
     def test_differences_and_ratios_are_paired(self) -> None:
-        a, b = (TWO.stages("c", method, "m", "first") for method in ("a", "b"))
+        a, b = (at(method, "first") for method in ("a", "b"))
         assert TWO.difference(b, a) == Measured(1.0, 1.0, 1.0, 2)
         assert TWO.ratio(b, a).value == 1.5
 

@@ -5,8 +5,9 @@ from heatproof.papers.competition import PAPER as COMPETITION
 from heatproof.papers.measure import Measured, Pick, Results
 from heatproof.papers.paper import SCALES, Answer, Claim, Paper, Picture
 from heatproof.papers.run import run
+from heatproof.papers.unification import PAPER as UNIFICATION
 
-PAPERS = {paper.id: paper for paper in (COMPETITION,)}
+PAPERS = {paper.id: paper for paper in (COMPETITION, UNIFICATION)}
 
 
 def get(name: str) -> Paper:

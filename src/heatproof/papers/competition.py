@@ -3,16 +3,20 @@
 from functools import partial
 
 from heatproof.auditing.scorecard import chance_share
-from heatproof.papers.measure import Pick, Results
+from heatproof.papers.measure import STAGES, Pick, Results
 from heatproof.papers.paper import Answer, Claim, Paper, Picture, Verdict, all_of, positive
 from heatproof.papers.pictures import maps_of_samples, maps_over_states
 
 AT = {"cascading": "last", "layer-wise": "later"}  # everything random, or each layer in turn
 
 
+def _stages(check: str, method: str, metric: str, position: str) -> Pick:
+    return Pick(check=check, method=method, metric=metric, setting=STAGES, position=position)
+
+
 def _keeps_the_picture(method: str, check: str, results: Results) -> Answer:
     """Similarity by absolute values to the trained map, against that of a random mask."""
-    ours = results.stages(check, method, "spearman-absolute", AT[check])
+    ours = _stages(check, method, "spearman-absolute", AT[check])
     mask = Pick(check="calibration", method=method, metric="spearman-absolute", setting="map-vs-gaussian")
     found = results.difference(ours, mask)
     return Answer(
@@ -23,7 +27,7 @@ def _keeps_the_picture(method: str, check: str, results: Results) -> Answer:
 
 def _less_alike(ours: str, theirs: str, check: str, metric: str, results: Results) -> Answer:
     """The competitive map is less like its trained self than the uncompeted one."""
-    one, other = (results.stages(check, method, metric, AT[check]) for method in (theirs, ours))
+    one, other = (_stages(check, method, metric, AT[check]) for method in (theirs, ours))
     return Answer(
         f"{metric} {results.mean(other).text()} against {results.mean(one).text()}",
         positive(results.difference(one, other)),
@@ -35,7 +39,7 @@ def _survives(method: str, check: str, results: Results) -> Answer:
     parts: list[str] = []
     verdicts: list[Verdict] = []
     for metric, noun in (("surviving-share", "features"), ("surviving-energy", "energy")):
-        trained, random = (results.stages(check, method, metric, at) for at in ("first", AT[check]))
+        trained, random = (_stages(check, method, metric, at) for at in ("first", AT[check]))
         verdicts.append(positive(results.difference(trained, random)))
         before, after = (results.mean(pick).text(percent=True, digits=4) for pick in (trained, random))
         parts.append(f"{noun}: trained {before}, randomized {after}")

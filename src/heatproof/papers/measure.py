@@ -11,6 +11,8 @@ import pandas as pd
 from heatproof.auditing.bootstrap import Array, bounds, resampled_means
 from heatproof.errors import InputError
 
+STAGES = "stages"
+
 
 class Measured(NamedTuple):
     """A figure over `n` samples with its 95 % interval; NaN where nothing was measured."""
@@ -33,7 +35,8 @@ class Measured(NamedTuple):
 class Pick:
     """Which rows: those equal in every given field.
 
-    `position` may also be "first", "last" or "later" (all but the first) of what is there.
+    `setting` may also be "stages": those of a parameter randomization, without its floors and replicates. `position`
+    may also be "first", "last" or "later" (all but the first) of what is there.
     """
 
     check: str = ""
@@ -62,7 +65,7 @@ class Results:
         """
         rows = self.rows
         for name in ("check", "method", "metric", "setting"):
-            wanted = getattr(pick, name)
+            wanted = self._stages(pick.check) if (name, pick.setting) == ("setting", STAGES) else getattr(pick, name)
             if wanted not in (None, ""):
                 rows = rows[rows[name] == wanted]
         if pick.position is not None and len(rows):
@@ -87,13 +90,12 @@ class Results:
         """mean(one) / mean(other), over the samples that have both, resampled together."""
         return self._paired(one, other, lambda means: means[:, 0] / means[:, 1])
 
-    def stages(self, check: str, method: str, metric: str, position: float | str) -> Pick:
-        """What a check of parameter randomization measured along its stages, not its floors and replicates."""
+    def _stages(self, check: str) -> str:
         groups = {state["group"] for state in self.manifest["states"] if state["kind"] == "randomized"}
         settings = set(self.rows.loc[self.rows["check"] == check, "setting"]) & groups
         if len(settings) != 1:
             raise InputError(f"Expected {check!r} to be one randomization, but its settings are {sorted(settings)}.")
-        return Pick(check=check, method=method, metric=metric, setting=settings.pop(), position=position)
+        return str(settings.pop())
 
     def _paired(self, one: Pick, other: Pick, combine: Any) -> Measured:
         both = pd.DataFrame({"one": self.samples(one), "other": self.samples(other)}).dropna()

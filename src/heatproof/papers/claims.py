@@ -1,0 +1,74 @@
+"""The kinds of claims that papers make, each as what it takes to answer one from rows."""
+
+from collections.abc import Mapping
+from functools import partial
+
+from heatproof.papers.measure import Measured, Pick, Results
+from heatproof.papers.paper import Answer, Claim, Verdict, positive
+
+
+def higher(
+    *,
+    where: str,
+    text: str,
+    paper: str,
+    step: str,
+    one: Pick,
+    other: Pick,
+    margin: float = 0.0,
+    names: tuple[str, str] = ("", ""),
+    percent: bool = False,
+) -> Claim:
+    """The mean of `one` exceeds that of `other` by more than `margin`, paired by sample."""
+    answer = partial(_higher, one=one, other=other, margin=margin, names=names, percent=percent)
+    return Claim(where=where, text=text, paper=paper, steps=(step,), answer=answer)
+
+
+def near(
+    *, where: str, text: str, paper: str, step: str, picks: Mapping[str, Pick], value: float, within: float
+) -> Claim:
+    """The mean of every pick lies within `within` of `value`, with its whole interval."""
+    answer = partial(_near, picks=dict(picks), value=value, within=within)
+    return Claim(where=where, text=text, paper=paper, steps=(step,), answer=answer)
+
+
+def alike(
+    *, where: str, text: str, paper: str, step: str, one: Pick, other: Pick, within: float, names: tuple[str, str]
+) -> Claim:
+    """The means of two picks differ by less than `within`, paired by sample, with the whole interval."""
+    answer = partial(_alike, one=one, other=other, within=within, names=names)
+    return Claim(where=where, text=text, paper=paper, steps=(step,), answer=answer)
+
+
+def _higher(
+    results: Results, *, one: Pick, other: Pick, margin: float, names: tuple[str, str], percent: bool
+) -> Answer:
+    found = results.difference(one, other)
+    first, second = (results.mean(pick).text(percent=percent) for pick in (one, other))
+    labels = [name or pick.method or "" for name, pick in zip(names, (one, other), strict=True)]
+    shifted = found._replace(value=found.value - margin, low=found.low - margin, high=found.high - margin)
+    asked = f" (by more than {margin:g})" if margin else ""
+    return Answer(f"{labels[0]} {first}, {labels[1]} {second}; difference {found.text()}{asked}", positive(shifted))
+
+
+def _near(results: Results, *, picks: Mapping[str, Pick], value: float, within: float) -> Answer:
+    found = {name: results.mean(pick) for name, pick in picks.items()}
+    told = ", ".join(f"{name} {figure.text(digits=3)}" for name, figure in found.items())
+    return Answer(f"{told}; asked is {value:g} ± {within:g}", _within([*found.values()], value, within))
+
+
+def _alike(results: Results, *, one: Pick, other: Pick, within: float, names: tuple[str, str]) -> Answer:
+    found = results.difference(one, other)
+    first, second = (results.mean(pick).text(digits=3) for pick in (one, other))
+    told = f"{names[0]} {first}, {names[1]} {second}; difference {found.text(digits=3)}, asked is 0 ± {within:g}"
+    return Answer(told, _within([found], 0.0, within))
+
+
+def _within(found: list[Measured], value: float, within: float) -> Verdict:
+    lows, highs = (min(f.low - value for f in found), max(f.high - value for f in found))
+    if not all(f.n > 1 for f in found):
+        return "cannot be told here"
+    if -within <= lows and highs <= within:
+        return "holds"
+    apart = any(f.low - value > within or f.high - value < -within for f in found)
+    return "does not hold" if apart else "cannot be told here"
