@@ -125,3 +125,22 @@ def normalized_block(block):
 def mse(a, b):
     pairs = [(x, y) for row_a, row_b in zip(a, b, strict=True) for x, y in zip(row_a, row_b, strict=True)]
     return math.fsum((x - y) ** 2 for x, y in pairs) / len(pairs)
+
+
+def histogram_entropy(values, low, high, bins):
+    """−Σ p log₂ p over `bins` equal bins from low to high, each open above but for the last."""
+    edges = [low + (high - low) * k / bins for k in range(bins + 1)]
+    counts = [0] * bins
+    for value in values:
+        counts[next((k for k in range(bins) if value < edges[k + 1]), bins - 1)] += 1
+    shares = [count / len(values) for count in counts if count]
+    return -math.fsum(share * math.log2(share) for share in shares)
+
+
+def entropy_rise(trained, random, bins, *, shared=True):
+    """Hedström et al. 2024, Efficient MPRT: maps by their second moment, then (H(random) − H(trained)) / H(trained)."""
+    maps = [[v for row in second_moment(image) for v in row] for image in (trained, random)]
+    both = maps[0] + maps[1]
+    ends = [(min(both), max(both)) if shared else (min(one), max(one)) for one in maps]
+    before, after = (histogram_entropy(one, *end, bins) for one, end in zip(maps, ends, strict=True))
+    return (after - before) / before

@@ -8,6 +8,7 @@ from heatproof.checks.bounding_box import BoundingBox
 from heatproof.checks.calibration import Calibration
 from heatproof.checks.completeness import Completeness
 from heatproof.checks.degradation import Degradation
+from heatproof.checks.efficient_parameter_randomization import EfficientParameterRandomization
 from heatproof.checks.input_controls import InputControls
 from heatproof.checks.method_agreement import MethodAgreement
 from heatproof.checks.network_structure import NetworkStructure
@@ -36,6 +37,7 @@ __all__ = [
     "Check",
     "Completeness",
     "Degradation",
+    "EfficientParameterRandomization",
     "InputControls",
     "Maps",
     "MethodAgreement",

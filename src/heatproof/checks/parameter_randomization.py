@@ -10,16 +10,14 @@ import torch
 from torch import Tensor
 
 from heatproof.checks.base import CHECKS, TRAINED, Block, Check, Maps, Recipe, Scores, State, Study
+from heatproof.checks.random_states import REPLICATE, everything, stages_of, state_of
 from heatproof.checks.similarities import fitting, similarity_rows
 from heatproof.errors import InputError
 from heatproof.metrics import DIAGNOSTICS, Metric
-from heatproof.randomization import INITIALIZERS, Cascading, Randomization, Stage, Stages
+from heatproof.randomization import Cascading, Randomization, Stage
 from heatproof.similarity import Similarity
 
 NAMED = 6  # parameters that a note names; the others it counts
-REPLICATE = State(
-    name="trained, other noise", key={"state": "trained"}, kind="replicate", label="trained, other noise", replicate=1
-)
 ZEROS = Metric(
     name="zeros",
     unit="share of features",
@@ -73,6 +71,10 @@ class ParameterRandomization(Check):
     Position: the stage, 1 … S; 0 is the trained model. Cost: one map a stage, seed and method, one or two more
     a seed, and two.
 
+    Smooth MPRT (Hedström et al. 2024) is this check on `SmoothGrad(method, samples=50, noise=0.1)`: the similarity of
+    maps averaged over noisy inputs, on the trained and the randomized network. Both see the same noise here, so that
+    what changes is the network alone; how much other noise would change is what the `replicate` rows say.
+
     Source: Adebayo et al. 2018, section 3 and B; Gupta & Arora 2019, 4.1. Deviation: several seeds and the floors.
     """
 
@@ -98,7 +100,7 @@ class ParameterRandomization(Check):
 
     def notes(self, study: Study) -> tuple[str, ...]:
         left_out = fitting(self.similarities, study.grid)[1]
-        unused = self._stages(study, self.randomization, self.seeds[0]).unused
+        unused = stages_of(study, self.randomization, self.seeds[0]).unused
         if not unused:
             return left_out
         names = ", ".join(unused[:NAMED]) + (f" and {len(unused) - NAMED} more" if len(unused) > NAMED else "")
@@ -114,7 +116,7 @@ class ParameterRandomization(Check):
         full: dict[int, State] = {}
         last = 0
         for seed in self.seeds:
-            for stage in self._stages(study, self.randomization, seed):
+            for stage in stages_of(study, self.randomization, seed):
                 last = stage.index
                 states.append(self._state(stage, seed, kind="randomized"))
                 if stage.complete:
@@ -162,36 +164,10 @@ class ParameterRandomization(Check):
 
     def _everything(self, study: Study, seed: int, last: int) -> State:
         """The whole network random; it stands where this check's last stage stands."""
-        recipe = Cascading(initializer=self.randomization.initializer, batch_norm=self.randomization.batch_norm)
-        return replace(self._state(self._stages(study, recipe, seed)[-1], seed, kind="floor"), index=last)
-
-    def _stages(self, study: Study, randomization: Randomization, seed: int) -> Stages:
-        return replace(randomization, seed=seed).stages(study.model, study.example)
+        return replace(self._state(everything(study, self.randomization, seed), seed, kind="floor"), index=last)
 
     def _state(self, stage: Stage, seed: int, *, kind: str) -> State:
-        # What determines the parameters: which layers are drawn, from what, under which seed; never the order.
-        key = {
-            "state": "randomized",
-            "layers": sorted(stage.layers),
-            "initializer": repr(INITIALIZERS.get(i) if isinstance(i := self.randomization.initializer, str) else i),
-            "batch_norm": self.randomization.batch_norm,
-            "seed": seed,
-        }
-        own = "" if self.targets == "trained" else " own-label"
-        return State(
-            name=stage.name + own,
-            key=key,
-            kind=kind,
-            group=self.group,
-            label=stage.label,
-            index=stage.index,
-            seed=seed,
-            layers=tuple(stage.layers),
-            targets=self.targets,
-            kept=stage.complete,
-            complete=stage.complete,
-            open=lambda _model: stage,
-        )
+        return state_of(stage, self.randomization, seed, kind=kind, group=self.group, targets=self.targets)
 
 
 def _against(seed: int) -> str:

@@ -1,0 +1,53 @@
+"""States in which a network is partly or wholly random, as every check that randomizes declares them."""
+
+from dataclasses import replace
+
+from heatproof.checks.base import State, Study
+from heatproof.randomization import INITIALIZERS, Cascading, Randomization, Stage, Stages
+
+# The trained network again, with the methods' other noise.
+REPLICATE = State(
+    name="trained, other noise", key={"state": "trained"}, kind="replicate", label="trained, other noise", replicate=1
+)
+
+
+def stages_of(study: Study, randomization: Randomization, seed: int) -> Stages:
+    """The stages of `randomization` under another seed."""
+    return replace(randomization, seed=seed).stages(study.model, study.example)
+
+
+def everything(study: Study, randomization: Randomization, seed: int) -> Stage:
+    """The stage in which every layer is random, drawn as `randomization` draws it."""
+    recipe = Cascading(initializer=randomization.initializer, batch_norm=randomization.batch_norm)
+    return stages_of(study, recipe, seed)[-1]
+
+
+def state_of(
+    stage: Stage, randomization: Randomization, seed: int, *, kind: str, group: str, targets: str = "trained"
+) -> State:
+    """A stage as a state. Two checks with the same random network share its attributions.
+
+    What determines the parameters is the key: which layers are drawn, from what, under which seed; never the order.
+    """
+    initializer = randomization.initializer
+    key = {
+        "state": "randomized",
+        "layers": sorted(stage.layers),
+        "initializer": repr(INITIALIZERS.get(initializer) if isinstance(initializer, str) else initializer),
+        "batch_norm": randomization.batch_norm,
+        "seed": seed,
+    }
+    return State(
+        name=stage.name + ("" if targets == "trained" else " own-label"),
+        key=key,
+        kind=kind,
+        group=group,
+        label=stage.label,
+        index=stage.index,
+        seed=seed,
+        layers=tuple(stage.layers),
+        targets=targets,
+        kept=stage.complete,
+        complete=stage.complete,
+        open=lambda _model: stage,
+    )
