@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from heatproof.methods import Explanation, Gradient, GradientXInput, Linearizable, Linearization, Method, Saliency
 from heatproof.methods.base import evaluate
+from heatproof.methods.fitted import FittedMethod, inputs_of
 from heatproof.testing import CLAUSES, ContractError, check_method
 
 
@@ -284,7 +286,78 @@ class Misdiagnosed(Method):
         return Explanation(maps, {"mean": maps.mean()})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Centered(FittedMethod):
+    """The gradient at inputs without their mean; its subclasses break the promise of what is fitted."""
+
+    on_changed_model: ClassVar[Literal["refit", "reuse", "exclude"]] = "refit"
+    on_changed_because: ClassVar[str] = "the mean is that of the data"
+
+    def _fit(self, model, batches, checkpoint):
+        return {"mean": torch.cat([inputs_of(batch) for batch in batches]).mean(0).float()}, {}
+
+    def _fit_facts(self, model):
+        return {}
+
+    def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
+        mean = self._fitted_for(model)["mean"].to(inputs)
+        return Explanation(gradient(model, inputs - mean, targets))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unasked(Centered):
+    """Makes do without a fit."""
+
+    def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
+        return Explanation(gradient(model, inputs, targets))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marking(Centered):
+    """Leaves a mark on the network that it is fitted on."""
+
+    def _fit(self, model, batches, checkpoint):
+        model.mark = 1
+        return super()._fit(model, batches, checkpoint)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving(Centered):
+    """Serves any network."""
+
+    def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
+        return Explanation(gradient(model, inputs - self._value()["mean"].to(inputs), targets))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undeclared(Centered):
+    """Refits where it says that it is excluded."""
+
+    on_changed_model: ClassVar[Literal["refit", "reuse", "exclude"]] = "exclude"
+
+    def on_changed(self, model, batches):
+        return self.fit(model, batches)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stale(Centered):
+    """Says that it is reused, and refits."""
+
+    on_changed_model: ClassVar[Literal["refit", "reuse", "exclude"]] = "reuse"
+
+    def on_changed(self, model, batches):
+        return self.fit(model, batches)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Silent(Centered):
+    """Gives no reason."""
+
+    on_changed_because: ClassVar[str] = ""
+
+
 BROKEN += [
+    *(("fitted", kind()) for kind in (Unasked, Marking, Serving, Undeclared, Stale, Silent)),
     ("linearization", WrongFlag()),
     ("linearization", OverlyModest()),
     ("linearization", OutputsElsewhere()),
@@ -297,6 +370,10 @@ BROKEN += [
     ("recipe", Taciturn()),
     ("diagnostics", Misdiagnosed()),
 ]
+
+
+def test_a_fitted_method_that_keeps_everything_passes():
+    check_method(Centered())
 
 
 @pytest.mark.parametrize(("clause", "method"), BROKEN, ids=[f"{c}-{type(m).__name__}" for c, m in BROKEN])

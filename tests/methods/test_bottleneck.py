@@ -15,7 +15,7 @@ from torch import nn
 import heatproof as hp
 from heatproof.errors import InputError
 from heatproof.methods.bottleneck import PerSampleBottleneck
-from heatproof.methods.known_layers import layer_of, readout_layers_of
+from heatproof.methods.known_layers import found_layer, found_readouts, layer_of, readout_layers_of
 from heatproof.methods.restriction import Adam, Mask, Statistics, blurring, enlarged
 from heatproof.methods.split import Split
 from heatproof.testing import ContractNet, check_method
@@ -224,8 +224,55 @@ def test_layers_of_known_networks():
         assert readout_layers_of(None, (), models.vgg16()) == (vgg[0], (*vgg, "classifier"))
         assert readout_layers_of("a", ("b",), models.vgg16()) == ("a", ("b",))
         assert layer_of("layer1", models.resnet50()) == "layer1"
-        with pytest.raises(InputError, match=r"the name of a layer, as SqueezeNet .* 'features.8.squeeze'"):
-            layer_of(None, models.squeezenet1_0())
+        assert layer_of(None, models.squeezenet1_0()) is None
+        assert readout_layers_of(None, (), models.squeezenet1_0()) == (None, ())
+
+
+class Skipping(nn.Module):
+    """Three maps; a connection leads around the second, and the outputs see the third through pooling."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.inner = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.pool, self.head = nn.MaxPool2d(2), nn.Linear(4, 3)
+
+    def forward(self, x):
+        h = self.first(x)
+        return self.head(self.pool(h + self.inner(h)).mean((2, 3)))
+
+
+def test_layers_of_other_networks_are_found():
+    x = torch.rand(2, 1, 16, 16)
+    quarters = network()
+    assert found_layer(quarters, x) == "features"  # 8 places of 16 pixels; 4 after pooling would be too few
+    assert found_readouts(quarters, x, None) == ("features", ("features", "head.0", "head"))
+    assert found_readouts(quarters, x, "features.0") == ("features.0", ("features.1", "features", "head.0", "head"))
+    skipping = Skipping().eval()
+    assert found_layer(skipping, x) == "pool"
+    assert found_layer(skipping, x[:, :, :12, :12]) == "first"  # pooling leaves 6 places, and no skip leads around it
+    with pytest.raises(InputError, match=r"everything passes through on images .*, but found none; name a layer"):
+        found_layer(nn.Sequential(nn.Flatten(), nn.Linear(256, 3)).eval(), x)
+
+
+@pytest.mark.slow
+def test_the_rule_finds_what_004_chose():
+    models = pytest.importorskip("torchvision.models")
+    x = torch.rand(1, 3, 224, 224)
+    resnet = models.resnet50().eval()
+    assert found_layer(resnet, x) == layer_of(None, resnet)
+    assert found_readouts(resnet, x, None) == readout_layers_of(None, (), resnet)
+    assert found_layer(models.vgg16().eval(), x) == "features.22"  # conv4_3 where 004 takes conv4_1: 28 places both
+    assert found_layer(models.squeezenet1_1().eval(), x) == "features.7"
+    assert found_layer(models.densenet121().eval(), x) == "features.transition2.conv"
+
+
+def test_a_layer_that_is_not_named_is_found_in_fitting(trained):
+    model, _ = trained
+    x, y = blobs(32)
+    method = PerSampleBottleneck(steps=2, samples=2).fit(model, [x])
+    assert method.fitted.facts["layer"] == "features"
+    named = PerSampleBottleneck(layer="features", steps=2, samples=2).fit(model, iter([x]))
+    assert torch.equal(method(model, x[:2], y[:2]), named(model, x[:2], y[:2]))
 
 
 @pytest.mark.parametrize(

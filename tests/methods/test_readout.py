@@ -135,6 +135,15 @@ def test_another_recipe_or_network_is_refused_and_a_changed_one_reuses(trained):
     assert torch.equal(hp.draws.reseed(method, 1)(model, x, y), method(model, x, y))  # the seed is that of training
 
 
+def test_layers_that_are_not_named_are_found_in_training(tmp_path):
+    model, recipe = network(), ReadoutBottleneck(beta=0.1, rate=0.01, epochs=1)
+    named = replace(recipe, layer="features", readouts=("features", "head.0", "head"))
+    method, twin = recipe.fit(model, batches(32), checkpoint=tmp_path / "readout"), named.fit(model, batches(32))
+    assert {**method.fitted.facts} == {**twin.fitted.facts}
+    assert method.fitted == twin.fitted
+    assert recipe.fit(model, batches(32), checkpoint=tmp_path / "readout") == method
+
+
 def test_the_contract():
     model = ContractNet()
     images = torch.randn(24, 3, 16, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
@@ -11,14 +12,15 @@ from torch import Tensor, nn
 from heatproof import draws
 from heatproof.errors import InputError
 from heatproof.methods.above import Above, places, spread_copies
-from heatproof.methods.base import Explanation
-from heatproof.methods.fitted import Batch, FittedMethod
-from heatproof.methods.known_layers import layer_of
+from heatproof.methods.base import METHODS, Explanation
+from heatproof.methods.fitted import Batch, FittedMethod, peeked
+from heatproof.methods.known_layers import found_layer, layer_of
 from heatproof.methods.moments import moments_at
 from heatproof.methods.restriction import Adam, Mask, Noise, check_settings, enlarged, statistics_of
 from heatproof.methods.split import Split
 
 
+@METHODS.register("iba")
 @dataclass(frozen=True, kw_only=True)
 class PerSampleBottleneck(FittedMethod):
     """The bits of each place that are left when noise replaces all that the decision does not need.
@@ -39,7 +41,8 @@ class PerSampleBottleneck(FittedMethod):
 
     Args:
         layer: a submodule by name, whose output is (N, C, h, w). None takes 004's: `layer2` of a torchvision ResNet
-            (conv3_4 in ResNet-50), conv4_1 of a torchvision VGG; another network must name one.
+            (conv3_4 in ResNet-50), conv4_1 of a torchvision VGG; in another network the deepest that is no coarser than
+            an eighth of the image, found in fitting, see `heatproof.methods.known_layers.found_layer`.
         beta: β, in units of 1/k: 10 is 004's "β = 10/k".
         steps, rate, samples: of the optimization; 004 Table 2.
         smoothing: standard deviation σ_s of the blur, in places of the layer; its kernel has 2·round(2σ_s)+1 taps and
@@ -72,6 +75,7 @@ class PerSampleBottleneck(FittedMethod):
     read: Literal["final", "last-pass"] = "final"
     seed: int = 0
     on_changed_model: ClassVar[Literal["refit", "reuse", "exclude"]] = "refit"
+    on_changed_because: ClassVar[str] = "mean and variance at the layer are those of the network that is explained"
 
     def __post_init__(self) -> None:
         check_settings(self, whole=("steps", "samples"))
@@ -81,16 +85,23 @@ class PerSampleBottleneck(FittedMethod):
     def cost(self, outputs: int) -> float:
         return float(self.steps * self.samples)
 
-    def _fit(self, model: nn.Module, batches: Iterable[Batch]) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
-        moments = moments_at(Split(model, layer_of(self.layer, model)), batches)
-        return moments.tensors(), {"samples": str(moments.count)}
+    def _fit(
+        self, model: nn.Module, batches: Iterable[Batch], checkpoint: Path | None
+    ) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
+        layer = layer_of(self.layer, model)
+        if layer is None:
+            sample, batches = peeked(batches)
+            layer = found_layer(model, sample)
+        moments = moments_at(Split(model, layer), batches)
+        return moments.tensors(), {"layer": layer, "samples": str(moments.count)}
 
     def _fit_facts(self, model: nn.Module) -> Mapping[str, str]:
-        return {"layer": layer_of(self.layer, model)}
+        layer = layer_of(self.layer, model)
+        return {} if layer is None else {"layer": layer}
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         fitted = self._fitted_for(model)
-        split = Split(model, layer_of(self.layer, model))
+        split = Split(model, fitted.facts["layer"])
         names = draws.digests(inputs)
         parts = []
         for block, copies in spread_copies(inputs, self.samples):

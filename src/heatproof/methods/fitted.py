@@ -4,11 +4,12 @@ import hashlib
 import json
 import os
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,6 +22,7 @@ from heatproof.models import Bound, check_inputs, check_model
 
 # Input batches (N, …), as a tensor or as the first of what a DataLoader gives, such as (inputs, labels).
 Batch = Tensor | Sequence[Tensor]
+T = TypeVar("T")
 
 
 class Fitted:
@@ -102,16 +104,29 @@ class FittedMethod(Method):
 
     Made without `fitted` it is a recipe; `fit` returns the same recipe with a value. Called on another network than it
     was fitted on it refuses. `on_changed_model` says what is right where a network was changed on purpose, as by
-    randomization: `refit` what it learned, `reuse` it, or `exclude` the method; `on_changed` does it.
+    randomization: `refit` what it learned, `reuse` it, or `exclude` the method; `on_changed` does it, and
+    `on_changed_because` says why in words.
     """
 
     on_changed_model: ClassVar[Literal["refit", "reuse", "exclude"]]
+    on_changed_because: ClassVar[str]
+    fit_batch: ClassVar[int] = 64  # samples a batch where nobody says otherwise
 
     fitted: Fitted | None = None
 
-    def fit(self, model: nn.Module, batches: Iterable[Batch]) -> Self:
+    @property
+    def fit_reads(self) -> int:
+        """How often a fit reads the data."""
+        return 1
+
+    @property
+    def fit_cost(self) -> float:
+        """Forward and backward passes a sample of the data that a fit takes, for estimates."""
+        return self.fit_reads / 3
+
+    def fit(self, model: nn.Module, batches: Iterable[Batch], *, checkpoint: str | Path | None = None) -> Self:
         """This recipe, fitted; see the function `fit`."""
-        return replace(self, fitted=fit(self, model, batches))
+        return replace(self, fitted=fit(self, model, batches, checkpoint=checkpoint))
 
     def on_changed(self, model: nn.Module, batches: Iterable[Batch]) -> Self | None:
         """This method for a network that was changed on purpose; None where it has no meaning there."""
@@ -122,7 +137,9 @@ class FittedMethod(Method):
         return None
 
     @abstractmethod
-    def _fit(self, model: nn.Module, batches: Iterable[Batch]) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
+    def _fit(
+        self, model: nn.Module, batches: Iterable[Batch], checkpoint: Path | None
+    ) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
         """Tensors by name, and facts: everything that the tensors depend on besides network and data."""
 
     @abstractmethod
@@ -160,14 +177,50 @@ class FittedMethod(Method):
         return fitted
 
 
-def fit(recipe: FittedMethod, model: nn.Module, batches: Iterable[Batch]) -> Fitted:
-    """What `recipe` learns from `model` on batches of inputs (N, …), read once in their order.
+def fit(
+    recipe: FittedMethod, model: nn.Module, batches: Iterable[Batch], *, checkpoint: str | Path | None = None
+) -> Fitted:
+    """What `recipe` learns from `model` on batches of inputs (N, …), read `recipe.fit_reads` times in their order.
+
+    `checkpoint` is a file that a fit which reads the data several times goes on from; others leave it alone.
 
     Raises: InputError for a model that cannot be explained, batches that do not fit it, or too few samples.
     """
     check_model(model)
-    tensors, facts = recipe._fit(model, CheckedBatches(model, batches))
+    path = None if checkpoint is None else Path(checkpoint)
+    tensors, facts = recipe._fit(model, CheckedBatches(model, batches), path)
     return recipe._sealed(model, tensors, facts)
+
+
+def learners(recipe: object) -> list[FittedMethod]:
+    """The fitted methods that a recipe is made of: itself, or those in its fields."""
+    if isinstance(recipe, FittedMethod):
+        return [recipe]
+    if not is_dataclass(recipe) or isinstance(recipe, type):
+        return []
+    return [one for field in fields(recipe) for one in learners(getattr(recipe, field.name))]
+
+
+def with_learners(recipe: T, change: Callable[[FittedMethod], object]) -> T:
+    """`recipe` with each fitted method that it is made of replaced by what `change` gives for it."""
+    if isinstance(recipe, FittedMethod):
+        return change(recipe)  # type: ignore[return-value]  # another value of the same class
+    if not learners(recipe):
+        return recipe
+    values = {field.name: getattr(recipe, field.name) for field in fields(recipe)}  # type: ignore[arg-type]  # a dataclass, since it holds one
+    changed = {name: with_learners(value, change) for name, value in values.items() if learners(value)}
+    return replace(recipe, **changed)  # type: ignore[type-var]
+
+
+def peeked(batches: Iterable[Batch]) -> tuple[Tensor, Iterable[Batch]]:
+    """The first sample (1, …) of batches, and all of them, to be read once.
+
+    Raises: InputError if there is none.
+    """
+    stream = iter(batches)
+    for first in stream:
+        return inputs_of(first)[:1], chain([first], stream)
+    raise InputError("Expected batches to fit on, but there is none; give samples like those it was trained on.")
 
 
 def inputs_of(batch: Batch) -> Tensor:

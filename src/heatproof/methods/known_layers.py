@@ -1,27 +1,109 @@
-"""Where 004 puts its bottlenecks in networks that it names."""
+"""Where bottlenecks stand: where 004 puts them in networks that it names, and a rule for all others."""
 
-from torch import nn
+from itertools import groupby
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from heatproof.errors import InputError
-from heatproof.models import Bound
+from heatproof.methods.spatial import Made, is_only_way, maps_made, network, read_in_both_halves
+from heatproof.models import forward
+
+FEWEST = 7  # places along a side, if there is a layer with as many: 28 pixels by 4
 
 
-def layer_of(layer: str | None, model: nn.Module) -> str:
-    """The layer's name, or where there is none 004's choice for the per-sample bottleneck (Table 2)."""
+def layer_of(layer: str | None, model: nn.Module) -> str | None:
+    """The layer's name, or 004's choice for the per-sample bottleneck (Table 2); None for a network unknown to it."""
     if layer is not None:
         return layer
-    network = model.net if isinstance(model, Bound) else model
-    known = _resnet(network)[1:2] or _vgg(network)[1:2]
-    return known[0] if known else _unknown(network)
+    known = _resnet(network(model))[1:2] or _vgg(network(model))[1:2]
+    return known[0] if known else None
 
 
-def readout_layers_of(layer: str | None, readouts: tuple[str, ...], model: nn.Module) -> tuple[str, tuple[str, ...]]:
-    """The bottleneck's layer and those read out, or where none are named 004's choice (Table 3)."""
-    network = model.net if isinstance(model, Bound) else model
-    known = _resnet(network) or _vgg(network)
-    if not known and (layer is None or not readouts):
-        _unknown(network)
-    return layer or known[0], readouts or known
+def readout_layers_of(
+    layer: str | None, readouts: tuple[str, ...], model: nn.Module
+) -> tuple[str | None, tuple[str, ...]]:
+    """The bottleneck's layer and those read out, or 004's choice (Table 3); nothing for a network unknown to it."""
+    known = _resnet(network(model)) or _vgg(network(model))
+    return layer or (known[0] if known else None), readouts or known
+
+
+def found_layer(model: nn.Module, inputs: Tensor, *, share: int = 8) -> str:
+    """The deepest layer whose map is no coarser than 1/`share` of the image along each side, nor than 7 places.
+
+    An eighth is where 004's per-sample bottlenecks stand in ResNet-50 and VGG-16. The layer is one through which
+    everything passes that the outputs know of the image: no skip connection leads around it. Where all maps are coarser
+    it is the deepest of the finest. Class maps are left out. Ours: 004 says nothing of other networks.
+
+    Cost: two forward passes of two rows, and two or three for each layer that is looked at.
+
+    Raises: InputError where there is none.
+    """
+    ways = _ways(model, inputs)
+    height, width = inputs.shape[2:]
+    fine = [one for one in ways if _fine(one.height, height, share) and _fine(one.width, width, share)]
+    coarse = sorted((one for one in ways if one not in fine), key=lambda one: -one.height * one.width)
+    for one in (*fine, *coarse):
+        if _everything_passes(model, one.layer, inputs):
+            return one.layer
+    raise InputError(
+        f"Expected a layer of {type(network(model)).__name__} with feature maps (N, C, h, w) that everything passes "
+        f"through on images {tuple(inputs.shape[1:])}, but found none; name a layer."
+    )
+
+
+def found_readouts(model: nn.Module, inputs: Tensor, layer: str | None) -> tuple[str, tuple[str, ...]]:
+    """A bottleneck's layer, as `found_layer` finds it at a quarter of the image, and the layers to read out.
+
+    These are the deepest map of every size, from that layer on, that everything passes through, and the layer that
+    gives the outputs, if there is one: 004's choice in ResNet and VGG, by a rule.
+    """
+    start = found_layer(model, inputs, share=4) if layer is None else layer
+    ways = _ways(model, inputs)
+    names = [one.layer for one in ways]
+    later = ways[: names.index(start) + 1] if start in names else ways
+    sizes = [[one.layer for one in same] for _, same in groupby(later, key=lambda one: (one.height, one.width))]
+    deepest = [next((name for name in same if _everything_passes(model, name, inputs)), None) for same in sizes]
+    return start, (*filter(None, reversed(deepest)), *_outputs_layer(model, inputs))
+
+
+def _fine(places: int, pixels: int, share: int) -> bool:
+    return places >= FEWEST and round(pixels / places) <= share  # 27 places of 224 pixels are an eighth
+
+
+def _ways(model: nn.Module, inputs: Tensor) -> list[Made]:
+    """The layers that make feature maps (N, C, h, w) and no class maps, the deepest first."""
+    if inputs.dim() != 4:
+        raise InputError(f"Expected images (N, C, H, W) for a bottleneck, but got {tuple(inputs.shape)}.")
+    made, outputs = maps_made(model, inputs)
+    return [one for one in reversed(made) if one.leading and one.channels != outputs]
+
+
+def _everything_passes(model: nn.Module, layer: str, inputs: Tensor) -> bool:
+    return is_only_way(model, layer, inputs) and read_in_both_halves(model, layer, inputs)
+
+
+def _outputs_layer(model: nn.Module, inputs: Tensor) -> tuple[str, ...]:
+    """The last layer that gives as many numbers a sample as there are outputs, the outer of nested ones."""
+    seen: list[tuple[str, int]] = []
+
+    def hook(name: str, output: Any) -> None:
+        if isinstance(output, Tensor) and output.dim() == 2:
+            seen.append((name, output.shape[1]))
+
+    handles = [
+        module.register_forward_hook(lambda _module, _inputs, output, name=name: hook(name, output))
+        for name, module in network(model).named_modules()
+        if name
+    ]
+    try:
+        with torch.no_grad():
+            outputs = forward(model, inputs[:1], torch.zeros(1, dtype=torch.int64, device=inputs.device)).shape[1]
+    finally:
+        for handle in handles:
+            handle.remove()
+    return tuple(name for name, width in seen if width == outputs)[-1:]
 
 
 def _resnet(network: nn.Module) -> tuple[str, ...]:
@@ -41,12 +123,3 @@ def _vgg(network: nn.Module) -> tuple[str, ...]:
     pools = [i for i, kind in enumerate(kinds) if kind is nn.MaxPool2d]
     firsts = [min(i for i in maps if i > pool) for pool in pools[1:4]]
     return (*(f"features.{i}" for i in (*firsts, maps[-1])), "classifier")
-
-
-def _unknown(network: nn.Module) -> str:
-    maps = [name for name, module in network.named_modules() if isinstance(module, nn.Conv2d)]
-    raise InputError(
-        f"Expected the name of a layer, as {type(network).__name__} has no usual one; give layer=…, for example "
-        f"{maps[len(maps) // 2] if maps else 'one with spatial extent'!r}: deep enough to tell labels apart, and not "
-        "yet pooled to a few places."
-    )

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from heatproof.errors import InputError
-from heatproof.methods.base import Linearizable, Linearization, passes
+from heatproof.methods.base import METHODS, Linearizable, Linearization, passes
 from heatproof.methods.fitted import Batch, FittedMethod, inputs_of
 from heatproof.methods.lrp import pulled
 from heatproof.models import forward
@@ -23,9 +24,16 @@ class _Patterned(Linearizable, FittedMethod):
     """What the two methods share: patterns fitted in one pass over data, and the way back through them."""
 
     on_changed_model: ClassVar[Literal["refit", "reuse", "exclude"]] = "exclude"
+    on_changed_because: ClassVar[str] = "the signal that weights are fitted to is learned, and random weights have none"
     _times_weight: ClassVar[bool]
 
-    def _fit(self, model: nn.Module, batches: Iterable[Batch]) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
+    @property
+    def fit_cost(self) -> float:
+        return 5 / 3  # a forward pass, and two backward passes of each linear operation
+
+    def _fit(
+        self, model: nn.Module, batches: Iterable[Batch], checkpoint: Path | None
+    ) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
         sums: dict[int, Sums] = {}
         rectified: set[int] | None = None
         seen = 0
@@ -62,6 +70,7 @@ class _Patterned(Linearizable, FittedMethod):
         return Linearization(values, lambda cotangent: pull(cotangent * values))
 
 
+@METHODS.register("pattern-net")
 @dataclass(frozen=True, kw_only=True)
 class PatternNet(_Patterned):
     """The signal in the input: what the network reads, without the distractor that its weights only cancel.
@@ -83,6 +92,7 @@ class PatternNet(_Patterned):
     _times_weight: ClassVar[bool] = False
 
 
+@METHODS.register("pattern-attribution")
 @dataclass(frozen=True, kw_only=True)
 class PatternAttribution(_Patterned):
     """How much of the score each part of the signal in the input gives.

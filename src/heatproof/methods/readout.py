@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from heatproof import draws
 from heatproof.methods.above import Above, spread_copies
-from heatproof.methods.base import Explanation, scores
-from heatproof.methods.fitted import Batch, CheckedBatches, FittedMethod
-from heatproof.methods.known_layers import readout_layers_of
+from heatproof.methods.base import METHODS, Explanation, scores
+from heatproof.methods.fitted import Batch, CheckedBatches, FittedMethod, peeked
+from heatproof.methods.known_layers import found_readouts, readout_layers_of
 from heatproof.methods.readout_network import WEIGHTS, collected, predicted
 from heatproof.methods.readout_training import Progress, Trainer
 from heatproof.methods.restriction import Mask, Noise, check_settings, enlarged, statistics_of
@@ -22,6 +22,7 @@ from heatproof.methods.split import Split
 from heatproof.models import check_model, check_targets
 
 
+@METHODS.register("iba-readout")
 @dataclass(frozen=True, kw_only=True)
 class ReadoutBottleneck(FittedMethod):
     """The bits of each place that a bottleneck lets through whose mask is predicted, not searched for.
@@ -40,8 +41,11 @@ class ReadoutBottleneck(FittedMethod):
     part above the layer.
 
     Args:
-        layer: of the bottleneck. None takes 004's for torchvision's ResNet (conv2_3) and VGG (conv3_1).
-        readouts: names of layers whose outputs (N, C, h, w) or (N, C) are read. Empty takes 004's for these networks.
+        layer: of the bottleneck. None takes 004's for torchvision's ResNet (conv2_3) and VGG (conv3_1); in another
+            network the deepest that is no coarser than a quarter of the image, found in training.
+        readouts: names of layers whose outputs (N, C, h, w) or (N, C) are read. Empty takes 004's for these networks;
+            in another the deepest map of each size from the layer on, and the outputs, see
+            `heatproof.methods.known_layers.found_readouts`.
         beta: β, in units of 1/k.
         epochs, rate: of Adam. The batch is the loader's; 004 takes 16.
         smoothing, min_std, active, noise: as in PerSampleBottleneck.
@@ -68,6 +72,8 @@ class ReadoutBottleneck(FittedMethod):
     samples: int = 10
     seed: int = 0
     on_changed_model: ClassVar[Literal["refit", "reuse", "exclude"]] = "reuse"
+    on_changed_because: ClassVar[str] = "it is trained once, on the trained network, as in 004"
+    fit_batch: ClassVar[int] = 16
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "readouts", tuple(self.readouts))  # a specification file gives lists
@@ -98,8 +104,18 @@ class ReadoutBottleneck(FittedMethod):
         tensors, facts = self._trained(model, CheckedBatches(model, batches), path, progress)
         return replace(self, fitted=self._sealed(model, tensors, facts))
 
-    def _fit(self, model: nn.Module, batches: Iterable[Batch]) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
-        return self._trained(model, batches, None, None)
+    @property
+    def fit_reads(self) -> int:
+        return 1 + self.epochs
+
+    @property
+    def fit_cost(self) -> float:
+        return 1 / 3 + self.epochs * 4 / 3
+
+    def _fit(
+        self, model: nn.Module, batches: Iterable[Batch], checkpoint: Path | None
+    ) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
+        return self._trained(model, batches, checkpoint, None)
 
     def _trained(
         self,
@@ -109,25 +125,30 @@ class ReadoutBottleneck(FittedMethod):
         progress: Callable[[Progress], None] | None,
     ) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:
         layer, readouts = readout_layers_of(self.layer, self.readouts, model)
+        if layer is None or not readouts:
+            layer, found = found_readouts(model, peeked(batches)[0], layer)
+            readouts = readouts or found
+        places = _places(layer, readouts)
         trainer = Trainer(
             model=model,
             split=Split(model, layer),
             readouts=readouts,
             recipe=self,
-            about={**self._wanted(model), "seed": str(self.seed)},
+            about={**self._wanted(model), **places, "seed": str(self.seed)},
             progress=progress,
         )
-        return trainer.run(batches, checkpoint)
+        tensors, facts = trainer.run(batches, checkpoint)
+        return tensors, {**facts, **places}
 
     def _fit_facts(self, model: nn.Module) -> Mapping[str, str]:
-        layer, readouts = readout_layers_of(self.layer, self.readouts, model)
         names = ("beta", "epochs", "rate", "smoothing", "start", "min_std", "active")
         numbers = {name: str(float(getattr(self, name))) for name in names}  # 10 and 10.0 are one recipe
-        return {"layer": layer, "readouts": json.dumps(readouts), "noise": self.noise, **numbers}
+        places = _places(*readout_layers_of(self.layer, self.readouts, model))
+        return {**places, "noise": self.noise, **numbers}
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         fitted = self._fitted_for(model)
-        layer, readouts = readout_layers_of(self.layer, self.readouts, model)
+        layer, readouts = fitted.facts["layer"], json.loads(fitted.facts["readouts"])
         split, digests, parts = Split(model, layer), draws.digests(inputs), []
         for block, copies in spread_copies(inputs, self.samples):
             rows = torch.arange(block.start, block.stop, device=inputs.device)
@@ -153,3 +174,9 @@ class ReadoutBottleneck(FittedMethod):
         maps, diagnostics = zip(*parts, strict=True)
         joined = {name: torch.cat([part[name] for part in diagnostics]) for name in diagnostics[0]}
         return Explanation(torch.cat(maps), joined)
+
+
+def _places(layer: str | None, readouts: tuple[str, ...]) -> dict[str, str]:
+    """The facts about where a readout stands, as far as they are known."""
+    facts = {} if layer is None else {"layer": layer}
+    return facts | ({"readouts": json.dumps(readouts)} if readouts else {})

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,16 @@ from heatproof.models import Bound, forward
 
 ADAPTIVE = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 LEADING = 8  # class, distillation and register tokens that may stand before the patches
+
+
+class Made(NamedTuple):
+    """A layer that makes a map in one run of the network: its channels, and the map's size."""
+
+    layer: str
+    channels: int
+    height: int
+    width: int
+    leading: bool  # whether it is (N, K, h, w)
 
 
 def positions(output: Tensor, image: Sequence[int]) -> Tensor | None:
@@ -50,11 +60,10 @@ def last_map(model: nn.Module, inputs: Tensor) -> str:
     Raises: InputError where there is none.
     """
     image = inputs.shape[1:]
-    pair = inputs[:1].expand(2, *image)
-    made, outputs = _maps_made(model, pair)
-    for name, channels in reversed(made):
-        if channels != outputs and _read_in_both_halves(model, name, pair):
-            return name
+    made, outputs = maps_made(model, inputs)
+    for one in reversed(made):
+        if one.channels != outputs and read_in_both_halves(model, one.layer, inputs):
+            return one.layer
     raise InputError(
         f"Expected a layer that makes maps of images {tuple(image)} with more than one position, but found none; "
         "name a layer, or use larger images."
@@ -100,9 +109,10 @@ def _slant(size: Sequence[int], image: Sequence[int]) -> float:
     return abs(math.log(size[0] * image[-1] / (size[1] * image[-2])))
 
 
-def _maps_made(model: nn.Module, pair: Tensor) -> tuple[list[tuple[str, int]], int]:
-    """The layers that make maps, with their channels, in the order in which they are done; and the outputs' number."""
-    made: list[tuple[str, int]] = []
+def maps_made(model: nn.Module, inputs: Tensor) -> tuple[list[Made], int]:
+    """The layers that make maps and run once, in the order in which they are done; and the outputs' number."""
+    pair = _pair(inputs)
+    made: list[Made] = []
     runs: dict[str, int] = {}
     received: dict[str, tuple[int, int] | None] = {}
 
@@ -122,7 +132,9 @@ def _maps_made(model: nn.Module, pair: Tensor) -> tuple[list[tuple[str, int]], i
                 return
             at = positions(output, pair.shape[1:])
             if at is not None and at.shape[1] * at.shape[2] > 1:
-                made.append((name, at.shape[3]))
+                height, width, channels = at.shape[1:]
+                leading = tuple(output.shape[1:]) == (channels, height, width)
+                made.append(Made(name, channels, height, width, leading))
 
         return hook
 
@@ -132,15 +144,16 @@ def _maps_made(model: nn.Module, pair: Tensor) -> tuple[list[tuple[str, int]], i
                 hooks.callback(module.register_forward_pre_hook(before(name)).remove)
                 hooks.callback(module.register_forward_hook(after(name)).remove)
         outputs = forward(model, pair, torch.zeros(2, dtype=torch.int64, device=pair.device)).shape[1]
-    return [(name, channels) for name, channels in made if runs[name] == 1], outputs
+    return [one for one in made if runs[one.layer] == 1], outputs
 
 
-def _read_in_both_halves(model: nn.Module, layer: str, pair: Tensor) -> bool:
+def read_in_both_halves(model: nn.Module, layer: str, inputs: Tensor) -> bool:
     """Whether the outputs depend on the layer's map in its first and in its second half.
 
     Shown by NaN, which passes through weights and ReLUs of any value: neither the sample nor randomized or dead layers
     change the answer.
     """
+    pair = _pair(inputs)
 
     def spoil(output: Tensor) -> Tensor:
         spoilt = output.clone()
@@ -155,3 +168,19 @@ def _read_in_both_halves(model: nn.Module, layer: str, pair: Tensor) -> bool:
     with replacing(model, layer, spoil), torch.no_grad():
         outputs = forward(model, pair, torch.zeros(2, dtype=torch.int64, device=pair.device))
     return bool(outputs.isnan().any(1).all())
+
+
+def is_only_way(model: nn.Module, layer: str, inputs: Tensor) -> bool:
+    """Whether everything that the outputs know of the input comes through `layer`.
+
+    Shown by an input of NaN and a layer without: what goes past the layer would carry the NaN along.
+    """
+    pair = torch.full_like(_pair(inputs), torch.nan)
+    with replacing(model, layer, torch.zeros_like), torch.no_grad():
+        outputs = forward(model, pair, torch.zeros(2, dtype=torch.int64, device=pair.device))
+    return bool(outputs.isfinite().all())
+
+
+def _pair(inputs: Tensor) -> Tensor:
+    """The first sample, twice."""
+    return inputs[:1].expand(2, *inputs.shape[1:])

@@ -2,12 +2,14 @@
 
 import pickle
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import fields, is_dataclass
 
 import torch
 from torch import Tensor, nn
 
 from heatproof.methods.base import Attribution, Linearizable, Method, one_hot
+from heatproof.methods.fitted import FittedMethod, learners, with_learners
 from heatproof.models import forward
 from heatproof.testing.case import ROUNDING, Case, distance_of, forward_width
 from heatproof.testing.doors import refuses, refuses_bad_inputs, refuses_bad_targets, refuses_training_mode
@@ -36,17 +38,19 @@ def check_method(
 
     Without a model it is tried on `ContractNet` with three images (3, 3, 16, 16); with one, give inputs and targets
     too, in float64. A plain callable (model, inputs, targets) → attributions is held to what needs no `Method`: not to
-    diagnostics, linearization and refusals. Cost: about 30 calls.
+    diagnostics, linearization and refusals. A method that has to be fitted is fitted first: on 24 images and labels, or
+    on the inputs and targets given. Cost: about 30 calls.
 
     Raises: ContractError, whose `clause` names the first clause that is broken.
     """
-    own_model = model is None
+    own_model, own_data = model is None, inputs is None
     if model is None:
         model = ContractNet()
     if inputs is None:
         inputs = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
     if targets is None:
         targets = torch.arange(len(inputs), device=inputs.device) * 2 % forward_width(model, inputs)
+    method = _fitted(method, model, inputs, targets, own_data=own_data)
     # The first call counts: a method may spoil a model once and find it spoilt from then on.
     before = Before(model)
     maps = method(model, inputs.clone(), targets.clone())
@@ -54,6 +58,48 @@ def check_method(
     for clause, check in CLAUSES.items():
         for fault in check(case):
             raise ContractError(clause, fault)
+
+
+def _fitted(method: Attribution, model: nn.Module, inputs: Tensor, targets: Tensor, *, own_data: bool) -> Attribution:
+    """The method with everything fitted that it is made of; nothing may change on the way."""
+    unfitted = [one for one in learners(method) if one.fitted is None]
+    if not unfitted:
+        return method
+    if own_data:
+        inputs = torch.randn(24, *inputs.shape[1:], generator=torch.Generator().manual_seed(1)).to(inputs)
+        targets = torch.arange(24, device=inputs.device) % forward_width(model, inputs)
+    before = Before(model)
+
+    def fit(one: FittedMethod) -> FittedMethod:
+        if not refuses(lambda: one(model, inputs, targets)):
+            raise ContractError("fitted", "expected InputError from a recipe that was not fitted, but none came.")
+        return one.fit(model, [(inputs, targets)])
+
+    found = with_learners(method, lambda one: one if one.fitted is not None else fit(one))
+    for change in before.changes():
+        raise ContractError("fitted", f"expected a fit to leave everything as it was, but {change}.")
+    return found
+
+
+def _fits(case: Case) -> Iterator[str]:
+    """Fitted methods refuse a network that they were not fitted on, and do on a changed one what they declare."""
+    if not learners(case.method):
+        return
+    other = deepcopy(case.model)
+    with torch.no_grad():
+        next(other.parameters()).mul_(1.5)
+    if not refuses(lambda: case.method(other, case.inputs, case.targets)):
+        yield "expected InputError for a network that it was not fitted on, but none came."
+    for one in learners(case.method):
+        changed = one.on_changed(other, [(case.inputs, case.targets)])
+        if (changed is None) != (one.on_changed_model == "exclude"):
+            yield f"expected on_changed to {one.on_changed_model}, as declared, but it gave {changed!r}."
+        elif changed is not None:
+            reused = one.fitted is not None and changed.fitted == one.fitted.moved_to(other)
+            if reused != (one.on_changed_model == "reuse"):
+                yield f"expected on_changed to {one.on_changed_model}, as declared, but the value is another."
+        if not one.on_changed_because:
+            yield "expected `on_changed_because` to say why in words, but it is empty."
 
 
 def _untouched(case: Case) -> Iterator[str]:
@@ -176,6 +222,7 @@ CLAUSES: dict[str, Callable[[Case], Iterator[str]]] = {
     "recipe": _recipe,
     "diagnostics": _diagnostics,
     "linearization": _linearization,
+    "fitted": _fits,
     "refuses-training-mode": refuses_training_mode,
     "refuses-bad-inputs": refuses_bad_inputs,
     "refuses-bad-targets": refuses_bad_targets,
