@@ -5,9 +5,11 @@ from heatproof.papers.competition import PAPER as COMPETITION
 from heatproof.papers.measure import Measured, Pick, Results
 from heatproof.papers.paper import SCALES, Answer, Claim, Paper, Picture
 from heatproof.papers.run import run
+from heatproof.papers.sanity import PAPER as SANITY
+from heatproof.papers.shortcomings import PAPER as SHORTCOMINGS
 from heatproof.papers.unification import PAPER as UNIFICATION
 
-PAPERS = {paper.id: paper for paper in (COMPETITION, UNIFICATION)}
+PAPERS = {paper.id: paper for paper in (COMPETITION, SANITY, SHORTCOMINGS, UNIFICATION)}
 
 
 def get(name: str) -> Paper:

@@ -33,15 +33,15 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Pick:
-    """Which rows: those equal in every given field.
+    """Which rows: those equal in every given field; the network's own have the method "".
 
     `setting` may also be "stages": those of a parameter randomization, without its floors and replicates. `position`
     may also be "first", "last" or "later" (all but the first) of what is there.
     """
 
-    check: str = ""
+    check: str
     method: str | None = None
-    metric: str = ""
+    metric: str | None = None
     setting: str | None = None
     position: float | str | None = None
 
@@ -58,16 +58,21 @@ class Results:
         """The labels of the checks that have rows."""
         return sorted(self.rows["check"].unique())
 
+    def picked(self, pick: Pick) -> pd.DataFrame:
+        """The rows of a pick, whatever their position."""
+        rows = self.rows
+        for name in ("check", "method", "metric", "setting"):
+            wanted = self._stages(pick.check) if (name, pick.setting) == ("setting", STAGES) else getattr(pick, name)
+            if wanted is not None:
+                rows = rows[rows[name] == wanted]
+        return rows
+
     def samples(self, pick: Pick) -> "pd.Series[float]":
         """The picked value of every sample, averaged over seeds and whatever else the pick leaves open.
 
         Raises: InputError if no row is picked: a figure of nothing must not look like one.
         """
-        rows = self.rows
-        for name in ("check", "method", "metric", "setting"):
-            wanted = self._stages(pick.check) if (name, pick.setting) == ("setting", STAGES) else getattr(pick, name)
-            if wanted not in (None, ""):
-                rows = rows[rows[name] == wanted]
+        rows = self.picked(pick)
         if pick.position is not None and len(rows):
             rows = rows[_at(rows["position"], pick.position)]
         rows = rows[rows["sample"] != ""]

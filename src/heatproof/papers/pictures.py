@@ -62,11 +62,7 @@ def _maps_of_samples(run: Path, file: Path, *, methods: tuple[str, ...], samples
 
 def _curves(run: Path, file: Path, *, pick: Pick, methods: tuple[str, ...], x: str, y: str, log: bool) -> None:
     results = Results(rows=read_rows(run).drop(columns="cell"), manifest=read_manifest(run))
-    rows = results.rows
-    for name in ("check", "metric", "setting"):
-        if getattr(pick, name) not in (None, ""):
-            rows = rows[rows[name] == getattr(pick, name)]
-    means = intervals(rows)
+    means = intervals(results.picked(pick))
     plots = _pyplot()
     figure, axes = plots.subplots(figsize=(7, 4), layout="constrained")
     for method in methods:

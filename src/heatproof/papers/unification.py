@@ -98,7 +98,8 @@ PAPER = Paper(
         higher(
             where="Fig. 3 (c)",
             text="several pixels together: Integrated Gradients degrades the score more than Occlusion-1 (sigmoid CNN)",
-            paper="“after removing about 20 pixels or more, Integrated Gradients seems to detect more relevant”",
+            paper="“After removing about 20 pixels or more, Integrated Gradients seems to detect more relevant "
+            "features”",
             step="cnn-sigmoid",
             one=Pick(check="activation", method="integrated-gradients", metric="degradation"),
             other=Pick(check="activation", method="occlusion-1", metric="degradation"),
