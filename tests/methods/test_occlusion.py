@@ -156,8 +156,8 @@ def test_defaults():
     assert torch.equal(Occlusion()(cnn(), x, y), Occlusion(window=8, stride=8, features=Pixels())(cnn(), x, y))
     tokens = torch.randn(3, 20, 2, dtype=torch.float64)
     assert torch.equal(Occlusion()(Flat(20, 2), tokens, y), Occlusion(window=1)(Flat(20, 2), tokens, y))
-    assert Occlusion().cost(10) == pytest.approx(28 * 28 / 3)
-    assert Occlusion(window=14, stride=7).cost(10) == pytest.approx(32 * 32 / 3)
+    assert Occlusion().cost(10, (3, 224, 224)) == pytest.approx((28 * 28 + 1) / 3)
+    assert Occlusion(window=14, stride=7).cost(10, (1, 28, 35)) == pytest.approx((3 * 4 + 1) / 3)
 
 
 def test_passes_are_bounded():

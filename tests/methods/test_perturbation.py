@@ -132,7 +132,7 @@ def test_passes():
     model.rows.clear()
     MeaningfulPerturbation(steps=7)(model, x, TARGETS)
     assert model.rows == [3] * (7 + 3 + 4)  # radii 0, 5, 10, 15 of an 8 × 8 image, and the image as it is once more
-    assert MeaningfulPerturbation(steps=7).cost(10) == 7
+    assert MeaningfulPerturbation(steps=7).cost(10, (3, 224, 224)) == 7
 
 
 def test_more_samples_than_a_pass_takes(monkeypatch):

@@ -205,6 +205,15 @@ class Plan:
         return cells
 
     @cached_property
+    def passes(self) -> dict[str, float]:
+        """The forward and backward passes a sample that each method's map costs, as far as the method says so."""
+        shape = self.samples.inputs.shape[1:]
+        return {
+            method.label: method.recipe.cost(self.outputs, shape) if isinstance(method.recipe, Method) else 1.0
+            for method in self.methods
+        }
+
+    @cached_property
     def cells_by_block(self) -> dict[int, dict[str, Cell]]:
         """The same cells, block by block."""
         found: dict[int, dict[str, Cell]] = {block: {} for block in self.blocks}
@@ -273,6 +282,7 @@ def make(
     )
     plan.features.grid(samples.inputs.shape[1:])
     assert plan.conditions  # every check declares its states now, before anything expensive
+    assert plan.passes  # and every method its cost
     return plan
 
 
@@ -291,11 +301,6 @@ def _first_pass(model: nn.Module, inputs: Tensor) -> int:
             f"Expected inputs that the model runs on, but on {tuple(inputs.shape)} of {inputs.dtype} it raised "
             f"{type(error).__name__}: {error}. Give inputs (N, …) of the size that it was trained on."
         ) from error
-
-
-def passes(recipe: Attribution, outputs: int) -> float:
-    """The forward-and-backward passes a sample that one map costs, as far as the method says so."""
-    return recipe.cost(outputs) if isinstance(recipe, Method) else 1.0
 
 
 def _check_ids(samples: Samples) -> None:

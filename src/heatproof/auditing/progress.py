@@ -8,7 +8,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from heatproof.auditing.block import methods_needed
-from heatproof.auditing.plan import Plan, passes
+from heatproof.auditing.plan import Plan
 
 
 class Progress:
@@ -16,7 +16,7 @@ class Progress:
 
     def __init__(self, plan: Plan, missing: Collection[str], seconds_a_pass: float, *, show: bool) -> None:
         self._console = Console(stderr=True, quiet=not show)
-        self._passes = {method.label: passes(method.recipe, plan.outputs) for method in plan.methods}
+        self._passes = plan.passes
         maps = [
             method.label
             for block in plan.blocks

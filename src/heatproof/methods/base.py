@@ -1,7 +1,7 @@
 """What a method is: a frozen dataclass of hyper-parameters, called with a model, inputs and targets."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
@@ -56,8 +56,11 @@ class Method(ABC):
         """Whether `linearize` is offered: a method around another one offers what that one does."""
         return False
 
-    def cost(self, outputs: int) -> float:
-        """Forward and backward passes a sample that one map takes on a model with so many outputs, for estimates."""
+    def cost(self, outputs: int, shape: Sequence[int]) -> float:
+        """Forward and backward passes that the map of one sample takes, for estimates.
+
+        `outputs` is how many the model has, `shape` that of one sample, without N.
+        """
         return 1.0 if self.uses_model else 0.0
 
     def __call__(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Information bottlenecks: how many bits of each place the network needs for its decision (004)."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -82,7 +82,7 @@ class PerSampleBottleneck(FittedMethod):
         if self.read not in ("final", "last-pass"):
             raise InputError(f"Expected read to be 'final' or 'last-pass', but got {self.read!r}.")
 
-    def cost(self, outputs: int) -> float:
+    def cost(self, outputs: int, shape: Sequence[int]) -> float:
         return float(self.steps * self.samples)
 
     def _fit(

@@ -1,5 +1,6 @@
 """Class activation maps: the channels of a layer, weighed by how the score depends on them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -100,8 +101,8 @@ class GuidedGradCAM(Linearizable):
     def linear(self) -> bool:
         return False
 
-    def cost(self, outputs: int) -> float:
-        return GradCAM().cost(outputs) + GuidedBackprop().cost(outputs)
+    def cost(self, outputs: int, shape: Sequence[int]) -> float:
+        return GradCAM().cost(outputs, shape) + GuidedBackprop().cost(outputs, shape)
 
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
         outputs, active = GradCAM(layer=self.layer).linearize(model, inputs)

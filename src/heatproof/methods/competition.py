@@ -1,7 +1,7 @@
 """Competition among labels: a method keeps the features that its label wins."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -74,9 +74,9 @@ class Competitive(Method):
         if self.rank not in ("auto", "off"):
             raise unknown("use of the rank", self.rank, ("auto", "off"))
 
-    def cost(self, outputs: int) -> float:
+    def cost(self, outputs: int, shape: Sequence[int]) -> float:
         # One forward pass, a third of the two, and a backward pass a label.
-        return self.method.cost(outputs) * (1 + 2 * outputs) / 3
+        return self.method.cost(outputs, shape) * (1 + 2 * outputs) / 3
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         method = self.method

@@ -1,6 +1,6 @@
 """DeepLIFT: contributions to the difference from a baseline."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -58,7 +58,7 @@ class DeepLIFT(Linearizable):
             if value not in known:
                 raise InputError(f"Expected {name} to be one of {', '.join(known)}, but got {value!r}.")
 
-    def cost(self, outputs: int) -> float:
+    def cost(self, outputs: int, shape: Sequence[int]) -> float:
         return 1.5
 
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:

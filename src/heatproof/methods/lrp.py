@@ -1,6 +1,6 @@
 """Layer-wise relevance propagation and deep Taylor decomposition."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -45,7 +45,7 @@ class LRP(Linearizable):
     def __post_init__(self) -> None:
         composite(self.composite)
 
-    def cost(self, outputs: int) -> float:
+    def cost(self, outputs: int, shape: Sequence[int]) -> float:
         return 1.5
 
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
@@ -102,7 +102,7 @@ class DeepTaylor(Linearizable):
     def __post_init__(self) -> None:
         Box(low=self.low, high=self.high)
 
-    def cost(self, outputs: int) -> float:
+    def cost(self, outputs: int, shape: Sequence[int]) -> float:
         return 1.5
 
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:

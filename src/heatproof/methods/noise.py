@@ -1,6 +1,6 @@
 """Methods around another method: its mean and its variance over noisy copies of the input."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import ClassVar, NamedTuple
@@ -66,8 +66,8 @@ class SmoothGrad(Linearizable):
     def __post_init__(self) -> None:
         _check(self.method, self.samples, self.noise)
 
-    def cost(self, outputs: int) -> float:
-        return self.samples * (self.method.cost(outputs) if isinstance(self.method, Method) else 1.0)
+    def cost(self, outputs: int, shape: Sequence[int]) -> float:
+        return self.samples * (self.method.cost(outputs, shape) if isinstance(self.method, Method) else 1.0)
 
     @property
     def linearizable(self) -> bool:
@@ -135,8 +135,8 @@ class VarGrad(Method):
     def __post_init__(self) -> None:
         _check(self.method, self.samples, self.noise)
 
-    def cost(self, outputs: int) -> float:
-        return self.samples * (self.method.cost(outputs) if isinstance(self.method, Method) else 1.0)
+    def cost(self, outputs: int, shape: Sequence[int]) -> float:
+        return self.samples * (self.method.cost(outputs, shape) if isinstance(self.method, Method) else 1.0)
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         score = evaluate(model, inputs, targets)

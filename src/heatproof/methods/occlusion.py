@@ -53,11 +53,10 @@ class Occlusion(Method):
             if value is not None and min(value if isinstance(value, tuple) else (value,), default=0) < 1:
                 raise InputError(f"Expected a {name} of at least 1 feature, but got {value}.")
 
-    def cost(self, outputs: int) -> float:
-        # A forward pass is a third of both. The number of windows is that of a 224² image.
-        window = 8 if self.window is None else self.window
-        steps = _each(window if self.stride is None else self.stride, 2)
-        return prod(-(-224 // step) for step in steps) / 3
+    def cost(self, outputs: int, shape: Sequence[int]) -> float:
+        features = self.features or default_features(shape)
+        windows = prod(len(cover) for cover in self._covers(features, features.grid(shape)))
+        return (windows + 1) / 3  # a forward pass is a third of both
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         shape = inputs.shape[1:]

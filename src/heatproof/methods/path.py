@@ -1,6 +1,6 @@
 """Methods that average gradients on a path from a baseline to the input."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -52,7 +52,7 @@ class IntegratedGradients(Linearizable):
         if self.quadrature not in _QUADRATURES:
             raise unknown("quadrature", self.quadrature, _QUADRATURES)
 
-    def cost(self, outputs: int) -> float:
+    def cost(self, outputs: int, shape: Sequence[int]) -> float:
         return float(self.steps)
 
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:

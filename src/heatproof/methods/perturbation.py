@@ -76,7 +76,7 @@ class MeaningfulPerturbation(Method):
         if self.start not in ("disc", "kept"):
             raise unknown("start", self.start, ("disc", "kept"))
 
-    def cost(self, outputs: int) -> float:
+    def cost(self, outputs: int, shape: Sequence[int]) -> float:
         return float(self.steps)
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -79,7 +79,7 @@ class ReadoutBottleneck(FittedMethod):
         object.__setattr__(self, "readouts", tuple(self.readouts))  # a specification file gives lists
         check_settings(self, whole=("epochs", "samples"))
 
-    def cost(self, outputs: int) -> float:
+    def cost(self, outputs: int, shape: Sequence[int]) -> float:
         return float(1 + self.samples)
 
     def train(
