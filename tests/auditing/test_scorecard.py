@@ -278,6 +278,34 @@ def test_completeness_is_relative_to_the_score(metric: str) -> None:
     assert (one["mean"], one["verdict"]) == (pytest.approx(0.1), "not complete")
 
 
+def completeness_rows(**values: float) -> pd.DataFrame:
+    """Rows of the check of completeness, the same value for eight samples."""
+    base = rows_for({"c": [0.5] * 8}, metrics=("x",), samples=8).assign(check="completeness", setting="")
+    score = base.assign(metric="target-score", method="", value=5.0)
+    parts = [base.assign(metric=name.replace("_", "-"), value=value) for name, value in values.items()]
+    return pd.concat([score, *parts])
+
+
+def test_a_method_that_promises_no_sum_is_not_called_incomplete() -> None:
+    found = scorecard.findings(completeness_rows(attribution_sum=0.1, score_gap=-4.9), manifest())
+    (one,) = found[found["question"] == "complete"].to_dict("records")
+    assert (one["verdict"], one["tone"], one["n"]) == ("promises no sum", "plain", 0)
+    assert np.isnan(one["mean"])
+    assert one["sentence"] == "It does not say what its maps should sum to."
+
+
+def test_completeness_over_labels_is_told() -> None:
+    rows = completeness_rows(
+        attribution_sum=4.0, score_gap=-1.0, completeness_gap=-1.0, label_slope=0.8, label_correlation=0.97
+    )
+    (one,) = scorecard.findings(rows, manifest()).query("question == 'complete'").to_dict("records")
+    assert (one["verdict"], one["mean"]) == ("not complete", pytest.approx(0.2))
+    assert one["sentence"] == (
+        "Its sum misses what it should explain by 20 % of the score. "
+        "From label to label its sums follow with slope 0.80 and correlation 0.97."
+    )
+
+
 def around(level: float, spread: float = 0.03, samples: int = SAMPLES) -> list[float]:
     """Values with exactly this mean."""
     return (level + spread * np.linspace(-1, 1, samples)).tolist()

@@ -356,12 +356,32 @@ class Silent(Centered):
     on_changed_because: ClassVar[str] = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Boastful(Saliency):
+    """Promises a sum that it does not keep."""
+
+    def promised_sums(self, model: nn.Module, inputs: Tensor, outputs: Tensor) -> Tensor:
+        return outputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forgetful(GradientXInput):
+    """Says that it is complete, whatever it promises."""
+
+    def _diagnostics(
+        self, maps: Tensor, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor
+    ) -> dict[str, Tensor]:
+        return {"completeness-gap": torch.zeros(len(inputs))}
+
+
 BROKEN += [
     *(("fitted", kind()) for kind in (Unasked, Marking, Serving, Undeclared, Stale, Silent)),
     ("linearization", WrongFlag()),
     ("linearization", OverlyModest()),
     ("linearization", OutputsElsewhere()),
     ("linearization", OtherPull()),
+    ("promised-sums", Boastful()),
+    ("promised-sums", Forgetful()),
     ("refuses-training-mode", NoDoor()),
     ("refuses-bad-inputs", Lenient()),
     ("refuses-bad-targets", Wrapping()),

@@ -131,3 +131,16 @@ def quantile(values, q):
     below = math.floor(place)
     above = min(below + 1, len(ordered) - 1)
     return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+
+
+def completeness_over_labels(model, image, maps, labels, baseline):
+    """000, Figure 2: slope and r of ΣR against the logit (less the baseline's, if any), and the relative gap."""
+    sums = [math.fsum(flat(one.tolist())) for one in maps]
+    logits = [score_of(model, image, label) for label in labels]
+    if baseline is not None:
+        logits = [logit - score_of(model, baseline, label) for logit, label in zip(logits, labels, strict=True)]
+    means = math.fsum(sums) / len(sums), math.fsum(logits) / len(logits)
+    both = list(zip(sums, logits, strict=True))
+    slope = math.fsum((s - means[0]) * (y - means[1]) for s, y in both) / math.fsum((y - means[1]) ** 2 for y in logits)
+    gap = math.fsum(abs(s - y) for s, y in both) / math.fsum(abs(y) for y in logits)
+    return slope, pearson(sums, logits), gap

@@ -45,11 +45,23 @@ GAPS = ("completeness-gap", "conservation-gap")
 def completeness(table: pd.DataFrame, means: Means, method: str) -> Iterator[Finding]:
     """|ΣR − what it should sum to| of the trained model's maps, relative to the mean absolute target score.
 
-    From the check of completeness where it was run, else from what the method itself says of its sum.
+    From the check of completeness where it was run, else from what the method itself says of its sum. A method that
+    promises no sum is not called incomplete.
     """
     ours = sorted(means, key=lambda key: key[0] != COMPLETENESS)
     gap = next((k for k in ours if k[1] == method and k[3] == 0 and k[4] in GAPS), None)
     score = next((k for k in ours if k[1] == "" and k[3] == 0 and k[4] == "target-score"), None)
+    if gap is None and (COMPLETENESS, method, "", 0.0, "attribution-sum") in means:
+        yield Finding(
+            method=method,
+            question="complete",
+            check=COMPLETENESS,
+            setting="",
+            metric="relative completeness gap",
+            mean=float("nan"),
+            verdict="promises no sum",
+            sentence="It does not say what its maps should sum to.",
+        )
     if gap is None or score is None:
         return
     both = pd.DataFrame({"gap": table[gap].abs(), "score": table[score].abs()}).dropna()
@@ -76,8 +88,18 @@ def completeness(table: pd.DataFrame, means: Means, method: str) -> Iterator[Fin
         nan=means[gap].nan,
         verdict=verdict,
         tone=tone,
-        sentence=f"Its sum misses what it should explain by {precise(100 * mean)} % of the score.",
+        sentence=f"Its sum misses what it should explain by {precise(100 * mean)} % of the score."
+        + _over_labels(means, method),
     )
+
+
+def _over_labels(means: Means, method: str) -> str:
+    """How its sums follow what they should be from label to label; empty where that was not measured."""
+    keys = [(COMPLETENESS, method, "", 0.0, name) for name in ("label-slope", "label-correlation")]
+    if not all(key in means and np.isfinite(means[key].mean) for key in keys):
+        return ""
+    slope, correlation = (means[key].mean for key in keys)
+    return f" From label to label its sums follow with slope {slope:z.2f} and correlation {correlation:z.2f}."
 
 
 def cost(manifest: Manifest, method: str) -> Iterator[Finding]:

@@ -104,6 +104,7 @@ class _BlockRun:
             samples=self.samples,
             features=self.plan.features,
             boxes=self.boxes,
+            replicate=condition.state.replicate,
         )
         shared = self._shared(condition, block, done)
         computed: dict[str, tuple[NamedMethod, Maps]] = {}

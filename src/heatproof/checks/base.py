@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.data.base import Dataset
+from heatproof.draws import reseed
 from heatproof.features import Features
+from heatproof.methods.base import Attribution, Linearizable, Linearization
 from heatproof.metrics import Metric
 from heatproof.models import forward
 from heatproof.registry import Registry
@@ -28,10 +30,12 @@ Boxes = Sequence[tuple[float, float, float, float]]
 
 
 class Recipe(Protocol):
-    """A method as a check sees it: its label in the rows, and whether it looks at the model at all."""
+    """A method as a check sees it: its label in the rows, what it is, and whether it looks at the model at all."""
 
     @property
     def label(self) -> str: ...
+    @property
+    def recipe(self) -> Attribution: ...
     @property
     def uses_model(self) -> bool: ...
 
@@ -96,6 +100,7 @@ class Block:
 
     The last block of a run is filled up with repeated inputs; `samples` names those that count, the first ones.
     `boxes` are those of each input's object, where the data have them; a sample may have none.
+    `replicate` is the state's: which noise methods draw.
     """
 
     model: nn.Module
@@ -104,10 +109,21 @@ class Block:
     samples: tuple[str, ...]
     features: Features
     boxes: Sequence[Boxes] | None = None
+    replicate: int = 0
 
     def pool(self, maps: Tensor) -> Tensor:
         """Attributions that broadcast to the inputs, pooled to features (N, *grid)."""
         return self.features.pool(maps, self.inputs.shape[1:])
+
+    def linearize(self, method: Recipe) -> Linearization | None:
+        """Outputs (N, C) and the method's attributions of any mix of them; None for one that cannot be linearized.
+
+        The one way to attributions that no audit has made beforehand: of other labels than the explained one.
+        """
+        recipe = reseed(method.recipe, self.replicate)
+        if not isinstance(recipe, Linearizable) or not recipe.linearizable:
+            return None
+        return recipe.linearize(self.model, self.inputs)
 
     def scores(self) -> Tensor:
         """The outputs (N,) of the explained labels under this state's model."""

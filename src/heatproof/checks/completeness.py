@@ -1,16 +1,22 @@
 """Do attributions sum to what they should explain?"""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from heatproof import draws
 from heatproof.checks.base import CHECKS, TRAINED, Block, Check, Maps, Recipe, Scores, State, Study
 from heatproof.errors import InputError
 from heatproof.features import Pixels
+from heatproof.methods.base import Method
 from heatproof.metrics import Metric
+from heatproof.models import forward
+
+# Elements that the maps of the labels pulled together may have: 64 MiB in float32.
+BUDGET = 2**24
 
 SUM = Metric(name="attribution-sum", unit="score", text="The sum of the map.")
 SCORE = Metric(name="target-score", unit="score", text="The explained output.")
@@ -18,7 +24,7 @@ GAP = Metric(
     name="completeness-gap",
     unit="score",
     ideal=0.0,
-    text="The sum of the map minus what the method says that it explains; minus the score where it says nothing.",
+    text="The sum of the map minus what the method promises that it is, where it promises anything.",
 )
 SCORE_GAP = Metric(name="score-gap", unit="score", ideal=0.0, text="The sum of the map minus the explained output.")
 RELATIVE = Metric(
@@ -29,24 +35,65 @@ RELATIVE = Metric(
     higher_is_better=False,
     text="How far the sum of the map is from the explained output, relative to that output.",
 )
+SLOPE = Metric(
+    name="label-slope",
+    unit="ratio",
+    ideal=1.0,
+    text="Over labels: by how much the sum of the map rises where what it should sum to rises by 1.",
+)
+CORRELATION = Metric(
+    name="label-correlation",
+    low=-1.0,
+    high=1.0,
+    chance=0.0,
+    ideal=1.0,
+    higher_is_better=True,
+    text="Over labels: correlation of the sum of the map with what it should sum to.",
+)
+LABEL_GAP = Metric(
+    name="label-gap",
+    unit="ratio",
+    low=0.0,
+    ideal=0.0,
+    higher_is_better=False,
+    text="Over labels: what the sums of the maps miss, relative to what they should sum to.",
+)
+
+
+class Known(NamedTuple):
+    """What no method influences: outputs (N, C) in the model's type, and the labels (N, K) that are summed."""
+
+    outputs: Tensor
+    labels: Tensor
 
 
 @CHECKS.register("completeness")
 @dataclass(frozen=True, kw_only=True)
 class Completeness(Check):
-    """The sum of each map against the score that it explains: ΣR − S_c(x).
+    """The sum of each map against the score that it explains, ΣR − S_c(x), and against it over labels.
 
-    `completeness-gap` is the method's own diagnostic where it has one (integrated gradients and DeepLIFT explain
-    S_c(x) − S_c(x̄)), elsewhere ΣR − S_c(x); `score-gap` is ΣR − S_c(x) for every method, `relative-score-gap` its
-    magnitude over |S_c(x)|, NaN where the score is 0. Only methods in units of the score can be complete: gradients and
-    magnitudes are not.
-    Cost: one forward pass a sample. Sums are taken in float64 over features.
+    `score-gap` is ΣR_c − S_c(x) for every method, `relative-score-gap` its magnitude over |S_c(x)|, NaN where the score
+    is 0. The others are about methods that promise what their maps sum to, E_i (`Method.promised_sums`: S_i(x), or
+    S_i(x) − S_i(x̄) where they have a baseline); gradients, magnitudes and foreign callables promise nothing and have no
+    such rows. `completeness-gap` is ΣR_c − E_c. Of those that can be linearized as well, over the explained label and
+    others drawn at random, `labels` together (0 for all): `label-slope` and `label-correlation`, the slope of the
+    least-squares line of ΣR_i on E_i, and Pearson's r; `label-gap`, Σ_i |ΣR_i − E_i| / Σ_i |E_i|. NaN for fewer than
+    three labels or where a side does not vary.
+    Cost: one or two forward passes a sample, and `labels` backward passes for each method that has rows over labels
+    (path methods: their passes for each label). Sums are taken in float64.
 
-    Source: Sundararajan et al. 2017; Gupta & Arora, Figure 2; Ancona et al. 2018, section 3.
+    Source: Sundararajan et al. 2017; Gupta & Arora, Figure 2 (one image, all labels); Ancona et al. 2018, section 3.
     """
 
+    labels: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.labels < 0:
+            raise InputError(f"Expected labels to be at least 0, which takes all of them, but got {self.labels}.")
+
     def metrics(self, study: Study) -> tuple[Metric, ...]:
-        return (SUM, SCORE, GAP, SCORE_GAP, RELATIVE)
+        return (SUM, SCORE, GAP, SCORE_GAP, RELATIVE, SLOPE, CORRELATION, LABEL_GAP)
 
     def states(self, study: Study) -> Sequence[State]:
         if isinstance(study.features, Pixels) and study.features.reduction != "sum":
@@ -56,18 +103,76 @@ class Completeness(Check):
             )
         return (TRAINED,)
 
-    def shared(self, block: Block, state: State) -> Tensor:
-        return block.scores().double()
+    def shared(self, block: Block, state: State) -> Known:
+        with torch.no_grad():
+            outputs = forward(block.model, block.inputs)
+        return Known(outputs, self._labels(block, outputs.shape[1]))
 
-    def network_rows(self, block: Block, state: State, shared: Tensor) -> Iterable[Scores]:
-        yield Scores(metric=SCORE.name, values=shared)
+    def network_rows(self, block: Block, state: State, shared: Known) -> Iterable[Scores]:
+        yield Scores(metric=SCORE.name, values=_of(shared.outputs.double(), block.targets))
 
     def rows(
         self, block: Block, state: State, method: Recipe, maps: Maps, kept: Mapping[str, Maps], shared: Any
     ) -> Iterator[Scores]:
+        score = _of(shared.outputs.double(), block.targets)
         total = maps.values.double().flatten(1).sum(1)
-        gap = total - shared
+        gap = total - score
         yield Scores(metric=SUM.name, values=total)
-        yield Scores(metric=GAP.name, values=maps.diagnostics.get(GAP.name, gap))
         yield Scores(metric=SCORE_GAP.name, values=gap)
-        yield Scores(metric=RELATIVE.name, values=gap.abs() / torch.where(shared == 0, torch.nan, shared.abs()))
+        yield Scores(metric=RELATIVE.name, values=gap.abs() / torch.where(score == 0, torch.nan, score.abs()))
+        promised = _promised(method, block, shared.outputs)
+        if promised is None:
+            return
+        yield Scores(metric=GAP.name, values=total - _of(promised, block.targets))
+        linearized = block.linearize(method)
+        if linearized is not None:
+            sums = _sums(linearized.pull, shared.labels, shared.outputs, block.inputs)
+            yield from _over_labels(sums, promised.gather(1, shared.labels))
+
+    def _labels(self, block: Block, outputs: int) -> Tensor:
+        """The explained label and others at random, each once: (N, K)."""
+        others = min(self.labels or outputs, outputs) - 1
+        rows = []
+        for name, target in zip(draws.digests(block.inputs), block.targets.tolist(), strict=True):
+            drawn = torch.randperm(outputs - 1, generator=draws.generator(self.seed, "completeness", name))[:others]
+            rows.append(torch.cat([torch.tensor([target]), drawn + (drawn >= target)]))
+        return torch.stack(rows).to(block.inputs.device)
+
+
+def _of(values: Tensor, targets: Tensor) -> Tensor:
+    return values.gather(1, targets[:, None])[:, 0]
+
+
+def _promised(method: Recipe, block: Block, outputs: Tensor) -> Tensor | None:
+    """What each label's attributions should sum to (N, C), float64; None where the method does not say."""
+    if not isinstance(method.recipe, Method):
+        return None
+    with torch.no_grad():
+        promised = method.recipe.promised_sums(block.model, block.inputs, outputs)
+    return None if promised is None else promised.double()
+
+
+def _sums(pull: Callable[[Tensor], Tensor], labels: Tensor, outputs: Tensor, inputs: Tensor) -> Tensor:
+    """The sums (N, K), float64, of the attributions of labels (N, K)."""
+    picked = torch.zeros(labels.shape[1], *outputs.shape, dtype=outputs.dtype, device=outputs.device)
+    picked.scatter_(2, labels.T[..., None], 1.0)
+    step = max(1, BUDGET // inputs.numel())
+    parts = [pull(some).double().flatten(2).sum(2) for some in torch.split(picked, step)]
+    return torch.cat(parts).T
+
+
+def _over_labels(sums: Tensor, promised: Tensor) -> Iterator[Scores]:
+    """Slope, correlation and gap of rows (N, K) against rows."""
+    gap = (sums - promised).abs().sum(1) / promised.abs().sum(1)  # 0/0 is NaN, as it should be
+    rise, run = (rows - rows.mean(1, keepdim=True) for rows in (sums, promised))
+    product, squares = (rise * run).sum(1), [side.square().sum(1) for side in (rise, run)]
+    rounding = [1e-12 * rows.abs().amax(1).square() for rows in (sums, promised)]
+    flat = [square <= noise for square, noise in zip(squares, rounding, strict=True)]
+    few = sums.shape[1] < 3
+    slope = (product / squares[1]).masked_fill(flat[1] | few, torch.nan)
+    correlation = (
+        (product / (squares[0] * squares[1]).sqrt()).clamp(-1, 1).masked_fill(flat[0] | flat[1] | few, torch.nan)
+    )
+    yield Scores(metric=SLOPE.name, values=slope)
+    yield Scores(metric=CORRELATION.name, values=correlation)
+    yield Scores(metric=LABEL_GAP.name, values=gap)

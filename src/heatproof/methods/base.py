@@ -56,6 +56,14 @@ class Method(ABC):
         """Whether `linearize` is offered: a method around another one offers what that one does."""
         return False
 
+    def promised_sums(self, model: nn.Module, inputs: Tensor, outputs: Tensor) -> Tensor | None:
+        """What each label's attributions should sum to (N, C), given the model's `outputs` (N, C); None for no promise.
+
+        S_i(x), say, or S_i(x) − S_i(x̄). A promise is kept on linear models without biases, up to 1e-4 of it; elsewhere
+        the check of completeness tells how well.
+        """
+        return None
+
     def cost(self, outputs: int, shape: Sequence[int]) -> float:
         """Forward and backward passes that the map of one sample takes, for estimates.
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from heatproof.baselines import Baseline, Zero
@@ -71,6 +72,10 @@ class DeepLIFT(Linearizable):
             outputs, x = self._run(model, inputs, reference)
         difference = inputs - reference
         return Linearization(outputs.detach(), lambda cotangent: difference * pulled(outputs, x, cotangent))
+
+    def promised_sums(self, model: nn.Module, inputs: Tensor, outputs: Tensor) -> Tensor:
+        with torch.no_grad():
+            return outputs - forward(unwrap(model), self._reference(inputs))
 
     def _run(self, model: nn.Module, inputs: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
         """The outputs and the tensor that their derivatives lead to."""

@@ -51,6 +51,9 @@ class LRP(Linearizable):
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
         return relevance(model, inputs, composite(self.composite), self.allow_detached)
 
+    def promised_sums(self, model: nn.Module, inputs: Tensor, outputs: Tensor) -> Tensor:
+        return outputs
+
     def _diagnostics(
         self, maps: Tensor, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor
     ) -> Mapping[str, Tensor]:
@@ -110,6 +113,9 @@ class DeepTaylor(Linearizable):
         rules = Composite(convolution=plus.convolution, dense=plus.dense, first=Box(low=self.low, high=self.high))
         outputs, pull = relevance(model, inputs, rules, self.allow_detached)
         return Linearization(outputs, lambda cotangent: pull(cotangent * (outputs > 0)))
+
+    def promised_sums(self, model: nn.Module, inputs: Tensor, outputs: Tensor) -> Tensor:
+        return outputs.clamp(min=0)
 
     def _diagnostics(
         self, maps: Tensor, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor

@@ -78,6 +78,10 @@ class IntegratedGradients(Linearizable):
 
         return Linearization(outputs, mixes(pull))
 
+    def promised_sums(self, model: nn.Module, inputs: Tensor, outputs: Tensor) -> Tensor:
+        with torch.no_grad():
+            return outputs - forward(model, resolved(self.baseline, inputs))
+
     def _diagnostics(
         self, maps: Tensor, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor
     ) -> Mapping[str, Tensor]:

@@ -18,7 +18,7 @@ from heatproof.features import default_features
 from heatproof.methods import Gradient, GradientXInput, Random
 from heatproof.recipes import describe
 from heatproof.testing.networks import ContractNet
-from heatproof.testing.playing import Row, Stage, play, stage
+from heatproof.testing.playing import Row, Stage, asked, play, stage
 from heatproof.testing.snapshots import Before, ContractError, other_random_state, same_bits
 
 BATCH = 1e-6  # absolute, in float64: a sample alone or elsewhere in a batch
@@ -69,10 +69,11 @@ def _watching(model: nn.Module) -> Iterator[None]:
     """Passes through `model` that could be differentiated are refused."""
 
     def refuse(_module: nn.Module, _arguments: Any) -> None:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and not asked():
             raise _AttributionError(
                 "expected a check to run the model under torch.no_grad(), but it ran it with gradients; "
-                "attributions are given to checks, never computed by them."
+                "attributions are given to checks, never computed by them; those of other labels come from "
+                "block.linearize(method)."
             )
 
     handle = model.register_forward_pre_hook(refuse)

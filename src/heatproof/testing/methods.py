@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 import torch
 from torch import Tensor, nn
 
-from heatproof.methods.base import Attribution, Linearizable, Method, one_hot
+from heatproof.methods.base import Attribution, Linearizable, Method, one_hot, scores, total
 from heatproof.methods.fitted import FittedMethod, learners, with_learners
 from heatproof.models import forward
 from heatproof.testing.case import ROUNDING, Case, distance_of, forward_width
@@ -23,8 +23,10 @@ from heatproof.testing.maps import (
     shape,
     single_sample,
 )
-from heatproof.testing.networks import ContractNet
+from heatproof.testing.networks import ContractNet, linear_model
 from heatproof.testing.snapshots import Before, ContractError, leaf_calls, raising, same_bits
+
+SUM = 1e-4  # relative to the largest promised sum of a label
 
 
 def check_method(
@@ -170,6 +172,39 @@ def _diagnostics(case: Case) -> Iterator[str]:
             yield f"expected diagnostic {name!r} to be a detached tensor ({len(case.inputs)},), but got {value!r}."
 
 
+def _promised_sums(case: Case) -> Iterator[str]:
+    method = case.method
+    if not isinstance(method, Method):
+        return
+    with torch.no_grad():
+        outputs = forward(case.model, case.inputs)
+        promised = method.promised_sums(case.model, case.inputs, outputs)
+    if promised is None:
+        return
+    if promised.shape != outputs.shape or promised.requires_grad:
+        yield f"expected promised sums {tuple(outputs.shape)}, detached, but got {tuple(promised.shape)}."
+        return
+    said = method.explain(case.model, case.inputs.clone(), case.targets).diagnostics
+    gap = total(case.maps) - scores(promised, case.targets)
+    for name in ("completeness-gap", "conservation-gap"):
+        if name in said and distance_of(said[name] + scores(promised, case.targets), total(case.maps)) > ROUNDING:
+            yield f"expected {name!r} to be the sum less the promised, {gap.tolist()}, but got {said[name].tolist()}."
+    linear = linear_model(case.inputs)
+    with torch.no_grad():
+        outputs = forward(linear, case.inputs)
+        promised = method.promised_sums(linear, case.inputs, outputs)
+    if promised is None:
+        yield "expected promised sums of every model or of none, but got none of a linear one."
+        return
+    for label in range(outputs.shape[1]):
+        sums = total(method(linear, case.inputs.clone(), torch.full_like(case.targets, label)))
+        if distance_of(sums, promised[:, label]) > SUM:
+            yield (
+                f"expected attributions of a linear model without biases to sum to {promised[:, label].tolist()}, as "
+                f"promised, but they sum to {sums.tolist()}."
+            )
+
+
 def _linearization(case: Case) -> Iterator[str]:
     method = case.method
     if not isinstance(method, Linearizable):
@@ -223,6 +258,7 @@ CLAUSES: dict[str, Callable[[Case], Iterator[str]]] = {
     "diagnostics": _diagnostics,
     "linearization": _linearization,
     "fitted": _fits,
+    "promised-sums": _promised_sums,
     "refuses-training-mode": refuses_training_mode,
     "refuses-bad-inputs": refuses_bad_inputs,
     "refuses-bad-targets": refuses_bad_targets,

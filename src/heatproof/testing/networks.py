@@ -32,6 +32,15 @@ class ContractNet(nn.Module):
         return logits
 
 
+def linear_model(inputs: Tensor) -> nn.Module:
+    """Samples like `inputs` (N, …) → 3 outputs, by one dense layer without biases."""
+    layer = nn.Linear(inputs[0].numel(), 3, bias=False)
+    stream = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        layer.weight.normal_(0, 1 / inputs[0].numel() ** 0.5, generator=stream)
+    return nn.Sequential(nn.Flatten(), layer).to(inputs).eval()
+
+
 def rectified(model: nn.Module, *, inplace: bool) -> nn.Module:
     """A copy of `model` whose first operation is a ReLU of its input; that one and all its others are `inplace`.
 

@@ -2,18 +2,22 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from itertools import combinations
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from heatproof.checks.base import Block, Boxes, Check, Maps, Scores, State, Study
+from heatproof.checks.base import Block, Boxes, Check, Maps, Recipe, Scores, State, Study
 from heatproof.draws import reseed
 from heatproof.features import Features, default_features
-from heatproof.methods.base import Method
+from heatproof.methods.base import Linearization, Method
 from heatproof.models import forward, select
+
+A = TypeVar("A")
+R = TypeVar("R")
 
 
 class Row(NamedTuple):
@@ -31,11 +35,11 @@ class Labeled:
     """A method under a label, as a check sees it."""
 
     label: str
-    method: Method
+    recipe: Method
 
     @property
     def uses_model(self) -> bool:
-        return self.method.uses_model
+        return self.recipe.uses_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +123,7 @@ def play(
                 shared = check.shared(block, state)
                 _enter(found, "", on.counted, check.network_rows(block, state, shared))
             for one in on.methods:
-                explained = reseed(one.method, state.replicate).explain(on.model, block.inputs, block.targets)
+                explained = reseed(one.recipe, state.replicate).explain(on.model, block.inputs, block.targets)
                 maps = Maps(block.pool(explained.maps), explained.diagnostics)
                 with watch():
                     rows = check.rows(block, state, one, maps, dict(kept[one.label]), shared)
@@ -141,7 +145,42 @@ def _block(on: Stage, state: State) -> Block:
         with torch.no_grad():
             targets = forward(on.model, on.inputs).argmax(1)
     names = tuple(on.names[: on.counted])
-    return Block(model=on.model, inputs=on.inputs, targets=targets, samples=names, features=on.features, boxes=on.boxes)
+    return _Block(
+        model=on.model,
+        inputs=on.inputs,
+        targets=targets,
+        samples=names,
+        features=on.features,
+        boxes=on.boxes,
+        replicate=state.replicate,
+    )
+
+
+_ASKED: ContextVar[bool] = ContextVar("asked", default=False)
+
+
+def asked() -> bool:
+    """Whether the attributions that are being made were asked for by `Block.linearize`."""
+    return _ASKED.get()
+
+
+class _Block(Block):
+    """A block that tells attributions that a check asks for from those that it makes on its own."""
+
+    def linearize(self, method: Recipe) -> Linearization | None:
+        found = _asking(super().linearize)(method)
+        return found and Linearization(found.outputs, _asking(found.pull))
+
+
+def _asking(function: Callable[[A], R]) -> Callable[[A], R]:
+    def call(argument: A) -> R:
+        token = _ASKED.set(True)
+        try:
+            return function(argument)
+        finally:
+            _ASKED.reset(token)
+
+    return call
 
 
 def _enter(found: dict[Row, Tensor], method: str, counted: int, scores: Iterable[Scores]) -> None:
