@@ -7,7 +7,7 @@ that wants it. Nothing here knows of files or of other blocks.
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -104,25 +104,25 @@ class _BlockRun:
             samples=self.samples,
             features=self.plan.features,
             boxes=self.boxes,
-            replicate=condition.state.replicate,
         )
         shared = self._shared(condition, block, done)
         computed: dict[str, tuple[NamedMethod, Maps]] = {}
         for method in methods:
+            drawn = replace(method, recipe=reseed(method.recipe, condition.state.replicate))
             try:
-                maps = self._maps(condition.state, block, method, done)
+                maps = self._maps(condition.state, block, method, drawn.recipe, done)
             except Exception as error:  # one method's failure must not cost the others their rows
                 done.failures.append(_failure(block, condition.state, error, method=method.label))
                 continue
             for check, state in condition.readers:
                 if (check.label, state.name, method.label, "") in self.wanted and check.label in shared:
                     work, earlier = shared[check.label], self._kept_for(check, method)
-                    scores = partial(check.recipe.rows, block, state, method, maps, earlier, work)
+                    scores = partial(check.recipe.rows, block, state, drawn, maps, earlier, work)
                     self._enter(done, block, check, state, (method.label, ""), scores)
             if any(state.kept for _, state in condition.readers):
                 self.kept[condition.id, method.label] = maps
             if any(check.recipe.pairs for check, _ in condition.readers):
-                computed[method.label] = (method, maps)
+                computed[method.label] = (drawn, maps)
             self._show(condition, block, method, maps, done)
         self._enter_pairs(condition, block, computed, shared, done)
         return done
@@ -159,8 +159,8 @@ class _BlockRun:
                     self._enter(done, block, check, state, ("", ""), scores)
         return shared
 
-    def _maps(self, state: State, block: Block, method: NamedMethod, done: Finished) -> Maps:
-        recipe = reseed(method.recipe, state.replicate)
+    def _maps(self, state: State, block: Block, method: NamedMethod, recipe: Attribution, done: Finished) -> Maps:
+        """The maps that `recipe` makes, the method with the noise of the state's replicate."""
         trained = next((c.id for c in self.plan.conditions if c.state.kind == "trained"), "")
         # A method of ours without a seed has no other noise; a foreign callable may have.
         same = isinstance(recipe, Method) and recipe == method.recipe

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.data.base import Dataset
-from heatproof.draws import reseed
 from heatproof.features import Features
 from heatproof.methods.base import Attribution, Linearizable, Linearization
 from heatproof.metrics import Metric
@@ -30,7 +29,7 @@ Boxes = Sequence[tuple[float, float, float, float]]
 
 
 class Recipe(Protocol):
-    """A method as a check sees it: its label in the rows, what it is, and whether it looks at the model at all."""
+    """A method as a check sees it: its label in the rows, what makes its maps, and whether it looks at the model."""
 
     @property
     def label(self) -> str: ...
@@ -100,7 +99,6 @@ class Block:
 
     The last block of a run is filled up with repeated inputs; `samples` names those that count, the first ones.
     `boxes` are those of each input's object, where the data have them; a sample may have none.
-    `replicate` is the state's: which noise methods draw.
     """
 
     model: nn.Module
@@ -109,7 +107,6 @@ class Block:
     samples: tuple[str, ...]
     features: Features
     boxes: Sequence[Boxes] | None = None
-    replicate: int = 0
 
     def pool(self, maps: Tensor) -> Tensor:
         """Attributions that broadcast to the inputs, pooled to features (N, *grid)."""
@@ -120,7 +117,7 @@ class Block:
 
         The one way to attributions that no audit has made beforehand: of other labels than the explained one.
         """
-        recipe = reseed(method.recipe, self.replicate)
+        recipe = method.recipe
         if not isinstance(recipe, Linearizable) or not recipe.linearizable:
             return None
         return recipe.linearize(self.model, self.inputs)

@@ -122,8 +122,9 @@ def play(
             with watch():
                 shared = check.shared(block, state)
                 _enter(found, "", on.counted, check.network_rows(block, state, shared))
-            for one in on.methods:
-                explained = reseed(one.recipe, state.replicate).explain(on.model, block.inputs, block.targets)
+            for labeled in on.methods:
+                one = Labeled(labeled.label, reseed(labeled.recipe, state.replicate))
+                explained = one.recipe.explain(on.model, block.inputs, block.targets)
                 maps = Maps(block.pool(explained.maps), explained.diagnostics)
                 with watch():
                     rows = check.rows(block, state, one, maps, dict(kept[one.label]), shared)
@@ -152,7 +153,6 @@ def _block(on: Stage, state: State) -> Block:
         samples=names,
         features=on.features,
         boxes=on.boxes,
-        replicate=state.replicate,
     )
 
 
