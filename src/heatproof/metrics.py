@@ -46,6 +46,11 @@ DIAGNOSTICS = (
         ideal=0.0,
         text="The sum of the map minus the relevance that was handed back from the output.",
     ),
+    Metric(
+        name="inherent-gap",
+        unit="score",
+        text="The part of the conservation gap that neurons without a contribution of the rule's sign account for.",
+    ),
     _share("surviving-share", "Share of features that win the competition of labels, of those with a score."),
     _share(
         "surviving-energy", "Squares of the features that win the competition of labels, of all.", "share of squares"

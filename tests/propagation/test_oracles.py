@@ -13,7 +13,8 @@ from heatproof.methods.deeplift import DeepLIFT
 from heatproof.methods.guided import Deconvnet, GuidedBackprop
 from heatproof.methods.lrp import LRP
 from heatproof.propagation.composites import Composite
-from heatproof.propagation.rules import AlphaBeta, Box, Epsilon, Flat, Gamma, z_plus
+from heatproof.propagation.first_rules import Box, Flat
+from heatproof.propagation.rules import AlphaBeta, Epsilon, Gamma, z_plus
 
 models = pytest.importorskip("torchvision.models")
 zennit_composites = pytest.importorskip("zennit.composites")

@@ -9,7 +9,8 @@ from torch import nn
 from heatproof.errors import InputError
 from heatproof.methods.lrp import LRP
 from heatproof.propagation.composites import Composite
-from heatproof.propagation.rules import AdaptiveBeta, AlphaBeta, Box, Epsilon, Flat, Gamma, WSquare, beta_rule, z_plus
+from heatproof.propagation.first_rules import Box, Flat, WSquare
+from heatproof.propagation.rules import AdaptiveBeta, AlphaBeta, Epsilon, Gamma, beta_rule, z_plus
 from reference import propagation as twin
 
 EPS = 1e-3

@@ -51,6 +51,18 @@ def alpha_beta(W, b, x, relevance, *, alpha, beta, eps, count_bias=False, conser
     return result
 
 
+def lost(W, x, relevance, *, alpha, beta):
+    """What neurons without a contribution of a sign do not hand on under α and β: relevance[j] is R_j."""
+    total = 0.0
+    for j in range(len(W)):
+        z = [W[j, i] * x[i] for i in range(len(x))]
+        if not any(c > 0 for c in z):
+            total += alpha * relevance[j]
+        if not any(c < 0 for c in z):
+            total -= beta * relevance[j]
+    return total
+
+
 def adaptive_beta(W, b, x, relevance, *, maximum, eps, code=False):
     """Binder et al. 2023, A.2, eq. 1 solved for β."""
     result = np.zeros(len(x))

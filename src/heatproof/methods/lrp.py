@@ -1,20 +1,21 @@
 """Layer-wise relevance propagation and deep Taylor decomposition."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from heatproof.methods.base import METHODS, Linearizable, Linearization, scores, total
+from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, one_hot, scores, total
 from heatproof.methods.competition import Competitive
-from heatproof.models import forward
+from heatproof.models import check_targets, forward
 from heatproof.propagation.composites import Composite, composite
+from heatproof.propagation.first_rules import Box
 from heatproof.propagation.mode import Engine
 from heatproof.propagation.proofs import unwrap
 from heatproof.propagation.relevance import Relevance
-from heatproof.propagation.rules import Box
+from heatproof.propagation.terms import Ledger
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +25,9 @@ class LRP(Linearizable):
     R = ∂S_c/∂m at m = 1, the network evaluated at m ⊙ x, with every operation's derivative replaced by its rule's:
     R_i = Σ_j (share of i in j) R_j. Signed, in units of the score, shape of the inputs. The sum over the inputs is S_c
     where biases are zero or ignored and every neuron with relevance has contributions of the signs that its rule
-    shares among; the diagnostic `conservation-gap` = ΣR − S_c says by how much it is not. A constant that the model
-    adds (positions, a shift of its input) takes its share, as a counted bias does.
+    shares among; the diagnostic `conservation-gap` = ΣR − S_c says by how much it is not, and `inherent-gap` which part
+    of that is owed to neurons without a contribution of the sign (z⁺, αβ, adaptive β): no bias, no constant, the rule
+    itself. A constant that the model adds (positions, a shift of its input) takes its share, as a counted bias does.
     Cost: one forward pass, and one backward pass with up to four evaluations of each linear operation.
 
     Args:
@@ -49,16 +51,14 @@ class LRP(Linearizable):
         return 1.5
 
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
-        return relevance(model, inputs, composite(self.composite), self.allow_detached)
+        pull = relevance(model, inputs, composite(self.composite), self.allow_detached)
+        return Linearization(pull.outputs.detach(), pull)
 
     def promised_sums(self, model: nn.Module, inputs: Tensor, outputs: Tensor) -> Tensor:
         return outputs
 
-    def _diagnostics(
-        self, maps: Tensor, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor
-    ) -> Mapping[str, Tensor]:
-        score = scores(outputs, targets)
-        return {"score": score, "conservation-gap": total(maps) - score}
+    def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
+        return relevance(model, inputs, composite(self.composite), self.allow_detached).explain(targets)
 
 
 for _name in (
@@ -87,7 +87,7 @@ class DeepTaylor(Linearizable):
 
     The relevance that is handed back is max(S_c, 0), so maps are ≥ 0 on networks of linear operations, ReLUs, pooling
     and sums, and zero where the score is negative. The sum is max(S_c, 0) up to neurons without positive contribution
-    (`conservation-gap`). Shape of the inputs, units of the score.
+    (`conservation-gap`, and their part alone, `inherent-gap`). Shape of the inputs, units of the score.
     Cost: one forward pass, and one backward pass with one or two evaluations of each linear operation.
 
     Args:
@@ -109,22 +109,56 @@ class DeepTaylor(Linearizable):
         return 1.5
 
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
+        pull = self._pull(model, inputs)
+        return Linearization(pull.outputs.detach(), pull)
+
+    def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
+        return self._pull(model, inputs).explain(targets)
+
+    def _pull(self, model: nn.Module, inputs: Tensor) -> "RelevancePull":
         plus = composite("deep-taylor")
         rules = Composite(convolution=plus.convolution, dense=plus.dense, first=Box(low=self.low, high=self.high))
-        outputs, pull = relevance(model, inputs, rules, self.allow_detached)
-        return Linearization(outputs, lambda cotangent: pull(cotangent * (outputs > 0)))
+        return replace(relevance(model, inputs, rules, self.allow_detached), positive=True)
 
     def promised_sums(self, model: nn.Module, inputs: Tensor, outputs: Tensor) -> Tensor:
         return outputs.clamp(min=0)
 
-    def _diagnostics(
-        self, maps: Tensor, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor
-    ) -> Mapping[str, Tensor]:
-        score = scores(outputs, targets)
-        return {"score": score, "conservation-gap": total(maps) - score.clamp(min=0)}
+
+@dataclass(frozen=True, eq=False)
+class RelevancePull:
+    """From a mix of outputs to relevance; `positive` hands back only what speaks for a label."""
+
+    outputs: Tensor  # (N, C), with its graph
+    mask: Tensor  # (N, …), the leaf of ones
+    ledger: Ledger
+    positive: bool = False
+
+    def __call__(self, cotangent: Tensor) -> Tensor:
+        return pulled(self.outputs, self.mask, cotangent * (self.outputs > 0) if self.positive else cotangent)
+
+    def explain(self, targets: Tensor) -> Explanation:
+        """The relevance of each sample's label, and what its sum is short of."""
+        check_targets(self.mask, targets, self.outputs.shape[1])
+        cotangent = one_hot(targets, self.outputs)
+        maps, lost = self._accounted(cotangent)
+        if not self.ledger.sure:  # are the rows that lost something ordered by sample? Then weights stay with them
+            weights = torch.arange(1, len(lost) + 1).to(lost)
+            _, weighted = self._accounted(cotangent * weights[:, None].to(cotangent))
+            ordered = torch.allclose(weighted, weights * lost, rtol=1e-3, atol=1e-5 * float(lost.abs().max()))
+            lost = lost if ordered else torch.full_like(lost, torch.nan)
+        score = scores(self.outputs, targets)
+        owed = score.clamp(min=0) if self.positive else score
+        return Explanation(maps, {"score": score, "conservation-gap": total(maps) - owed, "inherent-gap": -lost})
+
+    def _accounted(self, cotangent: Tensor) -> tuple[Tensor, Tensor]:
+        self.ledger.start()
+        try:
+            return self(cotangent), self.ledger.lost.to(cotangent)
+        finally:
+            self.ledger.open = False
 
 
-def relevance(model: nn.Module, inputs: Tensor, rules: Composite, allow_detached: bool = False) -> Linearization:
+def relevance(model: nn.Module, inputs: Tensor, rules: Composite, allow_detached: bool = False) -> RelevancePull:
     """The relevance of any mix of outputs under a composite's rules."""
     model = unwrap(model)
     mask = torch.ones_like(inputs).requires_grad_()
@@ -134,7 +168,7 @@ def relevance(model: nn.Module, inputs: Tensor, rules: Composite, allow_detached
         x = inputs * mask
     outputs = engine.run(x, partial(forward, model))
     strategy.check()
-    return Linearization(outputs.detach(), partial(pulled, outputs, mask))
+    return RelevancePull(outputs, mask, strategy.ledger)
 
 
 def pulled(outputs: Tensor, towards: Tensor, cotangent: Tensor) -> Tensor:

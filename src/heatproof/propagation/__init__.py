@@ -6,8 +6,9 @@ method's rule returns. An operation that has no rule is an error; `register` tel
 """
 
 from heatproof.propagation.composites import COMPOSITES, Composite
+from heatproof.propagation.first_rules import Box, Flat, WSquare
 from heatproof.propagation.operations import register
-from heatproof.propagation.rules import AdaptiveBeta, AlphaBeta, Box, Epsilon, Flat, Gamma, WSquare, beta_rule, z_plus
+from heatproof.propagation.rules import AdaptiveBeta, AlphaBeta, Epsilon, Gamma, beta_rule, z_plus
 
 __all__ = [
     "COMPOSITES",

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from heatproof.errors import InputError, unknown
-from heatproof.propagation.rules import AdaptiveBeta, AlphaBeta, Box, Epsilon, FirstRule, Flat, Gamma, Rule, z_plus
+from heatproof.propagation.first_rules import Box, FirstRule, Flat
+from heatproof.propagation.rules import AdaptiveBeta, AlphaBeta, Epsilon, Gamma, Rule, z_plus
 
 
 @dataclass(frozen=True, kw_only=True)

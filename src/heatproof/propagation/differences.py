@@ -14,8 +14,9 @@ from heatproof.propagation.calls import Call
 from heatproof.propagation.facts import Facts
 from heatproof.propagation.linear import Linear, linear_of
 from heatproof.propagation.mode import UnsupportedCallError
-from heatproof.propagation.nodes import Kept, Term, graft, postpone
+from heatproof.propagation.nodes import Kept, graft, postpone
 from heatproof.propagation.shared import SharingEndsError, row, shared, treats_rows_alike
+from heatproof.propagation.terms import Term
 
 
 class Differences:

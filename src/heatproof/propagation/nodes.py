@@ -7,22 +7,17 @@ because by then the eager way is cheaper.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from heatproof.propagation.terms import Ledger, Share, Term
+
 PULLS_BEFORE_KEEPING = 2
 
 
-class Term(NamedTuple):
-    """A term of a surrogate: a part with a graph, times a factor that is held."""
-
-    part: Tensor
-    factor: Tensor
-
-
-Surrogate = Callable[..., list[Term]]  # (value without graph, *inputs) -> surrogate
+Surrogate = Callable[..., Sequence[Term | Share]]  # (value without graph, *inputs) -> surrogate
 
 
 class Kept:
@@ -62,26 +57,41 @@ class Lazy(torch.autograd.Function):
     """Forward: a ready value. Backward: through the surrogate, evaluated there."""
 
     @staticmethod
-    def forward(ctx: Any, value: list[Tensor], kept: Kept, surrogate: Surrogate, *inputs: Tensor) -> Tensor:
-        ctx.kept, ctx.surrogate, ctx.pulls, ctx.graph = kept, surrogate, 0, None
+    def forward(
+        ctx: Any, value: list[Tensor], kept: Kept, surrogate: Surrogate, ledger: Ledger | None, *inputs: Tensor
+    ) -> Tensor:
+        ctx.kept, ctx.surrogate, ctx.ledger, ctx.pulls, ctx.graph = kept, surrogate, ledger, 0, None
         ctx.save_for_backward(*inputs)
         return value.pop()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         ctx.pulls += 1
-        inputs, terms = ctx.graph or _evaluate(ctx)
         keep = ctx.pulls > PULLS_BEFORE_KEEPING
-        ctx.graph = (inputs, terms) if keep else None
-        arriving = [grads[0] * term.factor for term in terms]
+        accounted = ctx.ledger is not None and ctx.ledger.open
+        if ctx.graph is None or accounted:
+            inputs, unsettled = _evaluate(ctx)
+            if accounted:
+                _write_down(ctx.ledger, unsettled, grads[0])
+            ctx.graph = inputs, [term.settled(reuse=not keep) for term in unsettled]
+        inputs, terms = ctx.graph
+        if not keep:
+            ctx.graph = None
+        arriving = [grads[0] * term.factor if keep else term.factor.mul_(grads[0]) for term in terms]
         pulled = torch.autograd.grad([term.part for term in terms], inputs, arriving, retain_graph=keep)
-        return None, None, None, *pulled
+        return None, None, None, None, *pulled
 
 
-def _evaluate(ctx: Any) -> tuple[list[Tensor], list[Term]]:
+def _evaluate(ctx: Any) -> tuple[list[Tensor], Sequence[Term | Share]]:
     inputs = [tensor.detach().requires_grad_() for tensor in ctx.saved_tensors]
     with torch.enable_grad():
         return inputs, ctx.surrogate(ctx.kept.get(), *inputs)
+
+
+def _write_down(ledger: Ledger, terms: Sequence[Term | Share], arriving: Tensor) -> None:
+    for term in terms:
+        if isinstance(term, Share):
+            ledger.add(arriving * term.lost())
 
 
 def graft(value: Tensor, s: Tensor) -> Tensor:
@@ -92,7 +102,9 @@ def graft(value: Tensor, s: Tensor) -> Tensor:
     return grafted
 
 
-def postpone(value: Tensor, kept: Kept, surrogate: Surrogate, inputs: Sequence[Tensor]) -> Tensor:
+def postpone(
+    value: Tensor, kept: Kept, surrogate: Surrogate, inputs: Sequence[Tensor], ledger: Ledger | None = None
+) -> Tensor:
     """`value`, whose derivative is that of the terms of `surrogate(value, *inputs)` (lazy)."""
-    out: Tensor = Lazy.apply([value], kept, surrogate, *inputs)  # type: ignore[no-untyped-call]
+    out: Tensor = Lazy.apply([value], kept, surrogate, ledger, *inputs)  # type: ignore[no-untyped-call]
     return out

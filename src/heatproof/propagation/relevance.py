@@ -11,10 +11,12 @@ from heatproof.propagation import normalization
 from heatproof.propagation.calls import Call
 from heatproof.propagation.composites import Composite
 from heatproof.propagation.facts import Facts
+from heatproof.propagation.first_rules import Box, FirstRule
 from heatproof.propagation.linear import Linear, linear_of
 from heatproof.propagation.mode import UnsupportedCallError
-from heatproof.propagation.nodes import Kept, Term, graft, postpone
-from heatproof.propagation.rules import Box, Epsilon, FirstRule
+from heatproof.propagation.nodes import Kept, graft, postpone
+from heatproof.propagation.rules import Epsilon
+from heatproof.propagation.terms import Ledger, Term
 
 FLOOR = 1e-9
 GATES = ("sigmoid", "hardsigmoid", "softmax")
@@ -69,6 +71,7 @@ class Relevance:
 
     def __init__(self, composite: Composite, mask: Tensor) -> None:
         self.composite, self._mask = composite, mask
+        self.ledger = Ledger(len(mask))
         self.first_seen = composite.first is None
         self._made: Facts[Made] = Facts()
         self._split: Facts[Split] = Facts()
@@ -151,7 +154,7 @@ class Relevance:
             out = graft(value, linear.apply(linear.x, linear.weight) * rule.factor(value))
         else:
             kept = Kept(value, lambda: _evaluate(linear))
-            out = postpone(value, kept, lambda y, x: rule.surrogate(linear, y, x), [linear.x])
+            out = postpone(value, kept, lambda y, x: rule.surrogate(linear, y, x), [linear.x], self.ledger)
             self._kept[out] = kept
         self._made[out] = Made(linear, None)
         return out

@@ -14,7 +14,7 @@ from torch import Tensor
 from heatproof.propagation import normalization
 from heatproof.propagation.calls import Call
 from heatproof.propagation.linear import Linear
-from heatproof.propagation.nodes import Term
+from heatproof.propagation.terms import Term
 
 # Relative to the values: nearer than this, the secant's rounding error is larger than the curvature it would see.
 NEAR = {torch.float32: 1e-4, torch.float64: 1e-9}

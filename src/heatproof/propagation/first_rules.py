@@ -1,0 +1,91 @@
+"""LRP's rules for the first linear operation: what black pixels get, too.
+
+Their surrogates are functions of the mask m on the input, not of the input: relevance does not vanish where x = 0.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from heatproof.errors import InputError
+from heatproof.propagation.linear import Linear
+from heatproof.propagation.sums import negative, positive, share
+from heatproof.propagation.terms import Term
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flat:
+    """R_i = R / (number of inputs): every input of the neuron gets the same, black pixels too.
+
+    For the first linear operation, as a function of the mask m on the input. Source: Lapuschkin et al. 2019.
+    """
+
+    epsilon: float = 1e-6
+
+    def surrogate(self, op: Linear, y: Tensor, mask: Tensor) -> list[Term]:
+        """Σ_i m_i over the neuron's inputs, times the held z / number of inputs."""
+        shares = op.apply(mask, torch.ones_like(op.weight))
+        return [Term(shares, share(y, shares.detach(), self.epsilon))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WSquare:
+    """R_i = w_i² / Σ w² · R. For the first linear operation. Source: Montavon et al. 2017, eq. 10."""
+
+    epsilon: float = 1e-6
+
+    def surrogate(self, op: Linear, y: Tensor, mask: Tensor) -> list[Term]:
+        """Σ_i m_i w_i², times the held z / Σ w²."""
+        shares = op.apply(mask, op.weight.square())
+        return [Term(shares, share(y, shares.detach(), self.epsilon))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """z^B: R_i = (w_i x_i − l_i w_i₊ − h_i w_i₋) / Σ(…) · R for inputs in the box l ≤ x ≤ h.
+
+    Args:
+        low, high: the box in units of the explained input: one number, or one a channel. None takes each sample's own
+            smallest and largest value a channel, so that a sample's map depends on that sample alone.
+
+    For the first linear operation. Source: Montavon et al. 2017, eq. 14. Deviation: the default box.
+    """
+
+    low: float | tuple[float, ...] | None = None
+    high: float | tuple[float, ...] | None = None
+    epsilon: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if (self.low is None) != (self.high is None):
+            raise InputError("Expected both ends of the box or none, but got one of `low` and `high`.")
+
+    def bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The box (N, …) for inputs x (N, C, …)."""
+        if self.low is None or self.high is None:
+            flat = x.flatten(2) if x.dim() > 2 else x[:, None]
+            low, high = flat.amin(-1), flat.amax(-1)
+        else:
+            low, high = (torch.as_tensor(end, dtype=x.dtype, device=x.device)[None] for end in (self.low, self.high))
+        shape = (*low.shape, *[1] * (x.dim() - low.dim()))
+        low, high = low.view(shape).expand_as(x).clone(), high.view(shape).expand_as(x).clone()
+        if bool((x < low).any() or (x > high).any()):
+            raise InputError(
+                f"Expected inputs inside the box of the z^B rule, but they reach from {float(x.min()):.4g} to "
+                f"{float(x.max()):.4g}; give `low` and `high` in the units of the explained input."
+            )
+        return low, high
+
+    def surrogate(self, op: Linear, y: Tensor, mask: Tensor, low: Tensor, high: Tensor) -> list[Term]:
+        """Σ_i m_i (w_i x_i − l_i w_i₊ − h_i w_i₋), times the held z / (the same at m = 1)."""
+        x = op.x.detach()
+        weight = op.weight
+        shares = (
+            op.apply(mask * x, weight)
+            - op.apply(mask * low, positive(weight))
+            - op.apply(mask * high, negative(weight))
+        )
+        return [Term(shares, share(y, shares.detach(), self.epsilon))]
+
+
+FirstRule = Flat | WSquare | Box

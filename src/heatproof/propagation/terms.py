@@ -1,0 +1,74 @@
+"""What a surrogate consists of: terms, each a part with a graph and a factor that is held; and what they lose."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Term(NamedTuple):
+    """A term of a surrogate: a part with a graph, times a factor that is held."""
+
+    part: Tensor
+    factor: Tensor
+
+    def settled(self, *, reuse: bool) -> "Term":
+        """Itself."""
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Share:
+    """The term whose factor is coefficient · amount / (Σ + ε), Σ the value of the part, and of the bias if it counts.
+
+    The sign of ε is Σ's, where a rule knows it; ε = 0 takes 0/0 = 0.
+    """
+
+    part: Tensor
+    amount: Tensor
+    epsilon: float
+    bias: Tensor | None = None
+    coefficient: float | Tensor = 1.0
+
+    def settled(self, *, reuse: bool) -> Term:
+        """The term with its factor, in the memory of the part's value if that may be reused: no derivative needs it."""
+        offset = self.epsilon if self.bias is None else self.bias + self.epsilon
+        held = self.part.detach()
+        total = held.add_(offset) if reuse else held + offset
+        if self.epsilon == 0:
+            factor = torch.where(total == 0, 0.0, self.amount / total)
+        else:
+            factor = torch.div(self.amount, total, out=total)
+        if isinstance(self.coefficient, Tensor) or self.coefficient != 1:
+            factor.mul_(self.coefficient)
+        return Term(self.part, factor)
+
+    def lost(self) -> Tensor:
+        """What nobody gets: the amount where Σ is 0."""
+        total = self.part.detach() if self.bias is None else self.part.detach() + self.bias
+        return torch.where(total == 0, self.coefficient * self.amount, 0.0)
+
+
+class Ledger:
+    """What no input gets while pulls come back, sample by sample; it costs a pass a term, so only while it is open.
+
+    Rows of an operation are taken for samples, or for equal runs of consecutive rows of each. Where a tensor may as
+    well be ordered otherwise (sequence first), `sure` becomes False, and whoever reads has to prove it.
+    """
+
+    def __init__(self, samples: int) -> None:
+        self.samples, self.open = samples, False
+        self.lost, self.sure = torch.zeros(samples), True
+
+    def start(self) -> None:
+        """Open with nothing lost."""
+        self.lost, self.sure, self.open = torch.zeros(self.samples), True, True
+
+    def add(self, lost: Tensor) -> None:
+        """Write down what an operation (rows, …) did not hand on."""
+        if len(lost) % self.samples:
+            self.lost = torch.full_like(self.lost, torch.nan)
+            return
+        self.sure &= self.samples == 1 or (len(lost) == self.samples and lost.dim() != 3)
+        self.lost = self.lost.to(lost) + lost.reshape(self.samples, -1).sum(1)
