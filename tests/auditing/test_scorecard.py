@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heatproof.auditing import bootstrap, scorecard
+from heatproof.auditing.finding import paired_difference
 from heatproof.auditing.survival import JUDGED, Survival, combine, survival
 
 GROUP, STAGES, SAMPLES = "cascading truncated-normal", 3, 40
@@ -236,11 +237,121 @@ def test_interval_moves_with_its_values(values: list[float], shift: float) -> No
     assert moved_high[0] == pytest.approx(high[0] + shift, abs=1e-9)
 
 
-def test_seeds_are_averaged_within_a_sample() -> None:
-    rows = rows_for({"s": [0.0, 1.0, 0.5]}, metrics=("spearman",), samples=3)
-    second = rows.assign(seed=1, value=1 - rows["value"])
-    (found,) = bootstrap.intervals(pd.concat([rows, second])).values()
-    assert tuple(found) == pytest.approx((0.5, 0.5, 0.5, 3, 0))
+def seeded(values: np.ndarray, *, metric: str = "spearman") -> pd.DataFrame:
+    """Rows of `values` (seeds, samples) at the last stage."""
+    base = rows_for({"s": [0.0] * values.shape[1]}, metrics=(metric,), samples=values.shape[1])
+    return pd.concat([base.assign(seed=10 + s, value=row) for s, row in enumerate(values)])
+
+
+def effects_of(seeds: int, samples: int, *, columns: int, of_seeds: float, seed: int = 1) -> np.ndarray:
+    """(seeds, samples, columns): an effect of the seed and one of the sample, and noise of its own; all of mean 0."""
+    rng = np.random.default_rng(seed)
+    return (
+        of_seeds * rng.normal(size=(seeds, 1, columns))
+        + rng.normal(size=(1, samples, columns))
+        + 0.5 * rng.normal(size=(seeds, samples, columns))
+    )
+
+
+def test_seeds_and_samples_are_resampled_one_by_one() -> None:
+    """The slow twin: draws of samples and of one seed less than there are, all products of both, one mean at a time."""
+    values = np.random.default_rng(2).exponential(size=(3, 5))
+    values[1, 2] = np.nan
+    means = bootstrap.resampled_means(values[:, :, None])[:, 0]
+    of_samples = int.from_bytes(sha256(b"scorecard bootstrap 5").digest()[:8], "big")
+    of_seeds = int.from_bytes(sha256(b"scorecard bootstrap of 3 seeds").digest()[:8], "big")
+    samples = np.random.default_rng(of_samples).multinomial(5, [1 / 5] * 5, size=bootstrap.RESAMPLES)
+    seeds = np.random.default_rng(of_seeds).multinomial(2, [1 / 3] * 3, size=bootstrap.RESAMPLES)
+    for b in range(200):
+        drawn = [
+            values[s, i]
+            for s in range(3)
+            for i in range(5)
+            for _ in range(int(seeds[b, s]) * int(samples[b, i]))
+            if np.isfinite(values[s, i])
+        ]
+        assert means[b] == pytest.approx(np.mean(drawn) if drawn else np.nan, nan_ok=True)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 6])
+def test_spread_of_seeds_is_that_of_their_mean(seeds: int) -> None:
+    # Seeds alone differ: the variance of their mean is s²/S, without bias however few there are.
+    effect = np.random.default_rng(seeds).normal(size=seeds)
+    draws = bootstrap.resampled_means(np.repeat(effect[:, None, None], 4, axis=1))[:, 0]
+    assert draws.mean() == pytest.approx(effect.mean(), abs=0.05 * effect.std())
+    assert draws.var() == pytest.approx(effect.var(ddof=1) / seeds, rel=0.05)
+
+
+def test_intervals_cover_the_mean_over_seeds_and_samples() -> None:
+    values = effects_of(5, 60, columns=600, of_seeds=0.3)
+
+    def covered(stack: np.ndarray) -> float:
+        low, high = bootstrap.bounds(bootstrap.resampled_means(stack))
+        return float(((low < 0) & (high > 0)).mean())
+
+    assert covered(values) == pytest.approx(0.93, abs=0.02)  # five seeds: a little narrow
+    assert covered(values.mean(0)) < 0.85  # as if no other seed could be drawn
+
+
+def test_one_seed_is_resampled_as_its_samples_alone() -> None:
+    values = np.random.default_rng(0).normal(size=(20, 3))
+    np.testing.assert_array_equal(bootstrap.resampled_means(values[None]), bootstrap.resampled_means(values))
+
+
+def test_interval_holds_seeds_that_differ() -> None:
+    apart = np.array([0.2, 0.8])[:, None] + np.zeros((2, 6))
+    (found,) = bootstrap.intervals(seeded(apart)).values()
+    assert tuple(found) == pytest.approx((0.5, 0.2, 0.8, 6, 0))
+    gone = apart.copy()
+    gone[1] = np.nan  # a dead network: what is left is one seed's
+    (found,) = bootstrap.intervals(seeded(gone)).values()
+    assert tuple(found) == pytest.approx((0.2, 0.2, 0.2, 6, 6))
+
+
+def test_what_two_quantities_share_by_seed_cancels() -> None:
+    rng = np.random.default_rng(3)
+    shift = np.array([0.0, 0.5, 1.0])[:, None]
+    first, second = shift + rng.normal(size=(3, 30)), shift + rng.normal(size=(3, 30))
+    table = bootstrap.per_sample(pd.concat([seeded(first, metric="a"), seeded(second - 1, metric="b")]))
+    low, high = paired_difference(*(table[key] for key in table.columns))
+    assert 0 < low < first.mean() - second.mean() + 1 < high
+    (alone,) = bootstrap.intervals(seeded(first)).values()
+    assert high - low < 1.1 < alone.high - alone.low  # which has the seeds' own spread in it
+
+
+def test_a_trained_networks_value_stands_beside_every_seed() -> None:
+    several, one = seeded(np.array([[1.0, 2.0], [3.0, np.nan]]), metric="a"), seeded(np.array([[5.0, 6.0]]), metric="b")
+    table = bootstrap.per_sample(pd.concat([several, one]))
+    a, b = (bootstrap.column(table, key) for key in table.columns)
+    assert a is not None
+    assert b is not None
+    together = bootstrap.aligned({"a": a, "b": b})
+    assert together.reset_index().to_numpy().tolist() == [
+        [10, "s0", 1.0, 5.0],
+        [10, "s1", 2.0, 6.0],
+        [11, "s0", 3.0, 5.0],
+    ]
+    assert bootstrap.count(together) == 2
+
+
+def test_verdict_counts_samples_and_not_seeds() -> None:
+    rows = rows_for({"s": 0.05, "f": 0.05, "r": 1, "c": 0.0}, samples=4)
+    twice = pd.concat([rows, rows[rows["setting"].str.startswith(GROUP)].assign(seed=1)])
+    found = scorecard.primary(scorecard.findings(twice, manifest()), manifest())["m"]
+    assert found["verdict"] == "cannot be told"
+    assert "only 4 of 4 samples" in found["sentence"]
+
+
+def test_seeds_that_disagree_make_a_verdict_less_sure() -> None:
+    rows = rows_for({"s": 0.05, "f": 0.05, "r": 1, "c": 0.0})
+    drawn = (rows["setting"] == GROUP) & (rows["metric"].isin(JUDGED))
+    other = rows[rows["setting"].str.startswith(GROUP)].assign(seed=1)
+    other.loc[other["setting"] == GROUP, "value"] += 0.9
+    alike = pd.concat([rows, rows[rows["setting"].str.startswith(GROUP)].assign(seed=1)])
+    assert drawn.any()
+    for run, word in ((alike, "depends"), (pd.concat([rows, other]), "cannot be told")):
+        found = scorecard.primary(scorecard.findings(run, manifest()), manifest())["m"]
+        assert found["verdict"] == word
 
 
 def test_many_columns_give_the_same_bits_as_one() -> None:
@@ -399,6 +510,16 @@ def test_blurred_patches_are_judged_against_a_random_map_where_there_is_one() ->
     assert faithful["sentence"]["m"].endswith("; a random map leaves 0.60.")
     found = scorecard.findings(rows[rows["method"] != "noise"], manifest(checks=checks))
     assert set(found[found["question"] == "faithful"]["verdict"]) == {""}
+
+
+def test_rise_of_entropy_is_told_beside_that_of_noise_and_not_judged() -> None:
+    name = "efficient-parameter-randomization"
+    rows = rows_of(name, "entropy-rise", {("m", ""): 0.2, ("m", "gaussian"): 0.5, ("m", "replicate"): 0.01})
+    found = scorecard.findings(rows, manifest(checks=[{"label": name, "name": name, "metrics": []}]))
+    (one,) = found[found["question"] == "complexity"].to_dict("records")
+    assert (one["mean"], one["verdict"], one["tone"]) == (pytest.approx(0.2), "", "plain")
+    assert one["sentence"].startswith("With every layer random the entropy of its values rises by 0.20 (0.19 to 0.21)")
+    assert one["sentence"].endswith("of itself; a map of pure noise would have 0.50 more.")
 
 
 def test_check_with_other_fields_is_known_by_its_class() -> None:

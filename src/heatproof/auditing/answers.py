@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from heatproof.auditing.bootstrap import bounds, resampled_means
+from heatproof.auditing.bootstrap import aligned, bounds, column, count, cube, resampled_means
 from heatproof.auditing.finding import Finding, Manifest, Means, finding_of
 from heatproof.auditing.survival import FEWEST, HALF, JUDGED, RANDOMIZATION, TENTH
 
@@ -62,18 +62,19 @@ def completeness(table: pd.DataFrame, means: Means, method: str) -> Iterator[Fin
             verdict="promises no sum",
             sentence="It does not say what its maps should sum to.",
         )
-    if gap is None or score is None:
+    gaps, scores = (None if key is None else column(table, key) for key in (gap, score))
+    if gap is None or gaps is None or scores is None:
         return
-    both = pd.DataFrame({"gap": table[gap].abs(), "score": table[score].abs()}).dropna()
+    both = aligned({"gap": gaps.abs(), "score": scores.abs()})
     if both.empty or both["score"].sum() == 0:
         return
-    draws = resampled_means(both.to_numpy(np.float64))
+    draws = resampled_means(cube(both))
     low, high = (float(bound) for bound in bounds(draws[:, 0] / draws[:, 1]))
     mean = float(both["gap"].mean() / both["score"].mean())
     verdict, tone = "cannot be told", "unknown"
-    if len(both) >= FEWEST and high < COMPLETE:
+    if count(both) >= FEWEST and high < COMPLETE:
         verdict, tone = "complete", "good"
-    elif len(both) >= FEWEST and low >= COMPLETE:
+    elif count(both) >= FEWEST and low >= COMPLETE:
         verdict, tone = "not complete", "mid"
     yield Finding(
         method=method,
@@ -84,7 +85,7 @@ def completeness(table: pd.DataFrame, means: Means, method: str) -> Iterator[Fin
         mean=mean,
         low=low,
         high=high,
-        n=len(both),
+        n=count(both),
         nan=means[gap].nan,
         verdict=verdict,
         tone=tone,

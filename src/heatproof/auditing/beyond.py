@@ -1,9 +1,9 @@
 """Faithful? Localizes? What the checks without randomization say of a method, judged against what knows nothing.
 
 Each check under its own label, so that two of one kind with other settings stay apart. A value is averaged over what a
-check repeats within a sample (seeds, set sizes, numbers of blurred regions), then over samples, with the interval of
-`bootstrap`. An answer is given where the whole interval lies on one side of chance; "as good as chance" needs all of it
-within one tenth of the way from chance to the ideal; everything else cannot be told.
+check repeats within a sample (set sizes, numbers of blurred regions), then over samples and seeds, with the interval
+of `bootstrap`. An answer is given where the whole interval lies on one side of chance; "as good as chance" needs all
+of it within one tenth of the way from chance to the ideal; everything else cannot be told.
 """
 
 from collections.abc import Iterator
@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from heatproof.auditing.bootstrap import Array, bounds, resampled_means
+from heatproof.auditing.bootstrap import DRAWN, aligned, bounds, column, count, cube, resampled_means
 from heatproof.auditing.finding import Finding, Manifest, paired_difference
 from heatproof.auditing.survival import FEWEST, TENTH
 
 QUESTIONS_OF = {
     "data-randomization": "labels",
+    "efficient-parameter-randomization": "complexity",
     "sensitivity-n": "faithful",
     "degradation": "faithful",
     "blurred-patch": "faithful",
@@ -35,7 +36,7 @@ UNTOLD = ("cannot be told", "unknown")
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """One check's values, samples × (method, setting, metric), and how many of each are degenerate."""
+    """One check's values, (seed, sample) × (method, setting, metric), and how many of each are degenerate."""
 
     label: str
     name: str
@@ -44,13 +45,14 @@ class Asked:
     degenerate: dict[tuple[str, str, str], int]
 
     def column(self, method: str, setting: str, metric: str) -> "pd.Series[float] | None":
-        """The samples' values; None where nothing was measured."""
-        key = (method, setting, metric)
-        return self.table[key] if key in self.table.columns else None
+        """The values by (seed, sample); None where nothing was measured."""
+        return column(self.table, (method, setting, metric))
 
     def finding(self, method: str, setting: str, metric: str, said: tuple[str, str], sentence: str) -> Finding:
         """What the check measured, with a verdict, its tone and a sentence; `{mean}` is the mean with its interval."""
-        known = self.table[(method, setting, metric)].dropna()
+        found = self.column(method, setting, metric)
+        assert found is not None  # it was judged
+        known = found.dropna()
         low, high = interval(known)
         mean = float(known.mean()) if len(known) else np.nan
         return Finding(
@@ -62,7 +64,7 @@ class Asked:
             mean=mean,
             low=low,
             high=high,
-            n=len(known),
+            n=count(known),
             nan=self.degenerate[(method, setting, metric)],
             verdict=said[0],
             tone=said[1],
@@ -80,9 +82,9 @@ def asked(rows: pd.DataFrame, manifest: Manifest, names: dict[str, str]) -> list
             continue
         if name == "blurred-patch":  # every method's curve begins at the original, which says nothing of it
             part = part[(part["method"] == "") | (part["position"] > 0)]
-        table = part.groupby([*keys, "sample"])["value"].mean().unstack("sample").T
+        table = part.groupby([*keys, *DRAWN])["value"].mean().unstack(DRAWN).T
         counts: dict[Any, Any] = part["value"].isna().groupby([part[key] for key in keys]).sum().to_dict()
-        degenerate = {key: int(count) for key, count in counts.items()}
+        degenerate = {key: int(times) for key, times in counts.items()}
         (check,) = (c for c in manifest["checks"] if c["label"] == label)
         found.append(Asked(label=label, name=name, manifest=check, table=table, degenerate=degenerate))
     return found
@@ -95,16 +97,17 @@ def answers(checks: list[Asked], method: str, random: str | None) -> Iterator[Fi
             yield from _boxes(check, method)
         elif check.name == "blurred-patch":
             yield from _blurred(check, method, random)
+        elif check.name == "efficient-parameter-randomization":
+            yield from _complexity(check, method)
         else:
             yield from _declared(check, method)
 
 
 def interval(values: "pd.Series[float]") -> tuple[float, float]:
-    """95 % interval of the mean; NaN for fewer than two values."""
-    if len(values) < 2:
+    """95 % interval of the mean by (seed, sample); NaN for fewer than two samples."""
+    if count(values) < 2:
         return float("nan"), float("nan")
-    column: Array = np.asarray(values, dtype=np.float64)[:, None]
-    low, high = bounds(resampled_means(column)[:, 0])
+    low, high = bounds(resampled_means(cube(values.to_frame()))[:, 0])
     return float(low), float(high)
 
 
@@ -131,7 +134,7 @@ def _declared(check: Asked, method: str) -> Iterator[Finding]:
         if values is None or chance is None or better is None:
             continue
         gain = (values.dropna() - chance) * (1 if better else -1)
-        said = against_chance(*interval(gain), len(gain), scale=_scale(check, metric))
+        said = against_chance(*interval(gain), count(gain), scale=_scale(check, metric))
         sentence = SENTENCES.get(metric["name"], f"{metric.get('text') or metric['name']} {{mean}}.")
         yield check.finding(method, "", metric["name"], said, sentence)
 
@@ -153,10 +156,10 @@ def _boxes(check: Asked, method: str) -> Iterator[Finding]:
         ours, center = check.column(method, "", metric), check.column("", "center", metric)
         if ours is None or area is None or center is None:
             continue
-        compared = pd.DataFrame({"ours": ours, "area": area, "center": center}).dropna()
+        compared = aligned({"ours": ours, "area": area, "center": center})
         gain = compared["ours"] - compared["area"]
         scale = float(1 - compared["area"].mean())
-        said = against_chance(*interval(gain), len(gain), scale=scale, beats="beats the center")
+        said = against_chance(*interval(gain), count(gain), scale=scale, beats="beats the center")
         low, _ = paired_difference(compared["ours"], compared["center"])
         if said[1] == "good" and not low > 0:
             said = ("better than chance", "mid")
@@ -172,8 +175,19 @@ def _blurred(check: Asked, method: str, random: str | None) -> Iterator[Finding]
     chance = None if random in (None, method) else check.column(str(random), "", "probability")
     said, against = ("", "plain"), ""
     if chance is not None:
-        both = pd.DataFrame({"chance": chance, "ours": ours}).dropna()
-        said = against_chance(*paired_difference(both["chance"], both["ours"]), len(both), scale=both["chance"].mean())
+        both = aligned({"chance": chance, "ours": ours})
+        less = paired_difference(both["chance"], both["ours"])
+        said = against_chance(*less, count(both), scale=float(both["chance"].mean()))
         against = f"; a random map leaves {chance.mean():.2f}"
     lead = f"Blurring its highest regions takes the label's probability from {original.mean():.2f} to {{mean}}"
     yield check.finding(method, "", "probability", said, f"{lead} on average{against}.")
+
+
+def _complexity(check: Asked, method: str) -> Iterator[Finding]:
+    """Told and not judged: noise rises most."""
+    rise, noise = check.column(method, "", "entropy-rise"), check.column(method, "gaussian", "entropy-rise")
+    if rise is None or noise is None:
+        return
+    told = "With every layer random the entropy of its values rises by {mean} of itself; "
+    told += f"a map of pure noise would have {noise.mean():z.2f} more."
+    yield check.finding(method, "", "entropy-rise", ("", "plain"), told)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from heatproof.auditing.bootstrap import Array, Interval, Key, bounds, resampled_means
+from heatproof.auditing.bootstrap import Interval, Key, aligned, bounds, count, cube, resampled_means
 
 Manifest = Mapping[str, Any]
 Means = Mapping[Key, Interval]
@@ -54,11 +54,11 @@ def finding_of(
     )
 
 
-def paired_difference(first: pd.Series, second: pd.Series) -> tuple[float, float]:
-    """95 % interval of mean(first) − mean(second) over the samples that have both; NaN for fewer than two."""
-    both = pd.DataFrame({"a": first, "b": second}).dropna()
-    if len(both) < 2:
+def paired_difference(first: "pd.Series[float]", second: "pd.Series[float]") -> tuple[float, float]:
+    """95 % interval of mean(first) − mean(second), by (seed, sample) where both are; NaN for fewer than two samples."""
+    both = aligned({"a": first, "b": second})
+    if count(both) < 2:
         return float("nan"), float("nan")
-    draws: Array = resampled_means(both.to_numpy(np.float64))
+    draws = resampled_means(cube(both))
     low, high = bounds(draws[:, 0] - draws[:, 1])
     return float(low), float(high)

@@ -1,8 +1,9 @@
 """The scorecard: what the rows of a run say about each method, in numbers with intervals and in plain words.
 
 Pure functions of the rows (a DataFrame) and the manifest (a dict). Never one number: a `Finding` for each method and
-question, with its 95 % bootstrap interval over samples (see `bootstrap`). Whether a map depends on the parameters is
-decided by the rule in `survival`. A question whose check was not run has no finding: the page leaves a stated blank.
+question, with its 95 % bootstrap interval over samples and seeds (see `bootstrap`). Whether a map depends on the
+parameters is decided by the rule in `survival`. A question whose check was not run has no finding: the page leaves a
+stated blank.
 """
 
 import re
@@ -15,7 +16,7 @@ import pandas as pd
 
 from heatproof.auditing.answers import completeness, cost, noise
 from heatproof.auditing.beyond import answers, asked
-from heatproof.auditing.bootstrap import intervals, per_sample
+from heatproof.auditing.bootstrap import column, intervals, per_sample
 from heatproof.auditing.finding import Finding, Manifest, Means, finding_of, paired_difference
 from heatproof.auditing.survival import (
     CALIBRATION,
@@ -48,6 +49,7 @@ QUESTIONS = {
     "complete": "Complete?",
     "noise": "How noisy?",
     "competition": "What survives competition?",
+    "complexity": "More complex when random?",
     "cost": "What does it cost?",
 }
 TONES = {
@@ -214,9 +216,10 @@ def _competition(table: pd.DataFrame, means: Means, manifest: Manifest, method: 
     stage, chance = last_stage(manifest, group), chance_share(int(manifest["model"]["outputs"]))
     for metric, noun in (("surviving-share", "features"), ("surviving-energy", "energy")):
         trained, random = ((RANDOMIZATION, method, group, position, metric) for position in (0.0, stage))
-        if trained not in means or random not in means:
+        first, second = column(table, trained), column(table, random)
+        if first is None or second is None:
             continue
-        low, high = paired_difference(table[trained], table[random])
+        low, high = paired_difference(first, second)
         word, tone = "as much survives randomized", "mid"
         if not np.isfinite(low):
             word, tone = "cannot be told", "unknown"

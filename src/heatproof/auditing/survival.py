@@ -33,7 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from heatproof.auditing.bootstrap import bounds, column, resampled_means
+from heatproof.auditing.bootstrap import aligned, bounds, column, count, cube, resampled_means
 
 FEWEST = 5
 HALF, TENTH = 0.5, 0.1
@@ -79,14 +79,15 @@ def survival(
     known = [mask for mask in masks if mask is not None]
     if calibrated and not known:
         return _untold("its map was not compared with random masks")
-    calibration = sum(known, pd.Series(0.0, table.index)) / max(len(known), 1)
-    sample = pd.DataFrame({"s": drawn, "f": floor, "r": replicate, "c": calibration})
-    complete = sample.dropna()
-    if len(complete) < max(FEWEST, len(table) / 2):
-        return _untold(f"only {len(complete)} of {len(table)} samples have a similarity (a blank map has none)")
+    complete = aligned({"s": drawn, "f": floor, "r": replicate, **{f"c{k}": mask for k, mask in enumerate(known)}})
+    complete["c"] = complete.iloc[:, 3:].mean(axis=1) if known else 0.0
+    complete = complete[["s", "f", "r", "c"]]
+    n, samples = count(complete), count(table)
+    if n < max(FEWEST, samples / 2):
+        return _untold(f"only {n} of {samples} samples have a similarity (a blank map has none)")
 
     s, f, r, c = (float(mean) for mean in complete.mean())
-    draws = resampled_means(complete.to_numpy(np.float64))
+    draws = resampled_means(cube(complete))
     gap_low, gap_high = bounds(draws[:, 2] - draws[:, 3])
     below_replicate = bounds(draws[:, 2] - draws[:, 0])[0] > 0
     above_floor = bounds(draws[:, 0] - np.maximum(draws[:, 1], draws[:, 3]))[0] > 0
@@ -121,7 +122,7 @@ def survival(
         share=(s - c) / (r - c) if r != c else np.nan,
         low=low,
         high=high,
-        n=len(complete),
+        n=n,
     )
 
 
