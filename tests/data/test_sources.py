@@ -22,7 +22,7 @@ def gradient_picture(width: int, height: int, shift: int = 0) -> Image.Image:
 
 
 def test_names():
-    assert data.names() == ["demo", "image-file", "image-folder", "npz", "torchvision"]
+    assert data.names() == ["coco", "demo", "image-file", "image-folder", "npz", "text", "torchvision", "voc"]
 
 
 # --- Dataset ---

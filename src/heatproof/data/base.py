@@ -25,14 +25,19 @@ class Dataset:
 
     Attributes:
         name: what the data is called in reports.
-        inputs: (N, …) float32, scaled and normalized as the network was trained; finite.
-        targets: (N,) int64, the label of each sample, never negative.
+        inputs: (N, …) float32, scaled and normalized as the network was trained; finite. Texts are (N, T) int64, the
+            tokens' places in a vocabulary, which the network's embedding takes.
+        targets: (N,) int64, the label of each sample, never negative. Where a sample has several, the one whose object
+            takes most of the picture.
         ids: N unique names: a file's path within its folder, or a place in an array.
         classes: the name of each label, or None.
         display: uint8 (N, H, W) or (N, H, W, 3), the pictures before normalization, or None.
         boxes: for each sample the boxes of its object (xmin, ymin, xmax, ymax), in pixels of `inputs`, pixel x inside
             where xmin <= x < xmax; or None. A sample may have no box.
-        skipped: files that could not be decoded, each with the reason.
+        box_labels: for each sample the label of each of its boxes, where it may have several; or None.
+        tokens: for each text the words behind `inputs`, to be shown; or None. Texts have them.
+        mask: (N, T) int64, 1 where a text stands and 0 where it is filled up; or None.
+        skipped: files or rows that could not be used, each with the reason.
     """
 
     name: str
@@ -42,21 +47,32 @@ class Dataset:
     classes: tuple[str, ...] | None = None
     display: Tensor | None = None
     boxes: tuple[tuple[Box, ...], ...] | None = None
+    box_labels: tuple[tuple[int, ...], ...] | None = None
+    tokens: tuple[tuple[str, ...], ...] | None = None
+    mask: Tensor | None = None
     skipped: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.inputs)
-        if n == 0 or self.inputs.dim() < 2 or self.inputs.dtype != torch.float32:
+        fits = self.inputs.dtype == (torch.float32 if self.tokens is None else torch.int64)
+        if n == 0 or self.inputs.dim() < 2 or not fits:
             raise InputError(
-                f"Expected the inputs of {self.name} to be float32 (N, …) with at least one sample, but got "
-                f"{self.inputs.dtype} {tuple(self.inputs.shape)}."
+                f"Expected the inputs of {self.name} to be float32 (N, …) (texts: int64) with at least one sample, but "
+                f"got {self.inputs.dtype} {tuple(self.inputs.shape)}."
             )
         if self.targets.dtype != torch.int64 or self.targets.shape != (n,) or bool((self.targets < 0).any()):
             raise InputError(
                 f"Expected one label from 0 on in int64 for each of the {n} samples of {self.name}, but got "
                 f"{self.targets.dtype} {tuple(self.targets.shape)}, smallest {self.targets.min() if n else None}."
             )
-        for what, value in (("ids", self.ids), ("display pictures", self.display), ("box lists", self.boxes)):
+        for what, value in (
+            ("ids", self.ids),
+            ("display pictures", self.display),
+            ("box lists", self.boxes),
+            ("lists of box labels", self.box_labels),
+            ("token lists", self.tokens),
+            ("masks", self.mask),
+        ):
             if value is not None and len(value) != n:
                 raise InputError(f"Expected {n} {what}, one a sample of {self.name}, but got {len(value)}.")
         if len(set(self.ids)) != n:
@@ -72,6 +88,16 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    def boxes_of(self, targets: Tensor) -> tuple[tuple[Box, ...], ...] | None:
+        """Each sample's boxes of the explained label (N,) alone, where it is known whose they are; else all."""
+        if self.boxes is None or self.box_labels is None:
+            return self.boxes
+        every = zip(self.boxes, self.box_labels, targets.tolist(), strict=True)
+        return tuple(
+            tuple(box for box, label in zip(boxes, labels, strict=True) if label == target)
+            for boxes, labels, target in every
+        )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -150,6 +176,9 @@ def select(data: Dataset, chosen: list[int]) -> Dataset:
         ids=tuple(data.ids[i] for i in chosen),
         display=None if data.display is None else data.display[rows],
         boxes=None if data.boxes is None else tuple(data.boxes[i] for i in chosen),
+        box_labels=None if data.box_labels is None else tuple(data.box_labels[i] for i in chosen),
+        tokens=None if data.tokens is None else tuple(data.tokens[i] for i in chosen),
+        mask=None if data.mask is None else data.mask[rows],
     )
 
 

@@ -4,26 +4,12 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import torch
-from PIL import Image
 
 from heatproof.data.base import DATA, Box, Dataset, Source, data_root, picture_channels
+from heatproof.data.pictures import ENDINGS, UNREADABLE, check_sizes, decode, read_each, stacked
 from heatproof.errors import InputError
-
-# Pillow reports broken files through all of these.
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
-
-
-class Decoded(NamedTuple):
-    """A picture uint8 (H, W, 3), the scale (x, y) from stored to resized pixels, and the corner of the crop."""
-
-    picture: "np.ndarray"
-    scale: tuple[float, float]
-    corner: tuple[int, int]
 
 
 @DATA.register("image-folder")
@@ -50,47 +36,26 @@ class ImageFolder(Source):
     crop: int | None = 224
 
     def load(self) -> Dataset:
-        if self.resize is not None and self.crop is not None and self.crop > self.resize:
-            raise InputError(
-                f"Expected a crop within the resized image, but got crop {self.crop} of {self.resize}; raise `resize`."
-            )
+        check_sizes(self.resize, self.crop)
         root = data_root(self.root)
         files, classes = _subfolders(root) if self.index is None else _index(root / self.index)
+        labels = dict(files)
         known_boxes = None if self.boxes is None else _boxes(root / self.boxes)
-        chosen = [files[i] for i in self.choose(len(files))]
-        pictures: list[np.ndarray] = []
-        kept: list[tuple[str, int]] = []
-        boxes: list[tuple[Box, ...]] = []
-        skipped: list[tuple[str, str]] = []
-        for file, label in chosen:
-            try:
-                picture, scale, corner = decode(root / file, self.resize, self.crop)
-            except UNREADABLE as error:
-                skipped.append((file, f"{type(error).__name__}: {error}"))
-                continue
-            pictures.append(picture)
-            kept.append((file, label))
-            if known_boxes is not None:
-                boxes.append(_moved(known_boxes.get(file, ()), scale, corner, picture.shape))
-        if not pictures:
-            raise InputError(
-                f"Expected images under {str(root)!r}, but none of {len(chosen)} files could be read; the first, "
-                f"{skipped[0][0]}: {skipped[0][1]}."
-            )
-        sizes = {picture.shape[:2] for picture in pictures}
-        if len(sizes) > 1:
-            raise InputError(
-                f"Expected images of one size, but got {len(sizes)} sizes under {str(root)!r}; set `crop`."
-            )
-        display = torch.from_numpy(np.stack(pictures))
+        chosen = [files[i][0] for i in self.choose(len(files))]
+        read, skipped = read_each(chosen, lambda file: decode(root / file, self.resize, self.crop), str(root))
+        display = stacked([decoded.picture for _, decoded in read], str(root))
+        boxes = None
+        if known_boxes is not None:
+            cut = ([decoded.cut(box) for box in known_boxes.get(file, ())] for file, decoded in read)
+            boxes = tuple(tuple(box for box in one if box is not None) for one in cut)
         return Dataset(
             name=root.name,
             inputs=self.normalize(picture_channels(display)),
-            targets=torch.tensor([label for _, label in kept]),
-            ids=tuple(file for file, _ in kept),
+            targets=torch.tensor([labels[file] for file, _ in read]),
+            ids=tuple(file for file, _ in read),
             classes=classes,
             display=display,
-            boxes=None if known_boxes is None else tuple(boxes),
+            boxes=boxes,
             skipped=tuple(skipped),
         )
 
@@ -123,24 +88,6 @@ class ImageFile(Source):
             ids=(Path(self.path).name,),
             display=display,
         )
-
-
-def decode(path: Path, resize: int | None, crop: int | None) -> Decoded:
-    """An image file as RGB, short side brought to `resize`, middle square `crop` cut out, as torchvision does."""
-    with Image.open(path) as stored:
-        image = stored.convert("RGB")
-    width, height = image.size
-    if resize is not None:
-        short = min(width, height)
-        image = image.resize((int(resize * width / short), int(resize * height / short)), Image.Resampling.BILINEAR)
-    scale = (image.width / width, image.height / height)
-    left = top = 0
-    if crop is not None:
-        if min(image.size) < crop:
-            raise ValueError(f"{image.width} x {image.height} pixels are less than the crop of {crop}")
-        left, top = round((image.width - crop) / 2), round((image.height - crop) / 2)
-        image = image.crop((left, top, left + crop, top + crop))
-    return Decoded(np.array(image), scale, (left, top))
 
 
 def _subfolders(root: Path) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
@@ -201,16 +148,3 @@ def _read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         found = ", ".join(rows[0]) if rows else "no line"
         raise InputError(f"Expected columns {', '.join(columns)} in {path}, but got {found}; add {', '.join(missing)}.")
     return rows
-
-
-def _moved(
-    boxes: Sequence[Box], scale: tuple[float, float], corner: tuple[int, int], shape: tuple[int, ...]
-) -> tuple[Box, ...]:
-    """Boxes of the stored image in pixels of the cut-out; those wholly outside are left out."""
-    moved = []
-    for xmin, ymin, xmax, ymax in boxes:
-        left, right = (min(max(x * scale[0] - corner[0], 0.0), float(shape[1])) for x in (xmin, xmax))
-        top, bottom = (min(max(y * scale[1] - corner[1], 0.0), float(shape[0])) for y in (ymin, ymax))
-        if left < right and top < bottom:
-            moved.append((left, top, right, bottom))
-    return tuple(moved)

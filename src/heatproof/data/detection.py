@@ -1,0 +1,219 @@
+"""Pictures with several labelled objects: Pascal VOC and MSCOCO, read from disk and never downloaded."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from heatproof.data.base import DATA, Box, Dataset, Source, data_root, picture_channels
+from heatproof.data.pictures import Decoded, check_sizes, decode, read_each, stacked
+from heatproof.errors import InputError
+
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+
+
+class Object(NamedTuple):
+    """An object's label, and its box in pixels of the stored image, pixel x inside where xmin <= x < xmax."""
+
+    label: int
+    box: Box
+
+
+class _Seen(NamedTuple):
+    """A picture cut to size, and the objects that count, their boxes in its pixels."""
+
+    decoded: Decoded
+    objects: tuple[Object, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection(Source):
+    """Pictures with boxes of several labels. A subclass says where pictures and objects stand.
+
+    A label counts where at least `inside` of the area of a box of it lies in the crop. `boxes` are those of the objects
+    that count, cut at the crop's border, and `box_labels` say whose they are. `targets` is the label whose boxes take
+    most of the crop. Which label an audit explains is its own rule: by default the one with the highest prediction, as
+    002 has it for MSCOCO; then that label's boxes alone are its evidence.
+
+    A picture that cannot be read, whose annotation cannot, or in which no label counts, is named in `skipped`.
+
+    Attributes:
+        root: the folder; empty for the one in HEATPROOF_DATA.
+        resize: length of the short side, bilinear; None keeps the size.
+        crop: side of the square that is cut out of the middle; None keeps all, and then every image has one size.
+        inside: the share of a box's area that must lie in the crop.
+
+    Source: Binder et al. 2023, supplement A.3: 224, 224 and 40 %.
+    """
+
+    root: str = ""
+    resize: int | None = 224
+    crop: int | None = 224
+    inside: float = 0.4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_sizes(self.resize, self.crop)
+        if not 0 < self.inside <= 1:
+            raise InputError(f"Expected `inside` above 0 and at most 1, but got {self.inside}.")
+
+    @abstractmethod
+    def pictures(self, root: Path) -> "Pictures":
+        """The files under `root`, and what is known of them."""
+
+    def load(self) -> Dataset:
+        root = data_root(self.root)
+        known = self.pictures(root)
+        chosen = [known.files[i] for i in self.choose(len(known.files))]
+        seen, skipped = read_each(chosen, partial(self._look, known), str(known.folder))
+        display = stacked([one.decoded.picture for _, one in seen], str(known.folder))
+        return Dataset(
+            name=known.name,
+            inputs=self.normalize(picture_channels(display)),
+            targets=torch.tensor([_largest(one.objects) for _, one in seen]),
+            ids=tuple(file for file, _ in seen),
+            classes=known.classes,
+            display=display,
+            boxes=tuple(tuple(thing.box for thing in one.objects) for _, one in seen),
+            box_labels=tuple(tuple(thing.label for thing in one.objects) for _, one in seen),
+            skipped=tuple(skipped),
+        )
+
+    def _look(self, known: "Pictures", file: str) -> _Seen:
+        decoded = decode(known.folder / file, self.resize, self.crop)
+        objects = tuple(
+            Object(thing.label, cut)
+            for thing in known.objects(file)
+            if (cut := decoded.cut(thing.box)) is not None
+            and _area(cut) >= self.inside * _area(decoded.resized(thing.box))
+        )
+        if not objects:
+            raise ValueError(f"no object has {self.inside:.0%} of its box in the crop")
+        return _Seen(decoded, objects)
+
+
+class Pictures(ABC):
+    """Files of a folder, and the objects in each. `objects` raises ValueError or OSError for a broken annotation."""
+
+    def __init__(self, name: str, folder: Path, files: Sequence[str], classes: tuple[str, ...]) -> None:
+        self.name, self.folder, self.files, self.classes = name, folder, files, classes
+
+    @abstractmethod
+    def objects(self, file: str) -> Sequence[Object]:
+        """The objects in a file."""
+
+
+@DATA.register("voc")
+@dataclass(frozen=True, kw_only=True)
+class PascalVOC(Detection):
+    """Pascal VOC's pictures with boxes of 20 classes, in its own layout: `VOCdevkit/VOC2012` under the folder.
+
+    Objects marked as difficult do not count, as in VOC's own evaluation.
+
+    Attributes:
+        year: of the challenge.
+        part: the list of pictures, `ImageSets/Main/<part>.txt`.
+    """
+
+    year: str = "2012"
+    part: str = "val"
+
+    def pictures(self, root: Path) -> Pictures:
+        folder = root / "VOCdevkit" / f"VOC{self.year}"
+        listed = folder / "ImageSets" / "Main" / f"{self.part}.txt"
+        try:
+            names = listed.read_text(encoding="utf-8").split()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"Expected VOC {self.year} under {str(root)!r}, but {listed} cannot be read ({error}); "
+                "unpack it there first, heatproof downloads nothing."
+            ) from None
+        return _Voc(
+            f"VOC {self.year} {self.part}", folder / "JPEGImages", [f"{name}.jpg" for name in names], VOC_CLASSES
+        )
+
+
+class _Voc(Pictures):
+    def objects(self, file: str) -> Sequence[Object]:
+        path = self.folder.parent / "Annotations" / f"{Path(file).stem}.xml"
+        root = ElementTree.parse(path).getroot()
+        return [self._object(found, path) for found in root.iter("object") if found.findtext("difficult") != "1"]
+
+    def _object(self, found: ElementTree.Element, path: Path) -> Object:
+        name = (found.findtext("name") or "").strip()
+        texts = [found.findtext(f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")]
+        if name not in self.classes or None in texts:
+            raise ValueError(f"{path.name} has an object {name!r} without a box, or of no class of VOC's")
+        xmin, ymin, xmax, ymax = (float(text or "") for text in texts)
+        # VOC counts pixels from 1, both ends inside.
+        return Object(self.classes.index(name), (xmin - 1, ymin - 1, xmax, ymax))
+
+
+@DATA.register("coco")
+@dataclass(frozen=True, kw_only=True)
+class Coco(Detection):
+    """MSCOCO's pictures with boxes of its classes, 80 of them numbered from 0 in the order of their ids.
+
+    Crowds do not count: their box is no object's.
+
+    Attributes:
+        images: the folder of pictures, relative to `root`.
+        annotations: the JSON file of instances, relative to `root`.
+    """
+
+    images: str = "val2017"
+    annotations: str = "annotations/instances_val2017.json"
+
+    def pictures(self, root: Path) -> Pictures:
+        path = root / self.annotations
+        try:
+            table = json.loads(path.read_text(encoding="utf-8"))
+            return _Coco(self.images, root / self.images, table)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"Expected MSCOCO's instances in {str(path)!r}, but reading it failed ({type(error).__name__}: "
+                f"{error}); unpack them there first, heatproof downloads nothing."
+            ) from error
+
+
+class _Coco(Pictures):
+    def __init__(self, name: str, folder: Path, table: Mapping[str, Any]) -> None:
+        categories = sorted(table["categories"], key=lambda one: int(one["id"]))
+        self._labels = {one["id"]: label for label, one in enumerate(categories)}
+        images = {one["id"]: str(one["file_name"]) for one in table["images"]}
+        self._annotations: dict[str, list[Mapping[str, Any]]] = {file: [] for file in images.values()}
+        for one in table["annotations"]:
+            if one["image_id"] in images:
+                self._annotations[images[one["image_id"]]].append(one)
+        super().__init__(name, folder, sorted(self._annotations), tuple(str(one["name"]) for one in categories))
+
+    def objects(self, file: str) -> Sequence[Object]:
+        return [self._object(one) for one in self._annotations[file] if not one.get("iscrowd")]
+
+    def _object(self, one: Mapping[str, Any]) -> Object:
+        try:
+            x, y, width, height = (float(edge) for edge in one["bbox"])
+            return Object(self._labels[one["category_id"]], (x, y, x + width, y + height))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"an annotation without box or known category ({error!r})") from None
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _largest(objects: Sequence[Object]) -> int:
+    """The label whose boxes have the largest area in all; the lowest of equals."""
+    areas: dict[int, float] = {}
+    for label, box in objects:
+        areas[label] = areas.get(label, 0.0) + _area(box)
+    return min(areas, key=lambda label: (-areas[label], label))
