@@ -1,3 +1,5 @@
+import hashlib
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -302,6 +304,70 @@ def test_mnist_from_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert loaded.targets.tolist() == [0, 2]
     assert torch.equal(loaded.inputs[:, 0], torch.from_numpy(images[1:]).float() / 255)
     assert torch.equal(loaded.display, torch.from_numpy(images[1:]))
+
+
+@pytest.mark.parametrize("name", ["FashionMNIST", "KMNIST"])
+def test_the_other_sets_in_the_layout_of_mnist(tmp_path: Path, name: str):
+    pytest.importorskip("torchvision")
+    images = np.full((2, 28, 28), 51, np.uint8)
+    write_mnist(tmp_path, images, np.array([9, 1], np.uint8))
+    (tmp_path / "MNIST").rename(tmp_path / name)
+    loaded = TorchvisionDataset(dataset=name, root=str(tmp_path), train=True, mean=(0.2,), std=(0.5,)).load()
+    assert loaded.name == f"{name} train"
+    assert loaded.targets.tolist() == [9, 1]
+    torch.testing.assert_close(loaded.inputs, torch.zeros(2, 1, 28, 28))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\x00\x08\x03cut off", b"no idx file at all, but long enough to be one"])
+def test_a_broken_torchvision_file_is_an_error_that_names_the_data(tmp_path: Path, content: bytes):
+    pytest.importorskip("torchvision")
+    write_mnist(tmp_path, np.zeros((2, 28, 28), np.uint8), np.zeros(2, np.uint8))
+    (tmp_path / "MNIST" / "raw" / "t10k-images-idx3-ubyte").write_bytes(content)
+    with pytest.raises(InputError, match="MNIST in torchvision's layout under"):
+        TorchvisionDataset(root=str(tmp_path)).load()
+
+
+def test_pictures_without_labels_are_an_error(tmp_path: Path):
+    pytest.importorskip("torchvision")
+    write_mnist(tmp_path, np.zeros((3, 28, 28), np.uint8), np.zeros(2, np.uint8))
+    with pytest.raises(InputError, match="3 pictures and 2 labels"):
+        TorchvisionDataset(root=str(tmp_path)).load()
+
+
+def test_cifar_from_its_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """torchvision unpickles a batch only if its checksum is the published one; here the fixture's are put there."""
+    datasets = pytest.importorskip("torchvision.datasets")
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    images = np.arange(2 * 3 * 32 * 32, dtype=np.int64).reshape(2, 3072).astype(np.uint8)
+    files = {"test_batch": {"data": images, "labels": [3, 8]}, "batches.meta": {"label_names": list("abcdefghij")}}
+    sums = {}
+    for name, content in files.items():
+        (folder / name).write_bytes(pickle.dumps(content))
+        sums[name] = hashlib.md5((folder / name).read_bytes()).hexdigest()
+    cifar = datasets.CIFAR10
+    monkeypatch.setattr(cifar, "train_list", [])
+    monkeypatch.setattr(cifar, "test_list", [["test_batch", sums["test_batch"]]])
+    monkeypatch.setattr(cifar, "meta", {**cifar.meta, "md5": sums["batches.meta"]})
+    loaded = TorchvisionDataset(dataset="CIFAR10", root=str(tmp_path)).load()
+    assert loaded.classes == tuple("abcdefghij")
+    assert loaded.targets.tolist() == [3, 8]
+    assert torch.equal(loaded.inputs, torch.from_numpy(images).view(2, 3, 32, 32).float() / 255)
+    assert loaded.display.shape == (2, 32, 32, 3)
+    (folder / "test_batch").write_bytes(pickle.dumps({"data": images[:1], "labels": [3]}))
+    with pytest.raises(InputError, match="CIFAR10 in torchvision's layout"):
+        TorchvisionDataset(dataset="CIFAR10", root=str(tmp_path)).load()
+
+
+def test_permuted_labels_are_the_same_labels_in_another_order():
+    source = data.DemoDigits(limit=100)
+    plain, permuted = source.load(), data.PermutedLabels(source=source).load()
+    assert torch.equal(permuted.inputs, plain.inputs)
+    assert permuted.targets.sort().values.equal(plain.targets.sort().values)
+    # of 100 samples with ten labels about ten keep theirs by chance
+    assert 2 <= int((permuted.targets == plain.targets).sum()) <= 20
+    assert torch.equal(data.PermutedLabels(source=source).load().targets, permuted.targets)
+    assert not torch.equal(data.PermutedLabels(source=source, seed=1).load().targets, permuted.targets)
 
 
 def test_torchvision_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -5,25 +5,32 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor, nn
+
 from heatproof.auditing.manifest import About
-from heatproof.auditing.run import Run, audit
+from heatproof.auditing.run import Run, audit, predict
 from heatproof.auditing.spec import DTYPES, AuditSpec, parse, read_table
+from heatproof.data import Dataset
+from heatproof.models import Bound, forward, rows_per_pass
 
 
 def run(spec: AuditSpec, out: Path, *, threads: int | None = None, progress: bool = True) -> Run:
     """Load the spec's network and data, and audit them into the folder `out`."""
     data = spec.data.load()
-    model = spec.model.load(spec.folder)
-    inputs = data.inputs.to(spec.model.device, DTYPES[spec.model.dtype])
+    model = spec.model.load(spec.folder, data if data.tokens is not None else None)
+    explained = model.inputs() if isinstance(model, Bound) and model.at is not None else data.inputs
+    inputs = explained.to(spec.model.device, DTYPES[spec.model.dtype])
+    targets = _targets(spec.targets, data, model, inputs)
     return audit(
         model,
         inputs,
-        data.targets if spec.targets == "label" else None,
+        targets,
         methods=spec.methods,
         checks={label: check for label, (_, check) in spec.checks.items()},
         out=out,
         ids=data.ids,
-        boxes=data.boxes,
+        boxes=data.boxes if targets is None else data.boxes_of(targets.cpu()),
         training_data=None if spec.training_data is None else spec.training_data.load(),
         features=spec.features,
         batch=spec.batch,
@@ -35,12 +42,39 @@ def run(spec: AuditSpec, out: Path, *, threads: int | None = None, progress: boo
             model=spec.model.name,
             data=data.name,
             title=spec.title,
-            classes=data.classes,
+            classes=_classes(data, model, inputs),
             display=data.display,
+            tokens=data.tokens,
             skipped=data.skipped,
             spec=_without_folders(spec.source),
         ),
     )
+
+
+def _targets(rule: str, data: Dataset, model: nn.Module, inputs: Tensor) -> Tensor | None:
+    """The explained labels (N,), or None for those that the audit will see predicted.
+
+    One output unit is what is explained, whatever the labels. Samples with boxes of several labels need the predicted
+    ones now: only the boxes of the explained label are its evidence.
+    """
+    if _outputs(model, inputs) == 1:
+        return torch.zeros_like(data.targets)
+    if rule == "label":
+        return data.targets
+    return None if data.box_labels is None else predict(model, inputs, rows_per_pass(inputs), show=False)[0]
+
+
+def _classes(data: Dataset, model: nn.Module, inputs: Tensor) -> tuple[str, ...] | None:
+    """The names of the outputs; one output for two classes speaks for the second."""
+    if data.classes is not None and _outputs(model, inputs) == 1 and len(data.classes) == 2:
+        return (f"score of {data.classes[1]}",)
+    return data.classes
+
+
+def _outputs(model: nn.Module, inputs: Tensor) -> int:
+    rows = torch.zeros(1, dtype=torch.int64)
+    with torch.no_grad():
+        return forward(model, inputs[rows], rows).shape[1]
 
 
 def demo_spec() -> AuditSpec:

@@ -26,13 +26,15 @@ class About:
     title: str = ""
     classes: Sequence[str] | None = None
     display: Tensor | None = None
+    tokens: Sequence[Sequence[str]] | None = None
     skipped: Sequence[tuple[str, str]] = ()
     spec: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self, samples: int) -> None:
-        """Refuse pictures that are not one a sample."""
-        if self.display is not None and len(self.display) != samples:
-            raise InputError(f"Expected one picture to display a sample ({samples}), but got {len(self.display)}.")
+        """Refuse pictures and texts that are not one a sample."""
+        for what, shown in (("picture to display", self.display), ("list of tokens", self.tokens)):
+            if shown is not None and len(shown) != samples:
+                raise InputError(f"Expected one {what} a sample ({samples}), but got {len(shown)}.")
 
 
 def manifest_of(plan: Plan, about: About, threads: int, predicted: Tensor, probabilities: Tensor) -> dict[str, Any]:
@@ -63,6 +65,13 @@ def manifest_of(plan: Plan, about: About, threads: int, predicted: Tensor, proba
             "grid": list(plan.study.grid),
             "classes": None if about.classes is None else list(about.classes),
             "skipped": [list(pair) for pair in about.skipped],
+            "tokens": None
+            if about.tokens is None
+            else {
+                name: list(tokens)
+                for name, tokens in zip(plan.samples.ids, about.tokens, strict=True)
+                if name in plan.shown
+            },
             "samples": [
                 {
                     "id": name,

@@ -126,7 +126,7 @@ def audit(
         plan = make(model, samples, recipes, chosen, features=features, batch=settings["batch"], training=training_data)
         about.check(len(images))
         plan.shown = frozenset(before["shown"] if before else names[:gallery])
-        predicted, probabilities = _predict(model, images, settings["batch"], show=progress)
+        predicted, probabilities = predict(model, images, settings["batch"], show=progress)
         explained = (predicted if targets is None else targets).to(images.device)
         plan.samples = replace(samples, targets=explained)
         manifest = {
@@ -237,7 +237,7 @@ def _label(recipe: Any, name: str | None, registry: Registry[Any]) -> str:
     return repr(recipe) if is_dataclass(recipe) else getattr(recipe, "__name__", type(recipe).__name__)
 
 
-def _predict(model: nn.Module, images: Tensor, batch: int, *, show: bool) -> tuple[Tensor, Tensor]:
+def predict(model: nn.Module, images: Tensor, batch: int, *, show: bool) -> tuple[Tensor, Tensor]:
     """The label that the model predicts (N,), and all labels' probabilities (N, C) in float64, on the CPU."""
     parts = []
     starts = track(

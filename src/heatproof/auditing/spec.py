@@ -1,6 +1,7 @@
 """A TOML file that says what to audit, checked key by key before anything is loaded."""
 
 import importlib
+import inspect
 import os
 import sys
 import tomllib
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 
 from heatproof.checks import CHECKS, Check
-from heatproof.data import DATA, Source
+from heatproof.data import DATA, Dataset, Source
 from heatproof.errors import InputError, MissingExtraError, unknown
 from heatproof.features import FEATURES, Features
 from heatproof.methods.base import METHODS, Method
@@ -32,19 +33,25 @@ class ModelSpec:
     `name` is `torchvision:NAME`, `timm:NAME` or `package.module:factory`; `weights` a safetensors file or a state dict
     that torch loads with weights_only=True. A factory may bring its own weights; a named architecture may not.
     Paths may begin with an environment variable, such as `$HEATPROOF_DATA/models/net.safetensors`.
+
+    A network of texts is explained from the output of the submodule `at` on, its embedding. `given` says what the
+    arguments of its forward are: "ids" (the tokens' numbers) or "mask" (1 where the text stands, 0 where it is filled
+    up), such as `{ input_ids = "ids", attention_mask = "mask" }`; by default its first argument is the ids.
     """
 
     name: str
     weights: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    at: str | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
     output: str | int | None = None
     layer: str | None = None
     reduction: str = "mean"
     device: str = "cpu"
     dtype: str = "float32"
 
-    def load(self, folder: Path = Path()) -> nn.Module:
-        """The network in eval mode; relative paths are relative to `folder`."""
+    def load(self, folder: Path = Path(), texts: Dataset | None = None) -> nn.Module:
+        """The network in eval mode, bound to `texts` where there are some; relative paths are relative to `folder`."""
         if self.dtype not in DTYPES:
             raise unknown("dtype", self.dtype, DTYPES)
         net = _network(self.name, self.arguments, folder)
@@ -55,9 +62,28 @@ class ModelSpec:
                 f"Expected `weights` for {self.name}, but got none: a network with random weights is no trained one."
             )
         net = net.to(_device(self.device), DTYPES[self.dtype]).eval()
-        if self.output is None and self.layer is None:
+        given = self._given(net, texts)
+        if self.output is None and self.layer is None and not given:
             return net
-        return Bound(net, output=self.output, layer=self.layer, reduction=self.reduction)
+        return Bound(net, at=self.at, given=given, output=self.output, layer=self.layer, reduction=self.reduction)
+
+    def _given(self, net: nn.Module, texts: Dataset | None) -> dict[str, torch.Tensor]:
+        """The arguments of the network's forward, if its samples are texts."""
+        if texts is None:
+            if self.at is not None or self.given:
+                raise InputError("Expected `at` and `given` of [model] with texts only, but the data are no texts.")
+            return {}
+        if self.at is None:
+            raise InputError(
+                f"Expected `at` in [model], the network's embedding, because {texts.name} are texts, but got none; "
+                f"submodules: {', '.join(name for name, _ in net.named_modules() if name)}."
+            )
+        known = {"ids": texts.inputs, "mask": texts.mask}
+        given = self.given or {next(iter(inspect.signature(net.forward).parameters)): "ids"}
+        for value in given.values():
+            if value not in known:
+                raise unknown("part of a text in `given`", str(value), known)
+        return {name: known[part].to(_device(self.device)) for name, part in given.items()}  # type: ignore[union-attr]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +242,7 @@ def _table(kind: type[Any], table: Any, what: str) -> Any:
     return kind(
         **{
             key: dict(value)
-            if key == "arguments" and isinstance(value, Mapping)
+            if key in ("arguments", "given") and isinstance(value, Mapping)
             else coerced(value, hints[key], f"{key!r} of [{what}]")
             for key, value in table.items()
         }
@@ -225,7 +251,7 @@ def _table(kind: type[Any], table: Any, what: str) -> Any:
 
 def _data(table: Any, folder: Path) -> Source:
     source = build(DATA, table)
-    for name in ("root", "path"):
+    for name in ("root", "path", "vocabulary"):
         value = getattr(source, name, None)
         if value:
             source = replace(source, **{name: str(located(value, folder))})

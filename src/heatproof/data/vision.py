@@ -35,12 +35,14 @@ class TorchvisionDataset(Source):
             raise MissingExtraError("torchvision", "vision", f"The data set {self.dataset}") from error
         try:
             data = getattr(datasets, self.dataset)(root=str(root), train=self.train, download=False)
-        except (RuntimeError, OSError, ValueError) as error:
+            pictures, targets = torch.as_tensor(data.data), torch.as_tensor(data.targets, dtype=torch.int64)
+            if len(pictures) != len(targets):
+                raise ValueError(f"{len(pictures)} pictures and {len(targets)} labels")
+        except (AssertionError, EOFError, OSError, RuntimeError, ValueError) as error:  # torchvision asserts its headers
             raise InputError(
-                f"Expected {self.dataset} in torchvision's layout under {str(root)!r}, but reading failed ({error}); "
-                "fetch it there first, heatproof downloads nothing."
+                f"Expected {self.dataset} in torchvision's layout under {str(root)!r}, but reading failed "
+                f"({type(error).__name__}: {error}); fetch it there first, heatproof downloads nothing."
             ) from error
-        pictures, targets = torch.as_tensor(data.data), torch.as_tensor(data.targets, dtype=torch.int64)
         chosen = self.choose(len(pictures))
         return Dataset(
             name=f"{self.dataset} {'train' if self.train else 'test'}",

@@ -18,6 +18,7 @@ from heatproof.report.agreement import AGREEMENT, agreement, blanks
 from heatproof.report.colors import strokes
 from heatproof.report.effects import effects
 from heatproof.report.gallery import gallery_of, number
+from heatproof.report.texts import texts_of
 from heatproof.report.words import failure, lead, order, unjudged, ways, without_verdict
 
 PANELS = {
@@ -45,7 +46,8 @@ def content(run: Path) -> dict[str, Any]:
     order = {"good": 0, "mid": 1, "bad": 2, "noise": 3, "unknown": 4, "plain": 5}
     methods.sort(key=lambda m: (m["control"], order[m["tone"]]))
     curves = _curves(means, manifest)
-    gallery = gallery_of(run, manifest, rows, [m["label"] for m in methods])
+    texts = texts_of(run, manifest, [m["label"] for m in methods])
+    gallery = None if texts else gallery_of(run, manifest, rows, [m["label"] for m in methods])
     return {
         "manifest": manifest,
         "title": manifest.get("title") or f"{manifest['model']['name']} on {manifest['data']['name']}",
@@ -69,6 +71,7 @@ def content(run: Path) -> dict[str, Any]:
         "rule": _rule(),
         "curves": curves,
         "gallery": gallery is not None,
+        "texts": texts,
         "data": {
             "methods": {
                 m["label"]: {k: m[k] for k in ("color", "dash", "control", "verdict", "tone", "text", "group")}

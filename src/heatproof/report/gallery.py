@@ -23,12 +23,12 @@ def gallery_of(
     maps, inputs = pictures.read_maps(run, set(manifest["cells"]))
     samples = {s["id"]: s for s in manifest["data"]["samples"]}
     shown = [s for s in manifest["shown"] if any(key[2] == s for key in maps)]
-    methods = {label: _signed(maps, label) for label in order if any(key[1] == label for key in maps)}
+    methods = {label: is_signed(maps, label) for label in order if any(key[1] == label for key in maps)}
     if not shown or not methods:
         return None
     shape = tuple(manifest["data"]["grid"])
     shape = shape if len(shape) == 2 else (1, math.prod(shape))
-    columns = _columns(manifest, {key[0] for key in maps})
+    columns = columns_of(manifest, {key[0] for key in maps})
     states = [column["state"] for column in columns]
     classes = manifest["data"]["classes"]
 
@@ -36,8 +36,8 @@ def gallery_of(
         about = samples[name]
         return {
             "id": name,
-            "target": _class(about["target"], classes),
-            "predicted": _class(about["predicted"], classes),
+            "target": class_name(about["target"], classes),
+            "predicted": class_name(about["predicted"], classes),
             "probability": number(about["probability"]),
             "right": about["target"] == about["predicted"],
             "picture": pictures.picture(name, inputs),
@@ -60,16 +60,17 @@ def gallery_of(
     }
 
 
-def _class(label: int, classes: Sequence[str] | None) -> str:
+def class_name(label: int, classes: Sequence[str] | None) -> str:
     """The name of a label, or its number where it has none."""
     return classes[label] if classes and 0 <= label < len(classes) else str(label)
 
 
-def _signed(maps: pictures.Maps, label: str) -> bool:
+def is_signed(maps: pictures.Maps, label: str) -> bool:
+    """Whether any map of a method has negative values."""
     return any(bool((values < 0).any()) for key, values in maps.items() if key[1] == label)
 
 
-def _columns(manifest: Mapping[str, Any], kept: set[str]) -> list[dict[str, Any]]:
+def columns_of(manifest: Mapping[str, Any], kept: set[str]) -> list[dict[str, Any]]:
     """The trained state, then each randomization's stages (first seed), thinned evenly to MOST_STAGES a group.
 
     `state` is the name under which its maps are stored, `random` says that no layer is as trained.

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from heatproof.data import DemoDigits, NpzImages, PermutedLabels, Source, TorchvisionDataset
+from heatproof.data import DemoDigits, NpzImages, PermutedLabels, Source, TextTable, TorchvisionDataset
 from heatproof.data.base import data_root
 from heatproof.errors import unknown
-from heatproof.zoo.ancona import ACTIVATIONS, AnconaCifarCNN, AnconaCNN, AnconaMLP
+from heatproof.zoo.ancona import ACTIVATIONS, AnconaCifarCNN, AnconaCNN, AnconaMLP, ImdbLSTM, ImdbMLP
 from heatproof.zoo.cache import Loads, Network, found, trained
 from heatproof.zoo.networks import DemoCNN, MnistAlexNet, MnistCNN, MnistMLP
 from heatproof.zoo.recipes import Training
@@ -25,9 +25,10 @@ MNIST_TRAINING = Training(
 )
 MLP_TRAINING = Training(learning_rate=1e-3, schedule="cosine", epochs=6, batch_size=100)
 
-# 003 says Adadelta and early stopping, no more: Keras's rate of 1, 5,000 of the training samples held out.
+# 003 says Adadelta and early stopping, no more: a rate of 1, 5,000 of the training samples held out. The held-out loss
+# of a perceptron swings: with a patience of 3 it stops 0.6 points too low.
 ANCONA_MLP_TRAINING = Training(
-    optimizer="adadelta", learning_rate=1.0, epochs=40, batch_size=128, held_out=5000, patience=3
+    optimizer="adadelta", learning_rate=1.0, epochs=60, batch_size=128, held_out=5000, patience=6
 )
 ANCONA_CNN_TRAINING = replace(ANCONA_MLP_TRAINING, epochs=12, patience=2)
 ANCONA_CIFAR_TRAINING = replace(ANCONA_MLP_TRAINING, epochs=40, batch_size=32, held_out=1000, patience=4)
@@ -120,6 +121,13 @@ def _cifar(root: str) -> Parts:
     return train, test
 
 
+def _imdb(root: str) -> Parts:
+    """Reviews in `imdb/imdb_subset.csv.gz`: columns text, label and split; 5,000 tokens from the training part."""
+    path = str(data_root(root) / "imdb" / "imdb_subset.csv.gz")
+    part = TextTable(path=path, rows="split=test", vocabulary_rows="split=train", classes=("negative", "positive"))
+    return replace(part, rows="split=train"), part
+
+
 def _ancona() -> list[Entry]:
     published = {
         "relu": (0.979, 0.991),
@@ -197,6 +205,18 @@ _ENTRIES = (
         parts=_cifar,
         published=0.805,
         note="the paper trains on 50,000 images",
+    ),
+    *(
+        Entry(
+            name=name,
+            paper="003",
+            network=network,
+            training=IMDB_TRAINING,
+            parts=_imdb,
+            published=0.873,
+            note="the paper trains on 25,000 reviews",
+        )
+        for name, network in (("imdb-mlp", ImdbMLP), ("imdb-lstm", ImdbLSTM))
     ),
     Entry(
         name="alexnet-mnist",

@@ -1,0 +1,159 @@
+"""Texts and pictures of several labels, from a specification to the report."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from heatproof.auditing import from_spec
+from heatproof.auditing.run import Run
+from heatproof.auditing.spec import parse
+from heatproof.errors import InputError
+from heatproof.report import write
+
+NETWORKS = """
+import torch
+from torch import nn
+
+
+class Bag(nn.Module):
+    '''A linear function of the words' embeddings; fill counts nothing where there is a mask.'''
+
+    def __init__(self, outputs: int = 1) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words = nn.Embedding(12, 3)
+        self.head = nn.Linear(3, outputs, bias=False)
+
+    def forward(self, ids, attention=None):
+        embedded = self.words(ids)
+        if attention is not None:
+            embedded = embedded * attention[..., None]
+        return self.head(embedded.sum(1))
+
+
+class Dogs(nn.Module):
+    '''Sees a dog in every picture.'''
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 20, 1)
+        with torch.no_grad():
+            self.conv.bias.zero_()
+            self.conv.bias[11] = 100.0
+
+    def forward(self, x):
+        return self.conv(x).mean((2, 3))
+"""
+TEXTS = "text,label\nthe cat is good,good\nthe dog is bad,bad\na good <b>dog</b>,good\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "text_networks.py").write_text(NETWORKS)
+    (tmp_path / "texts.csv").write_text(TEXTS)
+    return tmp_path
+
+
+def audited(folder: Path, **changes: dict) -> Run:
+    table = {
+        "methods": ["gradient-x-input", "edge-detector"] if "checks" in changes else ["gradient-x-input", "gradient"],
+        "checks": ["parameter-randomization", {"name": "sensitivity-n", "sets": 8, "sizes": 3}],
+        "model": {"name": "text_networks:Bag", "at": "words"},
+        "data": {"name": "text", "path": "texts.csv", "length": 6, "words": 12},
+        "gallery": 2,
+        **changes,
+    }
+    return from_spec.run(parse(table, folder), folder / "run", threads=1, progress=False)
+
+
+def test_an_audit_of_texts_from_a_specification(folder: Path):
+    run = audited(folder)
+    manifest = run.manifest
+    assert manifest["status"] == "complete"
+    assert manifest["failures"] == []
+    assert manifest["data"]["shape"] == [6, 3]
+    assert manifest["data"]["grid"] == [6]
+    assert manifest["data"]["classes"] == ["score of good"]
+    assert manifest["data"]["tokens"] == {
+        "row 0": ["<pad>", "<pad>", "the", "cat", "is", "good"],
+        "row 1": ["<pad>", "<pad>", "the", "dog", "is", "bad"],
+    }
+    rows = run.rows()
+    kept = rows[(rows["check"] == "sensitivity-n") & (rows["method"] == "gradient-x-input")]["value"]
+    assert len(kept) == 9
+    np.testing.assert_allclose(kept, 1.0, atol=1e-6)  # the network is linear in the embeddings
+    page = write(run.path).read_text()
+    assert "The texts themselves" in page
+    assert "&lt;pad&gt;" in page
+    assert "<pad>" not in page.replace("\\u003cpad\\u003e", "")
+
+
+def test_arguments_of_the_forward_by_name(folder: Path):
+    given = {"ids": "ids", "attention": "mask"}
+    run = audited(folder, model={"name": "text_networks:Bag", "at": "words", "given": given})
+    rows = run.rows()
+    assert run.manifest["status"] == "complete"
+    # Fill is masked, so it has no gradient: 2 of 6 tokens of the first two texts, 1 of the third.
+    zeros = rows[(rows["metric"] == "zeros") & (rows["method"] == "gradient") & (rows["position"] == 0)]
+    np.testing.assert_allclose(zeros.sort_values("sample")["value"], [2 / 6, 2 / 6, 1 / 6])
+
+
+def test_labels_of_two_outputs(folder: Path):
+    run = audited(
+        folder, targets="label", model={"name": "text_networks:Bag", "at": "words", "arguments": {"outputs": 2}}
+    )
+    assert run.manifest["data"]["classes"] == ["bad", "good"]
+    assert [sample["target"] for sample in run.manifest["data"]["samples"]] == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": {"name": "text_networks:Bag"}}, r"Expected `at` in \[model\], .* submodules: words, head"),
+        (
+            {"model": {"name": "text_networks:Bag", "at": "words", "given": {"ids": "idz"}}},
+            "part of a text in `given`, but got 'idz'; did you mean 'ids'",
+        ),
+        (
+            {"model": {"name": "text_networks:Bag", "at": "words"}, "data": {"name": "demo", "limit": 1}},
+            "with texts only",
+        ),
+        ({"model": {"name": "text_networks:Bag", "at": "word"}}, "the name of a submodule of Bag, but got 'word'"),
+    ],
+)
+def test_what_does_not_fit_is_an_error(folder: Path, changes: dict, message: str):
+    with pytest.raises(InputError, match=message):
+        audited(folder, **changes)
+
+
+def test_only_the_boxes_of_the_explained_label_are_its_evidence(folder: Path):
+    """One picture with a dog and a cat, one with a cat alone; a network that sees dogs everywhere."""
+    things = [(1, 18, [0, 0, 4, 4]), (1, 17, [4, 0, 12, 16]), (2, 17, [0, 0, 4, 4])]
+    names = {17: "cat", 18: "dog"}
+    (folder / "val2017").mkdir()
+    (folder / "annotations").mkdir()
+    rng = np.random.default_rng(0)
+    for number in (1, 2):
+        Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / "val2017" / f"{number}.png")
+    table = {
+        "images": [{"id": number, "file_name": f"{number}.png"} for number in (1, 2)],
+        # label 11 is the dog's: ten categories stand before the cat's
+        "categories": [{"id": i, "name": names.get(i, f"other {i}")} for i in (*range(1, 11), 17, 18)],
+        "annotations": [{"image_id": image, "category_id": category, "bbox": box} for image, category, box in things],
+    }
+    (folder / "annotations" / "instances_val2017.json").write_text(json.dumps(table))
+    run = audited(
+        folder,
+        checks=["bounding-box"],
+        model={"name": "text_networks:Dogs"},
+        data={"name": "coco", "root": ".", "resize": None, "crop": 16},
+    )
+    assert [sample["target"] for sample in run.manifest["data"]["samples"]] == [11, 11]
+    rows = run.rows()
+    inside = rows[(rows["method"] == "edge-detector") & (rows["metric"].str.contains("box"))]
+    assert inside[inside["sample"] == "2.png"]["value"].isna().all()
+    assert inside[inside["sample"] == "1.png"]["value"].notna().all()
+    assert len(inside) >= 2
