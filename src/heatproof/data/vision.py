@@ -38,7 +38,7 @@ class TorchvisionDataset(Source):
             pictures, targets = torch.as_tensor(data.data), torch.as_tensor(data.targets, dtype=torch.int64)
             if len(pictures) != len(targets):
                 raise ValueError(f"{len(pictures)} pictures and {len(targets)} labels")
-        except (AssertionError, EOFError, OSError, RuntimeError, ValueError) as error:  # torchvision asserts its headers
+        except (AssertionError, EOFError, OSError, RuntimeError, ValueError) as error:  # it asserts headers
             raise InputError(
                 f"Expected {self.dataset} in torchvision's layout under {str(root)!r}, but reading failed "
                 f"({type(error).__name__}: {error}); fetch it there first, heatproof downloads nothing."
