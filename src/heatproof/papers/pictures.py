@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from heatproof.auditing.bootstrap import intervals
@@ -31,6 +32,32 @@ def maps_of_samples(*, methods: Sequence[str], samples: int = 4) -> Draw:
 def curves(*, pick: Pick, methods: Sequence[str], x: str, y: str, log: bool = False) -> Draw:
     """Means over samples with their 95 % intervals against position, a line a method."""
     return partial(_curves, pick=pick, methods=tuple(methods), x=x, y=y, log=log)
+
+
+def table_picture(table: pd.DataFrame, file: Path) -> None:
+    """A table with columns method, check, figure, mean, low, high: a line a method, the mean and its interval a cell.
+
+    Color runs over the means of a column, from its least to its greatest; it says nothing of good and bad.
+    """
+    plots = _pyplot()
+    keys = list(dict.fromkeys(zip(table["check"], table["figure"], strict=True)))
+    methods = list(dict.fromkeys(table["method"]))
+    cells = table.set_index(["method", "check", "figure"])[["mean", "low", "high"]]
+    figure, axes = plots.subplots(figsize=(1.15 * len(keys) + 2.5, 0.3 * len(methods) + 2.2), layout="constrained")
+    shades = np.full((len(methods), len(keys)), np.nan)
+    for c, key in enumerate(keys):
+        column = cells.loc[[(method, *key) for method in methods]].to_numpy(np.float64)
+        means = column[:, 0]
+        low, high = (np.nanmin(means), np.nanmax(means)) if np.isfinite(means).any() else (0.0, 1.0)
+        shades[:, c] = (means - low) / ((high - low) or 1.0)
+        for r, (mean, least, most) in enumerate(column):
+            told = f"{mean:z.2f}\n{least:z.2f} to {most:z.2f}" if np.isfinite(mean) else "–"
+            axes.text(c, r, told, ha="center", va="center", fontsize=5)
+    axes.imshow(np.ma.masked_invalid(shades), cmap="Blues", vmin=0, vmax=2, aspect="auto")
+    axes.set_xticks(range(len(keys)), [f"{check}\n{name}" for check, name in keys], rotation=60, ha="right", fontsize=6)
+    axes.set_yticks(range(len(methods)), methods, fontsize=7)
+    figure.savefig(file, dpi=150, metadata={"Software": ""})
+    plots.close(figure)
 
 
 def _maps_over_states(
