@@ -58,6 +58,8 @@ DIAGNOSTICS = (
     _share("tie-rate", "Share of features where the strongest rival label has exactly the same score."),
     _share("probability-before", "The label's probability for the input as it is.", "probability"),
     _share("probability-after", "The label's probability for what the map leaves of the input.", "probability"),
+    _share("top-1-after", "How often the label is the likeliest behind the bottleneck.", "share of draws"),
+    _share("top-5-after", "How often the label is one of the likeliest five behind the bottleneck.", "share of draws"),
     _share("deleted-share", "The mean of the mask: how much of the input it deletes.", "share of the input"),
     Metric(name="bits", unit="bits", low=0.0, text="The information that the bottleneck lets through."),
     Metric(name="information", unit="nats an element", low=0.0, text="The same for an average element of the layer."),

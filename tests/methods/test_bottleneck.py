@@ -278,7 +278,7 @@ def test_a_layer_that_is_not_named_is_found_in_fitting(trained):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"steps": 0}, "steps to be at least 1"),
+        ({"steps": -1}, "steps to be at least 0"),
         ({"samples": 0}, "samples to be at least 1"),
         ({"beta": -1.0}, "beta to be finite and at least 0"),
         ({"smoothing": math.nan}, "smoothing to be finite"),

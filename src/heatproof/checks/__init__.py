@@ -4,6 +4,7 @@ from typing import Any
 
 from heatproof.checks.base import CHECKS, TRAINED, Block, Boxes, Check, Maps, Scores, State, Study
 from heatproof.checks.blurred_patch import BlurredPatch
+from heatproof.checks.bottleneck_ledger import BottleneckLedger
 from heatproof.checks.bounding_box import BoundingBox
 from heatproof.checks.calibration import Calibration
 from heatproof.checks.completeness import Completeness
@@ -31,6 +32,7 @@ __all__ = [
     "TRAINED",
     "Block",
     "BlurredPatch",
+    "BottleneckLedger",
     "BoundingBox",
     "Boxes",
     "Calibration",

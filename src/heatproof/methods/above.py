@@ -12,6 +12,8 @@ from heatproof.errors import InputError
 from heatproof.methods.split import Split
 from heatproof.models import check_targets, rows_per_pass
 
+BEHIND = ("probability-after", "top-1-after", "top-5-after")
+
 
 @dataclass(frozen=True)
 class Above:
@@ -43,23 +45,28 @@ class Above:
                 total += gradient
         return totals[0] / self._samples, totals[1] / self._samples
 
-    def probability_behind(self, center: Tensor, spread: Tensor, step: int) -> Tensor:
-        """The label's mean probability (N,) over copies with the noise of `step`."""
-        total = center.new_zeros(len(center))
+    def behind(self, center: Tensor, spread: Tensor, step: int) -> dict[str, Tensor]:
+        """Diagnostics (N,) of the label behind the bottleneck, means over copies with the noise of `step`.
+
+        `probability-after`; `top-1-after` and `top-5-after`: how often it is the likeliest label, or one of the five.
+        """
+        totals = [center.new_zeros(len(center)) for _ in BEHIND]
         for copies in self.copies:
             noise = self._noise(center, step, copies)
-            total += self._probabilities(torch.addcmul(center, spread, noise)).sum(0)
-        return total / self._samples
+            logits = self._label_logits(torch.addcmul(center, spread, noise))
+            for total, value in zip(totals, _label(logits, self.targets, len(copies)), strict=True):
+                total += value.sum(0)
+        return {name: total / self._samples for name, total in zip(BEHIND, totals, strict=True)}
 
     def probability(self, z: Tensor) -> Tensor:
         """The label's probability (N,) with the layer's output `z`."""
-        return self._probabilities(z[None])[0]
+        return _label(self._label_logits(z[None]), self.targets, 1)[0][0]
 
     @property
     def _samples(self) -> int:
         return self.copies[-1].stop
 
-    def _probabilities(self, z: Tensor) -> Tensor:
+    def _label_logits(self, z: Tensor) -> Tensor:
         with torch.no_grad():
             logits = self._logits(z)
         check_targets(self.inputs, self.targets, logits.shape[1])
@@ -68,7 +75,7 @@ class Above:
                 "Expected a network with at least 2 outputs, as the bottleneck keeps the label's softmax probability, "
                 "but it has 1; give it one output a label."
             )
-        return logits.softmax(1).gather(1, self.targets.repeat(len(z))[:, None]).view(len(z), -1)
+        return logits
 
     def _logits(self, z: Tensor) -> Tensor:
         """The logits (copies · N, C) with copies `z` (copies, N, C, h, w) of the layer's output."""
@@ -82,6 +89,17 @@ class Above:
                 stream = draws.generator(self.seed, "bottleneck", step, copy, name)
                 torch.randn(like.shape[1:], generator=stream, out=noise[place, row])  # as draws.normal, without copies
         return noise.to(like)
+
+
+def _label(logits: Tensor, targets: Tensor, copies: int) -> tuple[Tensor, ...]:
+    """The label's probability and whether it is among the first and the first five, (copies, N) each.
+
+    A label must beat the others: one that ties with them, as where a network died, is behind them.
+    """
+    of = targets.repeat(copies)[:, None]
+    place = (logits >= logits.gather(1, of)).sum(1) - 1
+    values = (logits.softmax(1).gather(1, of)[:, 0], *((place < k).to(logits) for k in (1, 5)))
+    return tuple(value.view(copies, -1) for value in values)
 
 
 def spread_copies(inputs: Tensor, samples: int) -> Iterator[tuple[slice, list[range]]]:

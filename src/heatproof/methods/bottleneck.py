@@ -33,7 +33,8 @@ class PerSampleBottleneck(FittedMethod):
     Maps (N, 1, H, W): bits per input pixel, Σ_C KL / ln 2 · (h·w)/(H·W), enlarged bilinearly; non-negative; they sum to
     L_I in bits (where H or W is no multiple of h or w, each map is scaled by the per mille that makes it so).
     Diagnostics: `bits` L_I, `information` L_I / k in nats (004 Table 4), `probability-before` and `probability-after`
-    the bottleneck of the label, the latter the mean over fresh draws.
+    the bottleneck of the label, the latter the mean over fresh draws; `top-1-after` and `top-5-after`, the shares of
+    these draws in which the label is the likeliest, or one of five.
 
     Cost: `steps` × `samples` forward and backward passes of the part of the network above the layer, one pass of the
     part below (see Split), and (`samples` + 1) forward passes of the part above for the probabilities. Where the part
@@ -44,7 +45,8 @@ class PerSampleBottleneck(FittedMethod):
             (conv3_4 in ResNet-50), conv4_1 of a torchvision VGG; in another network the deepest that is no coarser than
             an eighth of the image, found in fitting, see `heatproof.methods.known_layers.found_layer`.
         beta: β, in units of 1/k: 10 is 004's "β = 10/k".
-        steps, rate, samples: of the optimization; 004 Table 2.
+        steps, rate, samples: of the optimization; 004 Table 2. No step leaves the bottleneck as it begins ("Initial" in
+            Table 4).
         smoothing: standard deviation σ_s of the blur, in places of the layer; its kernel has 2·round(2σ_s)+1 taps and
             reflects at borders. 0 for none.
         start: α at first; 5 lets 0.993 of R through.
@@ -78,7 +80,9 @@ class PerSampleBottleneck(FittedMethod):
     on_changed_because: ClassVar[str] = "mean and variance at the layer are those of the network that is explained"
 
     def __post_init__(self) -> None:
-        check_settings(self, whole=("steps", "samples"))
+        check_settings(self, whole=("samples",))
+        if self.steps < 0:
+            raise InputError(f"Expected steps to be at least 0, but got {self.steps}.")
         if self.read not in ("final", "last-pass"):
             raise InputError(f"Expected read to be 'final' or 'last-pass', but got {self.read!r}.")
 
@@ -132,11 +136,11 @@ class PerSampleBottleneck(FittedMethod):
             (gradient,) = torch.autograd.grad(heads, leaf, [towards_center, towards_spread, weights])
             alpha = adam.step(alpha, gradient)
         center, spread, _ = mask(alpha)
-        after = above.probability_behind(center, spread, self.steps)
+        behind = above.behind(center, spread, self.steps)
         # In float64: KL is a small difference where little passes.
         nats = mask.double()((alpha if self.read == "final" else read).double()).nats
         bits = nats.sum(1, keepdim=True) / math.log(2)
         information = {"bits": bits.flatten(1).sum(1), "information": nats.flatten(1).mean(1)}
         diagnostics = {name: value.to(alpha.dtype) for name, value in information.items()}
-        diagnostics |= {"probability-before": before, "probability-after": after}
+        diagnostics |= {"probability-before": before, **behind}
         return enlarged(bits, size).to(alpha.dtype), diagnostics

@@ -34,7 +34,7 @@ class ReadoutBottleneck(FittedMethod):
 
     Maps (N, 1, H, W) as those of PerSampleBottleneck: non-negative bits per input pixel that sum to L_I. Diagnostics:
     `bits` L_I, `information` L_I / k in nats, `probability-before` and `probability-after` the bottleneck of the label,
-    the latter the mean over `samples` draws of ε.
+    `top-1-after` and `top-5-after`, the last three means over `samples` draws of ε.
 
     Cost: one forward pass, and `samples` forward passes of the part above the layer for `probability-after`. Training:
     one pass for the statistics, then each epoch a forward pass of the network and a forward and backward pass of the
@@ -161,14 +161,14 @@ class ReadoutBottleneck(FittedMethod):
             center, spread, _ = mask(alpha)
             split.below(x, rows)
             above = Above(split, x, rows, y, digests[block], copies, self.seed)
-            after = above.probability_behind(center, spread, 0)
+            behind = above.behind(center, spread, 0)
             nats = mask.double()(alpha.double()).nats
             bits = nats.sum(1, keepdim=True) / math.log(2)
             values = {
                 "bits": bits.flatten(1).sum(1).to(alpha.dtype),
                 "information": nats.flatten(1).mean(1).to(alpha.dtype),
                 "probability-before": scores(logits.softmax(1), y),
-                "probability-after": after,
+                **behind,
             }
             parts.append((enlarged(bits, inputs.shape[2:]).to(alpha.dtype), values))
         maps, diagnostics = zip(*parts, strict=True)

@@ -18,6 +18,7 @@ from heatproof.report.agreement import AGREEMENT, agreement, blanks
 from heatproof.report.colors import strokes
 from heatproof.report.effects import effects
 from heatproof.report.gallery import gallery_of, number
+from heatproof.report.ledger import ledger
 from heatproof.report.texts import texts_of
 from heatproof.report.words import failure, lead, order, unjudged, ways, without_verdict
 
@@ -65,6 +66,7 @@ def content(run: Path) -> dict[str, Any]:
         "plural": _plural,
         "precise": precise,
         "effects": effects(rows, manifest),
+        "ledger": ledger(means, [m["label"] for m in methods]),
         "agreement": agreement(rows, [m["label"] for m in methods]),
         "problems": _problems(rows, manifest),
         "chance": chance_share(int(manifest["model"]["outputs"])),
