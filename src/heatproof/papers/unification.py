@@ -84,6 +84,56 @@ PAPER = Paper(
     claims=(
         *_of_networks("mlp"),
         *_of_networks("cnn"),
+        near(
+            where="Fig. 4, consideration 6",
+            text="all methods are equal on the shallow IMDB MLP, which behaves linearly",
+            paper="“all methods are equivalent and the correlation is maximum for almost all values of n”",
+            step="imdb-mlp",
+            picks={method: sensitivity(method) for method in METHODS},
+            value=1.0,
+            within=NEAR,
+        ),
+        higher(
+            where="Fig. 4, consideration 4",
+            text="DeepLIFT in this paper's form fails where features multiply (IMDB LSTM)",
+            paper="“In these cases the analyzed formulation of DeepLIFT should be avoided”",
+            step="imdb-lstm",
+            one=sensitivity("integrated-gradients"),
+            other=sensitivity("deeplift"),
+            names=("integrated gradients", "DeepLIFT"),
+        ),
+        alike(
+            where="ours",
+            text="with its complete rules for products DeepLIFT is as good as Integrated Gradients there (IMDB LSTM)",
+            paper="not in the paper, which has no rule for products",
+            step="imdb-lstm",
+            one=sensitivity("integrated-gradients"),
+            other=sensitivity("deeplift-complete"),
+            within=NEAR,
+            names=("integrated gradients", "DeepLIFT, complete"),
+        ),
+        *(
+            higher(
+                where="Fig. 4",
+                text=f"Occlusion-1 is better than {words} at n = 1 ({name})",
+                paper="“Occlusion-1 better identifies the few most important features”",
+                step=step,
+                one=sensitivity("occlusion-1", "first"),
+                other=sensitivity(method, "first"),
+                names=("Occlusion-1 at n = 1", f"{words} at n = 1"),
+            )
+            for step, name in (("cifar10", "CIFAR-10 CNN"), ("imagenet", "ImageNet"))
+            for method, words in (("integrated-gradients", "Integrated Gradients"),)
+        ),
+        higher(
+            where="Fig. 4, consideration 1",
+            text="on a complex network gradient × input is far from what occluding does (ImageNet)",
+            paper="“all gradient-based methods show low accuracy in predicting the attribution sign”",
+            step="imagenet",
+            one=sensitivity("occlusion-1"),
+            other=sensitivity("gradient-x-input"),
+            names=("Occlusion-1", "gradient × input"),
+        ),
         higher(
             where="Fig. 4, consideration 3",
             text="gradient × input is nearer to Occlusion-1 than other gradient-based methods (MNIST MLP, tanh)",
@@ -122,6 +172,32 @@ PAPER = Paper(
             )
             for kind in ("mlp", "cnn")
             for activation in ACTIVATIONS
+        ),
+        *(
+            Picture(
+                name=step,
+                caption=f"Sensitivity-n, {name} (Fig. 4).",
+                step=step,
+                draw=curves(
+                    pick=Pick(check="sensitivity-n", metric="sensitivity-n"),
+                    methods=(*METHODS, "deeplift-complete"),
+                    x="number of features n",
+                    y="Pearson correlation",
+                    log=True,
+                ),
+            )
+            for step, name in (
+                ("cifar10", "CIFAR-10 CNN"),
+                ("imdb-mlp", "IMDB MLP"),
+                ("imdb-lstm", "IMDB LSTM"),
+                ("imagenet", "ImageNet"),
+            )
+        ),
+        Picture(
+            name="imagenet-maps",
+            caption="Maps on ImageNet: occlusion of growing windows, and gradient-based methods (Fig. 1, 2).",
+            step="imagenet",
+            draw=maps_of_samples(methods=("occlusion-1", "occlusion-16", "occlusion-32", *METHODS[1:])),
         ),
         *(
             Picture(
