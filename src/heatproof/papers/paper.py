@@ -53,10 +53,18 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Table:
+    """A computation that is no audit, such as a simulation, and gives rows of its own."""
+
+    name: str
+    compute: Callable[[], pd.DataFrame]
+    scales: tuple[str, ...] = SCALES
+
+
+@dataclass(frozen=True, kw_only=True)
 class Paper:
     """A paper with what reproduces it. Its audits are the TOML files in `specs/<id>/<scale>/`, in order of name.
 
-    `tables` are computations that are no audit, such as simulations; each gives rows of its own.
     `notes` say per scale what stands in for what the paper used.
     """
 
@@ -65,7 +73,7 @@ class Paper:
     authors: str
     claims: tuple[Claim, ...]
     pictures: tuple[Picture, ...] = ()
-    tables: Mapping[str, Callable[[], pd.DataFrame]] = field(default_factory=dict)
+    tables: tuple[Table, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
 
     def specs(self, scale: str) -> dict[str, Path]:
@@ -82,6 +90,10 @@ class Paper:
                 f"Expected a scale that {self.id} has, but it has no {scale!r}; known are {self.scales()}."
             )
         return found
+
+    def tables_at(self, scale: str) -> list[Table]:
+        """The tables that a scale has."""
+        return [table for table in self.tables if scale in table.scales]
 
     def scales(self) -> list[str]:
         """The scales there are specs for."""

@@ -35,8 +35,8 @@ def run(paper: Paper, scale: str, out: Path, *, threads: int | None = None, prog
         write(folder)
         manifest = read_manifest(folder)
         results[step] = Results(rows=read_rows(folder).drop(columns="cell"), manifest=manifest)
-    for name, compute in paper.tables.items():
-        results[name] = Results(rows=compute(), manifest={})
+    for table in paper.tables_at(scale):
+        results[table.name] = Results(rows=table.compute(), manifest={})
     return page(paper, scale, specs, results, out)
 
 
@@ -50,8 +50,8 @@ def page(paper: Paper, scale: str, specs: Mapping[str, Path], results: Mapping[s
         shutil.copy(path, folder / f"{step}.toml")
         card = findings(results[step].rows, results[step].manifest)
         card.to_csv(folder / f"{step}-scorecard.csv", index=False, float_format="%.4g")
-    for name in paper.tables:
-        results[name].rows.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+    for one in paper.tables_at(scale):
+        results[one.name].rows.to_csv(folder / f"{one.name}.csv", index=False, float_format="%.6g")
     pictures = [picture for picture in paper.pictures if picture.step in specs]
     for picture in pictures:
         picture.draw(out / picture.step, folder / f"{picture.name}.png")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from heatproof.papers.accuracies import accuracies, as_published
 from heatproof.papers.claims import alike, higher, near
 from heatproof.papers.measure import STAGES, Pick
 from heatproof.papers.paper import Claim, Paper, Picture
@@ -85,7 +86,9 @@ PAPER = Paper(
         "images stands in for Inception v3. The regressor on radiographs (Fig. 7) has no stand-in.",
         "full": "torchvision's Inception v3 on 50 ImageNet validation images.",
     },
+    tables=(accuracies("001"),),
     claims=(
+        as_published("B"),
         *(claim for step, name in NETWORKS.items() for claim in _of_network(step, name)),
         higher(
             where="Fig. 2, 16–21",

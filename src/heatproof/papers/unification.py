@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from heatproof.papers.accuracies import accuracies, as_published
 from heatproof.papers.claims import alike, higher, near
 from heatproof.papers.measure import Pick
 from heatproof.papers.paper import Claim, Paper, Picture
@@ -81,7 +82,9 @@ PAPER = Paper(
         "training images, and SqueezeNet 1.0 on tiles of 8 × 8 pixels stands in for Inception v3 on pixels.",
         "full": "1000 samples each, torchvision's Inception v3.",
     },
+    tables=(accuracies("003"),),
     claims=(
+        as_published("C, Table 2"),
         *_of_networks("mlp"),
         *_of_networks("cnn"),
         near(
