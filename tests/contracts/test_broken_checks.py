@@ -185,6 +185,14 @@ class ImagesOnly(Positive):
         yield Scores(metric="share", values=(maps.values > 0).double().sum((1, 2)) / (height * width))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Uncounted(Positive):
+    """Runs the network, and says nothing of it."""
+
+    def shared(self, block, state):
+        return block.scores()
+
+
 BROKEN = [
     (Thawed(), "recipe"),
     (Lambda(), "recipe"),
@@ -206,6 +214,7 @@ BROKEN = [
     (Meddling(), "untouched"),
     (WritesInputs(), "untouched"),
     (ImagesOnly(), "other-data"),
+    (Uncounted(), "passes"),
 ]
 
 

@@ -40,7 +40,7 @@ class Finished:
 def run_block(
     plan: Plan, number: int, missing: Collection[str], computed: Callable[[str, float], None]
 ) -> Iterator[Finished]:
-    """The missing cells of block `number`, state by state; `computed` hears of each map and its seconds."""
+    """The missing cells of block `number`, state by state; `computed` hears of each map or check, and its passes."""
     run = _BlockRun(plan, number, missing, computed)
     needed = methods_needed(plan, number, missing)
     for condition in plan.conditions:
@@ -119,6 +119,7 @@ class _BlockRun:
                     work, earlier = shared[check.label], self._kept_for(check, method)
                     scores = partial(check.recipe.rows, block, state, drawn, maps, earlier, work)
                     self._enter(done, block, check, state, (method.label, ""), scores)
+                    self._worked(check, state, method.label)
             if any(state.kept for _, state in condition.readers):
                 self.kept[condition.id, method.label] = maps
             if any(check.recipe.pairs for check, _ in condition.readers):
@@ -157,6 +158,7 @@ class _BlockRun:
                 if (check.label, state.name, "", "") in self.wanted:
                     scores = partial(check.recipe.network_rows, block, state, work)
                     self._enter(done, block, check, state, ("", ""), scores)
+                self._worked(check, state, "")
         return shared
 
     def _maps(self, state: State, block: Block, method: NamedMethod, recipe: Attribution, done: Finished) -> Maps:
@@ -165,14 +167,19 @@ class _BlockRun:
         # A method of ours without a seed has no other noise; a foreign callable may have.
         same = isinstance(recipe, Method) and recipe == method.recipe
         if state.kind == "replicate" and same and (trained, method.label) in self.kept:
-            self.computed(method.label, 0.0)
+            self.computed(method.label, self.plan.passes[method.label])
             return self.kept[trained, method.label]
         start = time.perf_counter()
         values, diagnostics = _explain(recipe, state, block)
         pooled = block.pool(values)
         done.seconds[method.label] = time.perf_counter() - start
-        self.computed(method.label, done.seconds[method.label])
+        self.computed(method.label, self.plan.passes[method.label])
         return Maps(pooled, diagnostics)
+
+    def _worked(self, check: NamedCheck, state: State, method: str) -> None:
+        passes = self.plan.passes_of_checks[check.label, state.name, method]
+        if passes:
+            self.computed(f"{check.label}, {method}" if method else check.label, passes)
 
     def _kept_for(self, check: NamedCheck, method: NamedMethod) -> dict[str, Maps]:
         """The earlier maps that a check asked to keep, under its own names for the states."""

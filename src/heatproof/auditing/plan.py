@@ -214,6 +214,18 @@ class Plan:
         }
 
     @cached_property
+    def passes_of_checks(self) -> dict[tuple[str, str, str], float]:
+        """The same that the own work of a check takes in a state for a method, or for all of them together ("")."""
+        study = self.study
+        return {
+            # A forward pass is a third: the backward pass beside it counts as two.
+            (check.label, state.name, method.label if method else ""): check.recipe.passes(study, state, method) / 3
+            for condition in self.conditions
+            for check, state in condition.readers
+            for method in (None, *self.methods)
+        }
+
+    @cached_property
     def cells_by_block(self) -> dict[int, dict[str, Cell]]:
         """The same cells, block by block."""
         found: dict[int, dict[str, Cell]] = {block: {} for block in self.blocks}

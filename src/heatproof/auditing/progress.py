@@ -12,21 +12,22 @@ from heatproof.auditing.plan import Plan
 
 
 class Progress:
-    """Counts maps, weighed by the passes that each costs. Shown on standard error, the estimate first."""
+    """Counts maps and the work of checks, in passes of a block. Shown on standard error, the estimate first."""
 
     def __init__(self, plan: Plan, missing: Collection[str], seconds_a_pass: float, *, show: bool) -> None:
         self._console = Console(stderr=True, quiet=not show)
-        self._passes = plan.passes
         maps = [
             method.label
             for block in plan.blocks
             for methods in methods_needed(plan, block, missing).values()
             for method in methods
         ]
-        total = sum(self._passes[label] for label in maps)
+        of_checks = sum(plan.passes_of_checks[work] for block in plan.blocks for work in _work(plan, block, missing))
+        total = sum(plan.passes[label] for label in maps) + of_checks
         self.estimate: dict[str, Any] = {
             "maps": len(maps) * plan.batch,
             "passes": round(total * plan.batch),
+            "passes of checks": round(of_checks * plan.batch),
             "seconds": total * seconds_a_pass,
         }
         self._bar = Bar(
@@ -51,9 +52,15 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def computed(self, label: str, seconds: float) -> None:
-        """One more block of maps by the method `label`."""
-        self._bar.update(self._task, advance=self._passes[label], description=label)
+    def computed(self, label: str, passes: float) -> None:
+        """One more block of maps by the method `label`, or of work by the check, which so many passes took."""
+        self._bar.update(self._task, advance=passes, description=label)
+
+
+def _work(plan: Plan, block: int, missing: Collection[str]) -> set[tuple[str, str, str]]:
+    """Which work of checks a block needs: (check, state, method), "" for what serves all methods."""
+    cells = [cell for key, cell in plan.cells_by_block[block].items() if key in missing]
+    return {(c.check, c.state, label) for c in cells for label in ("", *([] if c.other else [c.method]))}
 
 
 def duration(seconds: float) -> str:

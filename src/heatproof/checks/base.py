@@ -174,6 +174,13 @@ class Check(ABC):
         """
         return (TRAINED,)
 
+    def passes(self, study: Study, state: State, method: Recipe | None) -> float:
+        """Forward passes a sample of this check's own work in a state, for estimates; a backward pass counts as two.
+
+        Without a method those of `shared` and of the network's rows, once a block; else those of the method's rows.
+        """
+        return 0.0
+
     def shared(self, block: Block, state: State) -> Any:
         """Work that no method influences: done once for a block and state."""
         return None

@@ -1,5 +1,6 @@
 """How fast does the label's probability fall when the highest regions of a map are blurred?"""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -67,6 +68,10 @@ class BlurredPatch(Check):
         if len(shape) != 3 or study.grid != shape[1:]:
             raise InputError(f"Expected pixels of images (C, H, W) to blur, but got {study.features} of {shape}.")
         return (TRAINED,)
+
+    def passes(self, study: Study, state: State, method: Recipe | None) -> float:
+        tiles = math.prod(Tiles(size=self.size).grid(study.example.shape[1:]))
+        return float(min(self.regions, tiles)) if method else 1.0
 
     def shared(self, block: Block, state: State) -> Blurred:
         original = evaluated(block, 1, lambda samples, _: block.inputs[samples, None], probability)[:, 0]

@@ -58,6 +58,9 @@ class BottleneckLedger(Check):
         trivial = [metric.name for k, metric in TOP.items() if k >= study.outputs]
         return tuple(f"{name} is left out: the model has {study.outputs} outputs." for name in trivial)
 
+    def passes(self, study: Study, state: State, method: Recipe | None) -> float:
+        return 0.0 if method else 1.0
+
     def shared(self, block: Block, state: State) -> Known:
         with torch.no_grad():
             outputs = forward(block.model, block.inputs)

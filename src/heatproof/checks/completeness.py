@@ -11,7 +11,7 @@ from heatproof import draws
 from heatproof.checks.base import CHECKS, TRAINED, Block, Check, Maps, Recipe, Scores, State, Study
 from heatproof.errors import InputError
 from heatproof.features import Pixels
-from heatproof.methods.base import Method
+from heatproof.methods.base import Linearizable, Method
 from heatproof.metrics import Metric
 from heatproof.models import forward
 
@@ -102,6 +102,16 @@ class Completeness(Check):
                 "choose Pixels() or leave out the check of completeness."
             )
         return (TRAINED,)
+
+    def passes(self, study: Study, state: State, method: Recipe | None) -> float:
+        if method is None:
+            return 1.0
+        recipe = method.recipe
+        if not isinstance(recipe, Linearizable) or type(recipe).promised_sums is Method.promised_sums:
+            return 0.0
+        # As a map costs a forward pass and a backward one, which is two: here it has one backward pass a label.
+        labels = min(self.labels or study.outputs, study.outputs)
+        return recipe.cost(study.outputs, study.example.shape[1:]) * (1 + 2 * labels)
 
     def shared(self, block: Block, state: State) -> Known:
         with torch.no_grad():

@@ -112,6 +112,11 @@ class Degradation(Check):
         resolved(self.baseline, study.example)
         return (TRAINED,)
 
+    def passes(self, study: Study, state: State, method: Recipe | None) -> float:
+        shape = study.example.shape[1:]
+        tiles = math.prod(regions(study.features, shape, self.tile).grid(shape))
+        return 2.0 * len(self.counts(tiles)) if method else 2.0
+
     def counts(self, tiles: int) -> list[int]:
         """How many tiles are replaced at each position between the ends."""
         steps = min(self.steps or tiles, tiles)

@@ -71,6 +71,9 @@ class NetworkStructure(Check):
             raise InputError("Expected a network with convolutions or dense layers, but it has none as modules.")
         return super().states(study)
 
+    def passes(self, study: Study, state: State, method: Recipe | None) -> float:
+        return 0.0 if method else 1.0
+
     def shared(self, block: Block, state: State) -> dict[str, tuple[Tensor, Tensor]]:
         """By layer, in the order of execution: the non-positive share (N,) and the quantiles (N, 18), float64."""
         found: dict[str, tuple[Tensor, Tensor]] = {}

@@ -132,6 +132,9 @@ class ParameterRandomization(Check):
             states.append(replace(floor, name=f"{full[seed].name}{_against(other)}", key=key, kept=False))
         return (*states, REPLICATE)
 
+    def passes(self, study: Study, state: State, method: Recipe | None) -> float:
+        return 1.0 if method is None and state.kind in ("trained", "randomized") else 0.0
+
     def network_rows(self, block: Block, state: State, shared: Any) -> Iterable[Scores]:
         if state.kind in ("trained", "randomized"):
             score = block.scores()

@@ -104,6 +104,11 @@ class SensitivityN(Check):
         steps = max(1, self.sizes - 1)
         return sorted({round(most ** (k / steps)) for k in range(self.sizes)})
 
+    def passes(self, study: Study, state: State, method: Recipe | None) -> float:
+        shape = study.example.shape[1:]
+        features = math.prod(regions(study.features, shape, self.tile).grid(shape))
+        return 0.0 if method else 1.0 + self.sets * len(self.numbers(features))
+
     def shared(self, block: Block, state: State) -> dict[int, Masked]:
         shape = block.inputs.shape[1:]
         features = regions(block.features, shape, self.tile)

@@ -117,6 +117,41 @@ def _no_attribution(case: CheckCase) -> Iterator[str]:
         yield str(error)
 
 
+def _passes(case: CheckCase) -> Iterator[str]:
+    counted = 0.0
+
+    @contextmanager
+    def counting() -> Iterator[None]:
+        def back(gradient: Tensor) -> None:
+            nonlocal counted
+            counted += 2 * len(gradient)
+
+        def forth(_module: nn.Module, _arguments: Any, outputs: Tensor) -> None:
+            nonlocal counted
+            counted += len(outputs)
+            if outputs.requires_grad:
+                outputs.register_hook(back)  # type: ignore[no-untyped-call]
+
+        handle = case.on.model.register_forward_hook(forth)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    play(case.check, case.on, watch=counting)
+    study = case.on.study()
+    said = [
+        case.check.passes(study, state, method)
+        for state in case.check.states(study)
+        for method in (None, *case.on.methods)
+    ]
+    if abs(sum(said) * len(case.on.inputs) - counted) > 0.01 * counted:
+        yield (
+            f"expected `passes` to count the check's own passes, {counted / len(case.on.inputs):g} a sample in all "
+            f"states and for all methods, a backward pass as two, but it says {sum(said):g}."
+        )
+
+
 def _untouched(case: CheckCase) -> Iterator[str]:
     for change in case.changes:
         yield f"expected the model, its inputs and the process as they were, but {change}."
@@ -280,5 +315,6 @@ RESULTS: dict[str, Callable[[CheckCase], Iterator[str]]] = {
     "single-sample": _single_sample,
     "filled-block": _filled_block,
     "other-data": _other_data,
+    "passes": _passes,
 }
 CHECK_CLAUSES = {**DECLARATIONS, **RESULTS}

@@ -13,7 +13,7 @@ def run(
     finish: Callable[[Finished], None],
     computed: Callable[[str, float], None],
 ) -> None:
-    """Compute the missing cells; `finish` takes each state of a block, `computed` hears of each map and its seconds."""
+    """Compute the missing cells; `finish` takes each state of a block, `computed` hears of maps and their passes."""
     by_block: dict[int, set[str]] = defaultdict(set)
     for cell in missing:
         by_block[plan.cells[cell].block].add(cell)
