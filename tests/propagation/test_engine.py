@@ -13,6 +13,7 @@ from heatproof.methods.guided import GuidedBackprop
 from heatproof.methods.lrp import LRP
 from heatproof.models import forward
 from heatproof.propagation.mode import Engine
+from heatproof.propagation.strategy import Strategy
 
 METHODS = [
     LRP(composite="epsilon"),
@@ -23,25 +24,13 @@ METHODS = [
 ]
 
 
-class Plain:
+class Plain(Strategy):
     """The strategy that changes nothing."""
 
     label, holds_choices = "nothing", True
 
-    def begin(self, x):
-        pass
-
     def handle(self, call):
         return call.execute()
-
-    def before_write(self, tensor):
-        pass
-
-    def after_write(self, target, new):
-        pass
-
-    def grafted(self, call, outputs, decomposed):
-        pass
 
 
 def plain_gradient(model, x, *, engine):

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils.checkpoint import checkpoint
 
 from heatproof.errors import InputError, OperationError
@@ -171,13 +171,135 @@ def test_compiled_and_parallel_models_are_unwrapped_or_refused():
         LRP()(parallel, X, TARGETS)
 
 
+class Calling(TorchFunctionMode):
+    def __torch_function__(self, function, kinds, args=(), kwargs=None):
+        return function(*args, **(kwargs or {}))
+
+
 def test_another_mode_outside_is_refused():
-    class Spy(TorchFunctionMode):
-        def __torch_function__(self, function, kinds, args=(), kwargs=None):
+    with Calling(), pytest.raises(InputError, match="no other TorchFunctionMode outside, but Calling is active"):
+        LRP()(Net(torch.tanh), X, TARGETS)
+
+
+class Doubling(TorchFunctionMode):
+    """A mode that is part of the model: it changes values."""
+
+    def __torch_function__(self, function, kinds, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        return out * 2 if function is torch.tanh else out
+
+
+class Hiding(TorchFunctionMode):
+    """A mode that makes its calls where no other mode can see them."""
+
+    def __torch_function__(self, function, kinds, args=(), kwargs=None):
+        with torch._C.DisableTorchFunction():
             return function(*args, **(kwargs or {}))
 
-    with Spy(), pytest.raises(InputError, match="no other TorchFunctionMode outside, but Spy is active"):
-        LRP()(Net(torch.tanh), X, TARGETS)
+
+def within(mode, step):
+    def inside(h):
+        with mode:
+            return step(h)
+
+    return inside
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_a_mode_inside_the_model_is_part_of_it(method):
+    # It stands above the engine, which gets every call that it makes.
+    plain, doubled = method(Net(torch.tanh), X, TARGETS), method(Net(lambda h: torch.tanh(h) * 2), X, TARGETS)
+    assert torch.equal(method(Net(within(Calling(), torch.tanh)), X, TARGETS), plain)
+    assert torch.equal(method(Net(within(torch.device("cpu"), torch.tanh)), X, TARGETS), plain)
+    assert torch.equal(method(Net(within(Doubling(), torch.tanh)), X, TARGETS), doubled)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.parametrize("beside", [False, True], ids=["the only path", "beside another"])
+def test_a_mode_inside_that_hides_its_calls_is_found(method, beside):
+    hidden = within(Hiding(), torch.tanh)
+    step = (lambda h: h + hidden(h)) if beside else hidden
+    with pytest.raises((OperationError, InputError), match=r"which no intercepted operation made|no path leads back"):
+        method(Net(step), X, TARGETS)
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["then returns", "then raises"])
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_a_mode_that_the_model_enters_and_does_not_leave_is_taken_off(method, fails):
+    def step(h):
+        Calling().__enter__()
+        if fails:
+            raise RuntimeError("the model's own")
+        return torch.tanh(h)
+
+    with pytest.raises((OperationError, RuntimeError), match=r"but Calling was still active|the model's own"):
+        method(Net(step), X, TARGETS)
+    assert _get_current_function_mode_stack() == []
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_inference_mode_around_the_call_is_refused(method):
+    net = Net(torch.tanh)
+    with torch.inference_mode(), pytest.raises(InputError, match=r"torch.inference_mode is active; leave it"):
+        method(net, X, TARGETS)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_function_runs_as_it_was_written(method):
+    compiled = torch.compile(lambda h: torch.tanh(h), backend="eager")
+    assert torch.equal(method(Net(lambda h: compiled(h)), X, TARGETS), method(Net(torch.tanh), X, TARGETS))
+
+
+INSIDE = {
+    "vmap": lambda h: torch.vmap(torch.tanh)(h),
+    "jacrev": lambda h: torch.func.jacrev(lambda t: t.tanh().sum())(h),
+    "jvp": lambda h: torch.func.jvp(torch.tanh, (h,), (h * 0,))[0],
+    "grad": lambda h: torch.autograd.grad(h.square().sum(), h, create_graph=True)[0],
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in jvp
+@pytest.mark.parametrize("name", INSIDE)
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_transforms_inside_the_model_are_refused(method, name):
+    with pytest.raises((OperationError, InputError), match=r"vmap, torch.func|module 'inner' \(Inner\) calls"):
+        method(Net(INSIDE[name]), X, TARGETS)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=str)
+def test_functional_calls_dropout_in_eval_mode_and_tensor_subclasses_make_no_difference(method):
+    plain = method(Net(torch.tanh), X, TARGETS)
+    tanh, dropout = nn.Tanh().eval(), nn.Dropout(0.5).eval()
+    assert torch.equal(method(Net(lambda h: torch.func.functional_call(tanh, {}, (h,))), X, TARGETS), plain)
+    assert torch.equal(method(Net(lambda h: torch.tanh(dropout(h))), X, TARGETS), plain)
+    assert torch.equal(method(Net(torch.tanh), nn.Parameter(X), TARGETS), plain)
+
+
+@pytest.mark.parametrize("composite", ["epsilon", "epsilon-plus", "alpha1-beta0"])
+def test_a_write_into_a_view_is_the_same_as_the_calls_that_it_stands_for(composite):
+    def written(h):
+        out = torch.zeros_like(h)
+        out[:, :2] = torch.tanh(h[:, :2])
+        out[:, 2:].add_(h[:, 2:])
+        return out
+
+    def joined(h):
+        return torch.cat([torch.tanh(h[:, :2]), h[:, 2:]], 1)
+
+    method = LRP(composite=composite)
+    torch.testing.assert_close(method(Net(written), X, TARGETS), method(Net(joined), X, TARGETS))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_quantized_modules_and_half_precision_are_refused():
+    if not torch.backends.quantized.supported_engines:
+        pytest.skip("this torch has no quantized kernels")
+    quantized = torch.ao.quantization.quantize_dynamic(Net(torch.tanh), {nn.Linear}).eval()
+    with pytest.raises(InputError, match="quantized"):
+        LRP()(quantized, X, TARGETS)
+    with pytest.raises(InputError, match=r"\.float\(\)"):
+        LRP()(Net(torch.tanh).half(), X, TARGETS)
 
 
 def test_a_default_device_outside_is_fine():

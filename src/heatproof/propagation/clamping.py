@@ -8,9 +8,10 @@ from heatproof.errors import InputError
 from heatproof.propagation import normalization
 from heatproof.propagation.calls import Call
 from heatproof.propagation.nodes import graft
+from heatproof.propagation.strategy import Strategy
 
 
-class Clamping:
+class Clamping(Strategy):
     """At ReLUs only positive derivatives go on; `masked` says whether only where the ReLU was open, too.
 
     Every other operation keeps its ordinary derivative.
@@ -22,9 +23,6 @@ class Clamping:
     def __init__(self, *, masked: bool) -> None:
         self._masked = masked
         self.rectifiers = 0
-
-    def begin(self, x: Tensor) -> None:
-        pass
 
     def check(self) -> None:
         """Refuse a network in which nothing was clamped."""
@@ -45,12 +43,3 @@ class Clamping:
         # The clamp is on what comes back, so no surrogate can do it.
         out.register_hook(lambda g: g.clamp(min=0))  # type: ignore[no-untyped-call]
         return out
-
-    def before_write(self, tensor: Tensor) -> None:
-        pass
-
-    def after_write(self, target: Tensor, new: Tensor) -> None:
-        pass
-
-    def grafted(self, call: Call, outputs: list[Tensor], decomposed: list[Tensor]) -> None:
-        pass

@@ -13,13 +13,13 @@ from heatproof.propagation import normalization, secants
 from heatproof.propagation.calls import Call
 from heatproof.propagation.facts import Facts
 from heatproof.propagation.linear import Linear, linear_of
-from heatproof.propagation.mode import UnsupportedCallError
 from heatproof.propagation.nodes import Kept, graft, postpone
 from heatproof.propagation.shared import SharingEndsError, row, shared, treats_rows_alike
+from heatproof.propagation.strategy import Strategy, UnsupportedCallError
 from heatproof.propagation.terms import Term
 
 
-class Differences:
+class Differences(Strategy):
     """DeepLIFT. The derivative times x − x̄ is the contribution to S(x) − S(x̄).
 
     Each call runs a second time on the references of its tensors, so that shapes, views and writes follow the input's.
@@ -87,9 +87,6 @@ class Differences:
         if written and shared(self._references[call.target][0]):
             raise SharingEndsError
         return call.write(*bars) if written else call.run(*bars)
-
-    def before_write(self, tensor: Tensor) -> None:
-        pass
 
     def after_write(self, target: Tensor, new: Tensor) -> None:
         reference = self._pending if new is target else self.reference(new)

@@ -3,7 +3,7 @@
 import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,38 +16,18 @@ from heatproof.propagation.attention import attention, gated
 from heatproof.propagation.calls import Call
 from heatproof.propagation.nodes import graft
 from heatproof.propagation.operations import Operation, identify, key, registered
-from heatproof.propagation.proofs import check_graph, check_unbroken, check_visible, nodes_between, unseen, where
+from heatproof.propagation.proofs import (
+    check_graph,
+    check_unbroken,
+    check_visible,
+    modes_left_above,
+    nodes_between,
+    uncompiled,
+    unseen,
+    where,
+)
 from heatproof.propagation.recurrent import DECOMPOSED
-
-
-class UnsupportedCallError(Exception):
-    """Raised by a strategy that has no rule for a call; the engine adds where the call stands."""
-
-
-class Strategy(Protocol):
-    """How one family of methods treats the calls that depend on the input. It lives as long as one linearization.
-
-    `label` is what errors call the method. `holds_choices`: masks and indices computed from the input are constant, as
-    they are for every derivative.
-    """
-
-    label: ClassVar[str]
-    holds_choices: ClassVar[bool]
-
-    def begin(self, x: Tensor) -> None:
-        """Called with the explained tensor, before the model runs."""
-
-    def handle(self, call: Call) -> Any:
-        """The call's result: its plain value with the method's derivative. May write in place if the call does."""
-
-    def before_write(self, tensor: Tensor) -> None:
-        """Called before `tensor` is written into."""
-
-    def after_write(self, target: Tensor, new: Tensor) -> None:
-        """Called after `target` got the value of `new`, which `handle` returned."""
-
-    def grafted(self, call: Call, outputs: list[Tensor], decomposed: list[Tensor]) -> None:
-        """Called after a call was opened: `outputs` stand for what the opened operations made."""
+from heatproof.propagation.strategy import Strategy, UnsupportedCallError
 
 
 class Engine(TorchFunctionMode):
@@ -70,12 +50,20 @@ class Engine(TorchFunctionMode):
         self._mark(x)
         self._made.update(nodes_between(x.grad_fn))
         self.strategy.begin(x)
-        with torch.inference_mode(False), torch.enable_grad(), _rules_for_functions(self), self:
-            outputs = evaluate(x)
+        with torch.enable_grad(), uncompiled(), _rules_for_functions(self), self:
+            try:
+                outputs = evaluate(x)
+            finally:
+                left = modes_left_above(self)  # or leaving would take theirs off, and this one would stay for ever
+        if left:
+            raise OperationError(
+                f"Expected the model to leave every TorchFunctionMode that it enters, but {left} was still active when "
+                "it returned; enter it in a with statement."
+            )
         if outputs not in self._marks:
             raise InputError(
-                "Expected outputs that depend on the inputs, but no path leads back from them; "
-                "look for no_grad, detach or NumPy inside the model."
+                "Expected outputs that depend on the inputs, but no path leads back from them; look for no_grad, "
+                "detach, NumPy, vmap, torch.func or a tensor subclass inside the model."
             )
         check_graph(outputs, self._made, self._aside)
         self._made.clear()

@@ -12,11 +12,11 @@ from heatproof.propagation import normalization
 from heatproof.propagation.calls import Call
 from heatproof.propagation.facts import Facts
 from heatproof.propagation.linear import Linear, linear_of
-from heatproof.propagation.mode import UnsupportedCallError
 from heatproof.propagation.nodes import graft
+from heatproof.propagation.strategy import Strategy, UnsupportedCallError
 
 
-class Walk:
+class Walk(Strategy):
     """The linear operations of a network in their order; every other operation keeps its ordinary derivative.
 
     Those are ReLU, max-pooling, sums, rearrangements, and products with constants; any other has no rule.
@@ -29,9 +29,6 @@ class Walk:
         self.count = 0
         self.rectified: set[int] = set()  # the linear operations whose result a ReLU reads
         self._index: Facts[int] = Facts()
-
-    def begin(self, x: Tensor) -> None:
-        pass
 
     def handle(self, call: Call) -> Any:
         if call.kind in ("linear", "convolution"):
@@ -53,15 +50,6 @@ class Walk:
     def _linear(self, index: int, linear: Linear, call: Call) -> Tensor:
         out: Tensor = call.execute()
         return out
-
-    def before_write(self, tensor: Tensor) -> None:
-        pass
-
-    def after_write(self, target: Tensor, new: Tensor) -> None:
-        pass
-
-    def grafted(self, call: Call, outputs: list[Tensor], decomposed: list[Tensor]) -> None:
-        pass
 
 
 class Projection(Walk):

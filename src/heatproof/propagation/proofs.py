@@ -8,11 +8,12 @@ intercepted.
 
 import sys
 from collections.abc import Container, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import _get_current_function_mode_stack
+from torch.overrides import _get_current_function_mode_stack, _pop_mode
 from torch.utils._device import DeviceContext
 
 from heatproof.errors import InputError, OperationError
@@ -80,10 +81,29 @@ def check_visible(model: nn.Module) -> None:
             f"Expected no other TorchFunctionMode outside, but {type(outer[-1]).__name__} is active and would see the "
             "rules' own calls; leave it before explaining."
         )
+    if torch.is_inference_mode_enabled():
+        raise InputError("Expected derivatives to be possible, but torch.inference_mode is active; leave it.")
     if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
         raise InputError(
             "Expected full precision, but autocast is active: rules overflow in half precision; leave the autocast."
         )
+
+
+def uncompiled() -> AbstractContextManager[object]:
+    """Functions that `torch.compile` made run as they were written, so that their calls are seen.
+
+    The compiler is asked only where it is loaded: to load it takes seconds.
+    """
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+
+
+def modes_left_above(mode: object) -> str:
+    """Take off the function modes that were entered after `mode` and never left; their names, "" for none."""
+    names = []
+    while (top := _get_current_function_mode_stack()[-1]) is not mode:  # type: ignore[no-untyped-call]
+        names.append(type(top).__name__)
+        _pop_mode()  # type: ignore[no-untyped-call]
+    return ", ".join(names)
 
 
 def check_unbroken(tensor: Tensor, name: str, model: nn.Module) -> None:

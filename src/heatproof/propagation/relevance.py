@@ -1,6 +1,6 @@
 """LRP as a strategy of the engine: rules of a composite, with what is known of the tensors on the way."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -9,23 +9,19 @@ from torch import Tensor
 from heatproof.errors import OperationError
 from heatproof.propagation import normalization
 from heatproof.propagation.calls import Call
+from heatproof.propagation.carried import Known, Masked, Split, mapped
 from heatproof.propagation.composites import Composite
 from heatproof.propagation.facts import Facts
 from heatproof.propagation.first_rules import Box, FirstRule
 from heatproof.propagation.linear import Linear, linear_of
-from heatproof.propagation.mode import UnsupportedCallError
 from heatproof.propagation.nodes import Kept, graft, postpone
 from heatproof.propagation.rules import Epsilon
+from heatproof.propagation.strategy import Strategy, UnsupportedCallError
 from heatproof.propagation.terms import Ledger, Term
 
 FLOOR = 1e-9
 GATES = ("sigmoid", "hardsigmoid", "softmax")
 HOMOGENEOUS = ("relu", "leaky_relu", "prelu", "abs", "absolute", "rrelu")  # f(x)/x is the derivative already
-POOLS = frozenset(
-    ("mean", "interpolate", "upsample", *(f"{a}avg_pool{d}d" for a in ("", "adaptive_") for d in (1, 2, 3)))
-)
-
-JOINS = frozenset(("cat", "concat", "concatenate", "stack"))
 
 
 class Made(NamedTuple):
@@ -35,28 +31,13 @@ class Made(NamedTuple):
     plain: Tensor | None
 
 
-class Split(NamedTuple):
-    """A tensor's two parts: `moving` carries the derivative, `constant` does not; their sum is the tensor."""
-
-    moving: Tensor
-    constant: Tensor
-
-
-@dataclass(frozen=True)
-class Masked:
-    """A tensor that is the explained input, rearranged or rescaled: the mask on it, and the z^B box it lies in."""
-
-    mask: Tensor
-    box: tuple[Tensor, Tensor] | None
-
-
 def ratio(y: Tensor, x: Tensor) -> Tensor:
     """f(x)/x for y = f(x), with 0/0 = 0 and the denominator kept from vanishing where y does not (σ(0) = ½)."""
     kept = torch.where(x.abs() > FLOOR, x, torch.where(x >= 0, FLOOR, -FLOOR).to(x.dtype))
     return torch.where(y == 0, 0.0, y / kept)
 
 
-class Relevance:
+class Relevance(Strategy):
     """LRP. The derivative towards the mask m = 1 on the input is the relevance (x = m ⊙ input is what the model sees).
 
     Linear operations take the composite's rules; nonlinearities f(x)/x; residual sums, pooling by averages,
@@ -74,14 +55,13 @@ class Relevance:
         self.ledger = Ledger(len(mask))
         self.first_seen = composite.first is None
         self._made: Facts[Made] = Facts()
-        self._split: Facts[Split] = Facts()
-        self._masked: Facts[Masked] = Facts()
+        self._known = Known()
         self._kept: Facts[Kept] = Facts()
         self._gates: Facts[bool] = Facts()
 
     def begin(self, x: Tensor) -> None:
         box = self.composite.first.bounds(x.detach()) if isinstance(self.composite.first, Box) else None
-        self._masked[x] = Masked(self._mask, box)
+        self._known.masked[x] = Masked(self._mask, box)
 
     def check(self) -> None:
         """Refuse a network in which the composite's rule for the first layer never applied."""
@@ -108,7 +88,9 @@ class Relevance:
                 return graft(call.value(), normalization.of(call).held(call.inputs[0]))
             case "structural" | "sum":
                 normalization.refuse_randomness(call)
-                return self._carried(call)
+                result = call.execute()
+                self._known.carry(call, result)
+                return result
             case "softmax":
                 out = call.execute()
                 self._gates[out] = True
@@ -124,17 +106,14 @@ class Relevance:
     def after_write(self, target: Tensor, new: Tensor) -> None:
         if new is target:
             return
-        for facts in (self._made, self._split, self._masked, self._gates):
+        for facts in (self._made, self._known.split, self._known.masked, self._gates):
             facts.hand_over(new, target)
-
-    def grafted(self, call: Call, outputs: list[Tensor], decomposed: list[Tensor]) -> None:
-        pass
 
     # -- one kind after the other ---------------------------------------------------------------------------------
 
     def _linear(self, linear: Linear, call: Call) -> Tensor:
-        first = self._masked.get(linear.x) if self.composite.first is not None else None
-        split = self._split.get(linear.x)
+        first = self._known.masked.get(linear.x) if self.composite.first is not None else None
+        split = self._known.split.get(linear.x)
         if split is not None:
             linear = replace(linear, x=split.moving, constant=split.constant)
         rule = self.composite.convolution if linear.convolution else self.composite.dense
@@ -180,7 +159,7 @@ class Relevance:
         if len(call.inputs) != 1:
             raise UnsupportedCallError("more than one of its arguments depends on the input")
         x = call.inputs[0]
-        split, masked = self._split.get(x), self._masked.get(x)
+        split, masked = self._known.split.get(x), self._known.masked.get(x)
         if call.name in HOMOGENEOUS and split is None:
             out: Tensor = call.execute()
         else:
@@ -188,11 +167,11 @@ class Relevance:
             slope = ratio(value, x.detach())
             out = graft(value, x * slope)
             if split is not None:
-                self._split[out] = Split(split.moving * slope, split.constant * slope)
+                self._known.split[out] = Split(split.moving * slope, split.constant * slope)
         if call.name in GATES:
             self._gates[out] = True
         if masked is not None:  # still one number a feature: the first linear operation comes later
-            self._masked[out] = Masked(masked.mask, _mapped(call, masked.box, out))
+            self._known.masked[out] = Masked(masked.mask, mapped(call, masked.box, out))
         return out
 
     def _batch_norm(self, call: Call) -> Tensor:
@@ -205,7 +184,7 @@ class Relevance:
         folded = None if made is None else made.linear.scaled(scale, shift)
         if made is not None and folded is not None:
             rule = self.composite.convolution if folded.convolution else self.composite.dense
-            first = self._masked.get(folded.x) if self.composite.first is not None else None
+            first = self._known.masked.get(folded.x) if self.composite.first is not None else None
             if first is None and isinstance(rule, Epsilon) and made.plain is not None:
                 value, plain = call.value(), normalization.rescaled(call, made.plain)
                 scaled = graft(value, plain * rule.factor(value))
@@ -215,10 +194,10 @@ class Relevance:
         out = graft(call.value(), normalization.rescaled(call, x))
         along = (1, -1, *[1] * (x.dim() - 2))
         constant = shift.view(along).expand_as(x)
-        previous = self._split.get(x)
+        previous = self._known.split.get(x)
         if previous is not None:
             x, constant = previous.moving, constant + previous.constant * scale.view(along)
-        self._split[out] = Split(x * scale.view(along), constant)
+        self._known.split[out] = Split(x * scale.view(along), constant)
         return out
 
     def _product(self, call: Call) -> Tensor:
@@ -246,56 +225,11 @@ class Relevance:
         if call.name == "rdiv" or (call.name == "div" and call.position(x) == 1):
             value = call.value()
             return graft(value, x * ratio(value, x.detach()))
-        masked = self._masked.get(x)
+        masked = self._known.masked.get(x)
         out: Tensor = call.execute()
         if masked is not None:
-            self._masked[out] = Masked(masked.mask.expand_as(out), _mapped(call, masked.box, out))
+            self._known.masked[out] = Masked(masked.mask.expand_as(out), mapped(call, masked.box, out))
         return out
-
-    def _carried(self, call: Call) -> Any:
-        """The ordinary derivative of a linear rearrangement or sum; what is known of the operands goes along."""
-        masks = [self._masked.get(tensor) for tensor in call.inputs]
-        splits = [self._split.get(tensor) for tensor in call.inputs]
-        result = call.execute()
-        outputs = [leaf for leaf in _listed(result) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
-        if all(mask is not None for mask in masks):
-            self._carry_mask(call, [mask for mask in masks if mask is not None], outputs)
-        known = [split is not None for split in splits]
-        if any(known) and (all(known) or not call.in_place):
-            self._carry_split(call, splits, outputs)
-        return result
-
-    def _carry_mask(self, call: Call, facts: list[Masked], outputs: list[Tensor]) -> None:
-        if call.name in ("add", "sub", "rsub", "neg"):
-            if len(facts) > 1:
-                return
-            masks = [facts[0].mask.expand_as(out) for out in outputs]
-        else:
-            nothing = [torch.zeros_like(constant) for constant in call.constants]
-            masks = _listed(call.run(*[fact.mask for fact in facts], constants=nothing))
-        boxes: list[tuple[Tensor, Tensor] | None] = [None] * len(outputs)
-        if facts[0].box is not None:
-            ends = [_listed(call.run(*[f.box[end] for f in facts if f.box is not None])) for end in (0, 1)]
-            boxes = [(torch.minimum(low, high), torch.maximum(low, high)) for low, high in zip(*ends, strict=True)]
-        for out, mask, box in zip(outputs, masks, boxes, strict=True):
-            self._masked[out] = Masked(mask, box)
-
-    def _carry_split(self, call: Call, splits: list[Split | None], outputs: list[Tensor]) -> None:
-        additive = call.name == "add" and len(call.args) == 2 and not call.kwargs
-        if not (additive or call.name in POOLS | JOINS or (call.kind == "structural" and not call.constants)):
-            return
-        if call.name in ("masked_fill", "where"):  # they bring constants of their own
-            return
-        both = [split or Split(t, torch.zeros_like(t)) for split, t in zip(splits, call.inputs, strict=True)]
-        if additive and len(both) == 1:
-            parts = [Split(both[0].moving.expand_as(outputs[0]), call.run(both[0].constant))]
-        else:
-            nothing = [torch.zeros_like(constant) for constant in call.constants]
-            moving = _listed(call.run(*[split.moving for split in both], constants=nothing))
-            constant = _listed(call.run(*[split.constant for split in both]))
-            parts = [Split(m, c.detach()) for m, c in zip(moving, constant, strict=True)]
-        for out, part in zip(outputs, parts, strict=True):
-            self._split[out] = part
 
 
 def _evaluate(linear: Linear) -> Tensor:
@@ -303,16 +237,3 @@ def _evaluate(linear: Linear) -> Tensor:
         z = linear.apply(linear.x, linear.weight)
         offset = linear.offset()
         return z if offset is None else z + offset
-
-
-def _mapped(call: Call, box: tuple[Tensor, Tensor] | None, out: Tensor) -> tuple[Tensor, Tensor] | None:
-    """The box after an elementwise operation: the images of its ends, widened to hold the value."""
-    if box is None:
-        return None
-    with torch.no_grad():
-        ends = torch.stack([*(call.run(end) for end in box), out.detach()])
-        return ends.amin(0), ends.amax(0)
-
-
-def _listed(result: Any) -> list[Tensor]:
-    return [result] if isinstance(result, Tensor) else list(result)

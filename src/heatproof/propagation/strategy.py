@@ -1,0 +1,43 @@
+"""What a family of backward methods tells the engine."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from heatproof.propagation.calls import Call
+
+
+class UnsupportedCallError(Exception):
+    """Raised by a strategy that has no rule for a call; the engine adds where the call stands."""
+
+
+class Strategy(ABC):
+    """How one family of methods treats the calls that depend on the input. It lives as long as one linearization.
+
+    `label` is what errors call the method. `holds_choices`: masks and indices computed from the input are constant, as
+    they are for every derivative.
+    """
+
+    label: ClassVar[str]
+    holds_choices: ClassVar[bool]
+
+    def begin(self, x: Tensor) -> None:
+        """Called with the explained tensor, before the model runs."""
+        return
+
+    @abstractmethod
+    def handle(self, call: Call) -> Any:
+        """The call's result: its plain value with the method's derivative. May write in place if the call does."""
+
+    def before_write(self, tensor: Tensor) -> None:
+        """Called before `tensor` is written into."""
+        return
+
+    def after_write(self, target: Tensor, new: Tensor) -> None:
+        """Called after `target` got the value of `new`, which `handle` returned."""
+        return
+
+    def grafted(self, call: Call, outputs: list[Tensor], decomposed: list[Tensor]) -> None:
+        """Called after a call was opened: `outputs` stand for what the opened operations made."""
+        return
