@@ -1,6 +1,6 @@
 """The command line: thin verbs around the library. Heavy modules are imported by the verb that needs them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from heatproof.errors import AuditError, HeatproofError, InputError
 if TYPE_CHECKING:
     from heatproof.auditing.spec import AuditSpec
     from heatproof.registry import Registry
+    from heatproof.zoo.work import Status
 
 app = typer.Typer(
     name="heatproof",
@@ -141,6 +142,67 @@ def run_paper(
     chosen = get(paper)
     with _resumable():
         _print_path(run(chosen, scale, folder or Path("runs/papers") / paper / scale, threads=threads))
+
+
+zoo_app = typer.Typer(help="The papers' networks, trained here once and kept.", no_args_is_help=True)
+app.add_typer(zoo_app, name="zoo")
+
+Networks = Annotated[list[str] | None, typer.Argument(help="Their names; all but the largest by default.")]
+DataFolder = Annotated[str, typer.Option("--data", help="The folder of data sets; HEATPROOF_DATA by default.")]
+
+
+@zoo_app.command("list")
+def list_zoo(
+    names: Networks = None,
+    data: DataFolder = "",
+    folder: Annotated[Path | None, typer.Option("--out", help="Also write the table into this folder.")] = None,
+) -> None:
+    """The networks, with the accuracies that their papers report and those reached here."""
+    from heatproof.zoo.work import chosen, statuses, write
+
+    found = list(statuses(chosen(names or []), data))
+    _print_zoo(found)
+    if folder is not None:
+        _print_path(write(found, folder))
+
+
+@zoo_app.command("train")
+def train_zoo(
+    names: Networks = None,
+    data: DataFolder = "",
+    jobs: Annotated[int, typer.Option(min=1, help="Networks trained at a time, each on one thread.")] = 1,
+) -> None:
+    """Train the networks that are not in the cache, the cheapest first; what takes how long at most is said before."""
+    from heatproof.zoo.work import chosen, statuses, train_all
+
+    found = list(statuses(chosen(names or []), data, time_it=True))
+    _print_zoo(found)
+    missing = sorted((s for s in found if s.test_accuracy is None and not s.problem), key=lambda s: s.seconds)
+    minutes = sum(status.seconds for status in missing) / 60
+    err.print(f"{len(missing)} networks to train, at most {minutes:.0f} min of one thread at this machine's pace.")
+    with _resumable():
+        failures = train_all(
+            [status.entry for status in missing], data, jobs, lambda name, said: out.print(f"{name}: {said}")
+        )
+    failures += [(status.entry.name, status.problem) for status in found if status.problem]
+    for name, problem in failures:
+        err.print(f"[bold red]{name}:[/] {_plain(problem)}", highlight=False)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _print_zoo(found: "Sequence[Status]") -> None:
+    from rich.table import Column, Table
+
+    table = Table(Column("name", no_wrap=True), "paper", "published", "here", "epochs", "minutes", "note", box=None)
+    for status in found:
+        here = "" if status.test_accuracy is None else f"{100 * status.test_accuracy:.2f}"
+        published = "" if status.entry.published is None else f"{100 * status.entry.published:.1f}"
+        known = status.seconds == status.seconds  # NaN where nobody measured
+        minutes = f"{'' if here else '≤ '}{status.seconds / 60:.1f}" if known else ""
+        note = _plain(status.problem or status.entry.note)
+        table.add_row(status.entry.name, status.entry.paper, published, here, str(status.epochs or ""), minutes, note)
+    out.print(table)
 
 
 def main() -> None:

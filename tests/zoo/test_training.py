@@ -1,3 +1,8 @@
+import dataclasses
+import math
+from functools import partial
+from typing import ClassVar
+
 import pytest
 import torch
 from hypothesis import given
@@ -6,8 +11,8 @@ from torch import nn
 
 from heatproof.data import Dataset
 from heatproof.errors import InputError, StoreError, UnknownNameError
-from heatproof.zoo import Training, TrainingError, accuracy_of, cache, train
-from heatproof.zoo.training import _factor
+from heatproof.zoo import AnconaMLP, Training, TrainingError, accuracy_of, cache, train, training
+from heatproof.zoo.training import _factor, loss_of
 
 
 def separable(n: int = 64, flip: float = 1.0) -> Dataset:
@@ -116,6 +121,8 @@ def test_the_cosine_falls_from_one_to_zero(steps: int, drawn: st.DataObject):
         ({"schedule": "cosin"}, UnknownNameError, "did you mean 'cosine'"),
         ({"epochs": 0}, InputError, "epochs and batch_size from 1 on"),
         ({"learning_rate": 0.0}, InputError, "a positive learning_rate"),
+        ({"held_out": -1}, InputError, "held_out from 0 and patience from 1 on, but got -1 and 2"),
+        ({"patience": 0}, InputError, "patience from 1 on"),
     ],
 )
 def test_bad_recipes_are_errors(fields: dict, error: type[Exception], message: str):
@@ -206,3 +213,98 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path, monkeypatch: pyte
     monkeypatch.setenv("HEATPROOF_CACHE", str(tmp_path / "file" / "cache"))
     with pytest.raises(StoreError, match="set HEATPROOF_CACHE to a folder that can be written"):
         cache.trained(Linear, RECIPE, Fixed(separable()), Fixed(separable(32)))
+
+
+# --- one output unit, and early stopping ---
+
+
+class Unit(nn.Linear):
+    """One output unit."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 1)
+
+
+def test_one_output_unit_learns_two_labels():
+    result = train(Unit, RECIPE, separable(), separable(32))
+    with torch.no_grad():
+        right = (torch.sigmoid(result.model(separable(32).inputs)[:, 0]) > 0.5).long() == separable(32).targets
+    assert result.test_accuracy == right.float().mean().item()
+    assert result.test_accuracy >= 0.95
+
+
+@given(st.lists(st.floats(-20, 20), min_size=1, max_size=5), st.data())
+def test_the_binary_loss_by_hand(logits: list[float], drawn: st.DataObject):
+    labels = drawn.draw(st.lists(st.integers(0, 1), min_size=len(logits), max_size=len(logits)))
+    chances = [1 / (1 + math.exp(-z)) for z in logits]
+    expected = -sum(math.log(p if y else 1 - p) for p, y in zip(chances, labels, strict=True)) / len(logits)
+    got = loss_of(torch.tensor(logits, dtype=torch.float64)[:, None], torch.tensor(labels))
+    assert got.item() == pytest.approx(expected, rel=1e-6, abs=1e-8)
+
+
+class Recorded(Linear):
+    """Its weights at the end of every epoch: what evaluation on held-out samples sees."""
+
+    seen: ClassVar[list[torch.Tensor]] = []
+
+    def eval(self) -> "Recorded":
+        Recorded.seen.append(weights(self).clone())
+        return super().eval()
+
+
+def test_stopping_early_keeps_the_epoch_with_the_lowest_held_out_loss():
+    """The held-out samples are those that were not trained on, and nothing else decides."""
+    Recorded.seen = []
+    # steps that are much too large, so that the loss goes up and down
+    recipe = Training(optimizer="sgd", learning_rate=8.0, epochs=40, batch_size=10, held_out=20, patience=3)
+    noisy = dataclasses.replace(separable(), targets=separable().targets.roll(7) | (separable().inputs[:, 1] > 1))
+    result = train(Recorded, recipe, noisy, separable(32))
+    _, held = training._hold_out(noisy, recipe)
+    losses = []
+    for flat in Recorded.seen[: result.epochs]:
+        w, b = flat[:6].view(2, 3), flat[6:]
+        losses.append(loss_of(held.inputs @ w.T + b, held.targets).item())
+    best = min(range(len(losses)), key=losses.__getitem__)
+    assert torch.equal(weights(result.model), Recorded.seen[best])
+    assert result.epochs == best + 1 + 3 < 40
+
+
+def test_held_out_samples_are_not_trained_on():
+    data, held = training._hold_out(separable(), Training(held_out=20))
+    assert (len(data), len(held)) == (44, 20)
+    assert set(data.ids) | set(held.ids) == set(separable().ids)
+    again, _ = training._hold_out(separable(), Training(held_out=20))
+    other, _ = training._hold_out(separable(), Training(held_out=20, seed=1))
+    assert again.ids == data.ids != other.ids
+    with pytest.raises(TrainingError, match="fewer samples held out than the 64"):
+        train(Linear, Training(held_out=64), separable(), separable())
+
+
+def test_labels_that_are_not_memorized_are_an_error():
+    recipe = Training(epochs=1, stop_at=0.98, required_in_training=0.98)
+    shuffled = dataclasses.replace(separable(), targets=separable().targets.roll(1))
+    with pytest.raises(TrainingError, match=r"Linear to reach 98\.00% on the samples it is trained on, separable, but"):
+        train(Linear, recipe, shuffled, separable())
+
+
+def test_first_weights_and_arguments_are_part_of_the_name():
+    data, test = separable(), separable(32)
+
+    class Shifted(Linear):
+        """As `Linear`, with a source that looks elsewhere for its first weights."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            nn.init.constant_(self.dense.bias, START)
+
+    global START
+    START = 0.0
+    first = cache.fingerprint(Shifted, RECIPE, data, test)
+    assert cache.fingerprint(Shifted, RECIPE, data, test) == first
+    START = 1.0
+    assert cache.fingerprint(Shifted, RECIPE, data, test) != first
+    relu, tanh = (partial(AnconaMLP, activation=name) for name in ("relu", "tanh"))
+    assert cache.fingerprint(relu, RECIPE, data, test) != cache.fingerprint(tanh, RECIPE, data, test)
+
+
+START = 0.0

@@ -4,6 +4,7 @@ from torch import nn
 
 from heatproof import zoo
 from heatproof.data import DemoDigits, TorchvisionDataset
+from heatproof.errors import UnknownNameError
 
 
 def test_sizes_by_hand():
@@ -51,3 +52,54 @@ def test_the_mnist_network_reaches_its_accuracy(data_folder):
     pytest.importorskip("torchvision")
     model = zoo.mnist_cnn(data_folder)
     assert zoo.accuracy_of(model, TorchvisionDataset(root=str(data_folder)).load()) >= 0.99
+
+
+SIZES = {
+    "mnist-mlp": 784 * 2500 + 2500 + 2500 * 1500 + 1500 + 1500 * 500 + 500 + 500 * 10 + 10,
+    "ancona-mlp-tanh": 784 * 512 + 512 + 512 * 512 + 512 + 512 * 10 + 10,
+    "ancona-cnn-sigmoid": 9 * 32 + 32 + 9 * 32 * 64 + 64 + 12 * 12 * 64 * 128 + 128 + 128 * 10 + 10,
+    "ancona-cifar10": 27 * 32 + 32 + 288 * 32 + 32 + 288 * 64 + 64 + 576 * 64 + 64 + 2304 * 256 + 256 + 2560 + 10,
+    "imdb-mlp": 5000 * 32 + 16000 * 250 + 250 + 250 + 1,
+    "imdb-lstm": 5000 * 32 + 4 * 64 * (32 + 64 + 2) + 64 + 1,
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_papers_networks_have_the_papers_layers(name: str):
+    assert sum(p.numel() for p in zoo.entry(name).network().parameters()) == SIZES[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "outputs"),
+    [
+        ("mnist-mlp", (2, 1, 28, 28), 10),
+        ("ancona-mlp-relu", (2, 1, 28, 28), 10),
+        ("ancona-cnn-softplus", (2, 1, 28, 28), 10),
+        ("ancona-cifar10", (2, 3, 32, 32), 10),
+        ("alexnet-mnist", (2, 1, 28, 28), 10),
+    ],
+)
+def test_outputs_of_the_papers_networks(name: str, shape: tuple[int, ...], outputs: int):
+    if name == "alexnet-mnist":
+        pytest.importorskip("torchvision")
+    assert zoo.entry(name).network()(torch.zeros(shape)).shape == (2, outputs)
+
+
+@pytest.mark.parametrize("name", ["imdb-mlp", "imdb-lstm"])
+def test_networks_of_texts_have_one_output(name: str):
+    network = zoo.entry(name).network()
+    assert network(torch.zeros(2, 500, dtype=torch.int64)).shape == (2, 1)
+    # Keras's first weights: the embedding uniform in ±0.05, the forget gate open
+    assert 0.045 < network.embedding.weight.abs().max() <= 0.05
+    if name == "imdb-lstm":
+        bias = (network.lstm.bias_ih_l0 + network.lstm.bias_hh_l0).view(4, 64)
+        assert torch.equal(bias, torch.tensor([0.0, 1.0, 0.0, 0.0])[:, None].expand(4, 64))
+
+
+def test_the_zoo_knows_its_names():
+    with pytest.raises(UnknownNameError, match="did you mean 'ancona-mlp-tanh'"):
+        zoo.entry("ancona-mlp-tan")
+    with pytest.raises(UnknownNameError, match="activation, but got 'rellu'; did you mean 'relu'"):
+        zoo.AnconaMLP("rellu")
+    assert [one.name for one in zoo.ZOO.values() if one.full] == ["alexnet-mnist", "alexnet-mnist-permuted"]
+    assert all(not one.training.weight_decay for name, one in zoo.ZOO.items() if "permuted" in name)

@@ -41,7 +41,11 @@ def trained(network: Network, training: Training, train_part: Loads, test_part: 
     Raises: TrainingError if the required accuracy is not reached (then nothing is kept); StoreError if the cache
         folder cannot be written.
     """
-    data, test = train_part.load(), test_part.load()
+    return made(network, training, train_part.load(), test_part.load())
+
+
+def made(network: Network, training: Training, data: Dataset, test: Dataset) -> Trained:
+    """`trained`, of samples that are loaded already."""
     result: Trained = artifacts.kept(
         file_name(network, training, data, test),
         read=partial(_read, network),
@@ -51,9 +55,9 @@ def trained(network: Network, training: Training, train_part: Loads, test_part: 
     return result
 
 
-def found(network: Network, training: Training, train_part: Loads, test_part: Loads) -> Trained | None:
-    """What `trained` would give without training: None if the weights are not in the cache."""
-    path = artifacts.folder() / file_name(network, training, train_part.load(), test_part.load())
+def found(network: Network, training: Training, data: Dataset, test: Dataset) -> Trained | None:
+    """What `made` would give without training: None if the weights are not in the cache."""
+    path = artifacts.folder() / file_name(network, training, data, test)
     return _read(network, path) if path.is_file() else None
 
 
@@ -64,7 +68,7 @@ def file_name(network: Network, training: Training, data: Dataset, test: Dataset
 
 def fingerprint(network: Network, training: Training, data: Dataset, test: Dataset) -> str:
     """SHA-256 of everything that decides the weights but the processor."""
-    with _one_thread(), seeded(training):
+    with one_thread(), seeded(training):
         first = network().state_dict()
     weights = hashlib.sha256()
     for name, tensor in first.items():
@@ -89,7 +93,8 @@ def _class(network: Network) -> type[Any]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Sums on one thread: those on two differ in their last bits."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -99,7 +104,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _made(network: Network, training: Training, data: Dataset, test: Dataset) -> Trained:
-    with _one_thread():
+    with one_thread():
         return train(network, training, data, test)
 
 
