@@ -9,7 +9,7 @@ from heatproof.data import DemoDigits, NpzImages, PermutedLabels, Source, TextTa
 from heatproof.data.base import data_root
 from heatproof.errors import unknown
 from heatproof.zoo.ancona import ACTIVATIONS, AnconaCifarCNN, AnconaCNN, AnconaMLP, ImdbLSTM, ImdbMLP
-from heatproof.zoo.cache import Loads, Network, trained
+from heatproof.zoo.cache import Loads, Network, found, trained
 from heatproof.zoo.networks import DemoCNN, MnistAlexNet, MnistCNN, MnistMLP
 from heatproof.zoo.recipes import Training
 from heatproof.zoo.training import Trained
@@ -65,6 +65,11 @@ class Entry:
     def load(self, data_folder: str | Path = "") -> Trained:
         """The trained network, from the cache or trained now."""
         return trained(self.network, self.training, *self.parts(str(data_folder)))
+
+    def find(self, data_folder: str | Path = "") -> Trained | None:
+        """The trained network if it is in the cache."""
+        data, test = (part.load() for part in self.parts(str(data_folder)))
+        return found(self.network, self.training, data, test)
 
 
 def entry(name: str) -> Entry:
