@@ -40,15 +40,25 @@ def build(registry: Registry[Any], entry: str | Mapping[str, Any]) -> Any:
         return registry.get(entry)
     if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
         raise InputError(f"Expected a {registry.kind} as a name or a table with a `name`, but got {entry!r}.")
-    default = registry.get(entry["name"])
     given = {key: value for key, value in entry.items() if key != "name"}
-    what = f"{registry.kind} {entry['name']!r}"
+    return _with_given(registry.get(entry["name"]), given, f"{registry.kind} {entry['name']!r}")
+
+
+def _with_given(default: Any, given: Mapping[str, Any], what: str) -> Any:
+    """`default` with the given plain values in place of its own.
+
+    A field that holds a dataclass which is registered nowhere takes a table of the fields that differ.
+    """
     known = [field.name for field in fields(default) if field.init] if is_dataclass(default) else []
-    for name in given:
+    hints = get_type_hints(type(default))
+    values: dict[str, Any] = {}
+    for name, value in given.items():
         if name not in known:
             raise unknown(f"field of {what}", name, known)
-    hints = get_type_hints(type(default))
-    values = {name: coerced(value, hints[name], f"field {name!r} of {what}") for name, value in given.items()}
+        inner, said = getattr(default, name), f"field {name!r} of {what}"
+        plain = is_dataclass(inner) and hints[name] is type(inner)
+        nested = plain and isinstance(value, Mapping)
+        values[name] = _with_given(inner, value, said) if nested else coerced(value, hints[name], said)
     return with_fields(default, values, what)
 
 

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from heatproof.data import Dataset
 from heatproof.methods import Gradient, GradientXInput, Random
 from heatproof.testing.playing import Row, play, stage
 
@@ -26,11 +27,18 @@ def images(count=3, *, seed=1):
     return torch.randn(count, 2, 6, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def played(check, *, model=None, inputs=None, targets=None, methods=METHODS, features=None):
+def labelled(count=20, *, shape=(2, 6, 6), labels=4, seed=9):
+    """Noise to learn from, in float32."""
+    inputs = torch.randn(count, *shape, generator=torch.Generator().manual_seed(seed))
+    ids = tuple(str(i) for i in range(count))
+    return Dataset(name="samples", inputs=inputs, targets=torch.arange(count) % labels, ids=ids)
+
+
+def played(check, *, model=None, inputs=None, targets=None, methods=METHODS, features=None, training=None):
     """The rows of a check on a toy, as {Row: (N,)}."""
     model, inputs = model or network(), images() if inputs is None else inputs
     targets = torch.arange(len(inputs)) % 4 if targets is None else targets
-    return play(check, stage(model, inputs, targets, methods, features=features))
+    return play(check, stage(model, inputs, targets, methods, features=features, training=training))
 
 
 def row(rows, method, metric, setting, position=0.0, seed=0):

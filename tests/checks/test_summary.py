@@ -8,6 +8,7 @@ import pytest
 import heatproof as hp
 from heatproof.checks.base import Check, Scores
 from heatproof.metrics import Metric
+from heatproof.zoo import Training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +68,19 @@ def test_a_failing_one_is_recorded_and_costs_nobody_else_rows(tmp_path):
     assert counts == {("bad", "sum"): 10, ("good", "sum"): 10, ("good", "rank"): 10}
 
 
+QUICK = {
+    "data-randomization": hp.checks.DataRandomization(
+        training=Training(learning_rate=0.01, epochs=300, batch_size=8, stop_at=1.0)
+    )
+}
+
+
 @pytest.mark.parametrize("name", hp.checks.names())
-def test_of_every_check_says_only_what_its_metrics_declare(name, tmp_path):
+def test_of_every_check_says_only_what_its_metrics_declare(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("HEATPROOF_CACHE", str(tmp_path / "cache"))
     run_ = hp.audit(
-        toys.network(), toys.images(4), methods=["gradient-x-input", "random"], checks=[name],
-        boxes=[[(0, 0, 2, 3)]] * 4, out=tmp_path, progress=False,
+        toys.network(), toys.images(4), methods=["gradient-x-input", "random"], checks={name: QUICK.get(name, name)},
+        boxes=[[(0, 0, 2, 3)]] * 4, training_data=toys.labelled(), out=tmp_path / "run", progress=False,
     )  # fmt: skip
     assert run_.manifest["failures"] == []
     assert run_.manifest["status"] == "complete"

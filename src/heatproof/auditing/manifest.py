@@ -9,11 +9,11 @@ from torch import Tensor
 
 import heatproof
 from heatproof.auditing import environment
-from heatproof.auditing.fingerprint import probe, same_outputs
 from heatproof.auditing.plan import Plan
 from heatproof.auditing.store import SCHEMA
 from heatproof.auditing.summaries import summary_ids
 from heatproof.errors import InputError, StoreError
+from heatproof.fingerprint import probe, same_outputs
 from heatproof.recipes import describe
 
 

@@ -10,16 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from heatproof.auditing.fingerprint import model_fingerprint, tensor_digest
 from heatproof.auditing.store import SCHEMA
 from heatproof.checks.base import Boxes, Check, State, Study
 from heatproof.data.base import Dataset
 from heatproof.draws import digests
 from heatproof.errors import HeatproofError, InputError
 from heatproof.features import Features, default_features
+from heatproof.fingerprint import model_fingerprint, tensor_digest
 from heatproof.methods.base import METHODS, Attribution, Method
 from heatproof.models import check_inputs, check_model, check_targets, forward, select
 from heatproof.recipes import describe, digest, text
+
+SHOWN = ("trained", "randomized", "retrained")  # kinds of states whose maps are kept for the gallery
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Condition:
     @property
     def shown_as(self) -> list[str]:
         """The names of the condition in a gallery; its maps are kept under the first."""
-        return [state.name for _, state in self.readers if state.kind in ("trained", "randomized")]
+        return [state.name for _, state in self.readers if state.kind in SHOWN]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from heatproof.auditing.block import Finished
 from heatproof.auditing.engines import local
 from heatproof.auditing.manifest import About, carried_over, manifest_of, now, pictures
 from heatproof.auditing.plan import Plan, Samples, make
+from heatproof.auditing.preparation import prepare
 from heatproof.auditing.progress import Progress
 from heatproof.auditing.store import Store, read_manifest, read_rows
 from heatproof.auditing.summaries import summarize
@@ -155,7 +156,7 @@ def _compute(
             )
         store.write_manifest(manifest)
         store.write_maps("inputs", pictures(plan, about))
-        missing = plan.cells.keys() - store.finished_cells()
+        missing, manifest["failures"] = prepare(plan, plan.cells.keys() - store.finished_cells())
         seconds_a_pass = _seconds_a_pass(plan) if missing else 0.0
         with Progress(plan, missing, seconds_a_pass, show=show) as progress:
             manifest["estimate"] = progress.estimate

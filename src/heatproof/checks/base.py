@@ -39,6 +39,10 @@ class Recipe(Protocol):
     def uses_model(self) -> bool: ...
 
 
+def _nothing() -> None:
+    """What most states need before they can be opened."""
+
+
 def _as_it_is(model: nn.Module) -> AbstractContextManager[nn.Module]:
     return nullcontext(model)
 
@@ -48,9 +52,11 @@ class State:
     """A named condition of the model (or of the methods' noise) in which attributions are computed.
 
     Two checks that ask for states with the same `key` share the attributions. `open` yields the model in this state.
-    `targets` is "trained" (the explained label is fixed) or "own" (the label that the model in this state predicts).
-    In replicate r > 0 every method draws other noise. The pooled maps of a `kept` state stay alive for later ones.
-    `complete` says that nothing which the model was seen to use is as trained.
+    `prepare` makes once what `open` needs and is dear, such as trained weights, and keeps it on disk; what it raises is
+    a failure of the checks that want the state. `targets` is "trained" (the explained label is fixed) or "own" (the
+    label that the model in this state predicts). In replicate r > 0 every method draws other noise. The pooled maps of
+    a `kept` state stay alive for later ones. `complete` says that nothing which the model was seen to use is as
+    trained.
     """
 
     name: str
@@ -66,6 +72,7 @@ class State:
     kept: bool = False
     complete: bool = False
     open: Callable[[nn.Module], AbstractContextManager[Any]] = field(default=_as_it_is, compare=False, repr=False)
+    prepare: Callable[[], None] = field(default=_nothing, compare=False, repr=False)
 
     def describe(self) -> dict[str, Any]:
         """What the manifest says of this state."""

@@ -6,39 +6,23 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from heatproof.checks.base import CHECKS, TRAINED, Block, Check, Maps, Recipe, Scores, State, Study
 from heatproof.checks.random_states import REPLICATE, everything, stages_of, state_of
-from heatproof.checks.similarities import fitting, similarity_rows
+from heatproof.checks.similarities import (
+    ENERGY,
+    SHARED_ZEROS,
+    ZEROS,
+    comparison_rows,
+    fitting,
+    share_of_zeros,
+    similarity_rows,
+)
 from heatproof.errors import InputError
 from heatproof.metrics import DIAGNOSTICS, Metric
 from heatproof.randomization import Cascading, Randomization, Stage
 from heatproof.similarity import Similarity
 
 NAMED = 6  # parameters that a note names; the others it counts
-ZEROS = Metric(
-    name="zeros",
-    unit="share of features",
-    low=0.0,
-    high=1.0,
-    text="Share of features that are exactly zero in the map.",
-)
-SHARED_ZEROS = Metric(
-    name="shared-zeros",
-    unit="share of features",
-    low=0.0,
-    high=1.0,
-    text="Share of features that are exactly zero in both maps; they raise every rank similarity.",
-)
-ENERGY = Metric(
-    name="relative-energy",
-    unit="ratio",
-    low=0.0,
-    ideal=0.0,
-    text="Sum of the squared map over that of the trained model's map.",
-)
 DEAD = Metric(
     name="dead-target",
     unit="0 or 1",
@@ -149,14 +133,12 @@ class ParameterRandomization(Check):
         trained = maps if state.kind == "trained" else kept[TRAINED.name]
         here = partial(Scores, setting=self.group, position=float(state.index), seed=state.seed)
         if state.kind in ("trained", "randomized"):
-            yield here(metric=ZEROS.name, values=_share(maps.values == 0))
+            yield here(metric=ZEROS.name, values=share_of_zeros(maps))
             for name, values in maps.diagnostics.items():
                 yield here(metric=name, values=values)
         if state.kind == "randomized":
-            for one in similarity_rows(measures, trained, maps):
+            for one in comparison_rows(measures, trained, maps):
                 yield here(metric=one.metric, values=one.values)
-            yield here(metric=SHARED_ZEROS.name, values=_share((maps.values == 0) & (trained.values == 0)))
-            yield here(metric=ENERGY.name, values=_energy(maps, trained))
         if state.kind == "replicate":
             yield from similarity_rows(measures, trained, maps, setting="replicate")
         if state.kind == "floor" and not state.kept:
@@ -175,13 +157,3 @@ class ParameterRandomization(Check):
 
 def _against(seed: int) -> str:
     return f" against seed{seed}"
-
-
-def _share(mask: Tensor) -> Tensor:
-    return mask.flatten(1).double().mean(1)
-
-
-def _energy(maps: Maps, trained: Maps) -> Tensor:
-    """Σ map² / Σ trained², in float64: a dying network's maps of 1e-22 have squares below float32."""
-    ours, theirs = (m.values.double().square().flatten(1).sum(1) for m in (maps, trained))
-    return ours / torch.where(theirs > 0, theirs, torch.nan)

@@ -2,11 +2,36 @@
 
 from collections.abc import Iterator, Sequence
 
+import torch
+from torch import Tensor
+
 from heatproof.checks.base import Maps, Scores
 from heatproof.errors import InputError
+from heatproof.metrics import Metric
 from heatproof.similarity import SIMILARITIES, Similarity
 
 USUAL = ("spearman", "spearman-absolute", "ssim", "hog", "mse")
+ZEROS = Metric(
+    name="zeros",
+    unit="share of features",
+    low=0.0,
+    high=1.0,
+    text="Share of features that are exactly zero in the map.",
+)
+SHARED_ZEROS = Metric(
+    name="shared-zeros",
+    unit="share of features",
+    low=0.0,
+    high=1.0,
+    text="Share of features that are exactly zero in both maps; they raise every rank similarity.",
+)
+ENERGY = Metric(
+    name="relative-energy",
+    unit="ratio",
+    low=0.0,
+    ideal=0.0,
+    text="Sum of the squared map over that of the trained model's map.",
+)
 
 
 def fitting(
@@ -42,3 +67,17 @@ def similarity_rows(
         prepared = reference.derived(measure, measure.prepare)
         values = measure.compare(prepared, maps.values)
         yield Scores(metric=measure.metric.name, values=values, setting=setting)
+
+
+def share_of_zeros(*maps: Maps) -> Tensor:
+    """Share (N,) of features that are exactly 0 in every one of the maps."""
+    return torch.stack([one.values == 0 for one in maps]).all(0).flatten(1).double().mean(1)
+
+
+def comparison_rows(measures: Sequence[Similarity], trained: Maps, maps: Maps) -> Iterator[Scores]:
+    """How similar `maps` are to the trained model's, with the zeros that both share, and their energy against it."""
+    yield from similarity_rows(measures, trained, maps)
+    yield Scores(metric=SHARED_ZEROS.name, values=share_of_zeros(maps, trained))
+    # In float64: a dying network's maps of 1e-22 have squares below float32.
+    ours, theirs = (one.values.double().square().flatten(1).sum(1) for one in (maps, trained))
+    yield Scores(metric=ENERGY.name, values=ours / torch.where(theirs > 0, theirs, torch.nan))

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.checks.base import Check, Study
-from heatproof.errors import InputError
+from heatproof.data.base import Dataset
+from heatproof.errors import HeatproofError
 from heatproof.features import default_features
 from heatproof.methods import Gradient, GradientXInput, Random
 from heatproof.recipes import describe
@@ -28,7 +29,8 @@ ROUNDING = 1e-9  # beyond a metric's declared range
 def check_check(check: Check) -> None:
     """Hold a check to every clause of the contract; `CHECK_CLAUSES` lists them.
 
-    It is played on `ContractNet` with three images (3, 3, 16, 16) and three methods, the way an audit calls it.
+    It is played on `ContractNet` with three images (3, 3, 16, 16), twenty more to learn from and three methods, the way
+    an audit calls it.
     Cost: about ten audits of that size.
 
     Raises: ContractError, whose `clause` names the first clause that is broken.
@@ -36,7 +38,8 @@ def check_check(check: Check) -> None:
     inputs = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
     methods = {"gradient-x-input": GradientXInput(), "gradient": Gradient(), "random": Random()}
     boxes = [[(0.0, 0.0, 4.0, 5.0)], [(8.0, 2.0, 13.0, 9.0)], []]
-    on = stage(ContractNet(), inputs, torch.tensor([0, 2, 4]), methods, boxes=boxes)
+    training = _labelled((3, 16, 16), labels=5)
+    on = stage(ContractNet(), inputs, torch.tensor([0, 2, 4]), methods, boxes=boxes, training=training)
     before, kept = Before(on.model), (on.inputs.clone(), on.targets.clone())
     _hold(CheckCase(check, on, {}, ()), DECLARATIONS)
     try:
@@ -262,12 +265,15 @@ def _other_data(case: CheckCase) -> Iterator[str]:
                 "inputs": inputs,
                 "targets": torch.tensor([0, 1, 2]),
                 "features": default_features(shape),
+                "training": _labelled(shape, labels=3),
             }
         )
         study = on.study()
         try:
             _declare(case.check, study)
-        except InputError:
+            for state in case.check.states(study):
+                state.prepare()
+        except HeatproofError:  # refused, or a network that cannot learn what it is given
             continue
         except Exception as error:
             yield f"expected rows or an InputError on {name}, but got {type(error).__name__}: {error}"
@@ -278,6 +284,13 @@ def _other_data(case: CheckCase) -> Iterator[str]:
             yield f"expected {name} to be refused before anything has run, or rows, but got {error!r}."
             continue
         yield from _rows(CheckCase(case.check, on, rows, ()))
+
+
+def _labelled(shape: tuple[int, ...], *, labels: int) -> Dataset:
+    """Twenty samples of noise to learn from, each label as often as the others, as far as it goes."""
+    inputs = torch.randn(20, *shape, generator=torch.Generator().manual_seed(8))
+    names = tuple(str(i) for i in range(20))
+    return Dataset(name="noise", inputs=inputs, targets=torch.arange(20) % labels, ids=names)
 
 
 def _declare(check: Check, study: Study) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.checks.base import Block, Boxes, Check, Maps, Recipe, Scores, State, Study
+from heatproof.data.base import Dataset
 from heatproof.draws import reseed
 from heatproof.features import Features, default_features
 from heatproof.methods.base import Linearization, Method
@@ -54,6 +55,7 @@ class Stage:
     names: Sequence[str]
     counted: int
     boxes: Sequence[Boxes] | None = None
+    training: Dataset | None = None
 
     def rows(self, chosen: Sequence[int]) -> "Stage":
         """The same with these samples, in this order."""
@@ -67,6 +69,7 @@ class Stage:
             names=[self.names[i] for i in chosen],
             counted=len(rows),
             boxes=None if self.boxes is None else [self.boxes[i] for i in chosen],
+            training=self.training,
         )
 
     def study(self) -> Study:
@@ -79,6 +82,7 @@ class Stage:
             outputs=outputs,
             features=self.features,
             boxed=self.boxes is not None,
+            training=self.training,
         )
 
 
@@ -91,6 +95,7 @@ def stage(
     features: Features | None = None,
     counted: int | None = None,
     boxes: Sequence[Boxes] | None = None,
+    training: Dataset | None = None,
 ) -> Stage:
     """A stage for `play`, with the features that an audit chooses by default."""
     return Stage(
@@ -102,6 +107,7 @@ def stage(
         names=[str(i) for i in range(len(inputs))],
         counted=len(inputs) if counted is None else counted,
         boxes=boxes,
+        training=training,
     )
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 import heatproof as hp
-from heatproof.auditing.fingerprint import model_fingerprint, same_outputs
+from heatproof.fingerprint import model_fingerprint, same_outputs
 
 
 class Scaled(nn.Module):
