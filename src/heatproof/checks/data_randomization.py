@@ -148,6 +148,9 @@ class DataRandomization(Check):
                 states.append(state)
         return states
 
+    def passes(self, study: Study, state: State, method: Recipe | None) -> float:
+        return 1.0 if method is None else 0.0
+
     def network_rows(self, block: Block, state: State, shared: Any) -> Iterable[Scores]:
         here = partial(Scores, setting=state.group, seed=state.seed)
         with torch.no_grad():
