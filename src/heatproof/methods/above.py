@@ -29,20 +29,22 @@ class Above:
 
     def gradients(self, center: Tensor, spread: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """∂/∂center and ∂/∂spread of each sample's cross-entropy, the mean over its copies."""
-        leaves = center.detach().requires_grad_(), spread.detach().requires_grad_()
         totals = [torch.zeros_like(center), torch.zeros_like(spread)]
         for copies in self.copies:
             noise = self._noise(center, step, copies)
+            leaf = center.detach().expand_as(noise).requires_grad_()
             with torch.enable_grad():
-                logits = self._logits(torch.addcmul(leaves[0], leaves[1], noise))
+                # ∂/∂spread is the noise times this leaf's gradient: made below, in memory that the noise has already.
+                logits = self._logits(torch.addcmul(leaf, spread.detach(), noise))
                 losses = F.cross_entropy(logits, self.targets.repeat(len(copies)), reduction="sum")
             if not losses.requires_grad:
                 raise InputError(
                     f"Expected outputs that depend on layer {self.split.name!r}, but no path leads back to it; name "
                     "another layer, or look for no_grad, detach or inference_mode."
                 )
-            for total, gradient in zip(totals, torch.autograd.grad(losses, leaves), strict=True):
-                total += gradient
+            (gradient,) = torch.autograd.grad(losses, leaf)
+            totals[0] += gradient.sum(0)
+            totals[1] += noise.mul_(gradient).sum(0)
         return totals[0] / self._samples, totals[1] / self._samples
 
     def behind(self, center: Tensor, spread: Tensor, step: int) -> dict[str, Tensor]:
