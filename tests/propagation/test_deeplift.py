@@ -13,6 +13,7 @@ from torch import nn
 import heatproof as hp
 from heatproof.errors import InputError, OperationError
 from heatproof.methods.deeplift import DeepLIFT
+from heatproof.propagation import choices
 from heatproof.propagation.differences import Differences
 from heatproof.propagation.mode import Engine
 from reference import propagation as twin
@@ -56,6 +57,12 @@ OPERATIONS = {
     "max-pool 3d": lambda a, b: F.max_pool3d((a + b)[:, None], 2, 1),
     "adaptive max-pool": lambda a, b: F.adaptive_max_pool2d(a, 4) + F.adaptive_max_pool2d(b, (4, 4)),
     "amax": lambda a, b: a.amax(1) - b.amin(1),
+    "amax over two": lambda a, b: a.amax((1, 3), keepdim=True) - torch.amin(b, dim=(-1, 1), keepdim=True),
+    "max and min": lambda a, b: a.max(1).values - b.min(dim=1, keepdim=True)[0][:, 0],
+    "topk": lambda a, b: a.topk(2, 1).values * b.flatten(2).topk(3, largest=False)[0].sum((1, 2))[:, None, None, None],
+    "sort": lambda a, b: a.sort(1).values + b.sort(2, descending=True).values + torch.sort(a * b, stable=True)[0],
+    "variance": lambda a, b: a.var(1) + torch.var(b, (1,), correction=0) + a.var((2, 3), False, True).sum(1) + a[:, 0],
+    "standard deviation": lambda a, b: torch.std(a, 1) + b.std((1, 2), keepdim=True)[:, 0] + a.std(1, unbiased=False),
     "maximum": lambda a, b: torch.maximum(a, b) + torch.minimum(a, 2 * b),
     "layer norm": lambda a, b: F.layer_norm(a, (6, 6), torch.linspace(0.1, 2, 36, dtype=a.dtype).view(6, 6)) * b,
     "group norm": lambda a, b: F.group_norm(a, 2) + b,
@@ -236,7 +243,38 @@ def test_reveal_cancel_sees_what_rescale_cancels():
 def test_unknown_rules_and_operations_without_a_rule_are_refused():
     with pytest.raises(InputError, match="rule to be one of rescale, reveal-cancel, but got 'x'"):
         DeepLIFT(rule="x")
-    with pytest.raises(OperationError, match="calls topk"):
-        DeepLIFT()(Step(lambda a, b: a.topk(2, 1).values + b[:, :2]), images(), torch.tensor([0, 1, 2]))
-    with pytest.raises(OperationError, match=r"calls max .only amax and amin|calls max .it returns"):
-        DeepLIFT()(Step(lambda a, b: a.max(1).values + b[:, 0]), images(), torch.tensor([0, 1, 2]))
+    for step, message in (
+        (lambda a, b: a.max() + b, r"calls max .it chooses among the samples of the batch"),
+        (lambda a, b: a.topk(2, 1, sorted=False)[0] + b[:, :2], r"calls topk .its values come in no order"),
+        (lambda a, b: a.median(1).values + b[:, 0], r"calls median .only maxima, minima, topk and sort have a rule"),
+        (lambda a, b: a.gather(1, b.argmax(1, keepdim=True)), r"calls gather .it chooses by a mask or an index"),
+        (lambda a, b: a.gather(1, a.sort(1).indices), r"calls gather .it chooses by a mask or an index"),
+        (lambda a, b: a.norm(p=1, dim=1) + b[:, 0], r"calls norm .only the Euclidean norm has a rule"),
+    ):
+        with pytest.raises(OperationError, match=message):
+            DeepLIFT()(Step(step), images(), torch.tensor([0, 1, 2]))
+
+
+@given(st.integers(0, 10_000), st.integers(1, 5))
+def test_an_order_statistics_slopes_lie_between_0_and_1(seed, count):
+    # Ties too: values are small integers.
+    stream = torch.Generator().manual_seed(seed)
+    x, bar = (torch.randint(-2, 3, (4, 5), generator=stream).double() for _ in range(2))
+    for sign in (1.0, -1.0):
+        leaf = x.clone().requires_grad_()
+        s = choices.ranked(leaf, bar, count, sign)
+        change = sign * ((sign * x).topk(count, -1)[0] - (sign * bar).topk(count, -1)[0])
+        for k in range(count):
+            (slopes,) = torch.autograd.grad(s[:, k].sum(), leaf, retain_graph=True)
+            assert bool(((slopes >= 0) & (slopes <= 1)).all())
+            torch.testing.assert_close((slopes * (x - bar)).sum(-1), change[:, k])
+
+
+def test_the_second_largest_by_hand():
+    # x = (3, 1, 2), x̄ = 0: the second largest rises by 2, and x₃ is it.
+    class Second(nn.Module):
+        def forward(self, x):
+            return x.topk(2, -1).values[:, 1:]
+
+    maps = DeepLIFT()(Second().eval(), torch.tensor([[3.0, 1.0, 2.0]]), torch.tensor([0]))
+    torch.testing.assert_close(maps, torch.tensor([[0.0, 0.0, 2.0]]))

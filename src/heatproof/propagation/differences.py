@@ -5,11 +5,11 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
 from heatproof.errors import OperationError
-from heatproof.propagation import normalization, secants
+from heatproof.propagation import choices, normalization, secants
 from heatproof.propagation.calls import Call
 from heatproof.propagation.facts import Facts
 from heatproof.propagation.linear import Linear, linear_of
@@ -17,6 +17,17 @@ from heatproof.propagation.nodes import Kept, graft, postpone
 from heatproof.propagation.shared import SharingEndsError, row, shared, treats_rows_alike
 from heatproof.propagation.strategy import Strategy, UnsupportedCallError
 from heatproof.propagation.terms import Term
+
+SECANTS: dict[str, Callable[[Call, list[Tensor]], Tensor]] = {
+    "product": secants.product,
+    "max-pool": choices.max_pool,
+    "choice": choices.choice,
+    "softmax": secants.softmax,
+    "logsumexp": secants.logsumexp,
+    "norm": secants.norm,
+    "variance": secants.variance,
+    "normalization": secants.normalized,
+}
 
 
 class Differences(Strategy):
@@ -136,16 +147,16 @@ class Differences(Strategy):
                 self._products == "gradient"
             ):
                 return call.execute()
-        secant: Callable[[Call, list[Tensor]], Tensor] | None = secants.SECANTS.get(call.kind)
+        secant: Callable[[Call, list[Tensor]], Tensor] | None = SECANTS.get(call.kind)
         if secant is None:
             raise UnsupportedCallError("")
-        if not isinstance(reference, Tensor):
-            raise UnsupportedCallError("it returns more than one tensor")
         try:
             s = secant(call, bars)
         except secants.NoSecantError as reason:
             raise UnsupportedCallError(str(reason)) from None
-        return graft(call.value(), s)
+        with torch.no_grad():
+            plain = call.run(*call.inputs)  # the values, and perhaps the indices that they stand at
+        return tree_map_only(Tensor, lambda t: graft(t, s) if t.is_floating_point() else t, plain)
 
     def _nonlinearity(self, call: Call, bars: list[Tensor], reference: Tensor) -> Tensor:
         if len(call.inputs) != 1:

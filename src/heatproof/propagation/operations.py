@@ -46,7 +46,6 @@ CHOICE = "amax amin max min maximum minimum topk sort fmax fmin median"
 NORMALIZATION = "layer_norm group_norm instance_norm rms_norm native_layer_norm"
 INDEPENDENT = """
     empty_like full_like new_empty new_full new_ones new_tensor new_zeros ones_like rand_like randn_like zeros_like
-    argmax argmin argsort
 """
 LEAK = "data detach numpy item tolist __array__ __float__ __int__ __index__ __complex__ __dlpack__ __reduce_ex__"
 

@@ -4,11 +4,9 @@ Each is linear in the operation's marked tensors. A bar is the value at the base
 close to divide by their difference; there the derivative in the middle stands in.
 """
 
-from collections.abc import Callable
-from typing import Any
+import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from heatproof.propagation import normalization
@@ -104,60 +102,6 @@ def reciprocal(call: Call, bar: Tensor) -> Tensor:
     return constant.detach() * (b * (-q * q_bar))
 
 
-def max_pool(call: Call, bars: list[Tensor]) -> Tensor:
-    """One index a window: i = argmax x where max x ≥ max x̄, else argmax x̄; its x_i gets Δout/(x_i − x̄_i).
-
-    Then |slope| ≤ 1, and the windows may overlap.
-    """
-    dims = int(call.name[-2])
-    function: Callable[..., Any] = getattr(F, call.name)
-    (x,), (bar,) = call.inputs, bars
-    at = call.position(x)
-    args = [bar if i == at else arg for i, arg in enumerate(call.args)]
-    kwargs = {k: v for k, v in call.kwargs.items() if k != "return_indices"}
-
-    def indexed(t: Tensor) -> tuple[Tensor, Tensor]:
-        given = dict(kwargs)
-        if "input" in given:
-            given["input"] = t
-        return function(*[t if arg is bar else arg for arg in args], **given, return_indices=True)  # type: ignore
-
-    top, index = indexed(x.detach())
-    top_bar, index_bar = indexed(bar)
-    index = torch.where(top >= top_bar, index, index_bar).flatten(-dims)
-    return _picked(x, bar, top - top_bar, lambda t: t.flatten(-dims).gather(-1, index).view_as(top))
-
-
-def choice(call: Call, bars: list[Tensor]) -> Tensor:
-    """Maximum or minimum along one dimension, as max-pooling with one window; of two tensors, by their joint change."""
-    if len(call.inputs) == 2 and call.name in ("maximum", "minimum", "max", "min", "fmax", "fmin"):
-        (a, b), (a_bar, b_bar) = call.inputs, bars
-        f = [[call.run(p, q) for q in (b.detach(), b_bar)] for p in (a.detach(), a_bar)]
-        zero = torch.zeros_like(f[0][0])
-        m_a = divided((f[0][0] - f[1][0] + f[0][1] - f[1][1]) / 2, (a.detach() - a_bar) + zero, 0.5)
-        m_b = divided((f[0][0] - f[0][1] + f[1][0] - f[1][1]) / 2, (b.detach() - b_bar) + zero, 0.5)
-        return a * m_a + b * m_b
-    given = call.bind("input dim keepdim")
-    dim = given.get("dim")
-    if call.name not in ("amax", "amin") or not (isinstance(dim, int) or (isinstance(dim, tuple) and len(dim) == 1)):
-        raise NoSecantError("only amax and amin along one dimension have a rule")
-    dim = dim if isinstance(dim, int) else dim[0]
-    (x,), (bar,) = call.inputs, bars
-    sign = 1.0 if call.name == "amax" else -1.0
-    keep = bool(given.get("keepdim", False))
-    top, index = (sign * x.detach()).max(dim, keepdim=True)
-    top_bar, index_bar = (sign * bar).max(dim, keepdim=True)
-    index = torch.where(top >= top_bar, index, index_bar)
-    s = _picked(x, bar, sign * (top - top_bar), lambda t: t.gather(dim, index))
-    return s if keep else s.squeeze(dim)
-
-
-def _picked(x: Tensor, bar: Tensor, change: Tensor, pick: Callable[[Tensor], Tensor]) -> Tensor:
-    chosen = pick(x)
-    difference = chosen.detach() - pick(bar)
-    return chosen * divided(change, difference, 1.0)
-
-
 def softmax(call: Call, bars: list[Tensor]) -> Tensor:
     """softmax as exp, a sum and a quotient, each with its secant; log-softmax as x − logsumexp x.
 
@@ -210,24 +154,36 @@ def norm(call: Call, bars: list[Tensor]) -> Tensor:
     if given.get("p", given.get("ord", 2)) not in (2, 2.0, "fro", None):
         raise NoSecantError("only the Euclidean norm has a rule")
     (x,), (bar,) = call.inputs, bars
-    dim = given.get("dim")
-    dims = tuple(range(x.dim())) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
+    dims = _dims(given.get("dim"), x)
     both = x.detach().square().sum(dims, keepdim=True).sqrt() + bar.square().sum(dims, keepdim=True).sqrt()
     s = (x * (x.detach() + bar)).sum(dims, keepdim=True) / both.clamp(min=torch.finfo(x.dtype).tiny)
     return s if given.get("keepdim", False) else s.squeeze(dims)
 
 
+def variance(call: Call, bars: list[Tensor]) -> Tensor:
+    """Variance and standard deviation: Δσ² = Σ (d + d̄)·Δd/(n − c) with d = x − μ, and Δσ = Δσ²/(σ + σ̄).
+
+    The mean takes no part in it: Σ d = 0.
+    """
+    all_of_it = len(call.args) > 1 and isinstance(call.args[1], bool)
+    given = call.bind("input unbiased" if all_of_it else "input dim unbiased keepdim")
+    (x,), (bar,) = call.inputs, bars
+    dims = _dims(given.get("dim"), x)
+    correction = given.get("correction", 1 if given.get("unbiased", True) else 0)
+    count = math.prod(x.shape[dim] for dim in dims) - (1 if correction is None else correction)
+    keep = bool(given.get("keepdim", False))
+    d, d_bar = (t - t.mean(dims, keepdim=True) for t in (x, bar))
+    s = ((d.detach() + d_bar) * d).sum(dims, keepdim=keep) / count
+    if call.name == "var":
+        return s
+    both: Tensor = call.run(x.detach()) + call.run(bar)
+    return s / both.clamp(min=torch.finfo(x.dtype).tiny)
+
+
+def _dims(dim: int | tuple[int, ...] | None, x: Tensor) -> tuple[int, ...]:
+    return tuple(range(x.dim())) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
+
+
 def normalized(call: Call, bars: list[Tensor]) -> Tensor:
     """Layer, group, instance and RMS normalization."""
     return normalization.of(call).secant(call.inputs[0], bars[0])
-
-
-SECANTS: dict[str, Callable[[Call, list[Tensor]], Tensor]] = {
-    "product": product,
-    "max-pool": max_pool,
-    "choice": choice,
-    "softmax": softmax,
-    "logsumexp": logsumexp,
-    "norm": norm,
-    "normalization": normalized,
-}
