@@ -30,8 +30,23 @@ def _share(name: str, text: str, unit: str = "share of features") -> Metric:
     return Metric(name=name, unit=unit, low=0.0, high=1.0, text=text)
 
 
+# What was done to a fitted method where the network was changed: one of these stands among its rows there.
+REFIT = Metric(name="refit", unit="0 or 1", low=0.0, high=1.0, text="The method learned anew on the changed network.")
+REUSE = Metric(
+    name="reuse", unit="0 or 1", low=0.0, high=1.0, text="The method kept what it learned on the trained network."
+)
+EXCLUDE = Metric(
+    name="exclude",
+    unit="0 or 1",
+    low=0.0,
+    high=1.0,
+    text="The method has no meaning on a changed network: all else is NaN.",
+)
 # What our methods say of their own maps; each method's docstring gives the formula.
 DIAGNOSTICS = (
+    REFIT,
+    REUSE,
+    EXCLUDE,
     Metric(name="score", unit="score", text="The explained output, as the method computed it."),
     Metric(name="baseline-score", unit="score", text="The explained output of the baseline."),
     Metric(

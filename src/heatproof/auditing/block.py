@@ -4,6 +4,7 @@ States are the outer loop and methods the inner one: a map is computed once a st
 that wants it. Nothing here knows of files or of other blocks.
 """
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -16,11 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.auditing import foreign
+from heatproof.auditing.learning import ready
 from heatproof.auditing.plan import Condition, NamedCheck, NamedMethod, Plan
 from heatproof.auditing.store import COLUMNS
 from heatproof.checks.base import Block, Maps, Scores, State
 from heatproof.draws import reseed
 from heatproof.methods.base import Attribution, Method
+from heatproof.metrics import EXCLUDE
 from heatproof.models import forward, select
 
 
@@ -108,9 +111,10 @@ class _BlockRun:
         shared = self._shared(condition, block, done)
         computed: dict[str, tuple[NamedMethod, Maps]] = {}
         for method in methods:
-            drawn = replace(method, recipe=reseed(method.recipe, condition.state.replicate))
             try:
-                maps = self._maps(condition.state, block, method, drawn.recipe, done)
+                able, treatment = ready(self.plan, method, condition.state, self.model)
+                drawn = replace(able, recipe=reseed(able.recipe, condition.state.replicate))
+                maps = self._maps(condition.state, block, able, drawn.recipe, treatment, done)
             except Exception as error:  # one method's failure must not cost the others their rows
                 done.failures.append(_failure(block, condition.state, error, method=method.label))
                 continue
@@ -118,7 +122,7 @@ class _BlockRun:
                 if (check.label, state.name, method.label, "") in self.wanted and check.label in shared:
                     work, earlier = shared[check.label], self._kept_for(check, method)
                     scores = partial(check.recipe.rows, block, state, drawn, maps, earlier, work)
-                    self._enter(done, block, check, state, (method.label, ""), scores)
+                    self._enter(done, block, check, state, (method.label, ""), scores, left_out=_left_out(maps))
                     self._worked(check, state, method.label)
             if any(state.kept for _, state in condition.readers):
                 self.kept[condition.id, method.label] = maps
@@ -143,7 +147,7 @@ class _BlockRun:
                     (method, maps), (other, theirs) = computed[one], computed[two]
                     work = shared[check.label]
                     scores = partial(check.recipe.pair_rows, block, state, (method, other), (maps, theirs), work)
-                    self._enter(done, block, check, state, (one, two), scores)
+                    self._enter(done, block, check, state, (one, two), scores, left_out=_left_out(maps, theirs))
 
     def _shared(self, condition: Condition, block: Block, done: Finished) -> dict[str, Any]:
         """Each check's work that no method influences, and its rows about the network; without checks that fail."""
@@ -161,8 +165,14 @@ class _BlockRun:
                 self._worked(check, state, "")
         return shared
 
-    def _maps(self, state: State, block: Block, method: NamedMethod, recipe: Attribution, done: Finished) -> Maps:
-        """The maps that `recipe` makes, the method with the noise of the state's replicate."""
+    def _maps(
+        self, state: State, block: Block, method: NamedMethod, recipe: Attribution, treatment: str, done: Finished
+    ) -> Maps:
+        """The maps that `recipe` makes, the method with the noise of the state's replicate, as `treatment` says."""
+        treated = {treatment: torch.ones(len(block.inputs))} if treatment else {}
+        if treatment == EXCLUDE.name:
+            self.computed(method.label, self.plan.passes[method.label])
+            return Maps(block.pool(torch.zeros_like(block.inputs)), treated)
         trained = next((c.id for c in self.plan.conditions if c.state.kind == "trained"), "")
         # A method of ours without a seed has no other noise; a foreign callable may have.
         same = isinstance(recipe, Method) and recipe == method.recipe
@@ -174,7 +184,7 @@ class _BlockRun:
         pooled = block.pool(values)
         done.seconds[method.label] = time.perf_counter() - start
         self.computed(method.label, self.plan.passes[method.label])
-        return Maps(pooled, diagnostics)
+        return Maps(pooled, {**diagnostics, **treated})
 
     def _worked(self, check: NamedCheck, state: State, method: str) -> None:
         passes = self.plan.passes_of_checks[check.label, state.name, method]
@@ -198,14 +208,18 @@ class _BlockRun:
         state: State,
         methods: tuple[str, str],
         scores: Callable[[], Iterable[Scores]],
+        *,
+        left_out: bool = False,
     ) -> None:
-        """Enter the rows of one cell, all or none, under the first of its methods."""
+        """Enter the rows of one cell, all or none, under the first of its methods; NaN where it is `left_out`."""
         cell, count = self.wanted[check.label, state.name, *methods], len(block.samples)
         method = methods[0]
         rows: dict[str, list[Any]] = {name: [] for name in COLUMNS}
         try:
             for score in scores():
                 values = score.values.detach().double().cpu()[:count].tolist()
+                if left_out and score.metric != EXCLUDE.name:
+                    values = [math.nan] * count
                 entry = (check.label, method, score.setting, score.position, None, score.metric, None, score.seed, cell)
                 for name, value in zip(COLUMNS, entry, strict=True):
                     rows[name] += {"sample": block.samples, "value": values}.get(name, [value] * count)
@@ -217,10 +231,15 @@ class _BlockRun:
         done.cells.append(cell)
 
     def _show(self, condition: Condition, block: Block, method: NamedMethod, maps: Maps, done: Finished) -> None:
-        for name in condition.shown_as[:1]:
+        for name in condition.shown_as[:1] if not _left_out(maps) else ():
             for i, sample in enumerate(block.samples):
                 if sample in self.plan.shown:
                     done.maps[name, method.label, sample] = maps.values[i].float().cpu().contiguous()
+
+
+def _left_out(*maps: Maps) -> bool:
+    """Whether any of the maps stands for a method that has no meaning in this state: its values say nothing."""
+    return any(EXCLUDE.name in one.diagnostics for one in maps)
 
 
 def _explain(recipe: Attribution, state: State, block: Block) -> tuple[Tensor, dict[str, Tensor]]:

@@ -18,6 +18,7 @@ from heatproof.errors import HeatproofError, InputError
 from heatproof.features import Features, default_features
 from heatproof.fingerprint import model_fingerprint, tensor_digest
 from heatproof.methods.base import METHODS, Attribution, Method
+from heatproof.methods.fitted import learners
 from heatproof.models import check_inputs, check_model, check_targets, forward, select
 from heatproof.recipes import describe, digest, text
 
@@ -49,6 +50,15 @@ class NamedMethod:
             "recipe": describe(self.recipe),
             "text": text(self.recipe),
             "controls": not self.uses_model,
+            "learns": [
+                {
+                    "method": type(one).__name__,
+                    "given": one.fitted is not None,
+                    "changed": one.on_changed_model,
+                    "because": one.on_changed_because,
+                }
+                for one in learners(self.recipe)
+            ],
         }
 
 
@@ -115,6 +125,7 @@ class Plan:
     batch: int
     outputs: int
     training: Dataset | None = None
+    learned: dict[str, Attribution] = field(default_factory=dict)  # by label: methods, fitted on the trained model
     shown: frozenset[str] = field(default_factory=frozenset)
 
     @property
@@ -180,7 +191,7 @@ class Plan:
     @cached_property
     def cells(self) -> dict[str, Cell]:
         """Every cell of this audit by id. The id hashes what determines the cell's values, and nothing else."""
-        recipes = {"": None, **{method.label: digest(describe(method.recipe)) for method in self.methods}}
+        recipes = {"": None, **{method.label: digest(self._identity(method.recipe)) for method in self.methods}}
         common = {
             "schema": SCHEMA,
             "model": self.model_fingerprint,
@@ -214,6 +225,13 @@ class Plan:
             method.label: method.recipe.cost(self.outputs, shape) if isinstance(method.recipe, Method) else 1.0
             for method in self.methods
         }
+
+    def _identity(self, recipe: Attribution) -> Any:
+        """What decides a method's maps: the recipe, and for one that learns in the audit the data to learn from."""
+        learns = any(one.fitted is None or one.on_changed_model == "refit" for one in learners(recipe))
+        if not learns or self.training is None:
+            return describe(recipe)
+        return {"recipe": describe(recipe), "training": self.training.fingerprint}
 
     @cached_property
     def passes_of_checks(self) -> dict[tuple[str, str, str], float]:

@@ -1,12 +1,13 @@
 """How far an audit is and how long it will still take."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from heatproof.auditing import learning
 from heatproof.auditing.block import methods_needed
 from heatproof.auditing.plan import Plan
 
@@ -24,11 +25,13 @@ class Progress:
         ]
         of_checks = sum(plan.passes_of_checks[work] for block in plan.blocks for work in _work(plan, block, missing))
         total = sum(plan.passes[label] for label in maps) + of_checks
+        of_fits = learning.cost(plan, missing) / plan.batch
         self.estimate: dict[str, Any] = {
             "maps": len(maps) * plan.batch,
-            "passes": round(total * plan.batch),
+            "passes": round((total + of_fits) * plan.batch),
             "passes of checks": round(of_checks * plan.batch),
-            "seconds": total * seconds_a_pass,
+            "passes of fits": round(of_fits * plan.batch),
+            "seconds": (total + of_fits) * seconds_a_pass,
         }
         self._bar = Bar(
             TextColumn("[progress.description]{task.description}"),
@@ -41,6 +44,7 @@ class Progress:
             speed_estimate_period=600,
         )
         self._task = self._bar.add_task("attributions", total=total)
+        self._fit: TaskID | None = None
 
     def __enter__(self) -> Self:
         if self.estimate["maps"]:
@@ -52,9 +56,26 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
+    def fitting(self, label: str, batches: int) -> Callable[[], None]:
+        """What a fit of the method `label` calls for each of so many batches."""
+
+        def read() -> None:
+            if self._fit is None:
+                self._fit = self._bar.add_task(f"fitting {label}", total=batches)
+            self._bar.advance(self._fit)
+
+        self._end_fit()
+        return read
+
     def computed(self, label: str, passes: float) -> None:
         """One more block of maps by the method `label`, or of work by the check, which so many passes took."""
+        self._end_fit()
         self._bar.update(self._task, advance=passes, description=label)
+
+    def _end_fit(self) -> None:
+        if self._fit is not None:
+            self._bar.remove_task(self._fit)
+            self._fit = None
 
 
 def _work(plan: Plan, block: int, missing: Collection[str]) -> set[tuple[str, str, str]]:

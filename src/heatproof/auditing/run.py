@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
-from heatproof.auditing import environment
+from heatproof.auditing import environment, learning
 from heatproof.auditing.block import Finished
 from heatproof.auditing.engines import local
 from heatproof.auditing.manifest import About, carried_over, manifest_of, now, pictures
@@ -125,6 +125,7 @@ def audit(
         given = images.new_zeros(len(images), dtype=torch.int64) if targets is None else targets
         samples = Samples(inputs=images, targets=given, ids=names, boxes=boxes)
         plan = make(model, samples, recipes, chosen, features=features, batch=settings["batch"], training=training_data)
+        learning.check(plan)
         about.check(len(images))
         plan.shown = frozenset(before["shown"] if before else names[:gallery])
         predicted, probabilities = predict(model, images, settings["batch"], show=progress)
@@ -134,6 +135,7 @@ def audit(
             **manifest_of(plan, about, settings["threads"], predicted, probabilities),
             **carried_over(before, plan, settings["threads"]),
         }
+        learning.recall(manifest, before)
         _compute(plan, store, manifest, about, before, max_errors=max_errors, show=progress)
     return Run(store.run, folder)
 
@@ -174,7 +176,9 @@ def _compute(
                     )
 
             try:
-                local.run(plan, missing, finish, progress.computed)
+                possible, failures = learning.learn(plan, missing, manifest["methods"], progress.fitting)
+                manifest["failures"] += failures
+                local.run(plan, possible, finish, progress.computed)
                 manifest["failures"] += summarize(plan, store)
             finally:
                 manifest["finished"] = now()

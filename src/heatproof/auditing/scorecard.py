@@ -61,6 +61,7 @@ TONES = {
     "is noise": "noise",
     "cannot be told": "unknown",
 }
+EXCLUDED = "excluded"
 MIDDLING = ("depends in part", "hardly depends")
 
 
@@ -138,6 +139,7 @@ def headline(found: pd.DataFrame, manifest: Manifest) -> str:
         known = randomizations(manifest) and not groups(manifest)
         why = "judged: no randomization ended with every layer random" if known else "measured"
         return f"Whether these heatmaps depend on what this network learned was not {why}."
+    judged = [label for label in judged if verdicts[label]["verdict"] != EXCLUDED] or judged
     passed = sum(verdicts[label]["verdict"] == "depends" for label in judged)
     noun = "heatmaps depend" if passed != 1 else "heatmaps depends" if len(judged) > 1 else "heatmap depends"
     return f"{passed} of {len(judged)} {noun} on what this network learned."
@@ -149,7 +151,7 @@ def primary(found: pd.DataFrame, manifest: Manifest) -> dict[str, dict[str, Any]
     Of equal verdicts the one with the higher similarity is given.
     """
     chosen = found[(found["question"] == "parameters") & found["setting"].isin(groups(manifest))]
-    ranks = {word: rank for rank, word in enumerate(["cannot be told", *GRADES, "is noise"])}
+    ranks = {word: rank for rank, word in enumerate([EXCLUDED, "cannot be told", *GRADES, "is noise"])}
     records: list[dict[str, Any]] = chosen.to_dict("records")  # type: ignore[assignment]  # columns are text
     records.sort(key=lambda r: (ranks[r["verdict"]], np.nan_to_num(r["mean"], nan=-np.inf)))
     return {record["method"]: record for record in records}
@@ -159,6 +161,11 @@ def _parameters(table: pd.DataFrame, means: Means, manifest: Manifest, method: s
     """The verdict first, on the measure with the higher survival; then every similarity, shown without one."""
     stage = last_stage(manifest, group)
     measured = _measured(means, method, group, stage)
+    if (why := excluded(manifest, method)) and measured:
+        key = (RANDOMIZATION, method, group, stage, measured[0])
+        sentence = f"Left out where the network is randomized: {why}."
+        yield finding_of(means, key, "parameters", verdict=EXCLUDED, tone="unknown", sentence=sentence)
+        return
     masked = _calibrated(manifest)
     grades = {
         name: survival(table, method, group, stage, name, calibrated=name in masked)
@@ -178,6 +185,12 @@ def _parameters(table: pd.DataFrame, means: Means, manifest: Manifest, method: s
     for name in measured:
         said = f"By this measure: {grades[name].verdict}." if name in grades else "Shown, not judged."
         yield finding_of(means, (RANDOMIZATION, method, group, stage, name), "similarity", sentence=said)
+
+
+def excluded(manifest: Manifest, method: str) -> str:
+    """Why a method was left out where the network was changed; empty for one that was not."""
+    learned = next((m.get("learns", ()) for m in manifest["methods"] if m["label"] == method), ())
+    return "; ".join(dict.fromkeys(one["because"] for one in learned if one["changed"] == "exclude"))
 
 
 def _unjudged(means: Means, manifest: Manifest, method: str, group: str) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ from heatproof.report.effects import effects
 from heatproof.report.gallery import gallery_of, number
 from heatproof.report.ledger import ledger
 from heatproof.report.texts import texts_of
-from heatproof.report.words import failure, lead, order, unjudged, ways, without_verdict
+from heatproof.report.words import failure, lead, learned, order, unjudged, ways, without_verdict
 
 PANELS = {
     "shared-zeros": "Zero in both maps",
@@ -104,6 +104,7 @@ def _method(
     return {
         "label": label,
         "text": method["text"],
+        "learned": learned(method, manifest),
         "control": bool(method.get("controls")),
         "color": stroke[0],
         "dash": stroke[1],
@@ -154,7 +155,7 @@ def _problems(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
             "This run is not complete: what follows rests on what had been computed when this page was written."
         )
     said += [failure(failed) for failed in manifest.get("failures", [])]
-    said += _degenerate(rows[rows["check"] != AGREEMENT])
+    said += _degenerate(rows[rows["check"] != AGREEMENT], manifest)
     said += filter(None, [blanks(rows)])
     dead = rows[(rows["metric"] == "dead-target") & (rows["value"] > 0)]
     for (setting, position), part in dead.groupby(["setting", "position"]):
@@ -172,17 +173,23 @@ def _problems(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
     return said + [f"{', '.join(labels)}: {note}" for note, labels in notes.items()]
 
 
-def _degenerate(rows: pd.DataFrame) -> list[str]:
+def _degenerate(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
     """A line for each method and setting with values that mean nothing, and how many of each metric."""
+    changed = {state["group"] for state in manifest["states"]} - {""}
+    why = {m["label"]: scorecard.excluded(manifest, m["label"]) for m in manifest["methods"]}
     counts = rows.groupby(["method", "setting", "metric"])["value"].agg(["size", "count"])
     counts = counts[counts["count"] < counts["size"]]
     lines: dict[tuple[str, str], list[str]] = {}
     for method, setting, metric, size, count in counts.reset_index().itertuples(index=False):
         lines.setdefault((method, setting), []).append(f"{metric} {size - count} of {size}")
     where = {key: ", ".join(filter(None, (key[0] or "the network", key[1]))) for key in lines}
-    return [
-        f"{where[key]}: degenerate values, left out of the means: {', '.join(parts)}." for key, parts in lines.items()
-    ]
+    reasons = {
+        key: f"excluded, as {why[key[0]]}; no value"
+        if why.get(key[0]) and key[1].removesuffix(" floor") in changed
+        else "degenerate values, left out of the means"
+        for key in lines
+    }
+    return [f"{where[key]}: {reasons[key]}: {', '.join(parts)}." for key, parts in lines.items()]
 
 
 def _curves(means: Means, manifest: Mapping[str, Any]) -> dict[str, Any]:

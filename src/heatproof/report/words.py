@@ -68,6 +68,21 @@ def without_verdict(manifest: Manifest, label: str) -> str:
     return "It failed: see the top of this page." if failed else "Nothing was computed with every layer random."
 
 
+TREATED = {"refit": "fitted anew", "reuse": "used as it is", "exclude": "left out"}
+
+
+def learned(method: Manifest, manifest: Manifest) -> str:
+    """What a method has learned from, and what was done to it where the network was changed; empty for most."""
+    parts = []
+    for one in method.get("learns", ()):
+        samples, data = one.get("facts", {}).get("samples"), manifest.get("training_data")
+        on = f"Fitted on {samples} samples" if samples else "Not fitted yet"
+        of = f" of {data['name']}" if samples and data and not one["given"] else ""
+        layer = f" at {one['facts']['layer']}" if "layer" in one.get("facts", {}) else ""
+        parts.append(f"{on}{of}{layer}; on a changed network {TREATED[one['changed']]}: {one['because']}.")
+    return " ".join(dict.fromkeys(parts))
+
+
 def failure(failed: Mapping[str, Any]) -> str:
     """One failure in one line."""
     method, check, samples = failed.get("method") or "", failed.get("check") or "", failed.get("samples") or []

@@ -1,0 +1,310 @@
+"""Audits of methods that learn from data: fitted on the trained network, and treated as declared on changed ones."""
+
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import audit_toys as toys
+import pandas as pd
+import pytest
+import torch
+
+import heatproof as hp
+from heatproof import artifacts
+from heatproof.auditing import Run
+from heatproof.data import Dataset
+from heatproof.errors import InputError
+from heatproof.methods import Competitive, PatternAttribution, PerSampleBottleneck, ReadoutBottleneck, SmoothGrad
+from heatproof.methods.fitted import Fitted
+from heatproof.methods.known_layers import found_layer
+
+IBA = PerSampleBottleneck(steps=3, samples=2)
+READOUT = ReadoutBottleneck(layer="1", readouts=("1", "5"), epochs=3, samples=2, rate=1e-3)
+METHODS = {"iba": IBA, "readout": READOUT, "patterns": PatternAttribution()}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HEATPROOF_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def training(count: int = 40, seed: int = 2) -> Dataset:
+    inputs = torch.rand(count, 1, 12, 12, generator=torch.Generator().manual_seed(seed))
+    ids = tuple(str(i) for i in range(count))
+    return Dataset(name="practice", inputs=inputs, targets=torch.arange(count) % 4, ids=ids)
+
+
+def run(out: Path, **changes: object) -> Run:
+    settings = {"methods": METHODS, "training_data": training(), "checks": ["parameter-randomization"]}
+    return toys.run(out, **{**settings, **changes})
+
+
+def fits(cache: Path) -> list[str]:
+    return sorted(path.name for path in cache.glob("*.safetensors"))
+
+
+def of(rows: pd.DataFrame, method: str) -> pd.DataFrame:
+    return rows[rows.method == method].reset_index(drop=True)
+
+
+def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+class TestOnTheTrainedNetwork:
+    def test_the_maps_are_those_of_the_method_fitted_by_hand(self, tmp_path: Path) -> None:
+        data, model = training(), toys.network()
+        rows = run(tmp_path / "run", methods={"iba": IBA}, checks=["calibration"], batch=7).rows()
+        fitted = IBA.fit(model, [data.inputs])
+        check = hp.checks.get("calibration")
+        by_hand = toys.run(tmp_path / "hand", methods={"iba": fitted}, checks=[check], batch=7).rows()
+        values = of(rows, "iba").value, of(by_hand, "iba").value
+        # The order of the data differs, so the statistics differ by rounding.
+        torch.testing.assert_close(*(torch.tensor(v.to_numpy()) for v in values), rtol=1e-4, atol=1e-4)
+
+    def test_the_manifest_says_what_was_learned_from_what(self, tmp_path: Path) -> None:
+        manifest = run(tmp_path / "run").manifest
+        iba, readout, patterns = (entry["learns"][0] for entry in manifest["methods"])
+        assert iba["facts"]["layer"] == found_layer(toys.network(), toys.images())
+        assert iba["facts"]["samples"] == readout["facts"]["samples"] == patterns["facts"]["samples"] == "40"
+        assert [one["changed"] for one in (iba, readout, patterns)] == ["refit", "reuse", "exclude"]
+        assert all(one["because"] for one in (iba, readout, patterns))
+        assert len({one["digest"] for one in (iba, readout, patterns)}) == 3
+        assert manifest["training_data"]["fingerprint"] == training().fingerprint
+        assert manifest["status"] == "complete"
+
+    def test_two_runs_share_a_fit(self, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        first = run(tmp_path / "a").rows()
+        kept = fits(cache)
+        assert [name.partition("-")[0] for name in kept] == ["iba"] * 6 + ["pattern"]  # trained, 3 stages, 2 floors
+        monkeypatch.setattr(Fitted, "save", fail)
+        same(run(tmp_path / "b").rows(), first)
+        assert fits(cache) == kept
+
+    def test_a_fit_that_cannot_be_read_is_made_again(self, tmp_path: Path, cache: Path) -> None:
+        first = run(tmp_path / "a").rows()
+        for path in cache.glob("*.safetensors"):
+            path.write_bytes(path.read_bytes()[:-3])
+        same(run(tmp_path / "b").rows(), first)
+        assert all(Fitted.load(path) for path in cache.glob("*.safetensors"))
+
+    def test_nested_methods_learn_too(self, tmp_path: Path) -> None:
+        nested = {
+            "smooth": SmoothGrad(PatternAttribution(), samples=2),
+            "competitive": Competitive(PatternAttribution()),
+            "noisy": SmoothGrad(IBA, samples=2),
+        }
+        done = run(tmp_path / "run", methods=nested)
+        assert done.manifest["failures"] == []
+        assert [entry["learns"][0]["changed"] for entry in done.manifest["methods"]] == ["exclude", "exclude", "refit"]
+        last = done.rows().query("position == 3 and metric == 'spearman'").set_index("method").value
+        assert last["competitive"].isna().all()
+        assert last["noisy"].notna().all()
+
+
+def fail(*_: object) -> None:
+    raise AssertionError("fitted again")
+
+
+class TestOnChangedNetworks:
+    def test_a_refit_is_made_in_every_state(self, tmp_path: Path) -> None:
+        rows = of(run(tmp_path / "run", methods={"iba": IBA}, batch=7).rows(), "iba")
+        model, inputs, data = toys.network(), toys.images(), training()
+        targets = model(inputs).argmax(1)
+        method = IBA.fit(model, [data.inputs])
+        trained = method(model, inputs, targets).sum(1)
+        for stage in hp.randomization.Cascading().stages(model, inputs[:1]):
+            with stage:
+                again = method.on_changed(model, [data.inputs])
+                maps = again(model, inputs, targets).sum(1)
+            expected = hp.similarity.get("spearman")(trained, maps)
+            ours = rows.query("metric == 'spearman' and position == @stage.index and seed == 0")
+            ours = ours[ours.setting == "cascading truncated-normal"].sort_values("sample").value
+            torch.testing.assert_close(torch.tensor(ours.to_numpy()), expected, rtol=0, atol=1e-3)
+        named = rows[rows.metric == "refit"]
+        assert sorted(set(named.position)) == [1, 2, 3]
+        assert (named.value == 1).all()
+
+    def test_what_is_reused_is_the_trained_value(self, tmp_path: Path) -> None:
+        rows = of(run(tmp_path / "run", methods={"readout": READOUT}).rows(), "readout")
+        assert set(rows[rows.metric == "reuse"].position) == {1, 2, 3}
+        assert rows[(rows.metric == "spearman") & (rows.position == 3)].value.notna().all()
+
+    def test_what_is_excluded_has_rows_that_say_nothing(self, tmp_path: Path) -> None:
+        done = run(tmp_path / "run")
+        rows = done.rows()
+        ours, other = of(rows, "patterns"), of(rows, "iba")
+        changed = ours[ours.position > 0]
+        assert set(changed[changed.value.notna()].metric) == {"exclude"}
+        key = ["setting", "position", "metric", "sample"]
+        similar = changed[changed.metric.isin(["spearman", "zeros", "mse", "ssim"])]
+        theirs = other[(other.position > 0) & other.metric.isin(["spearman", "zeros", "mse", "ssim"])]
+        assert similar[key].values.tolist() == theirs[key].values.tolist()
+        assert ours[(ours.setting == "replicate") & (ours.metric == "spearman")].value.eq(1).all()
+        assert done.manifest["status"] == "complete"
+        pictures = [key for path in (done.path / "maps").iterdir() for key in shown(path)]
+        assert {state for state, method, _ in pictures if method == "patterns"} == {"trained"}
+        assert {state for state, method, _ in pictures if method == "iba"} > {"trained"}
+
+    def test_the_report_says_why(self, tmp_path: Path) -> None:
+        done = run(tmp_path / "run")
+        page = done.report().read_text()
+        because = "the signal that weights are fitted to is learned, and random weights have none"
+        assert f"Fitted on 40 samples of practice; on a changed network left out: {because}." in page
+        assert f"patterns, cascading truncated-normal: excluded, as {because}; no value: " in page
+        assert "Fitted on 40 samples of practice at 1; on a changed network fitted anew: mean and variance" in page
+        card = done.scorecard().query("method == 'patterns'").set_index("question")
+        assert card.loc["parameters"].verdict == "excluded"
+        assert "0 of" not in card.loc["parameters"].sentence
+        assert card.loc["parameters"].nan == 7
+
+
+def shown(path: Path) -> list[list[str]]:
+    import json
+
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt") as file:
+        return [json.loads(key) for key in file.keys() if key.startswith("[")]  # noqa: SIM118  # no mapping
+
+
+class TestCells:
+    def test_an_added_method_computes_its_own_cells_only(self, tmp_path: Path) -> None:
+        run(tmp_path / "run", methods={"gradient": "gradient"})
+        before = {path: path.read_bytes() for path in (tmp_path / "run" / "rows").iterdir()}
+        done = run(tmp_path / "run", methods={"gradient": "gradient", "iba": IBA})
+        assert {path: path.read_bytes() for path in before} == before
+        assert set(done.manifest["costs"]) == {"gradient", "iba"}
+        assert done.manifest["costs"]["gradient"]["maps"] == 3 * 3 * 5
+        alone = run(tmp_path / "alone", methods={"iba": IBA}).rows()
+        same(of(done.rows(), "iba"), of(alone, "iba"))
+
+    def test_a_finished_run_fits_nothing_and_remembers(
+        self, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = run(tmp_path / "run").manifest
+        for path in cache.iterdir():
+            path.unlink()
+        monkeypatch.setattr(Fitted, "save", fail)
+        assert run(tmp_path / "run").manifest["methods"] == first["methods"]
+
+    def test_other_training_data_are_other_cells_of_what_learns_from_them(self, tmp_path: Path) -> None:
+        methods = {"iba": IBA, "gradient": "gradient"}
+        cells = set(run(tmp_path / "run", methods=methods).rows().method)
+        before = run(tmp_path / "run", methods=methods).manifest
+        done = run(tmp_path / "run", methods=methods, training_data=training(seed=3))
+        assert cells == {"", "iba", "gradient"}
+        kept = set(before["cells"]) & set(done.manifest["cells"])
+        # of three questions a state and block: the network's and the gradient's
+        assert len(kept) == 2 * len(before["cells"]) // 3
+        assert done.manifest["costs"]["gradient"] == before["costs"]["gradient"]
+        assert done.manifest["costs"]["iba"]["maps"] == 2 * before["costs"]["iba"]["maps"]
+        old, new = (m["methods"][0]["learns"][0]["digest"] for m in (before, done.manifest))
+        assert old != new
+
+    def test_a_method_that_comes_fitted_is_told_by_its_value(self, tmp_path: Path) -> None:
+        fitted = PatternAttribution().fit(toys.network(), [training().inputs])
+        settings = {"training_data": None, "checks": ["calibration"]}
+        one = run(tmp_path / "run", methods={"m": fitted}, **settings)
+        assert one.manifest["methods"][0]["recipe"]["fitted"]["digest"] == fitted.fitted.digest
+        assert one.manifest["methods"][0]["learns"][0]["digest"] == fitted.fitted.digest
+        rows, cells = of(one.rows(), "m"), set(one.manifest["cells"])
+        other = PatternAttribution().fit(toys.network(), [training(seed=3).inputs])
+        two = run(tmp_path / "run", methods={"m": other}, **settings)
+        assert len(cells & set(two.manifest["cells"])) == len(cells) // 2  # the network's
+        assert not rows.equals(of(two.rows(), "m"))
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import test_learning as toys
+toys.run(Path(sys.argv[1]), methods={"readout": toys.LONG}, checks=["calibration"])
+"""
+LONG = replace(READOUT, epochs=60)
+
+
+def test_killed_during_a_fit_it_goes_on_from_the_last_epoch(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path / "run")], cwd=Path(__file__).parent)
+    while process.poll() is None and not list(cache.glob("*.checkpoint.safetensors")):
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (checkpoint,) = cache.glob("*.checkpoint.safetensors")
+    epochs = int(Fitted.load(checkpoint).facts["epoch"])
+    assert 1 <= epochs < 60
+    rows = run(tmp_path / "run", methods={"readout": LONG}, checks=["calibration"]).rows()
+    assert not list(cache.glob("*.checkpoint.safetensors"))
+    (kept,) = cache.glob("*.safetensors")
+    value = Fitted.load(kept)
+    kept.unlink()
+    same(run(tmp_path / "whole", methods={"readout": LONG}, checks=["calibration"]).rows(), rows)
+    assert Fitted.load(kept) == value
+
+
+def test_a_checkpoint_that_cannot_be_read_is_no_reason_to_fail(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(tmp_path / "a", methods={"readout": READOUT}, checks=["calibration"]).rows()
+    (kept,) = cache.glob("*.safetensors")
+    kept.rename(kept.with_name(f"{kept.stem}.checkpoint.safetensors"))
+    checkpoint = cache / f"{kept.stem}.checkpoint.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:100])
+    same(run(tmp_path / "b", methods={"readout": READOUT}, checks=["calibration"]).rows(), first)
+
+
+def test_a_fit_that_fails_costs_its_method_alone(tmp_path: Path) -> None:
+    model = toys.network()
+    model.insert(1, torch.nn.BatchNorm2d(3))
+    done = run(tmp_path / "run", model=model.eval(), methods={**METHODS, "gradient": "gradient"})
+    (failure,) = done.manifest["failures"]
+    assert failure["method"] == "patterns"
+    assert "batch_norm" in failure["error"]
+    assert set(done.rows().method) == {"", "iba", "readout", "gradient"}
+    assert done.manifest["status"] == "incomplete"
+
+
+class TestTheDoor:
+    @pytest.mark.parametrize("method", ["iba", SmoothGrad(PatternAttribution())], ids=str)
+    def test_without_data_it_says_what_to_give(self, tmp_path: Path, method: object) -> None:
+        with pytest.raises(InputError, match=r"training data for .*: \[training_data\] in a spec, training_data=… in"):
+            run(tmp_path / "run", methods=[method], training_data=None)
+        assert not (tmp_path / "run").exists()
+
+    def test_one_that_comes_fitted_needs_data_where_it_refits(self, tmp_path: Path) -> None:
+        fitted = IBA.fit(toys.network(), [training().inputs])
+        with pytest.raises(InputError, match="learns anew where the network is randomized"):
+            run(tmp_path / "run", methods={"iba": fitted}, training_data=None)
+        run(tmp_path / "run", methods={"iba": fitted}, training_data=None, checks=["calibration"])
+
+    def test_one_fitted_on_another_network_is_refused(self, tmp_path: Path) -> None:
+        foreign = IBA.fit(toys.network(seed=1), [training().inputs])
+        with pytest.raises(InputError, match="iba to be fitted on the model that is audited, but it was on another"):
+            run(tmp_path / "run", methods={"iba": foreign})
+
+    def test_side_inputs_are_refused(self, tmp_path: Path) -> None:
+        class Scaled(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.net = toys.network()
+
+            def forward(self, x: torch.Tensor, gain: torch.Tensor) -> torch.Tensor:
+                out: torch.Tensor = self.net(x * gain[:, None, None, None])
+                return out
+
+        model = hp.Bound(Scaled().eval(), given={"gain": torch.ones(7)})
+        with pytest.raises(InputError, match=r"a model without `given` for iba, .* but training data bring no gain"):
+            run(tmp_path / "run", model=model, methods={"iba": IBA})
+
+
+def test_where_fits_are_kept(tmp_path: Path, cache: Path) -> None:
+    run(tmp_path / "run", methods={"patterns": PatternAttribution()})
+    assert artifacts.folder() == cache
+    (name,) = fits(cache)
+    assert name.startswith("pattern-attribution-")
