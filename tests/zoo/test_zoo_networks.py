@@ -103,3 +103,20 @@ def test_the_zoo_knows_its_names():
         zoo.AnconaMLP("rellu")
     assert [one.name for one in zoo.ZOO.values() if one.full] == ["alexnet-mnist", "alexnet-mnist-permuted"]
     assert all(not one.training.weight_decay for name, one in zoo.ZOO.items() if "permuted" in name)
+
+
+@pytest.mark.parametrize(
+    ("name", "widths", "bias"),
+    [
+        ("mnist-cnn-permuted", {"features.0": 0.1, "classifier.1": 0.1}, 0.1),
+        ("mnist-mlp-permuted", {"layers.1": 2 / 28, "layers.3": 2 / 50}, 0.0),
+    ],
+)
+def test_first_weights_of_the_authors_code(name: str, widths: dict[str, float], bias: float):
+    """A normal distribution cut off at 2σ: nothing beyond, and a standard deviation of 0.88 σ."""
+    network = zoo.entry(name).network()
+    for layer, std in widths.items():
+        weight = network.get_submodule(layer).weight
+        assert weight.abs().max() <= 2 * std
+        assert weight.std().item() == pytest.approx(0.8796 * std, rel=0.05)
+        assert (network.get_submodule(layer).bias == bias).all()

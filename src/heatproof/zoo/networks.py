@@ -1,5 +1,7 @@
 """The demo's network, and those of 000 and 001."""
 
+import math
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -79,6 +81,38 @@ class MnistMLP(nn.Module):
         """Logits (N, 10) of images `x` (N, 1, 28, 28)."""
         logits: Tensor = self.layers(x)
         return logits
+
+
+class MnistCNNAsPublished(MnistCNN):
+    """`MnistCNN` with the first weights of 001's code: normal, σ 0.1, cut off at 2σ; biases 0.1.
+
+    For memorizing permuted labels: from torch's first weights it begins later.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                _start(module, std=0.1, bias=0.1)
+
+
+class MnistMLPAsPublished(MnistMLP):
+    """`MnistMLP` with the first weights of 001's code: normal, σ 2/√inputs, cut off at 2σ; biases 0.
+
+    For memorizing permuted labels: from torch's first weights it begins later.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                _start(module, std=2 / math.sqrt(module.in_features), bias=0.0)
+
+
+def _start(module: nn.Conv2d | nn.Linear, *, std: float, bias: float) -> None:
+    nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
+    assert module.bias is not None
+    nn.init.constant_(module.bias, bias)
 
 
 class MnistAlexNet(nn.Module):

@@ -10,7 +10,7 @@ from heatproof.data.base import data_root
 from heatproof.errors import unknown
 from heatproof.zoo.ancona import ACTIVATIONS, AnconaCifarCNN, AnconaCNN, AnconaMLP, ImdbLSTM, ImdbMLP
 from heatproof.zoo.cache import Loads, Network, found, trained
-from heatproof.zoo.networks import DemoCNN, MnistAlexNet, MnistCNN, MnistMLP
+from heatproof.zoo.networks import DemoCNN, MnistAlexNet, MnistCNN, MnistCNNAsPublished, MnistMLP, MnistMLPAsPublished
 from heatproof.zoo.recipes import Training
 from heatproof.zoo.training import Trained
 
@@ -23,6 +23,7 @@ DEMO_TRAINING = Training(learning_rate=2e-3, schedule="cosine", epochs=3, batch_
 MNIST_TRAINING = Training(
     learning_rate=1e-3, schedule="cosine", weight_decay=0.001, epochs=3, batch_size=50, required=0.99
 )
+FASHION_TRAINING = replace(MNIST_TRAINING, epochs=6, required=0.0)
 MLP_TRAINING = Training(learning_rate=1e-3, schedule="cosine", epochs=6, batch_size=100)
 
 # 003 says Adadelta and early stopping, no more: a rate of 1, 5,000 of the training samples held out. The held-out loss
@@ -30,12 +31,12 @@ MLP_TRAINING = Training(learning_rate=1e-3, schedule="cosine", epochs=6, batch_s
 ANCONA_MLP_TRAINING = Training(
     optimizer="adadelta", learning_rate=1.0, epochs=60, batch_size=128, held_out=5000, patience=6
 )
-ANCONA_CNN_TRAINING = replace(ANCONA_MLP_TRAINING, epochs=12, patience=2)
+ANCONA_CNN_TRAINING = replace(ANCONA_MLP_TRAINING, epochs=10, patience=2)
 ANCONA_CIFAR_TRAINING = replace(ANCONA_MLP_TRAINING, epochs=40, batch_size=32, held_out=1000, patience=4)
 IMDB_TRAINING = Training(learning_rate=1e-3, epochs=30, batch_size=64, held_out=500, patience=2)
 
 # Neither weight decay nor dropout, which work against memorizing. 000 asks for 98 % in training, 001 for 95 %.
-MEMORIZING = Training(learning_rate=1e-3, epochs=100, batch_size=50, stop_at=0.98, required_in_training=0.98)
+MEMORIZING = Training(learning_rate=1e-3, epochs=60, batch_size=50, stop_at=0.98, required_in_training=0.98)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,10 +169,11 @@ def _adebayo() -> list[Entry]:
     for data, dataset, parts in (("mnist", "MNIST", _mnist), ("fashion", "FashionMNIST", _fashion)):
         mnist = data == "mnist"
         networks = (
-            ("cnn", MnistCNN, MNIST_TRAINING if mnist else replace(MNIST_TRAINING, epochs=6, required=0.0), 0.992),
-            ("mlp", MnistMLP, MLP_TRAINING, 0.987),
+            ("cnn", MnistCNN, MnistCNNAsPublished, 0.992),
+            ("mlp", MnistMLP, MnistMLPAsPublished, 0.987),
         )
-        for kind, network, training, published in networks:
+        for kind, network, memorizing, published in networks:
+            training = MLP_TRAINING if kind == "mlp" else MNIST_TRAINING if mnist else FASHION_TRAINING
             entries += [
                 Entry(
                     name=f"{data}-{kind}",
@@ -185,7 +187,7 @@ def _adebayo() -> list[Entry]:
                 Entry(
                     name=f"{data}-{kind}-permuted",
                     paper="001",
-                    network=network,
+                    network=memorizing,
                     training=MEMORIZING,
                     parts=partial(_permuted, dataset),
                     note=permuted,
