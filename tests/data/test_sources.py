@@ -247,6 +247,22 @@ def test_index_and_boxes_move_with_the_image(indexed: Path):
     assert loaded.boxes == (((0.0, 4.0, 40.0, 36.0),), ((10.0, 10.0, 20.0, 30.0),))
 
 
+def test_only_images_with_small_boxes(indexed: Path):
+    """The boxes cover 40 · 32 and 10 · 20 of 1600 pixels: 0.8 and 0.125."""
+
+    def source(below: float) -> ImageFolder:
+        return ImageFolder(root=str(indexed), index="all.csv", boxes="all.csv", boxes_below=below, resize=40, crop=40)
+
+    assert source(0.81).load().ids == ("wide.png", "square.png")
+    assert source(0.8).load().ids == ("square.png",)
+    with pytest.raises(InputError, match=r"cover less than 0\.125 of them, but none of 2"):
+        source(0.125).load()
+    with pytest.raises(
+        InputError, match=r"boxes_below, a share in .* beside a file of `boxes`, but got 0.5 and boxes None"
+    ):
+        ImageFolder(root=str(indexed), index="all.csv", boxes_below=0.5).load()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from heatproof import draws
-from heatproof.checks.base import CHECKS, TRAINED, Block, Boxes, Check, Maps, Recipe, Scores, State, Study
+from heatproof.checks.base import CHECKS, TRAINED, Block, Check, Maps, Recipe, Scores, State, Study
 from heatproof.checks.variants import patternless
+from heatproof.data.base import pixels_inside
 from heatproof.errors import InputError
 from heatproof.features import ranks
 from heatproof.metrics import Metric
@@ -87,7 +88,7 @@ class BoundingBox(Check):
     def shared(self, block: Block, state: State) -> Inside:
         height, width = block.inputs.shape[2:]
         assert block.boxes is not None  # by `states`
-        mask = torch.stack([_inside(boxes, height, width) for boxes in block.boxes]).to(block.inputs.device)
+        mask = torch.stack([pixels_inside(boxes, height, width) for boxes in block.boxes]).to(block.inputs.device)
         area = mask.double().mean(1)
         return Inside(mask, (area >= self.largest) | (area == 0), draws.digests(block.inputs))
 
@@ -112,12 +113,3 @@ class BoundingBox(Check):
         unknown = inside.left_out | patternless(values)
         for metric, scores in ((RATIO, found), (HIT, hit)):
             yield Scores(metric=metric.name, values=scores.masked_fill(unknown, torch.nan), setting=setting)
-
-
-def _inside(boxes: Boxes, height: int, width: int) -> Tensor:
-    """Which pixels (H·W,) lie in at least one box: pixel x where xmin <= x < xmax."""
-    mask = torch.zeros(height, width, dtype=torch.bool)
-    down, across = torch.arange(height), torch.arange(width)
-    for left, top, right, bottom in boxes:
-        mask |= ((down >= top) & (down < bottom))[:, None] & ((across >= left) & (across < right))
-    return mask.flatten()

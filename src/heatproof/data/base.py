@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -164,6 +165,15 @@ class Source(ABC):
 
 
 DATA: Registry[Source] = Registry("data source")
+
+
+def pixels_inside(boxes: Sequence[Box], height: int, width: int) -> Tensor:
+    """Which pixels (H·W,) lie in at least one box: pixel x where xmin <= x < xmax."""
+    mask = torch.zeros(height, width, dtype=torch.bool)
+    down, across = torch.arange(height), torch.arange(width)
+    for left, top, right, bottom in boxes:
+        mask |= ((down >= top) & (down < bottom))[:, None] & ((across >= left) & (across < right))
+    return mask.flatten()
 
 
 def select(data: Dataset, chosen: list[int]) -> Dataset:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from heatproof.data.base import DATA, Box, Dataset, Source, data_root, picture_channels
+from heatproof.data.base import DATA, Box, Dataset, Source, data_root, picture_channels, pixels_inside, select
 from heatproof.data.pictures import ENDINGS, UNREADABLE, check_sizes, decode, read_each, stacked
 from heatproof.errors import InputError
 
@@ -25,6 +25,8 @@ class ImageFolder(Source):
             label; `class_name` is used where it is there. None: each subfolder is a class, in sorted order.
         boxes: a CSV file (relative to `root`) with a line a box: `file`, `xmin`, `ymin`, `xmax`, `ymax` in pixels of
             the stored image. They are moved with the image and cut at its border.
+        boxes_below: only images whose boxes, cut like that, cover some of the picture and less than this share of it
+            (004, section 4.5: 0.33); None keeps all.
         resize: length of the short side, bilinear; None keeps the size.
         crop: side of the square that is cut out of the middle; None keeps all, and then every image has one size.
     """
@@ -32,11 +34,17 @@ class ImageFolder(Source):
     root: str = ""
     index: str | None = None
     boxes: str | None = None
+    boxes_below: float | None = None
     resize: int | None = 256
     crop: int | None = 224
 
     def load(self) -> Dataset:
         check_sizes(self.resize, self.crop)
+        if self.boxes_below is not None and (self.boxes is None or not 0 < self.boxes_below <= 1):
+            raise InputError(
+                f"Expected boxes_below, a share in (0, 1], beside a file of `boxes`, but got {self.boxes_below} and "
+                f"boxes {self.boxes!r}."
+            )
         root = data_root(self.root)
         files, classes = _subfolders(root) if self.index is None else _index(root / self.index)
         labels = dict(files)
@@ -48,7 +56,7 @@ class ImageFolder(Source):
         if known_boxes is not None:
             cut = ([decoded.cut(box) for box in known_boxes.get(file, ())] for file, decoded in read)
             boxes = tuple(tuple(box for box in one if box is not None) for one in cut)
-        return Dataset(
+        data = Dataset(
             name=root.name,
             inputs=self.normalize(picture_channels(display)),
             targets=torch.tensor([labels[file] for file, _ in read]),
@@ -58,6 +66,20 @@ class ImageFolder(Source):
             boxes=boxes,
             skipped=tuple(skipped),
         )
+        return data if self.boxes_below is None else select(data, self._with_small_boxes(data))
+
+    def _with_small_boxes(self, data: Dataset) -> list[int]:
+        assert data.boxes is not None  # by `load`
+        assert self.boxes_below is not None
+        height, width = data.inputs.shape[2:]
+        shares = [float(pixels_inside(boxes, height, width).double().mean()) for boxes in data.boxes]
+        small = [i for i, share in enumerate(shares) if 0 < share < self.boxes_below]
+        if not small:
+            raise InputError(
+                f"Expected images whose boxes cover less than {self.boxes_below:g} of them, but none of {len(data)} in "
+                f"{data.name} is one; raise `boxes_below` or `limit`."
+            )
+        return small
 
 
 @DATA.register("image-file")
