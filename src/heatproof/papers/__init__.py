@@ -1,6 +1,7 @@
 """The papers that define heatproof, each rebuilt by one command, its claims beside our figures."""
 
 from heatproof.errors import unknown
+from heatproof.papers.bottlenecks import PAPER as BOTTLENECKS
 from heatproof.papers.competition import PAPER as COMPETITION
 from heatproof.papers.measure import Measured, Pick, Results
 from heatproof.papers.paper import SCALES, Answer, Claim, Paper, Picture
@@ -9,7 +10,7 @@ from heatproof.papers.sanity import PAPER as SANITY
 from heatproof.papers.shortcomings import PAPER as SHORTCOMINGS
 from heatproof.papers.unification import PAPER as UNIFICATION
 
-PAPERS = {paper.id: paper for paper in (COMPETITION, SANITY, SHORTCOMINGS, UNIFICATION)}
+PAPERS = {paper.id: paper for paper in (COMPETITION, SANITY, SHORTCOMINGS, UNIFICATION, BOTTLENECKS)}
 
 
 def get(name: str) -> Paper:
