@@ -67,12 +67,42 @@ def test_explain_draws_methods_side_by_side_and_shows_the_gap(tmp_path: Path) ->
     assert panels == [False, True, True]
 
 
+def test_explain_fits_what_has_to_learn_on_pictures_and_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (9, 40, 40, 3), dtype=np.uint8)
+    for i, pixels in enumerate(noise):
+        (tmp_path / "some" / f"class{i % 3}").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "some" / f"class{i % 3}" / f"{i}.png")
+    lines = sorted(f"class{i % 3}/{i}.png,{i % 3}" for i in range(9))
+    (tmp_path / "some" / "labels.csv").write_text("\n".join(["file,index", *lines]))
+    (tmp_path / "fitting.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "def net():\n"
+        "    torch.manual_seed(0)\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(4), nn.Flatten(), nn.Linear(196, 3))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("HEATPROOF_CACHE", str(tmp_path / "cache"))
+    command = ["explain", "fitting:net", "some/class0/0.png", "--resize", "40", "--crop", "32", "--fit-on"]
+    methods = ["--method", "iba", "--method", "pattern-attribution"]
+    for place in ("some", "some/labels.csv"):
+        assert CliRunner().invoke(cli.app, [*command, place, *methods]).exit_code == 0
+    # The same pictures and labels in the same order: one fit of each, whatever named them.
+    kept = sorted(path.name.rpartition("-")[0] for path in (tmp_path / "cache").glob("*.safetensors"))
+    assert kept == ["iba", "pattern-attribution"]
+    drawn = np.asarray(Image.open("map.png").convert("RGB")).astype(int)
+    assert drawn.shape[1] == 3 * 224 + 4 * 8
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["audit", "nowhere.toml"], "Expected a spec file, but nowhere.toml cannot be read"),
         (["report", "nowhere"], "has none"),
         (["explain", "a:b", "in.png", "--method", "cgy"], "did you mean 'cgi'"),
+        (["explain", "a:b", "in.png", "--method", "iba"], "give --fit-on with a folder of pictures like those"),
         (["explain", "a:b", "nowhere.png"], "Expected an image in 'nowhere.png'"),
         (["explain", "a:b", "in.png", "--out", "map.pdf"], "Expected a picture to write"),
         (["explain", "a:b", "in.png", "--out", "none/map.png"], "Expected a folder to write map.png into"),

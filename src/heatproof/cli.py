@@ -69,6 +69,9 @@ def explain(
     crop: Annotated[int | None, typer.Option(help="Side of the square in the middle.")] = 224,
     mean: Annotated[str, typer.Option(help="Mean of each channel, by commas.")] = "0.485,0.456,0.406",
     std: Annotated[str, typer.Option(help="Standard deviation of each channel, by commas.")] = "0.229,0.224,0.225",
+    fit_on: Annotated[
+        Path | None, typer.Option(help="Pictures for methods that learn: a folder a label, or a CSV of file,index.")
+    ] = None,
     folder: Annotated[Path, typer.Option("--out", help="The picture to write.")] = Path("map.png"),
 ) -> None:
     """Attribute one prediction by one or several methods, and draw the maps beside the picture."""
@@ -78,7 +81,15 @@ def explain(
     spec = ModelSpec(name=model, weights=None if weights is None else str(weights.resolve()), layer=layer)
     numbers = (_numbers(text) for text in (mean, std))
     table = explain_image(
-        spec, image, method, target=target, resize=resize, crop=crop, normalize=tuple(numbers), out=folder
+        spec,
+        image,
+        method,
+        target=target,
+        resize=resize,
+        crop=crop,
+        normalize=tuple(numbers),
+        out=folder,
+        fit_on=fit_on,
     )
     out.print(table)
     out.print(f"Wrote {folder}", highlight=False)

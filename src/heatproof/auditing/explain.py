@@ -1,19 +1,25 @@
 """One picture explained by several methods, side by side."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
+from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 
+from heatproof.auditing.fits import Lessons
 from heatproof.auditing.spec import DTYPES, ModelSpec
-from heatproof.data import ImageFile
+from heatproof.data import ImageFile, ImageFolder
 from heatproof.errors import InputError
 from heatproof.features import Pixels
-from heatproof.methods.base import METHODS, Explanation
+from heatproof.fingerprint import model_fingerprint
+from heatproof.methods.base import METHODS, Explanation, Method
+from heatproof.methods.fitted import FittedMethod, learners, with_learners
 from heatproof.models import check_targets, forward
 
 RED, BLUE = np.array([178, 24, 43]), np.array([33, 102, 172])
@@ -30,13 +36,24 @@ def explain_image(
     crop: int | None,
     normalize: tuple[tuple[float, ...], ...],
     out: Path,
+    fit_on: Path | None = None,
 ) -> Table:
-    """Attribute `target` (the predicted label by default) by each method, draw the maps, tabulate diagnostics."""
+    """Attribute `target` (the predicted label by default) by each method, draw the maps, tabulate diagnostics.
+
+    Methods that learn from data are fitted on `fit_on`: a folder with a subfolder of pictures for each label, in the
+    labels' order, or a CSV file with columns `file` and `index`. Fits are kept in the cache folder.
+    """
     if out.suffix.lower() not in (".png", ".webp", ".jpg", ".jpeg"):
         raise InputError(f"Expected a picture to write (.png, .webp, .jpg), but got {str(out)!r}.")
     if not out.parent.is_dir():
         raise InputError(f"Expected a folder to write {out.name} into, but there is no {out.parent}.")
     recipes = {name: METHODS.get(name) for name in methods}
+    learning = [name for name, recipe in recipes.items() if learners(recipe)]
+    if learning and fit_on is None:
+        raise InputError(
+            f"Expected pictures for {' and '.join(learning)} to learn from, but got none; give --fit-on with a folder "
+            "of pictures like those that the network was trained on."
+        )
     data = ImageFile(path=str(image), resize=resize, crop=crop, mean=normalize[0], std=normalize[1]).load()
     model = spec.load()
     inputs = data.inputs.to(spec.device, DTYPES[spec.dtype])
@@ -44,6 +61,12 @@ def explain_image(
         outputs = forward(model, inputs, torch.tensor([0]))
     label = torch.tensor([int(outputs.argmax()) if target is None else target])
     check_targets(inputs, label, outputs.shape[1])
+    if learning and fit_on is not None:
+        index = None if fit_on.is_dir() else fit_on.name
+        root = fit_on if index is None else fit_on.parent
+        folder = ImageFolder(root=str(root), index=index, resize=resize, crop=crop, mean=normalize[0], std=normalize[1])
+        lessons = Lessons(fingerprint=model_fingerprint(model), data=folder.load(), like=inputs)
+        recipes |= {name: _fitted(recipes[name], model, lessons) for name in learning}
     found = {name: recipe.explain(model, inputs, label.to(inputs.device)) for name, recipe in recipes.items()}
     assert data.display is not None
     panels = [("input", data.display[0].numpy())]
@@ -76,6 +99,15 @@ def side_by_side(panels: Sequence[tuple[str, "np.ndarray"]]) -> Image.Image:
         canvas.paste(one, (x, CAPTION + GAP // 2))
         x += max(one.width, SIDE) + GAP
     return canvas
+
+
+def _fitted(recipe: Method, model: nn.Module, lessons: Lessons) -> Method:
+    def fit(one: FittedMethod) -> FittedMethod:
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(f"fitting {type(one).__name__}", total=lessons.reads(one))
+            return replace(one, fitted=lessons.fit(one, model, read=lambda: bar.advance(task)))
+
+    return with_learners(recipe, fit)
 
 
 def _table(found: dict[str, Explanation], label: int, probability: float) -> Table:

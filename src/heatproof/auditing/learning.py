@@ -1,45 +1,19 @@
-"""What the fitted methods of an audit learn: on the trained network, and again where it was changed.
-
-Each fit is made once under a lock and kept in the cache folder, named by everything that decides it, so that a resumed
-run, another audit and every worker read the same bits, and no run keeps the fits of all states in memory.
-"""
+"""What the fitted methods of an audit learn: on the trained network, and again where it was changed."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from heatproof import artifacts, draws
+from heatproof.auditing.fits import Lessons, Read
 from heatproof.auditing.plan import Condition, NamedMethod, Plan
 from heatproof.checks.base import TRAINED, State
-from heatproof.data.base import Dataset
 from heatproof.errors import InputError
-from heatproof.methods.base import METHODS
-from heatproof.methods.fitted import Fitted, FittedMethod, learners, network_fingerprint, with_learners
+from heatproof.methods.fitted import FittedMethod, learners, network_fingerprint, with_learners
 from heatproof.models import Bound
-from heatproof.recipes import describe, digest
-
-Read = Callable[[], None]  # hears of every batch that a fit reads
-
-
-@dataclass(frozen=True)
-class Batches:
-    """Labelled batches of training data, in one order drawn once: data sets are often sorted by label."""
-
-    data: Dataset
-    size: int
-    like: Tensor
-    read: Read
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(len(self.data), generator=draws.generator("fit", len(self.data)))
-        for rows in torch.split(order, self.size):
-            yield self.data.inputs[rows].to(self.like), self.data.targets[rows].to(self.like.device)
-            self.read()
+from heatproof.recipes import digest
 
 
 def changed(state: State) -> bool:
@@ -102,7 +76,7 @@ def ready(plan: Plan, method: NamedMethod, state: State, model: nn.Module) -> tu
 
     def again(one: FittedMethod) -> FittedMethod | None:
         if one.on_changed_model == "refit":
-            return replace(one, fitted=_kept(plan, one, state, model, _unheard))
+            return replace(one, fitted=_lessons(plan).refit(one, model, state.key))
         return one.on_changed(model, ())
 
     return replace(method, recipe=with_learners(trained, again)), "refit" if "refit" in done else "reuse"
@@ -122,7 +96,7 @@ def learn(
     """
     failures: list[dict[str, Any]] = []
     lost: set[tuple[str, str]] = set()  # label and name of a state
-    for method, condition in lessons(plan, missing):
+    for method, condition in wanted(plan, missing):
         if condition is not None and method.label not in plan.learned:
             continue  # what it should learn on the trained network has failed
         state = TRAINED if condition is None else condition.state
@@ -134,11 +108,11 @@ def learn(
             else:
                 with state.open(plan.model):
                     for one in _refitted(plan.learned[method.label]):
-                        _kept(plan, one, state, plan.model, heard(method.label, _reads(plan, one)))
+                        read = heard(method.label, _lessons(plan).reads(one))
+                        _lessons(plan).refit(one, plan.model, state.key, read=read)
         except Exception as error:  # one method's failure must not cost the others their rows
-            names = [state.name] if condition is None else [state.name for _, state in condition.readers]
-            everywhere = [s.name for c in plan.conditions for _, s in c.readers] if condition is None else names
-            lost |= {(method.label, name) for name in everywhere}
+            everywhere = plan.conditions if condition is None else [condition]
+            lost |= {(method.label, one.name) for place in everywhere for _, one in place.readers}
             said = f"{type(error).__name__}: {error}"
             failures.append(
                 {"method": method.label, "check": "", "state": state.name, "samples": [], "error": said, "count": 1}
@@ -151,15 +125,15 @@ def learn(
     return possible, failures
 
 
-def lessons(plan: Plan, missing: Collection[str]) -> Iterator[tuple[NamedMethod, Condition | None]]:
+def wanted(plan: Plan, missing: Collection[str]) -> Iterator[tuple[NamedMethod, Condition | None]]:
     """The fits that missing rows ask for, by method: on the trained network (None), then in each state that refits."""
     cells = [plan.cells[key] for key in missing]
-    wanted = {(label, cell.check, cell.state) for cell in cells for label in (cell.method, cell.other)}
+    rows = {(label, cell.check, cell.state) for cell in cells for label in (cell.method, cell.other)}
     for method in plan.methods:
-        if learners(method.recipe) and method.label in {label for label, _, _ in wanted}:
+        if learners(method.recipe) and method.label in {label for label, _, _ in rows}:
             yield method, None
             for condition in plan.conditions:
-                asked = any((method.label, check.label, state.name) in wanted for check, state in condition.readers)
+                asked = any((method.label, check.label, state.name) in rows for check, state in condition.readers)
                 if asked and changed(condition.state) and _refitted(method.recipe):
                     yield method, condition
 
@@ -167,11 +141,10 @@ def lessons(plan: Plan, missing: Collection[str]) -> Iterator[tuple[NamedMethod,
 def cost(plan: Plan, missing: Collection[str]) -> float:
     """Forward and backward passes of one sample that the fits take which are not kept already, for estimates."""
     total = 0.0
-    for method, condition in lessons(plan, missing):
-        state = TRAINED if condition is None else condition.state
+    for method, condition in wanted(plan, missing):
+        state = None if condition is None else condition.state.key
         fits = _refitted(method.recipe) if condition else [one for one in learners(method.recipe) if one.fitted is None]
-        new = [one for one in fits if not (artifacts.folder() / _name(plan, one, state)).exists()]
-        total += sum(one.fit_cost * len(_training(plan)) for one in new)
+        total += sum(_lessons(plan).cost(one) for one in fits if not _lessons(plan).is_kept(one, state))
     return total
 
 
@@ -184,11 +157,8 @@ def _refitted(recipe: object) -> list[FittedMethod]:
 def _taught(plan: Plan, label: str, heard: Callable[[str, int], Read], one: FittedMethod) -> FittedMethod:
     if one.fitted is not None:
         return one
-    return replace(one, fitted=_kept(plan, one, TRAINED, plan.model, heard(label, _reads(plan, one))))
-
-
-def _reads(plan: Plan, one: FittedMethod) -> int:
-    return one.fit_reads * -(-len(_training(plan)) // one.fit_batch)
+    lessons = _lessons(plan)
+    return replace(one, fitted=lessons.fit(one, plan.model, read=heard(label, lessons.reads(one))))
 
 
 def _enter(entries: Collection[dict[str, Any]], label: str, recipe: object) -> None:
@@ -199,52 +169,6 @@ def _enter(entries: Collection[dict[str, Any]], label: str, recipe: object) -> N
         said["digest"], said["facts"] = one.fitted.digest, dict(one.fitted.facts)
 
 
-def _kept(plan: Plan, one: FittedMethod, state: State, model: nn.Module, read: Read) -> Fitted:
-    """What the method learns in this state: from the cache folder, or learned and kept there."""
-    name = _name(plan, one, state)
-    checkpoint = artifacts.folder() / f"{Path(name).stem}.checkpoint.safetensors"
-    data = Batches(_training(plan), one.fit_batch, plan.samples.inputs, read)
-
-    def make() -> Fitted:
-        if _loaded(checkpoint) is None:
-            checkpoint.unlink(missing_ok=True)
-        fitted = one.on_changed(model, data) if changed(state) else one.fit(model, data, checkpoint=checkpoint)
-        assert fitted is not None  # an excluded method does not come here
-        assert fitted.fitted is not None
-        return fitted.fitted
-
-    found = artifacts.kept(name, read=_loaded, make=make, write=Fitted.save)
-    checkpoint.unlink(missing_ok=True)
-    return found
-
-
-def _loaded(path: Path) -> Fitted | None:
-    try:
-        return Fitted.load(path)
-    except InputError:
-        return None
-
-
-def _name(plan: Plan, one: FittedMethod, state: State) -> str:
-    """The file of a fit, named by everything that decides its bits but the processor."""
-    parts = {
-        "recipe": describe(replace(one, fitted=None)),
-        "model": plan.model_fingerprint,
-        "state": dict(state.key),
-        "data": _training(plan).fingerprint,
-        "dtype": str(plan.samples.inputs.dtype),
-        "device": plan.samples.inputs.device.type,
-        "batch": one.fit_batch,
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-    }
-    return f"{METHODS.name_of(one) or type(one).__name__.lower()}-{digest(parts)[:16]}.safetensors"
-
-
-def _training(plan: Plan) -> Dataset:
+def _lessons(plan: Plan) -> Lessons:
     assert plan.training is not None  # or the plan would have been refused
-    return plan.training
-
-
-def _unheard() -> None:
-    """Nobody is told."""
+    return Lessons(fingerprint=plan.model_fingerprint, data=plan.training, like=plan.samples.inputs)

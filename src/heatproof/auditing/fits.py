@@ -1,0 +1,125 @@
+"""Fits, kept: each is made once under a lock in the cache folder, named by everything that decides it.
+
+So a resumed run, another audit and every worker read the same bits, and nobody holds the fits of all states in memory.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from heatproof import artifacts, draws
+from heatproof.data.base import Dataset
+from heatproof.errors import InputError
+from heatproof.methods.base import METHODS
+from heatproof.methods.fitted import Fitted, FittedMethod
+from heatproof.recipes import describe, digest
+
+Read = Callable[[], None]  # hears of every batch that a fit reads
+
+
+def unheard() -> None:
+    """Nobody is told."""
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Labelled batches of data, on the device and in the dtype of `like`.
+
+    In one order, drawn once: data sets are often sorted by label. `read` is called for every batch.
+    """
+
+    data: Dataset
+    size: int
+    like: Tensor
+    read: Read = unheard
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(len(self.data), generator=draws.generator("fit", len(self.data)))
+        for rows in torch.split(order, self.size):
+            yield self.data.inputs[rows].to(self.like), self.data.targets[rows].to(self.like.device)
+            self.read()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lessons:
+    """What methods may learn of one model from one data set.
+
+    Attributes:
+        fingerprint: of the trained model.
+        data: labelled samples like those that it was trained on.
+        like: inputs of the model, for device and dtype.
+    """
+
+    fingerprint: str
+    data: Dataset
+    like: Tensor
+
+    def fit(self, one: FittedMethod, model: nn.Module, *, read: Read = unheard) -> Fitted:
+        """What the method learns of the trained model: kept, or made now, from a checkpoint if there is one."""
+        name = self.name(one)
+        checkpoint = artifacts.folder() / f"{Path(name).stem}.checkpoint.safetensors"
+
+        def make() -> Fitted:
+            if _loaded(checkpoint) is None:
+                checkpoint.unlink(missing_ok=True)
+            return _value(one.fit(model, self._batches(one, read), checkpoint=checkpoint))
+
+        found = artifacts.kept(name, read=_loaded, make=make, write=Fitted.save)
+        checkpoint.unlink(missing_ok=True)
+        return found
+
+    def refit(self, one: FittedMethod, model: nn.Module, state: Mapping[str, Any], *, read: Read = unheard) -> Fitted:
+        """What the method learns of the model in a changed state: kept, or made now."""
+
+        def make() -> Fitted:
+            return _value(one.on_changed(model, self._batches(one, read)))
+
+        return artifacts.kept(self.name(one, state), read=_loaded, make=make, write=Fitted.save)
+
+    def name(self, one: FittedMethod, state: Mapping[str, Any] | None = None) -> str:
+        """The file of a fit, named by everything that decides its bits but the processor."""
+        recipe = replace(one, fitted=None)
+        parts = {
+            "recipe": describe(recipe),
+            "model": self.fingerprint,
+            "state": None if state is None else dict(state),
+            "data": self.data.fingerprint,
+            "dtype": str(self.like.dtype),
+            "device": self.like.device.type,
+            "batch": one.fit_batch,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        }
+        return f"{METHODS.name_of(recipe) or type(one).__name__.lower()}-{digest(parts)[:16]}.safetensors"
+
+    def is_kept(self, one: FittedMethod, state: Mapping[str, Any] | None = None) -> bool:
+        """Whether a fit is there already."""
+        return (artifacts.folder() / self.name(one, state)).exists()
+
+    def reads(self, one: FittedMethod) -> int:
+        """How many batches a fit reads."""
+        return one.fit_reads * -(-len(self.data) // one.fit_batch)
+
+    def cost(self, one: FittedMethod) -> float:
+        """Forward and backward passes of one sample that a fit takes, for estimates."""
+        return one.fit_cost * len(self.data)
+
+    def _batches(self, one: FittedMethod, read: Read) -> Batches:
+        return Batches(self.data, one.fit_batch, self.like, read)
+
+
+def _value(method: FittedMethod | None) -> Fitted:
+    assert method is not None  # an excluded method is never fitted
+    assert method.fitted is not None
+    return method.fitted
+
+
+def _loaded(path: Path) -> Fitted | None:
+    try:
+        return Fitted.load(path)
+    except InputError:
+        return None
