@@ -79,8 +79,8 @@ class Completeness(Check):
     others drawn at random, `labels` together (0 for all): `label-slope` and `label-correlation`, the slope of the
     least-squares line of ΣR_i on E_i, and Pearson's r; `label-gap`, Σ_i |ΣR_i − E_i| / Σ_i |E_i|. NaN for fewer than
     three labels or where a side does not vary.
-    Cost: one or two forward passes a sample, and `labels` backward passes for each method that has rows over labels
-    (path methods: their passes for each label). Sums are taken in float64.
+    Cost: a forward pass a sample; for each method that has rows over labels one or two more, and a backward pass for
+    each label but the explained one (path methods: their passes for each label). Sums are taken in float64.
 
     Source: Sundararajan et al. 2017; Gupta & Arora, Figure 2 (one image, all labels); Ancona et al. 2018, section 3.
     """
@@ -109,9 +109,9 @@ class Completeness(Check):
         recipe = method.recipe
         if not isinstance(recipe, Linearizable) or type(recipe).promised_sums is Method.promised_sums:
             return 0.0
-        # As a map costs a forward pass and a backward one, which is two: here it has one backward pass a label.
-        labels = min(self.labels or study.outputs, study.outputs)
-        return recipe.cost(study.outputs, study.example.shape[1:]) * (1 + 2 * labels)
+        # As a map costs a forward pass and a backward one, which is two: here a backward pass for each other label.
+        others = min(self.labels or study.outputs, study.outputs) - 1
+        return recipe.cost(study.outputs, study.example.shape[1:]) * (1 + 2 * others)
 
     def shared(self, block: Block, state: State) -> Known:
         with torch.no_grad():
@@ -136,7 +136,8 @@ class Completeness(Check):
         yield Scores(metric=GAP.name, values=total - _of(promised, block.targets))
         linearized = block.linearize(method)
         if linearized is not None:
-            sums = _sums(linearized.pull, shared.labels, shared.outputs, block.inputs)
+            others = _sums(linearized.pull, shared.labels[:, 1:], shared.outputs, block.inputs)
+            sums = torch.cat([total[:, None], others], 1)  # the explained label's map is there already
             yield from _over_labels(sums, promised.gather(1, shared.labels))
 
     def _labels(self, block: Block, outputs: int) -> Tensor:
@@ -163,7 +164,9 @@ def _promised(method: Recipe, block: Block, outputs: Tensor) -> Tensor | None:
 
 
 def _sums(pull: Callable[[Tensor], Tensor], labels: Tensor, outputs: Tensor, inputs: Tensor) -> Tensor:
-    """The sums (N, K), float64, of the attributions of labels (N, K)."""
+    """The sums (N, K), float64, of the attributions of labels (N, K), where K may be 0."""
+    if not labels.numel():
+        return outputs.new_empty(labels.shape, dtype=torch.float64)
     picked = torch.zeros(labels.shape[1], *outputs.shape, dtype=outputs.dtype, device=outputs.device)
     picked.scatter_(2, labels.T[..., None], 1.0)
     step = max(1, BUDGET // inputs.numel())
