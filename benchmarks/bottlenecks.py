@@ -105,4 +105,4 @@ if __name__ == "__main__":
     torch.set_num_threads(chosen.threads)
     clock = time.process_time if chosen.cpu_time else time.perf_counter
     rows = [measure(case, chosen.steps, chosen.repeats, clock) for case in CASES if chosen.only in case]
-    report("bottleneck", rows, chosen.out)
+    report("bottlenecks", rows, chosen.out)
