@@ -84,7 +84,7 @@ class NetworkStructure(Check):
             label = name if calls == 1 else f"{name}#{calls}"
             found[label] = ((rows <= 0).double().mean(1), quantiles(rows))
 
-        with torch.no_grad(), _watching(block.model, see):
+        with torch.no_grad(), watching(block.model, see):
             forward(block.model, block.inputs)
         return found
 
@@ -133,7 +133,7 @@ def overtaking(of_high: float, of_low: float, high: float, low: float) -> float:
 
 
 @contextmanager
-def _watching(model: nn.Module, see: Any) -> Iterator[None]:
+def watching(model: nn.Module, see: Any) -> Iterator[None]:
     """`see(name, activations)` is called with what each weighted layer reads, as it runs."""
 
     def watch(name: str, module: nn.Module) -> Any:

@@ -1,0 +1,13 @@
+"""Every experiment with the sentences of the papers that it is about."""
+
+from collections.abc import Callable, Sequence
+
+from heatproof.theory.experiments.layers import properties_of_layers
+from heatproof.theory.experiments.noisy_maps import noise_in_maps
+from heatproof.theory.experiments.random_weights import small_against_large
+from heatproof.theory.experiments.two_labels import two_labels
+from heatproof.theory.page import Section
+
+EXPERIMENTS: Sequence[Callable[[int], Section]] = (two_labels, noise_in_maps, small_against_large, properties_of_layers)
+
+__all__ = ["EXPERIMENTS"]
