@@ -105,6 +105,22 @@ def test_a_yardstick_that_failed_is_never_taken_for_the_most_favorable_one(
     assert found["sentence"] == f"Not enough to go by: {reason}."
 
 
+def test_every_similarity_stands_beside_its_floors_and_calibration() -> None:
+    levels: dict[str, float | list[float]] = {"s": [0.3] * 6, "f": [0.2] * 6, "r": [0.9] * 6, "c": [0.01] * 6}
+    rows = rows_for(levels, metrics=("spearman", "ssim", "hog[cell=8]"), samples=6)
+    found = scorecard.findings(rows, manifest())
+    told = found[found["question"] == "similarity"].set_index("metric")["sentence"]
+    beside = (
+        "Beside it: two random networks 0.20, two runs on the trained one 0.90, a Gaussian mask 0.01, "
+        "a uniform mask not compared."
+    )
+    assert told.to_dict() == {
+        "spearman": f"By this measure: depends in part. {beside}",
+        "ssim": f"Shown, not judged. {beside}",
+        "hog[cell=8]": f"Shown, not judged. {beside}",
+    }
+
+
 def test_edge_detector_is_named_a_failure() -> None:
     assert "it fails" in verdict({"s": 1, "f": 1, "r": 1, "c": 0.0})["sentence"]
 
@@ -584,7 +600,8 @@ def test_randomization_that_leaves_a_layer_trained_is_shown_and_not_judged(group
     assert scorecard.groups(run) == []
     assert scorecard.primary(found, run) == {}
     assert scorecard.headline(found, run).endswith("not judged: no randomization ended with every layer random.")
-    assert set(found["sentence"]) >= {"Shown, not judged: this randomization never has every layer random."}
+    told = found[found["question"] == "similarity"]["sentence"]
+    assert told.str.startswith("Shown, not judged: this randomization never has every layer random. Beside it: ").all()
     everything = manifest(states=[{**run["states"][0], "complete": True}])  # such as the only layer of a network
     assert scorecard.primary(scorecard.findings(rows, everything), everything)["m"]["verdict"] == "depends"
 

@@ -184,6 +184,7 @@ def _parameters(table: pd.DataFrame, means: Means, manifest: Manifest, method: s
         yield finding_of(means, key, "parameters", verdict=verdict, tone=TONES[verdict], sentence=sentence)
     for name in measured:
         said = f"By this measure: {grades[name].verdict}." if name in grades else "Shown, not judged."
+        said += f" {_yardsticks(means, method, group, stage, name)}"
         yield finding_of(means, (RANDOMIZATION, method, group, stage, name), "similarity", sentence=said)
 
 
@@ -197,8 +198,22 @@ def _unjudged(means: Means, manifest: Manifest, method: str, group: str) -> Iter
     """Similarities at the last stage of a randomization that leaves layers trained."""
     stage = last_stage(manifest, group)
     for name in _measured(means, method, group, stage):
-        said = "Shown, not judged: this randomization never has every layer random."
+        said = "Shown, not judged: this randomization never has every layer random. "
+        said += _yardsticks(means, method, group, stage, name)
         yield finding_of(means, (RANDOMIZATION, method, group, stage, name), "similarity", sentence=said)
+
+
+def _yardsticks(means: Means, method: str, group: str, stage: float, name: str) -> str:
+    """What a similarity is to be held against: no number of it says anything alone (002, Theorems 1, 3, 4)."""
+    places = {
+        "two random networks": (RANDOMIZATION, f"{group} floor", stage),
+        "two runs on the trained one": (RANDOMIZATION, "replicate", 0.0),
+        "a Gaussian mask": (CALIBRATION, "map-vs-gaussian", 0.0),
+        "a uniform mask": (CALIBRATION, "map-vs-uniform", 0.0),
+    }
+    keys = {what: (check, method, setting, at, name) for what, (check, setting, at) in places.items()}
+    told = [f"{what} {means[key].mean:z.2f}" if key in means else f"{what} not compared" for what, key in keys.items()]
+    return f"Beside it: {', '.join(told)}."
 
 
 def _measured(means: Means, method: str, group: str, stage: float) -> list[str]:
