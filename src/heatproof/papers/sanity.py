@@ -146,6 +146,40 @@ PAPER = Paper(
             )
             for method, words in (("deeplift", "DeepLIFT"), ("epsilon-lrp", "ε-LRP"))
         ),
+        *(
+            higher(
+                where="Fig. 13–15",
+                text=f"{words} on a network of permuted labels still looks like the true network's, by absolute values",
+                paper="masks on random labels resemble those of the true model",
+                step="labels",
+                one=Pick(check="data-randomization", method=method, metric=ABSOLUTE, setting="permuted-labels"),
+                other=noise(method),
+                names=("permuted labels", "a random mask"),
+            )
+            for method, words in (
+                ("gradient-x-input", "gradient × input"),
+                ("integrated-gradients", "Integrated Gradients"),
+                ("guided-backprop", "guided backprop"),
+            )
+        ),
+        *(
+            higher(
+                where="Fig. 13–15",
+                text=f"{words} tells permuted from true labels: its map is less like the trained network's than "
+                "that of a network trained anew on true labels",
+                paper="not in the paper, which has no such yardstick",
+                step="labels",
+                one=Pick(check="data-randomization", method=method, metric="spearman", setting="true-labels"),
+                other=Pick(check="data-randomization", method=method, metric="spearman", setting="permuted-labels"),
+                names=("true labels", "permuted labels"),
+            )
+            for method, words in (
+                ("gradient", "the gradient"),
+                ("gradient-x-input", "gradient × input"),
+                ("integrated-gradients", "Integrated Gradients"),
+                ("grad-cam", "Grad-CAM"),
+            )
+        ),
         higher(
             where="Fig. 28 D, E",
             text="the perturbation method depends on the parameters: less like itself the more layers are random",
