@@ -9,10 +9,8 @@ from torch import Tensor
 from heatproof.propagation.calls import Call
 from heatproof.propagation.facts import Facts
 
-POOLS = frozenset(
-    ("mean", "interpolate", "upsample", *(f"{a}avg_pool{d}d" for a in ("", "adaptive_") for d in (1, 2, 3)))
-)
-
+AVERAGES = frozenset(f"{a}avg_pool{d}d" for a in ("", "adaptive_") for d in (1, 2, 3))
+POOLS = AVERAGES | {"mean", "interpolate", "upsample"}
 JOINS = frozenset(("cat", "concat", "concatenate", "stack"))
 
 

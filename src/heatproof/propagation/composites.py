@@ -1,7 +1,16 @@
 """Which LRP rule where: by the kind of operation and its place, never by a module's name.
 
-Binder et al. 2023 explain their networks with z⁺ on convolutions, biases ignored, and ε on the dense layer:
-`epsilon-plus` (their ε in pooling and residual sums is not needed here), and with `adaptive-beta`.
+Binder et al. 2023 print no table of their LRP settings, but β* ≤ 3 (A.2); the rest stands in the code they published.
+Their composites are named here for what the networks do, not for what they are called:
+
+- `binder-residual` (their ResNet-50; EfficientNet-B0, of the same parts, has no published settings): β = 0 on
+  convolutions, biases ignored; ε = 1e-6 on dense layers, average pooling and residual sums; max-pooling its winner.
+- `binder-concatenated` (their DenseNet-121): the same with ε = 1e-3 in average pooling.
+- `…-adaptive`: the same with the adaptive β* on convolutions, as coded (β = 0 where z ≤ 0).
+
+Deviations: their batch norms are folded beforehand (a threshold and a tensor-valued bias where a ReLU lies between),
+here as they are called, which is the same in exact arithmetic; relevance passes swish as f(x)/x, and a gate of
+squeeze-and-excitation gets none.
 """
 
 from collections.abc import Mapping
@@ -26,6 +35,8 @@ class Composite:
         gates: the elementwise product of a signal and a gate (made by a sigmoid, hard sigmoid or softmax). `signal`
             gives all relevance to the signal (Arras et al. 2017); `uniform` gives each factor half, as every other
             product of two values does (Achtibat et al. 2024, eq. 15).
+        pooling_epsilon, sum_epsilon: the ε of the ε-rule in average pooling, and in sums of two tensors that depend on
+            the input; 0 shares in proportion to the values, all of it.
     """
 
     convolution: Rule
@@ -33,6 +44,8 @@ class Composite:
     first: FirstRule | None = None
     batch_norm: str = "fold"
     gates: str = "signal"
+    pooling_epsilon: float = 0.0
+    sum_epsilon: float = 0.0
 
     def __post_init__(self) -> None:
         for field, value, known in (
@@ -41,9 +54,21 @@ class Composite:
         ):
             if value not in known:
                 raise InputError(f"Expected {field} to be one of {', '.join(known)}, but got {value!r}.")
+        if min(self.pooling_epsilon, self.sum_epsilon) < 0:
+            raise InputError(
+                "Expected pooling_epsilon and sum_epsilon to be at least 0, but got "
+                f"{self.pooling_epsilon} and {self.sum_epsilon}."
+            )
 
 
 _EPSILON, _PLUS, _ALPHA2 = Epsilon(), z_plus(), AlphaBeta(alpha=2.0, beta=1.0)
+
+
+def _binder(convolution: Rule, pooling_epsilon: float) -> Composite:
+    return Composite(convolution=convolution, dense=_EPSILON, pooling_epsilon=pooling_epsilon, sum_epsilon=1e-6)
+
+
+_CODED = AdaptiveBeta(dominated="code")
 
 COMPOSITES: Mapping[str, Composite] = MappingProxyType(
     {
@@ -62,6 +87,10 @@ COMPOSITES: Mapping[str, Composite] = MappingProxyType(
             convolution=AlphaBeta(alpha=0.0, beta=-1.0, epsilon=5.0, lone="conserving"), dense=Epsilon(epsilon=5.0)
         ),
         "adaptive-beta": Composite(convolution=AdaptiveBeta(), dense=_EPSILON),
+        "binder-residual": _binder(_PLUS, 1e-6),
+        "binder-concatenated": _binder(_PLUS, 1e-3),
+        "binder-residual-adaptive": _binder(_CODED, 1e-6),
+        "binder-concatenated-adaptive": _binder(_CODED, 1e-3),
         "deep-taylor": Composite(convolution=_PLUS, dense=_PLUS, first=Box()),
     }
 )

@@ -166,12 +166,12 @@ class Differences(Strategy):
         made = self._made.get(x) if self._rule == "reveal-cancel" else None
         if made is not None:
             linear, x_bar = made
-            bare, x_bar, z_bar = call.released(), x_bar.detach().clone(), bar.detach().clone()
-            held = value.detach()  # the surrogate does not look at it
-            kept = Kept(value, lambda: held)
+            bare, x_bar = call.released(), _copied(x_bar.detach())
+            nothing = value.new_empty(0)  # the surrogate does not look at the value
+            kept = Kept(nothing, lambda: nothing)
 
             def surrogate(_: Tensor, operand: Tensor) -> list[Term]:
-                return secants.reveal_cancel(bare, linear, operand, x_bar, z_bar)
+                return secants.reveal_cancel(bare, linear, operand, x_bar)
 
             return postpone(value, kept, surrogate, [linear.x])
         return graft(value, x * secants.slope(call, x.detach(), bar, value, reference))

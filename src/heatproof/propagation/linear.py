@@ -54,6 +54,12 @@ class Linear:
         share = self.apply(self.constant, self.weight)
         return share if self.bias is None else share + self.bias
 
+    def value(self, x: Tensor) -> Tensor:
+        """z for another x, without a graph."""
+        with torch.no_grad():
+            z, offset = self.apply(x, self.weight), self.offset()
+            return z if offset is None else z + offset
+
     def scaled(self, scale: Tensor, shift: Tensor) -> "Linear | None":
         """scale · z + shift, one number a channel, folded into weight and bias; None where that is impossible."""
         if self.outputs_at is None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from heatproof.errors import OperationError
 from heatproof.propagation import normalization
 from heatproof.propagation.calls import Call
-from heatproof.propagation.carried import Known, Masked, Split, mapped
+from heatproof.propagation.carried import AVERAGES, Known, Masked, Split, mapped
 from heatproof.propagation.composites import Composite
 from heatproof.propagation.facts import Facts
 from heatproof.propagation.first_rules import Box, FirstRule
@@ -17,6 +17,7 @@ from heatproof.propagation.linear import Linear, linear_of
 from heatproof.propagation.nodes import Kept, graft, postpone
 from heatproof.propagation.rules import Epsilon
 from heatproof.propagation.strategy import Strategy, UnsupportedCallError
+from heatproof.propagation.sums import share
 from heatproof.propagation.terms import Ledger, Term
 
 FLOOR = 1e-9
@@ -88,8 +89,13 @@ class Relevance(Strategy):
                 return graft(call.value(), normalization.of(call).held(call.inputs[0]))
             case "structural" | "sum":
                 normalization.refuse_randomness(call)
-                result = call.execute()
+                epsilon = self._stabilizer(call)
+                result = self._stabilized(call, epsilon) if epsilon else call.execute()
                 self._known.carry(call, result)
+                if epsilon and (split := self._known.split.get(result)) is not None:
+                    # What reads the parts reads the moving one: it carries the stabilizer's loss, too.
+                    moving = graft(split.moving, split.moving * share(result.detach(), result.detach(), epsilon))
+                    self._known.split[result] = Split(moving, split.constant)
                 return result
             case "softmax":
                 out = call.execute()
@@ -132,7 +138,7 @@ class Relevance(Strategy):
         if isinstance(rule, Epsilon):
             out = graft(value, linear.apply(linear.x, linear.weight) * rule.factor(value))
         else:
-            kept = Kept(value, lambda: _evaluate(linear))
+            kept = Kept(value, lambda: linear.value(linear.x))
             out = postpone(value, kept, lambda y, x: rule.surrogate(linear, y, x), [linear.x], self.ledger)
             self._kept[out] = kept
         self._made[out] = Made(linear, None)
@@ -142,7 +148,7 @@ class Relevance(Strategy):
         rule: FirstRule | None = self.composite.first
         assert rule is not None
         self.first_seen = True
-        kept = Kept(value, lambda: _evaluate(linear))
+        kept = Kept(value, lambda: linear.value(linear.x))
 
         def surrogate(y: Tensor, mask: Tensor) -> list[Term]:
             if isinstance(rule, Box):
@@ -154,6 +160,16 @@ class Relevance(Strategy):
         self._kept[out] = kept
         self._made[out] = Made(linear, None)
         return out
+
+    def _stabilizer(self, call: Call) -> float:
+        """The ε of average pooling and of sums of two tensors that depend on the input."""
+        if call.name in AVERAGES:
+            return self.composite.pooling_epsilon
+        return self.composite.sum_epsilon if call.name == "add" and len(call.inputs) == 2 else 0.0
+
+    def _stabilized(self, call: Call, epsilon: float) -> Tensor:
+        value, plain = call.value(), call.run(*call.inputs)
+        return graft(value, plain * share(value, value, epsilon))
 
     def _nonlinearity(self, call: Call) -> Tensor:
         if len(call.inputs) != 1:
@@ -230,10 +246,3 @@ class Relevance(Strategy):
         if masked is not None:
             self._known.masked[out] = Masked(masked.mask.expand_as(out), mapped(call, masked.box, out))
         return out
-
-
-def _evaluate(linear: Linear) -> Tensor:
-    with torch.no_grad():
-        z = linear.apply(linear.x, linear.weight)
-        offset = linear.offset()
-        return z if offset is None else z + offset

@@ -12,6 +12,7 @@ from torch import Tensor
 from heatproof.propagation import normalization
 from heatproof.propagation.calls import Call
 from heatproof.propagation.linear import Linear
+from heatproof.propagation.shared import row, shared
 from heatproof.propagation.terms import Term
 
 # Relative to the values: nearer than this, the secant's rounding error is larger than the curvature it would see.
@@ -51,7 +52,7 @@ def slope(call: Call, x: Tensor, bar: Tensor, y: Tensor, y_bar: Tensor) -> Tenso
     return torch.where(meet, derivative, (y - y_bar) / torch.where(meet, 1.0, difference))
 
 
-def reveal_cancel(call: Call, linear: Linear, x: Tensor, x_bar: Tensor, z_bar: Tensor) -> list[Term]:
+def reveal_cancel(call: Call, linear: Linear, x: Tensor, x_bar: Tensor) -> list[Term]:
     """RevealCancel for f after a linear operation z = Σ w_i x_i + b.
 
     With Δz⁺ and Δz⁻ the sums of positive and negative contributions w_i Δx_i, each gets the mean of its effect before
@@ -63,17 +64,18 @@ def reveal_cancel(call: Call, linear: Linear, x: Tensor, x_bar: Tensor, z_bar: T
     weight = linear.weight
     above, below = weight.clamp(min=0), weight.clamp(max=0)
 
-    def shared(t: Tensor) -> tuple[Tensor, Tensor]:
+    def sums(t: Tensor) -> tuple[Tensor, Tensor]:
         up = linear.apply(t * rises, above) + linear.apply(t * falls, below)
         down = linear.apply(t * rises, below) + linear.apply(t * falls, above)
         return up, down
 
     with torch.no_grad():
-        up, down = shared(x.detach() - x_bar)
+        up, down = sums(x.detach() - x_bar)
+        z_bar = linear.value(row(x_bar) if shared(x_bar) else x_bar)  # again: kept, it would double the memory
         at, with_up, with_down, with_both = (call.run(z_bar + d) for d in (0 * up, up, down, up + down))
         m_up = divided((with_up - at + with_both - with_down) / 2, up, 0.0)
         m_down = divided((with_down - at + with_both - with_up) / 2, down, 0.0)
-    s_up, s_down = shared(x)
+    s_up, s_down = sums(x)
     return [Term(s_up, m_up), Term(s_down, m_down)]
 
 
