@@ -22,6 +22,7 @@ from heatproof.propagation.proofs import (
     check_visible,
     modes_left_above,
     nodes_between,
+    set_aside,
     uncompiled,
     unseen,
     where,
@@ -141,7 +142,7 @@ class Engine(TorchFunctionMode):
         return OperationError(
             f"Expected operations that {self.strategy.label} has rules for, but {where(self.model)} calls "
             f"{call.name}{f' ({reason})' if reason else ''}. Tell what it is with "
-            "heatproof.propagation.register(function, kind), or choose another method."
+            "heatproof.propagation.register(function, kind or the same in known operations), or choose another method."
         )
 
     def _in_place(self, call: Call) -> Any:
@@ -194,6 +195,8 @@ def _never(*_: Any) -> bool:
 def _body(call: Call) -> Callable[..., Any]:
     """What a composite call consists of: for a Python function its own code, run with the interception left on."""
     own: dict[str, Callable[..., Any]] = {"scaled_dot_product_attention": attention, "glu": gated, **DECOMPOSED}
+    if call.operation.body is not None:
+        return call.operation.body
     if call.name in own:
         return own[call.name]
     if not isinstance(call.function, types.FunctionType):
@@ -212,22 +215,22 @@ def _body(call: Call) -> Callable[..., Any]:
 def _rules_for_functions(engine: Engine) -> Iterator[None]:
     """`torch.autograd.Function` classes are not intercepted: those with a registered rule are, in here."""
     with ExitStack() as undo:
-        for function, kind in registered().items():
+        for function, operation in registered().items():
             if isinstance(function, type) and issubclass(function, torch.autograd.Function):
                 own = function.__dict__.get("apply")
-                function.apply = _intercepted(engine, function, kind)  # type: ignore[method-assign]
+                function.apply = _intercepted(engine, function, operation)  # type: ignore[method-assign]
                 undo.callback(_put_back, function, own)
         yield
 
 
-def _intercepted(engine: Engine, function: type[torch.autograd.Function], kind: str) -> Any:
+def _intercepted(engine: Engine, function: type[torch.autograd.Function], operation: Operation) -> Any:
     apply = function.apply
 
     def intercepted(*args: Any) -> Any:
-        call = Call(apply, Operation(function.__name__, kind, False), args, {}, engine.depends)
+        call = Call(apply, operation, args, {}, engine.depends)
         if not call.inputs:
             return apply(*args)  # type: ignore[no-untyped-call]
-        with torch._C.DisableTorchFunction():
+        with set_aside(engine):
             return engine.intercept(call)
 
     return staticmethod(intercepted)

@@ -77,7 +77,7 @@ for _kind, _names in {
         KINDS[_name] = _kind
 
 USER_KINDS = ("structural", "sum", "nonlinearity")
-_registered: dict[Hashable, str] = {}
+_registered: dict[Hashable, str | Callable[..., Any]] = {}
 # Names whose plain spelling is another one's: operators, aliases of torch.special, ATen's spellings.
 _SAME = {
     "expit": "sigmoid",
@@ -103,34 +103,56 @@ _DUNDERS_KEPT = {"getitem", "setitem", "iter", "array", "float", "int", "index",
 
 @dataclass(frozen=True)
 class Operation:
-    """What a call is: its plain name, its kind (empty if unknown) and whether it changes its first argument."""
+    """What a call is: its plain name, its kind (empty if unknown) and whether it changes its first argument.
+
+    `body` is the decomposition that somebody registered for it.
+    """
 
     name: str
     kind: str
     in_place: bool
+    body: Callable[..., Any] | None = None
 
 
-def register(function: Callable[..., Any], kind: str) -> Callable[..., Any]:
-    """Tell the engine what an operation that it does not know is; returns the function, so it works as a decorator.
+def register(function: Callable[..., Any], meaning: str | Callable[..., Any]) -> Callable[..., Any]:
+    """Tell the engine what an operation that it does not know is; returns the function.
+
+    Every method then has a rule for it: values stay the operation's own, bit for bit, derivatives are the rule's.
 
     Args:
         function: what the model calls, as the error names it: a function that torch can override, an operator of
-            `torch.ops`, or a `torch.autograd.Function` class (its own backward pass is then replaced by the rule).
-        kind: `structural` (rearranges or chooses values), `sum` (linear in its tensors, without weights) or
-            `nonlinearity` (elementwise in its one tensor): every method has a rule for each of these.
+            `torch.ops` or `torch.library`, or a `torch.autograd.Function` class (its own backward pass is then
+            replaced by the rule).
+        meaning: `structural` (rearranges or chooses values), `sum` (linear in its tensors, without weights) or
+            `nonlinearity` (elementwise in its one tensor); or, for any other operation, a function of the same
+            arguments and results, written in operations that the engine knows: their rules are then its rule.
 
     Raises: InputError for another kind.
     """
-    if kind not in USER_KINDS:
-        raise InputError(f"Expected kind to be one of {', '.join(USER_KINDS)}, but got {kind!r}.")
-    _registered[function] = kind
+    if not callable(meaning) and meaning not in USER_KINDS:
+        raise InputError(
+            f"Expected kind to be one of {', '.join(USER_KINDS)}, or a function that does the same in known "
+            f"operations, but got {meaning!r}."
+        )
+    _registered[_packet(function)] = meaning
     identify.cache_clear()
     return function
 
 
-def registered() -> dict[Hashable, str]:
+def registered() -> dict[Hashable, Operation]:
     """What `register` was told, by function."""
-    return dict(_registered)
+    return {function: _told(function, meaning) for function, meaning in _registered.items()}
+
+
+def _packet(function: Any) -> Any:
+    """What stands for all overloads of an operator, also where `torch.library.custom_op` made it."""
+    function = getattr(function, "_opoverload", function)
+    return function.overloadpacket if isinstance(function, OpOverload) else function
+
+
+def _told(function: Any, meaning: str | Callable[..., Any]) -> Operation:
+    name = getattr(function, "__name__", str(function))
+    return Operation(name, meaning, False) if isinstance(meaning, str) else Operation(name, "open", False, meaning)
 
 
 def key(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -141,8 +163,8 @@ def key(function: Callable[..., Any]) -> Callable[..., Any]:
 @cache
 def identify(function: Callable[..., Any]) -> Operation:
     """The operation behind what a mode was handed (through `key`)."""
-    if function in _registered:
-        return Operation(getattr(function, "__name__", str(function)), _registered[function], False)
+    if _packet(function) in _registered:
+        return _told(function, _registered[_packet(function)])
     if isinstance(function, OpOverload | OpOverloadPacket):
         packet = function.overloadpacket if isinstance(function, OpOverload) else function
         space, name = packet._qualified_op_name.split("::")

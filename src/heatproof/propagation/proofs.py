@@ -7,13 +7,13 @@ intercepted.
 """
 
 import sys
-from collections.abc import Container, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Container, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import _get_current_function_mode_stack, _pop_mode
+from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_mode
 from torch.utils._device import DeviceContext
 
 from heatproof.errors import InputError, OperationError
@@ -104,6 +104,19 @@ def modes_left_above(mode: object) -> str:
         names.append(type(top).__name__)
         _pop_mode()  # type: ignore[no-untyped-call]
     return ", ".join(names)
+
+
+@contextmanager
+def set_aside(mode: object) -> Iterator[None]:
+    """Run without `mode` and the function modes above it, as torch does while a mode handles a call."""
+    taken = [_pop_mode()]  # type: ignore[no-untyped-call]
+    while taken[-1] is not mode:
+        taken.append(_pop_mode())  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        for each in reversed(taken):
+            _push_mode(each)  # type: ignore[no-untyped-call]
 
 
 def check_unbroken(tensor: Tensor, name: str, model: nn.Module) -> None:
