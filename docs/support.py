@@ -22,6 +22,7 @@ METHODS = (
     "deeplift",
 )  # fmt: skip
 REASONS: dict[str, str] = {}
+OWN = 5e-4  # smaller losses of a rule's own are not worth a reader's time
 
 HEAD = """# Which backward methods apply to which networks
 
@@ -29,8 +30,10 @@ Written by `python docs/support.py`: every network as its library builds it, wit
 and logits of order one, in float32, on two small inputs.
 
 - A number is the sum rule's gap, |ΣR − S| for LRP, |ΣR − max(S, 0)| for deep Taylor and |ΣR − (S(x) − S(x̄))| for
-  DeepLIFT, divided by Σ|R|: the larger of two samples. LRP is not meant to close it where biases count, where a neuron
-  has no contribution of the sign that its rule shares among, and where the network adds constants.
+  DeepLIFT, divided by Σ|R|: the larger of two samples. LRP is not meant to close it where biases count and where the
+  network adds constants.
+- In parentheses stands what comes on top of it because neurons have no contribution of the sign that their rule shares
+  among: the rule's own loss, the diagnostic `inherent-gap`.
 - "yes" stands for methods without a sum rule. A letter is a reason, below.
 - In every cell that is no letter the outputs under the engine are equal to the plain ones, bit for bit.
 - `clrp`, and `Competitive` around any of these methods, apply where the method does.
@@ -56,7 +59,9 @@ def cell(name: str, model: torch.nn.Module, x: torch.Tensor) -> str:
     total = explained.maps.abs().flatten(1).sum(1)
     if isinstance(method, LRP | DeepTaylor) and bool((total == 0).any()):
         total = total + explained.diagnostics["score"].abs()
-    return f"{float((gaps[0].abs() / total).max()):.0e}"
+    inherent = explained.diagnostics.get("inherent-gap", torch.zeros(2)).nan_to_num()
+    rest, own = (float((part.abs() / total).max()) for part in (gaps[0] - inherent, inherent))
+    return f"{rest:.0e} ({own:.0e})" if own > OWN else f"{rest:.0e}"
 
 
 def _general(message: str) -> str:
