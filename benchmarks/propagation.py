@@ -134,6 +134,7 @@ def of_rules(repeats: int, clock: Callable[[], float]) -> list[Row]:
             x = x.abs() if positive else x
             method = LRP(composite=Composite(convolution=rule, dense=rule))
             g = torch.rand(4, width, side, side)
+            cotangent = g.flatten(1)
 
             def evaluations(
                 x: Tensor = x, k: int = max(k, 1), g: Tensor = g, layer: Callable[[Tensor], Tensor] = layer
@@ -144,7 +145,7 @@ def of_rules(repeats: int, clock: Callable[[], float]) -> list[Row]:
             costs: dict[str, list[float]] = {"rule": [], "evaluations": []}
             for _ in range(repeats + 1):  # linearized anew: from the third pull on a node keeps its graph
                 pull = method.linearize(model, x).pull
-                cases = {"rule": lambda pull=pull, c=g.flatten(1): pull(c), "evaluations": evaluations}
+                cases = {"rule": lambda pull=pull, c=cotangent: pull(c), "evaluations": evaluations}
                 for key, case in cases.items():
                     case()
                     costs[key].extend(interleaved({key: case}, repeats=1, warmup=0, clock=clock).values())
