@@ -121,6 +121,7 @@ def test_labels_of_two_outputs(folder: Path):
             {"model": {"name": "text_networks:Bag", "at": "words"}, "data": {"name": "demo", "limit": 1}},
             "with texts only",
         ),
+        ({"training_data": {"name": "text", "path": "texts.csv"}}, r"no \[training_data\] with texts"),
         ({"model": {"name": "text_networks:Bag", "at": "word"}}, "the name of a submodule of Bag, but got 'word'"),
     ],
 )

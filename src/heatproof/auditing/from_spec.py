@@ -12,12 +12,15 @@ from heatproof.auditing.manifest import About
 from heatproof.auditing.run import Run, audit, predict
 from heatproof.auditing.spec import DTYPES, AuditSpec, parse, read_table
 from heatproof.data import Dataset
+from heatproof.errors import InputError
 from heatproof.models import Bound, forward, rows_per_pass
 
 
 def run(spec: AuditSpec, out: Path, *, threads: int | None = None, progress: bool = True) -> Run:
     """Load the spec's network and data, and audit them into the folder `out`."""
     data = spec.data.load()
+    if data.tokens is not None and spec.training_data is not None:
+        raise InputError("Expected no [training_data] with texts, because what learns from data takes no tokens yet.")
     model = spec.model.load(spec.folder, data if data.tokens is not None else None)
     explained = model.inputs() if isinstance(model, Bound) and model.at is not None else data.inputs
     inputs = explained.to(spec.model.device, DTYPES[spec.model.dtype])
