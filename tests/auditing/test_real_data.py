@@ -1,5 +1,6 @@
 """The example audits on real data, as their specs stand. Hours on a busy machine: run by `make test-all`."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,15 @@ def test_squeezenet_with_competition_among_1000_labels(data_folder: Path, tmp_pa
     assert len(edges) == 3 * 5  # stages × images
     assert (edges.value == 1.0).all()
     assert finished.report().exists()
+
+
+def test_reviews_with_the_perceptron_of_ancona(data_folder: Path, tmp_path: Path) -> None:
+    """003's finding 6: on a network this shallow all methods are as good as occlusion, for every number of words."""
+    spec = read(EXAMPLES / "imdb.toml")
+    finished = run(replace(spec, data=replace(spec.data, limit=4)), tmp_path, progress=False)
+    assert (finished.manifest["status"], finished.manifest["failures"]) == ("complete", [])
+    found = finished.rows().query("check == 'sensitivity-n'").groupby("method").value.mean()
+    for method in ("gradient-x-input", "integrated-gradients", "deeplift", "lrp-epsilon", "occlusion"):
+        assert found[method] > 0.99
+    assert abs(found["random"]) < 0.2
+    assert "The texts themselves" in finished.report().read_text()

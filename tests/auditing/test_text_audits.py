@@ -9,7 +9,7 @@ from PIL import Image
 
 from heatproof.auditing import from_spec
 from heatproof.auditing.run import Run
-from heatproof.auditing.spec import parse
+from heatproof.auditing.spec import parse, read
 from heatproof.errors import InputError
 from heatproof.report import write
 
@@ -158,3 +158,10 @@ def test_only_the_boxes_of_the_explained_label_are_its_evidence(folder: Path):
     assert inside[inside["sample"] == "2.png"]["value"].isna().all()
     assert inside[inside["sample"] == "1.png"]["value"].notna().all()
     assert len(inside) >= 2
+
+
+def test_the_example_of_reviews_is_a_specification(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("HEATPROOF_DATA", str(tmp_path))
+    spec = read(Path(__file__).parents[2] / "examples" / "imdb.toml")
+    assert spec.data.path == str(tmp_path / "imdb" / "imdb_subset.csv.gz")
+    assert (spec.model.at, spec.data.classes) == ("embedding", ("negative", "positive"))
