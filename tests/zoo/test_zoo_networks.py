@@ -120,3 +120,13 @@ def test_first_weights_of_the_authors_code(name: str, widths: dict[str, float], 
         assert weight.abs().max() <= 2 * std
         assert weight.std().item() == pytest.approx(0.8796 * std, rel=0.05)
         assert (network.get_submodule(layer).bias == bias).all()
+
+
+def test_the_sigmoid_network_starts_in_the_middle_of_its_sigmoids():
+    """On a picture that is all background every unit's sum is 0."""
+    network = zoo.entry("ancona-cnn-sigmoid").network()
+    with torch.no_grad():
+        hidden = network.features[0](torch.full((1, 1, 28, 28), -1.0))
+        torch.testing.assert_close(hidden, torch.zeros_like(hidden), atol=1e-5, rtol=0)
+        logits = network(torch.full((1, 1, 28, 28), -1.0))
+    torch.testing.assert_close(logits, torch.zeros_like(logits), atol=1e-4, rtol=0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from heatproof.errors import unknown
@@ -47,7 +48,8 @@ class AnconaCNN(nn.Module):
     Args:
         activation: relu, tanh, sigmoid or softplus, after the hidden layers.
 
-    Source: Ancona et al. 2018, C.1.
+    Source: Ancona et al. 2018, C.1. Deviation: with sigmoids the first weights are made for them, because from Glorot's
+    the loss stayed at log 10 for 400 steps.
     """
 
     def __init__(self, activation: str = "relu") -> None:
@@ -56,6 +58,8 @@ class AnconaCNN(nn.Module):
         self.features = nn.Sequential(nn.Conv2d(1, 32, 3), act(), nn.Conv2d(32, 64, 3), act(), nn.MaxPool2d(2))
         self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(64 * 12 * 12, 128), act(), nn.Linear(128, 10))
         _glorot(self)
+        if activation == "sigmoid":
+            _for_sigmoids(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, 10) of images `x` (N, 1, 28, 28)."""
@@ -161,3 +165,19 @@ def _glorot(network: nn.Module) -> None:
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def _for_sigmoids(network: nn.Module) -> None:
+    """Weights of hidden layers times 4 (Glorot and Bengio 2010, for the logistic function, whose slope is 1/4 at 0).
+
+    Biases such that a unit's sum is 0 in the middle: where every sigmoid before it is at 1/2, and every pixel at −1,
+    the background.
+    """
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    with torch.no_grad():
+        for layer in layers[:-1]:
+            layer.weight.mul_(4)
+        for layer in layers:
+            middle = -1.0 if layer is layers[0] else 0.5
+            assert layer.bias is not None
+            layer.bias.copy_(-middle * layer.weight.flatten(1).sum(1))
