@@ -18,7 +18,6 @@ from heatproof.auditing.finding import Finding, Manifest, paired_difference
 from heatproof.auditing.survival import FEWEST, TENTH
 
 QUESTIONS_OF = {
-    "data-randomization": "labels",
     "efficient-parameter-randomization": "complexity",
     "sensitivity-n": "faithful",
     "degradation": "faithful",

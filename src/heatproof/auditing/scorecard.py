@@ -18,6 +18,7 @@ from heatproof.auditing.answers import completeness, cost, noise
 from heatproof.auditing.beyond import answers, asked
 from heatproof.auditing.bootstrap import column, intervals, per_sample
 from heatproof.auditing.finding import Finding, Manifest, Means, finding_of, paired_difference
+from heatproof.auditing.labels import LABELS, asked_of_labels, labels
 from heatproof.auditing.survival import (
     CALIBRATION,
     GRADES,
@@ -113,9 +114,12 @@ def chance_share(labels: int) -> float:
 
 def findings(rows: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
     """Every finding of a run, one a row, with the columns of `Finding`; methods and questions in the run's order."""
-    beyond = asked(rows, manifest, names_of(manifest))
+    names = names_of(manifest)
+    beyond, trained = asked(rows, manifest, names), asked_of_labels(rows, names)
     random = next((m["label"] for m in manifest["methods"] if m["name"] == "random"), None)
     rows = named(rows, manifest)
+    measures = similarities(rows["metric"])
+    rows = rows[rows["check"] != LABELS]
     table, means = per_sample(rows), intervals(rows)
     judged = groups(manifest)
     found: list[Finding] = []
@@ -126,14 +130,20 @@ def findings(rows: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
                 found += _competition(table, means, manifest, method, group)
             else:
                 found += _unjudged(means, manifest, method, group)
+        for run in trained:
+            found += labels(run, method, measures, TONES)
         found += [*noise(means, method), *completeness(table, means, method), *answers(beyond, method, random)]
         found += cost(manifest, method)
     return pd.DataFrame([asdict(f) for f in found], columns=[field.name for field in fields(Finding)])
 
 
 def headline(found: pd.DataFrame, manifest: Manifest) -> str:
-    """One sentence: how many of the heatmaps that are not controls depend on the parameters."""
+    """One sentence: how many of the heatmaps that are not controls depend on the parameters, or else on the labels."""
     verdicts = primary(found, manifest)
+    what = "what this network learned"
+    if not verdicts and (found["question"] == "labels").any():
+        records: list[dict[str, Any]] = found[found["question"] == "labels"].to_dict("records")  # type: ignore[assignment]  # columns are text
+        verdicts, what = {record["method"]: record for record in records}, "the labels that this network learned"
     judged = [m["label"] for m in manifest["methods"] if not m.get("controls") and m["label"] in verdicts]
     if not judged:
         known = randomizations(manifest) and not groups(manifest)
@@ -142,7 +152,7 @@ def headline(found: pd.DataFrame, manifest: Manifest) -> str:
     judged = [label for label in judged if verdicts[label]["verdict"] != EXCLUDED] or judged
     passed = sum(verdicts[label]["verdict"] == "depends" for label in judged)
     noun = "heatmaps depend" if passed != 1 else "heatmaps depends" if len(judged) > 1 else "heatmap depends"
-    return f"{passed} of {len(judged)} {noun} on what this network learned."
+    return f"{passed} of {len(judged)} {noun} on {what}."
 
 
 def primary(found: pd.DataFrame, manifest: Manifest) -> dict[str, dict[str, Any]]:

@@ -68,23 +68,27 @@ def survival(
     """
     drawn = column(table, (RANDOMIZATION, method, group, float(stage), metric))
     if drawn is None:
-        return _untold("this similarity was not measured with every layer randomized")
+        return untold("this similarity was not measured with every layer randomized")
     replicate = column(table, (RANDOMIZATION, method, "replicate", 0.0, metric))
     if replicate is None:
-        return _untold("the method's own noise was not measured")
+        return untold("the method's own noise was not measured")
     floor = column(table, (RANDOMIZATION, method, f"{group} floor", float(stage), metric))
     if floor is None:
-        return _untold("two random networks were not compared")
+        return untold("two random networks were not compared")
     masks = [column(table, (CALIBRATION, method, f"map-vs-{kind}", 0.0, metric)) for kind in ("gaussian", "uniform")]
     known = [mask for mask in masks if mask is not None]
     if calibrated and not known:
-        return _untold("its map was not compared with random masks")
+        return untold("its map was not compared with random masks")
     complete = aligned({"s": drawn, "f": floor, "r": replicate, **{f"c{k}": mask for k, mask in enumerate(known)}})
     complete["c"] = complete.iloc[:, 3:].mean(axis=1) if known else 0.0
-    complete = complete[["s", "f", "r", "c"]]
-    n, samples = count(complete), count(table)
+    return graded(complete[["s", "f", "r", "c"]], count(table))
+
+
+def graded(complete: pd.DataFrame, samples: int) -> Survival:
+    """Steps 1 to 8 on s, f, r and c by (seed, sample), of so many samples that there are."""
+    n = count(complete)
     if n < max(FEWEST, samples / 2):
-        return _untold(f"only {n} of {samples} samples have a similarity (a blank map has none)")
+        return untold(f"only {n} of {samples} samples have a similarity (a blank map has none)")
 
     s, f, r, c = (float(mean) for mean in complete.mean())
     draws = resampled_means(cube(complete))
@@ -126,7 +130,8 @@ def survival(
     )
 
 
-def _untold(reason: str) -> Survival:
+def untold(reason: str) -> Survival:
+    """Nothing was measured, for this reason."""
     gone = float("nan")
     return Survival(
         verdict="cannot be told",

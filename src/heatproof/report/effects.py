@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from heatproof.auditing.bootstrap import Key, column, intervals, per_sample
@@ -17,22 +16,17 @@ from heatproof.auditing.scorecard import (
     named,
 )
 from heatproof.auditing.survival import CALIBRATION, RANDOMIZATION
-
-SOME = 0.005  # shares below are written as 0 %
-
-
-@dataclass(frozen=True, kw_only=True)
-class Effect:
-    """A published effect and what this run says of it: `shows` is "shows", "does not show" or "cannot be told"."""
-
-    title: str
-    shows: str
-    sentence: str
+from heatproof.report.effect import SOME, Effect, Names, labels_of, registered_names, word
+from heatproof.report.label_effects import label_effects
 
 
 def effects(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[Effect]:
-    """Every published effect that the run measured, in the first randomization that ends with all layers random."""
-    rows = named(rows, manifest)
+    """Every published effect that the run measured: on random parameters, and on permuted labels."""
+    return [*_random_effects(named(rows, manifest), manifest), *label_effects(rows, manifest)]
+
+
+def _random_effects(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[Effect]:
+    """Those in the first randomization that ends with all layers random."""
     if not groups(manifest) or rows.empty:
         return []
     group = groups(manifest)[0]
@@ -43,17 +37,8 @@ def effects(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[Effect]:
         stage=last_stage(manifest, group),
         labels=int(manifest["model"]["outputs"]),
     )
-    registered = [(_registered(m), m["label"]) for m in manifest["methods"]]
+    registered = registered_names(manifest)
     return [*_input_survives(view, registered), *_competition(view, registered), *_never_changes(view, registered)]
-
-
-def _registered(method: Mapping[str, Any]) -> str | None:
-    """A method's registered name; "cgi" for competition among maps of gradient × input, never among another's."""
-    outer, inner = method["recipe"], method["recipe"].get("method")
-    if not str(outer.get("class", "")).endswith(".Competitive"):
-        name: str | None = method["name"]
-        return name
-    return "cgi" if isinstance(inner, Mapping) and str(inner["class"]).endswith(".GradientXInput") else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,16 +62,9 @@ class _View:
         return f"{mean}{unit} ({low} to {high})"
 
 
-_Names = list[tuple[str | None, str]]
-
-
-def _labels(registered: _Names, name: str) -> list[str]:
-    return [label for known, label in registered if known == name]
-
-
-def _input_survives(view: _View, registered: _Names) -> Iterator[Effect]:
+def _input_survives(view: _View, registered: Names) -> Iterator[Effect]:
     """Gupta & Arora 2019, section 4.1: with random weights, gradient × input still draws the input."""
-    for label in _labels(registered, "gradient-x-input"):
+    for label in labels_of(registered, "gradient-x-input"):
         key = view.key(label, "spearman-absolute")
         similarity = view.column(key)
         masks = (CALIBRATION, label, "map-vs-gaussian", 0.0, "spearman-absolute")
@@ -101,15 +79,15 @@ def _input_survives(view: _View, registered: _Names) -> Iterator[Effect]:
         shared = f" {view.text(zeros, share=True)} of the features are zero in both maps, which raises this number."
         yield Effect(
             title="Gradient × input stays like itself when the network is random",
-            shows=_word(low, high),
+            shows=word(low, high),
             sentence=f"By absolute values its similarity to itself is {view.text(key)}{against}."
             + (shared if view.column(zeros) is not None and view.means[zeros].mean >= SOME else ""),
         )
 
 
-def _competition(view: _View, registered: _Names) -> Iterator[Effect]:
+def _competition(view: _View, registered: Names) -> Iterator[Effect]:
     """Gupta & Arora 2019, sections 3 and 4.1: competition leaves less of the map when the network is random."""
-    for label in _labels(registered, "cgi"):
+    for label in labels_of(registered, "cgi"):
         for metric, noun, lead in (
             ("surviving-share", "features", "Fewer features survive"),
             ("surviving-energy", "energy", "Less energy survives"),
@@ -121,26 +99,26 @@ def _competition(view: _View, registered: _Names) -> Iterator[Effect]:
             chance = f" Pure chance among {view.labels} labels leaves {100 * chance_share(view.labels):.2g} %."
             yield Effect(
                 title=f"{lead} competition when the network is random",
-                shows=_word(*paired_difference(before, after)),
+                shows=word(*paired_difference(before, after)),
                 sentence=f"Trained {view.text(trained, share=True)}, fully randomized {view.text(random, share=True)}"
                 f" of the uncompeted map's own {noun}." + (chance if noun == "features" else ""),
             )
-        for plain in _labels(registered, "gradient-x-input"):
+        for plain in labels_of(registered, "gradient-x-input"):
             ours, theirs = view.key(label, "spearman-absolute"), view.key(plain, "spearman-absolute")
             first, second = view.column(ours), view.column(theirs)
             if first is None or second is None:
                 continue
             yield Effect(
                 title="The CGI map is less like itself than gradient × input when the network is random",
-                shows=_word(*paired_difference(second, first)),
+                shows=word(*paired_difference(second, first)),
                 sentence=f"Similarity to itself by absolute values: CGI {view.text(ours)}, "
                 f"gradient × input {view.text(theirs)}.",
             )
 
 
-def _never_changes(view: _View, registered: _Names) -> Iterator[Effect]:
+def _never_changes(view: _View, registered: Names) -> Iterator[Effect]:
     """Adebayo et al. 2018, Fig. 10: an edge detector draws a convincing map and fails."""
-    for label in _labels(registered, "edge-detector"):
+    for label in labels_of(registered, "edge-detector"):
         similarity = view.column(view.key(label, "spearman"))
         if similarity is not None:
             told = view.text(view.key(label, "spearman"))
@@ -151,10 +129,3 @@ def _never_changes(view: _View, registered: _Names) -> Iterator[Effect]:
                 sentence=f"Its similarity to itself is {told} after full randomization: "
                 "it draws outlines and knows nothing of the network.",
             )
-
-
-def _word(low: float, high: float) -> str:
-    """Whether a difference that the papers expect to be positive is."""
-    if not np.isfinite(low):
-        return "cannot be told"
-    return "shows" if low > 0 else "does not show"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from heatproof.auditing.labels import LABELS
 from heatproof.auditing.scorecard import similarities
 from heatproof.auditing.survival import RANDOMIZATION
 from heatproof.report import pictures
@@ -99,7 +100,24 @@ def columns_of(manifest: Mapping[str, Any], kept: set[str]) -> list[dict[str, An
             }
             for s in (stages[k] for k in picks)
         ]
-    return found
+    return found + _retrained([s for s in states if s["kind"] == "retrained"], stored)
+
+
+def _retrained(states: Sequence[Mapping[str, Any]], stored: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Networks trained anew on other labels (first seed), under one name for all."""
+    seed = min((s["seed"] for s in states), default=0)
+    return [
+        {
+            "state": stored[s["name"]],
+            "group": "trained anew",
+            "index": index,
+            "label": s["label"],
+            "said": s["label"],
+            "random": False,
+            "setting": s["group"],
+        }
+        for index, s in enumerate((s for s in states if s["seed"] == seed), start=1)
+    ]
 
 
 def _scores(
@@ -107,13 +125,14 @@ def _scores(
 ) -> dict[str, dict[str, float | None]]:
     """Similarity to the trained map of this sample alone, by method and "group/index", from the rows."""
     metric = next((m for m in similarities(rows["metric"]) if (rows["metric"] == m).any()), "")
-    part = rows[(rows["check"] == RANDOMIZATION) & (rows["metric"] == metric) & (rows["sample"] == sample)]
-    wanted = {(c["group"], float(c["index"])) for c in columns}
+    part = rows[rows["check"].isin([RANDOMIZATION, LABELS]) & (rows["metric"] == metric) & (rows["sample"] == sample)]
+    # Where a column's similarities stand among the rows: a network trained anew has a setting of its own, at 0.
+    wanted = {(c.get("setting", c["group"]), 0.0 if "setting" in c else float(c["index"])): c for c in columns}
     found: dict[str, dict[str, float | None]] = {}
     means = part.groupby(["method", "setting", "position"], as_index=False)["value"].mean()
     for method, group, position, value in means.itertuples(index=False):
-        if method in methods and (group, position) in wanted:
-            found.setdefault(method, {})[f"{group}/{position:.0f}"] = number(value)
+        if method in methods and (column := wanted.get((group, position))):
+            found.setdefault(method, {})[f"{column['group']}/{column['index']}"] = number(value)
     return found
 
 

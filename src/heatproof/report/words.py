@@ -42,6 +42,12 @@ def lead(manifest: Manifest) -> str:
             "same shows the input, not what was learned. A map that changes has passed this one test; noise changes "
             "too."
         )
+    anew = any(state["kind"] == "retrained" for state in manifest["states"])
+    if anew and not some:
+        return (
+            "The network was trained anew on permuted labels, which can only be learned by heart: a heatmap that stays "
+            "the same shows the input, not what was learned. No layer was randomized."
+        )
     if some:
         return (
             f"Layers of the network were randomized {ways(some)}, but never all of them together: how much each map "
