@@ -114,11 +114,12 @@ def _explain(verdict: str, grades: Mapping[str, Survival], worst: str) -> str:
     if len(set(words.values())) > 1:
         parts = "; ".join(f"{JUDGED[name]}: {word}" for name, word in words.items())
         lead = f"{parts[0].upper()}{parts[1:]}. "
-    amount = percent(grade.share) if grade.share > 0 else "Nothing"
+    amount = percent(grade.share) if grade.share > 0 else "nothing" if lead else "Nothing"
     left = f"{amount} ({percent(grade.low)[:-2]} to {percent(grade.high)})"
-    which = f" by the {'latter' if worst == list(JUDGED)[-1] else 'former'}" if lead else ""
+    if lead:
+        lead += f"By the {'latter' if worst == list(JUDGED)[-1] else 'former'}, "
     reason = f", {grade.reason}" if grade.reason else ""
-    return f"{lead}{left} of its similarity to itself needs no labels{which}{reason}: {numbers}."
+    return f"{lead}{left} of its similarity to itself needs no labels{reason}: {numbers}."
 
 
 def _warning(means: Means) -> str:

@@ -109,7 +109,7 @@ def _retrained(states: Sequence[Mapping[str, Any]], stored: Mapping[str, str]) -
     return [
         {
             "state": stored[s["name"]],
-            "group": "trained anew",
+            "group": "networks trained anew",
             "index": index,
             "label": s["label"],
             "said": s["label"],
