@@ -1,7 +1,7 @@
 """The table of bottlenecks."""
 
 from heatproof.auditing.bootstrap import Interval
-from heatproof.report.ledger import LEDGER, ledger
+from heatproof.report.ledger import LEDGER, ledger, three
 
 
 def means(**values: dict[str, float]) -> dict[tuple[str, str, str, float, str], Interval]:
@@ -23,6 +23,10 @@ def test_the_network_comes_first_and_only_bottlenecks_after_it() -> None:
     assert table["columns"] == ["L_I / k, nats", "L_I, bits", "probability of the label", "label is the likeliest"]
     values = [(label, [None if cell is None else cell.mean for cell in cells]) for label, cells in table["lines"]]
     assert values == [("", [None, None, 0.9, 1.0]), ("iba", [0.5, 20.0, 0.8, 0.7])]
+
+
+def test_numbers_have_three_digits() -> None:
+    assert [three(value) for value in (0.00063, 0.2294, 67.025, 3687.66)] == ["0.00063", "0.229", "67", "3688"]
 
 
 def test_without_a_bottleneck_there_is_no_table() -> None:

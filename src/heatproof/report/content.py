@@ -18,7 +18,7 @@ from heatproof.report.agreement import AGREEMENT, agreement, blanks
 from heatproof.report.colors import strokes
 from heatproof.report.effects import effects
 from heatproof.report.gallery import gallery_of, number
-from heatproof.report.ledger import ledger
+from heatproof.report.ledger import ledger, three
 from heatproof.report.texts import texts_of
 from heatproof.report.words import failure, lead, learned, order, unjudged, ways, without_verdict
 
@@ -65,6 +65,7 @@ def content(run: Path) -> dict[str, Any]:
         "curves_names": scorecard.similarities(rows["metric"]),
         "plural": _plural,
         "precise": precise,
+        "three": three,
         "effects": effects(rows, manifest),
         "ledger": ledger(means, [m["label"] for m in methods]),
         "agreement": agreement(rows, [m["label"] for m in methods]),
