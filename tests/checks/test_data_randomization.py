@@ -15,6 +15,7 @@ from heatproof.methods import GradientXInput, Random
 from heatproof.testing.playing import stage
 from heatproof.testing.snapshots import Before
 from heatproof.zoo import Training, TrainingError
+from heatproof.zoo import training as loop
 from reference.checks import flat, relative_energy, share_of_zeros
 from reference.labels import accuracy, softmax_regression
 from reference.similarity import spearman
@@ -275,6 +276,25 @@ class TestErrors:
         monkeypatch.setattr("heatproof.checks.retraining.train", lambda *_: pytest.fail("trained again"))
         with pytest.raises(TrainingError, match="allow more epochs"):
             state.prepare()
+
+    def test_training_goes_on_where_its_last_step_undid_it(self, monkeypatch):
+        """The accuracy is that of the finished network, not the one counted while its last epoch ran."""
+        rounds = []
+
+        def spoilt(make, training, data, test):
+            result = loop.train(make, training, data, test)
+            rounds.append(training.epochs)
+            if len(rounds) == 1:
+                with torch.no_grad():
+                    result.model.net[-1].weight.mul_(-1)
+            return result
+
+        monkeypatch.setattr("heatproof.checks.retraining.train", spoilt)
+        state = states(check(training=replace(FAST, epochs=400)), study())["true labels/seed0"]
+        assert state.open.facts.training_accuracy >= 0.95
+        assert rounds[0] == 400
+        assert len(rounds) > 1
+        assert 400 - rounds[-1] < state.open.facts.epochs <= 400
 
     def test_nothing_is_kept_of_a_training_that_failed(self, cache):
         with pytest.raises(TrainingError):
