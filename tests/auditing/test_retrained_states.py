@@ -106,6 +106,28 @@ def test_an_accuracy_that_is_not_reached_costs_that_check_alone(tmp_path: Path) 
     pd.testing.assert_frame_equal(again.rows(), rows, check_exact=True)
 
 
+def test_training_is_announced_with_the_most_that_it_can_take(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = run(tmp_path / "run", progress=True)
+    assert "2 networks to train first, " in capsys.readouterr().err
+    assert first.manifest["estimate"]["seconds of preparation at most"] > 0
+    study = hp.testing.playing.stage(toys.network(), toys.images(), torch.zeros(7).long(), {}, training=samples())
+    again = DataRandomization(**{**vars(LABELS), "seeds": (0, 1)})
+    passes = {state.name: state.preparation() for state in again.states(study.study())}
+    whole = (3 * 300 + 1) * 16 + 4  # epochs, samples to train on and to test on
+    assert passes == {
+        "trained": 0,
+        "permuted labels/seed0": 0,
+        "permuted labels/seed1": whole,
+        "true labels/seed0": 0,
+        "true labels/seed1": whole,
+    }
+    other = run(tmp_path / "other", progress=True)
+    assert "to train first" not in capsys.readouterr().err
+    assert "seconds of preparation at most" not in other.manifest["estimate"]
+
+
 def test_a_finished_run_trains_nothing(tmp_path: Path, cache: Path) -> None:
     rows = run(tmp_path / "run").rows()
     for path in cache.glob("labels-*.safetensors"):

@@ -19,7 +19,7 @@ from heatproof.auditing.block import Finished
 from heatproof.auditing.engines import local
 from heatproof.auditing.manifest import About, carried_over, manifest_of, now, pictures
 from heatproof.auditing.plan import Plan, Samples, make
-from heatproof.auditing.preparation import prepare
+from heatproof.auditing.preparation import announce, prepare
 from heatproof.auditing.progress import Progress
 from heatproof.auditing.store import Store, read_manifest, read_rows
 from heatproof.auditing.summaries import summarize
@@ -158,10 +158,12 @@ def _compute(
             )
         store.write_manifest(manifest)
         store.write_maps("inputs", pictures(plan, about))
-        missing, manifest["failures"] = prepare(plan, plan.cells.keys() - store.finished_cells())
-        seconds_a_pass = _seconds_a_pass(plan) if missing else 0.0
+        unfinished = plan.cells.keys() - store.finished_cells()
+        seconds_a_pass = _seconds_a_pass(plan) if unfinished else 0.0
+        ahead = announce(plan, unfinished, seconds_a_pass, show=show)
+        missing, manifest["failures"] = prepare(plan, unfinished)
         with Progress(plan, missing, seconds_a_pass, show=show) as progress:
-            manifest["estimate"] = progress.estimate
+            manifest["estimate"] = {**progress.estimate, **ahead}
 
             def finish(done: Finished) -> None:
                 if done.cells:  # maps first: rows on disk say that all of it is there

@@ -43,6 +43,10 @@ def _nothing() -> None:
     """What most states need before they can be opened."""
 
 
+def _no_passes() -> float:
+    return 0.0
+
+
 def _as_it_is(model: nn.Module) -> AbstractContextManager[nn.Module]:
     return nullcontext(model)
 
@@ -53,7 +57,8 @@ class State:
 
     Two checks that ask for states with the same `key` share the attributions. `open` yields the model in this state.
     `prepare` makes once what `open` needs and is dear, such as trained weights, and keeps it on disk; what it raises is
-    a failure of the checks that want the state. `targets` is "trained" (the explained label is fixed) or "own" (the
+    a failure of the checks that want the state; `preparation` says how many forward passes of one sample it will take
+    at most, a backward pass counting as two. `targets` is "trained" (the explained label is fixed) or "own" (the
     label that the model in this state predicts). In replicate r > 0 every method draws other noise. The pooled maps of
     a `kept` state stay alive for later ones. `complete` says that nothing which the model was seen to use is as
     trained.
@@ -73,6 +78,7 @@ class State:
     complete: bool = False
     open: Callable[[nn.Module], AbstractContextManager[Any]] = field(default=_as_it_is, compare=False, repr=False)
     prepare: Callable[[], None] = field(default=_nothing, compare=False, repr=False)
+    preparation: Callable[[], float] = field(default=_no_passes, compare=False, repr=False)
 
     def describe(self) -> dict[str, Any]:
         """What the manifest says of this state."""

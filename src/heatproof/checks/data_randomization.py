@@ -144,6 +144,7 @@ class DataRandomization(Check):
                     kept=group == PERMUTED and seed != self.seeds[-1],
                     open=network,
                     prepare=network.prepare,
+                    preparation=network.preparation,
                 )
                 states.append(state)
         return states

@@ -108,6 +108,13 @@ class Retrained:
         """Train the network, unless it is kept already. Raises: TrainingError if the accuracy is not reached."""
         self._kept()
 
+    def preparation(self) -> float:
+        """The forward passes of one sample that a training to the last epoch takes; none if the network is kept."""
+        if (artifacts.folder() / self._name).is_file():
+            return 0.0
+        data, test = parts_of(self.study, self.recipe.test_share)
+        return float((3 * self.recipe.training.epochs + 1) * len(data) + len(test))
+
     @property
     def facts(self) -> Facts:
         """How the training went."""
