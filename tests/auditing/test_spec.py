@@ -193,12 +193,13 @@ class TestModels:
         assert net(torch.zeros(2, 1, 12, 12)).shape == (2, 6)
 
 
-def test_a_spec_runs(tmp_path: Path) -> None:
+def test_a_spec_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEATPROOF_CACHE", str(tmp_path / "cache"))
     table = spec(
         model={"name": "heatproof.zoo:DemoCNN"},
         data={"name": "demo", "limit": 3},
         training_data={"name": "demo", "part": "train", "limit": 4},
-        methods=["gradient", "edge-detector"],
+        methods=["gradient", "edge-detector", {"name": "iba", "steps": 1, "samples": 2}],
         checks=["calibration", "input-controls"],
         gallery=2,
     )
@@ -215,3 +216,8 @@ def test_a_spec_runs(tmp_path: Path) -> None:
         "skipped": [],
     }
     assert set(finished.rows().check) == {"calibration", "input-controls"}
+    assert manifest["methods"][2]["learns"][0]["facts"] == {
+        "method": "PerSampleBottleneck",
+        "layer": "features.10",
+        "samples": "4",
+    }
