@@ -35,7 +35,7 @@ def demo(
     folder: Annotated[Path, typer.Option("--out", help="Where the run goes.")] = Path("runs/demo"),
     threads: Threads = None,
 ) -> None:
-    """Train a small network on handwritten digits, audit nine methods on it, and write the report."""
+    """Train a small network on handwritten digits, audit methods of every kind on it, and write the report."""
     from heatproof.auditing.from_spec import demo_spec
 
     _audit(demo_spec(), folder, threads)

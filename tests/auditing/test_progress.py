@@ -65,5 +65,5 @@ def test_what_is_heard_of_adds_up_to_the_estimate(some: bool) -> None:
 def test_a_finished_run_has_nothing_ahead() -> None:
     plan = planned(toys.network(), "random")
     assert Progress(plan, set(), 1.0, show=False).estimate == {
-        "maps": 0, "passes": 0, "passes of checks": 0, "seconds": 0.0
+        "maps": 0, "passes": 0, "passes of checks": 0, "passes of fits": 0, "seconds": 0.0
     }  # fmt: skip
