@@ -2,8 +2,9 @@
 
     python examples/results.py examples/mnist.toml
 
-There: the spec, the scorecard, the papers' effects, and one table of every method against every check, as CSV and as a
-picture. Every figure comes from the rows of the run; none is typed in. The estimate of the time is printed first.
+There: the spec, the scorecard, the papers' effects, one table of every method against every check, as CSV and as a
+picture, and the maps of networks that were trained anew, if any were. Every figure comes from the rows of the run; none
+is typed in. The estimate of the time is printed first.
 """
 
 import shutil
@@ -19,7 +20,7 @@ from heatproof.auditing.bootstrap import intervals
 from heatproof.auditing.scorecard import findings, names_of
 from heatproof.auditing.spec import read
 from heatproof.auditing.store import read_manifest, read_rows
-from heatproof.papers.pictures import table_picture
+from heatproof.papers.pictures import maps_over_labels, table_picture
 from heatproof.report import write as write_report
 from heatproof.report.effects import effects
 
@@ -83,6 +84,8 @@ def write(run: Path, spec: Path, docs: Path) -> Path:
     table = every(rows, manifest)
     table.to_csv(folder / "table.csv", index=False, float_format="%.4g")
     table_picture(table, folder / "table.png")
+    if any(state["kind"] == "retrained" for state in manifest["states"]):
+        maps_over_labels(methods=[method["label"] for method in manifest["methods"]])(run, folder / "labels.png")
     machine = {
         "status": manifest["status"],
         "failures": len(manifest["failures"]),

@@ -9,7 +9,7 @@ from heatproof.auditing.scorecard import chance_share
 from heatproof.papers.claims import higher
 from heatproof.papers.measure import STAGES, Measured, Pick, Results, measured
 from heatproof.papers.paper import Answer, Claim, Paper, Picture, Table, Verdict, all_of, positive
-from heatproof.papers.pictures import maps_of_samples, maps_over_states
+from heatproof.papers.pictures import maps_of_samples, maps_over_labels, maps_over_states
 from heatproof.theory import competition as simulation
 
 LINEAR = 0.9  # a correlation that looks like a line
@@ -169,24 +169,32 @@ PAPER = Paper(
         *_randomized("imagenet-cgi", "layer-wise", "Fig. 4, 8, 10", "cgi", "gradient-x-input"),
         *_randomized("imagenet-clrp", "cascading", "Fig. 6, 9", "clrp", "lrp"),
     ),
-    pictures=tuple(
-        Picture(name=name, caption=caption, step=step, draw=draw)
-        for step, ours, theirs in (
-            ("mnist", "cgi", "gradient-x-input"),
-            ("imagenet-cgi", "cgi", "gradient-x-input"),
-            ("imagenet-clrp", "clrp", "lrp"),
-        )
-        for name, caption, draw in (
-            (
-                f"{step}-trained",
-                f"{step}: maps of the trained network (Fig. 3).",
-                maps_of_samples(methods=(theirs, ours)),
-            ),
-            (
-                f"{step}-cascading",
-                f"{step}: from the trained network to the fully random one (Fig. 5, 6).",
-                maps_over_states(methods=(theirs, ours), group="cascading"),
-            ),
-        )
+    pictures=(
+        *(
+            Picture(name=name, caption=caption, step=step, draw=draw)
+            for step, ours, theirs in (
+                ("mnist", "cgi", "gradient-x-input"),
+                ("imagenet-cgi", "cgi", "gradient-x-input"),
+                ("imagenet-clrp", "clrp", "lrp"),
+            )
+            for name, caption, draw in (
+                (
+                    f"{step}-trained",
+                    f"{step}: maps of the trained network (Fig. 3).",
+                    maps_of_samples(methods=(theirs, ours)),
+                ),
+                (
+                    f"{step}-cascading",
+                    f"{step}: from the trained network to the fully random one (Fig. 5, 6).",
+                    maps_over_states(methods=(theirs, ours), group="cascading"),
+                ),
+            )
+        ),
+        Picture(
+            name="labels",
+            caption="labels: maps of networks that learned permuted labels, and the true ones again (Fig. 7).",
+            step="labels",
+            draw=maps_over_labels(methods=("gradient-x-input", "cgi", "lrp", "clrp")),
+        ),
     ),
 )

@@ -24,6 +24,11 @@ def maps_over_states(*, methods: Sequence[str], group: str, sample: int = 0, col
     return partial(_maps_over_states, methods=tuple(methods), group=group, sample=sample, columns=columns)
 
 
+def maps_over_labels(*, methods: Sequence[str], sample: int = 0) -> Draw:
+    """One sample's maps: methods down; the trained network, then those trained anew on other labels across."""
+    return partial(_maps_over_labels, methods=tuple(methods), sample=sample)
+
+
 def maps_of_samples(*, methods: Sequence[str], samples: int = 4) -> Draw:
     """The trained network's maps: samples down, methods across, the input first."""
     return partial(_maps_of_samples, methods=tuple(methods), samples=samples)
@@ -77,6 +82,14 @@ def _maps_over_states(
         [_input(name, inputs), *(maps.get((alias.get(s["name"], s["name"]), m, name)) for s in chosen)] for m in methods
     ]
     _grid(tiles, rows=methods, columns=["input", *(s["label"] for s in chosen)], file=file)
+
+
+def _maps_over_labels(run: Path, file: Path, *, methods: tuple[str, ...], sample: int) -> None:
+    manifest, maps, inputs = _read(run)
+    name = manifest["shown"][sample]
+    chosen = [s for s in manifest["states"] if s["kind"] in ("trained", "retrained")]
+    tiles = [[_input(name, inputs), *(maps.get((s["name"], m, name)) for s in chosen)] for m in methods]
+    _grid(tiles, rows=methods, columns=["input", *(s["label"].removeprefix("trained on ") for s in chosen)], file=file)
 
 
 def _maps_of_samples(run: Path, file: Path, *, methods: tuple[str, ...], samples: int) -> None:
