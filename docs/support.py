@@ -14,7 +14,7 @@ from networks import BUILDERS, build  # noqa: E402
 import heatproof as hp  # noqa: E402
 from heatproof.errors import HeatproofError  # noqa: E402
 from heatproof.methods.base import Linearizable  # noqa: E402
-from heatproof.methods.lrp import LRP, DeepTaylor  # noqa: E402
+from heatproof.methods.lrp import LRP, DeepTaylor, RelevancePull  # noqa: E402
 
 METHODS = (
     "guided-backprop", "deconvnet", "lrp-epsilon", "lrp-epsilon-plus", "lrp-epsilon-plus-flat", "lrp-epsilon-gamma-box",
@@ -40,17 +40,17 @@ and logits of order one, in float32, on two small inputs.
 """
 
 
-def cell(name: str, model: torch.nn.Module, x: torch.Tensor) -> str:
+def cell(name: str, model: torch.nn.Module, x: torch.Tensor, plain: torch.Tensor) -> str:
     """The gap, "yes", or the letter of the reason."""
     method = hp.methods.get(name)
     assert isinstance(method, Linearizable)
     targets = torch.tensor([0, 1])
     try:
-        outputs, _ = method.linearize(model, x)
-        explained = method.explain(model, x, targets)
+        outputs, pull = method.linearize(model, x)
+        explained = pull.explain(targets) if isinstance(pull, RelevancePull) else method.explain(model, x, targets)
     except HeatproofError as error:
         return REASONS.setdefault(_general(str(error)), chr(ord("a") + len(REASONS)))
-    assert torch.equal(outputs, hp.methods.Gradient().linearize(model, x).outputs), name
+    assert torch.equal(outputs, plain), name
     gaps = [
         explained.diagnostics[key] for key in ("conservation-gap", "completeness-gap") if key in explained.diagnostics
     ]
@@ -75,7 +75,8 @@ def main() -> None:
     lines = [HEAD, "| network | " + " | ".join(METHODS) + " |", "| --- |" + " --- |" * len(METHODS)]
     for name in BUILDERS:
         model, x = build(name)
-        lines.append(f"| {name} | " + " | ".join(cell(method, model, x) for method in METHODS) + " |")
+        plain = hp.methods.Gradient().linearize(model, x).outputs
+        lines.append(f"| {name} | " + " | ".join(cell(method, model, x, plain) for method in METHODS) + " |")
         print(lines[-1], flush=True)
     lines += ["", *(f"- **{letter}**: {reason}." for reason, letter in REASONS.items()), ""]
     (ROOT / "docs" / "support.md").write_text("\n".join(lines), encoding="utf-8")

@@ -124,6 +124,19 @@ def test_first_rules_equal_sums_over_connections(kind):
             np.testing.assert_allclose(maps[n].flatten().numpy(), expected, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_gamma_is_finite_where_the_sum_of_the_other_sign_is_minus_epsilon(sign):
+    # z = −ε: Σ with positive contributions favored is −ε as well, and nothing is shared by it.
+    epsilon = 2.0**-20
+    layer = nn.Linear(1, 1, bias=False).double().eval()
+    with torch.no_grad():
+        layer.weight.fill_(-sign * epsilon)
+    rule = Gamma(epsilon=epsilon)
+    x = torch.ones(1, 1, dtype=torch.float64)
+    maps = LRP(composite=Composite(convolution=rule, dense=rule))(layer, x, torch.tensor([0]))
+    torch.testing.assert_close(maps, layer(x).detach() * 1.25 / 2.25)
+
+
 def test_both_adaptive_betas_agree_where_a_relu_follows():
     # Neurons with P ≤ M are closed there, so what β they would get does not matter.
     torch.manual_seed(2)

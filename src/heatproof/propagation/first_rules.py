@@ -68,7 +68,7 @@ class Box:
         else:
             low, high = (torch.as_tensor(end, dtype=x.dtype, device=x.device)[None] for end in (self.low, self.high))
         shape = (*low.shape, *[1] * (x.dim() - low.dim()))
-        low, high = low.view(shape).expand_as(x).clone(), high.view(shape).expand_as(x).clone()
+        low, high = low.view(shape).expand_as(x), high.view(shape).expand_as(x)
         if bool((x < low).any() or (x > high).any()):
             raise InputError(
                 f"Expected inputs inside the box of the z^B rule, but they reach from {float(x.min()):.4g} to "

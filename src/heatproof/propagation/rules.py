@@ -165,8 +165,8 @@ class Gamma:
             (None, None) if offset is None else (offset + self.gamma * sign(offset) for sign in (positive, negative))
         )
         return [
-            Share(part=up, amount=positive(y), epsilon=self.epsilon, bias=rise),
-            Share(part=down, amount=negative(y), epsilon=-self.epsilon, bias=fall),
+            Share(part=up, amount=positive(y), epsilon=self.epsilon, bias=rise, mixed=True),
+            Share(part=down, amount=negative(y), epsilon=-self.epsilon, bias=fall, mixed=True),
         ]
 
 

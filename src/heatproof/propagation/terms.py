@@ -22,7 +22,8 @@ class Term(NamedTuple):
 class Share:
     """The term whose factor is coefficient · amount / (Σ + ε), Σ the value of the part, and of the bias if it counts.
 
-    The sign of ε is Σ's, where a rule knows it; ε = 0 takes 0/0 = 0.
+    The sign of ε is Σ's where the amount is not 0; `mixed` says that elsewhere Σ may have the other one. ε = 0 takes
+    0/0 = 0.
     """
 
     part: Tensor
@@ -30,12 +31,15 @@ class Share:
     epsilon: float
     bias: Tensor | None = None
     coefficient: float | Tensor = 1.0
+    mixed: bool = False
 
     def settled(self, *, reuse: bool) -> Term:
         """The term with its factor, in the memory of the part's value if that may be reused: no derivative needs it."""
         offset = self.epsilon if self.bias is None else self.bias + self.epsilon
         held = self.part.detach()
         total = held.add_(offset) if reuse else held + offset
+        if self.mixed and self.epsilon != 0:  # or Σ = −ε would make 0/0
+            total.clamp_(*((self.epsilon, None) if self.epsilon > 0 else (None, self.epsilon)))
         if self.epsilon == 0:
             factor = torch.where(total == 0, 0.0, self.amount / total)
         else:
