@@ -107,6 +107,15 @@ def test_it_is_a_samples_own_or_not_a_number(order):
         assert bool(lost.isnan().all())
 
 
+def test_rows_that_no_number_of_samples_divides_are_not_a_number():
+    plus = AlphaBeta(alpha=1.0, beta=0.0)
+    method = LRP(composite=Composite(convolution=plus, dense=plus))
+    x, targets = torch.randn(2, 3, 4, dtype=torch.float64), torch.tensor([0, 1])
+    explained = method.explain(Rows("sequence first").double().eval(), x, targets)
+    assert bool(explained.diagnostics["inherent-gap"].isnan().all())
+    assert bool(explained.maps.isfinite().all())
+
+
 def test_pulls_in_between_and_after_are_not_written_down():
     net, x, targets = mlp()
     rule = AlphaBeta(alpha=1.0, beta=0.0, epsilon=EPS)

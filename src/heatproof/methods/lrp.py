@@ -141,7 +141,9 @@ class RelevancePull:
         check_targets(self.mask, targets, self.outputs.shape[1])
         cotangent = one_hot(targets, self.outputs)
         maps, lost = self._accounted(cotangent)
-        if not self.ledger.sure:  # are the rows that lost something ordered by sample? Then weights stay with them
+        if not self.ledger.sure and bool(
+            lost.isfinite().all()
+        ):  # are the rows that lost something ordered by sample? Then weights stay with them
             weights = torch.arange(1, len(lost) + 1).to(lost)
             _, weighted = self._accounted(cotangent * weights[:, None].to(cotangent))
             ordered = torch.allclose(weighted, weights * lost, rtol=1e-3, atol=1e-5 * float(lost.abs().max()))
