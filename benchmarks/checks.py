@@ -2,20 +2,25 @@
 
 `of its passes` is the time of a check on one block, attributions aside, over that of the same number of plain forward
 passes of ready-made inputs at the same batch. Sensitivity-n is timed for one method and for twelve, whose maps are
-there beforehand: `12 methods` is the latter over the former. The cases take turns in one process; ratios are of
-medians.
+there beforehand: `12 methods` is the latter over the former. Parameter randomization is a block of an audit with the
+gradient, its attributions included: its passes are those of plain torch in the same states, a forward and a backward
+one for each map and a forward one for each row of scores; `of maps alone` counts the maps' passes only. The cases take
+turns in one process; ratios are of medians.
 """
 
 import time
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from common import interleaved, mnist, parser, report, torchvision
-from heatproof.checks import BlurredPatch, Check, Degradation, SensitivityN
+from common import Row, interleaved, mnist, parser, report, torchvision
+from heatproof.auditing.block import run_block
+from heatproof.auditing.plan import Samples, make
+from heatproof.checks import BlurredPatch, Check, Degradation, ParameterRandomization, SensitivityN
 from heatproof.checks.base import TRAINED, Block, Maps, Study
 from heatproof.features import Pixels
-from heatproof.methods import Random
+from heatproof.methods import Gradient, Random
 from heatproof.methods.base import passes
 from heatproof.testing.playing import Labeled
 
@@ -44,6 +49,40 @@ def forwards(block: Block, ready: Tensor, count: int) -> None:
                 block.model(ready[: (samples.stop - samples.start) * len(numbers)])
 
 
+def cascade(model: nn.Module, images: Tensor, clock: Callable[[], float], repeats: int) -> Row:
+    """A block of parameter randomization by Spearman, against plain gradients in the same states."""
+    check = ParameterRandomization(similarities=("spearman",))
+    targets = torch.zeros(len(images), dtype=torch.int64)
+    samples = Samples(inputs=images, targets=targets, ids=tuple(str(i) for i in range(len(images))))
+    checks = {"randomization": ("parameter-randomization", check)}
+    plan = make(model, samples, {"gradient": Gradient()}, checks, features=None, batch=len(images))
+    states = [condition.state for condition in plan.conditions if condition.state.kind != "replicate"]
+
+    def plain(*, scores: bool) -> None:
+        for state in states:
+            with state.open(model):
+                x = images.clone().requires_grad_()
+                torch.autograd.grad(model(x).gather(1, targets[:, None]).sum(), x)
+                if scores and check.passes(plan.study, state, None):
+                    with torch.no_grad():
+                        model(images)
+
+    def audited() -> None:
+        for _ in run_block(plan, 0, plan.cells, lambda *_: None):
+            pass
+
+    timed = {"maps": lambda: plain(scores=False), "passes": lambda: plain(scores=True), "one": audited}
+    seconds = interleaved(timed, repeats=repeats, clock=clock)
+    return {
+        "network": f"MNIST CNN, {len(images)} images",
+        "check": f"ParameterRandomization, {len(states)} states, Spearman",
+        "passes a sample": len(states) * 3 + len(states) - 1,
+        "of its passes": seconds["one"] / seconds["passes"],
+        "12 methods": "",
+        "of maps alone": f"{seconds['one'] / seconds['maps']:.3g}",
+    }
+
+
 def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--images", type=int, default=32, help="digits in the block")
@@ -66,7 +105,8 @@ def main() -> None:
             ("ResNet-18, 2 images", model, images, Degradation(tile=14, steps=16)),
             ("ResNet-18, 2 images", model, images, BlurredPatch(size=15, regions=15)),
         ]
-    rows = []
+    clock = time.process_time if chosen.cpu_time else time.perf_counter
+    rows = [cascade(model.eval().requires_grad_(False), mnist(64)[1], clock, chosen.repeats)]
     for name, net, inputs, check in cases:
         net = net.eval().requires_grad_(False)
         block = block_of(net, inputs)
@@ -80,7 +120,6 @@ def main() -> None:
         }
         if not each:
             timed["twelve"] = lambda: run(check, block, maps)  # noqa: B023
-        clock = time.process_time if chosen.cpu_time else time.perf_counter
         seconds = interleaved(timed, repeats=chosen.repeats, clock=clock)
         rows.append(
             {
@@ -89,6 +128,7 @@ def main() -> None:
                 "passes a sample": round(shared + each),
                 "of its passes": seconds["one"] / seconds["passes"],
                 "12 methods": f"{seconds['twelve'] / seconds['one']:.3g}" if "twelve" in seconds else "",
+                "of maps alone": "",
             }
         )
     report("checks", rows, chosen.out)

@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import os
 import platform
 import statistics
 import time
@@ -71,7 +72,8 @@ def environment() -> str:
     """One line: what the numbers were measured on."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     threads = torch.get_num_threads()
-    return f"Python {platform.python_version()}, torch {torch.__version__}, {threads} thread(s), {device}"
+    load = f"load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores" if hasattr(os, "getloadavg") else "load unknown"
+    return f"Python {platform.python_version()}, torch {torch.__version__}, {threads} thread(s), {device}, {load}"
 
 
 def parser(description: str) -> argparse.ArgumentParser:
