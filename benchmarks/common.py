@@ -35,11 +35,12 @@ def interleaved(
     repeats: int = 7,
     warmup: int = 1,
     clock: Callable[[], float] = time.perf_counter,
+    of: Callable[[Sequence[float]], float] = statistics.median,
 ) -> dict[str, float]:
     """Median seconds of each case, with the cases taking turns, so that a busy machine slows all of them alike.
 
     `clock=time.process_time` counts the process's own work only, all threads together: for one thread on a CPU that
-    other work shares.
+    other work shares. `of=min` takes the fastest turn, where other work comes and goes and takes the caches with it.
     """
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     for turn in range(warmup + repeats):
@@ -50,7 +51,7 @@ def interleaved(
             synchronize()
             if turn >= warmup:
                 seconds[name].append(clock() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return {name: of(values) for name, values in seconds.items()}
 
 
 def synchronize() -> None:
