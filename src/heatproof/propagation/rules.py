@@ -126,9 +126,10 @@ class AdaptiveBeta:
         assert down is not None
         above, below = up.detach(), down.detach()
         rest = above + below if self.dominated == "limit" else y
-        fraction = torch.where(rest > 0, -below / rest.clamp(min=torch.finfo(y.dtype).tiny), torch.inf)
-        beta = fraction.clamp(max=self.maximum)
-        beta = torch.where(below == 0, 0.0, beta) if self.dominated == "limit" else torch.where(y > 0, beta, 0.0)
+        # P ≤ M divides by next to nothing and meets the maximum; M = 0 stays 0.
+        beta = below.neg().div_(rest.clamp(min=torch.finfo(y.dtype).tiny)).clamp_(max=self.maximum)
+        if self.dominated == "code":
+            beta = torch.where(y > 0, beta, 0.0)
         return [
             Share(part=up, amount=y, epsilon=self.epsilon, coefficient=1 + beta),
             Share(part=down, amount=y, epsilon=-self.epsilon, coefficient=-beta),
