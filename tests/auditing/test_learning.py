@@ -20,6 +20,7 @@ from heatproof.errors import InputError
 from heatproof.methods import Competitive, PatternAttribution, PerSampleBottleneck, ReadoutBottleneck, SmoothGrad
 from heatproof.methods.fitted import Fitted
 from heatproof.methods.known_layers import found_layer
+from heatproof.zoo import Training
 
 IBA = PerSampleBottleneck(steps=3, samples=2)
 READOUT = ReadoutBottleneck(layer="1", readouts=("1", "5"), epochs=3, samples=2, rate=1e-3)
@@ -149,6 +150,20 @@ class TestOnChangedNetworks:
         pictures = [key for path in (done.path / "maps").iterdir() for key in shown(path)]
         assert {state for state, method, _ in pictures if method == "patterns"} == {"trained"}
         assert {state for state, method, _ in pictures if method == "iba"} > {"trained"}
+
+    def test_a_network_trained_anew_is_a_changed_one(self, tmp_path: Path) -> None:
+        brief = Training(epochs=1, batch_size=8, stop_at=0.01)
+        check = hp.checks.get("data-randomization", training=brief, accuracy=0.01, test_share=0.5)
+        done = run(tmp_path / "run", checks=[check])
+        assert done.manifest["failures"] == []
+        rows = done.rows()
+        for method, metric in (("iba", "refit"), ("readout", "reuse"), ("patterns", "exclude")):
+            ours = of(rows, method)
+            assert set(ours[ours.metric == metric].setting) == {"permuted-labels", "true-labels"}
+            similar = ours[(ours.metric == "spearman") & (ours.setting == "true-labels")].value
+            assert len(similar) == 7
+            assert similar.isna().all() == (method == "patterns")
+        assert done.report().exists()
 
     def test_the_report_says_why(self, tmp_path: Path) -> None:
         done = run(tmp_path / "run")
