@@ -12,7 +12,7 @@ def overtaking_in_layers(subject: Subject) -> Section:
     """002, Theorem 2 and I."""
     layers = overtaking_in(subject.net, torch.split(subject.inputs, BLOCK))
     speaks = layers.dropna(subset="bound")
-    by_layer = layers.groupby(["position", "layer"], as_index=False)[["exact", "bound"]].mean()
+    by_layer = speaks.groupby(["position", "layer"], as_index=False)[["exact", "bound"]].mean()
     drawn = layers["measured"].notna()
     worst = by_layer.iloc[int(by_layer["exact"].argmax())]
     return Section(
