@@ -228,13 +228,18 @@ OTHERS = {
 
 
 def vision(name):
-    """A torchvision network with random weights, and the smallest images that leave it a map to find."""
+    """A torchvision network of zeros, as drawing weights takes longest, and the smallest images with a map to find."""
     models = pytest.importorskip("torchvision.models")
     size = {"inception_v3": 96 + 48, "maxvit_t": 224, "vit_h_14": 56}.get(name, 64)
     settings = {"image_size": size} if name.startswith("vit") else {}
     if name in ("inception_v3", "googlenet"):
         settings["init_weights"] = False
-    return models.get_model(name, weights=None, **settings).eval(), torch.randn(1, 3, size, size)
+    with torch.device("meta"):
+        model = models.get_model(name, weights=None, **settings).eval()
+    model = model.to_empty(device="cpu")
+    for tensor in model.state_dict(keep_vars=True).values():
+        tensor.data.zero_()
+    return model, torch.randn(1, 3, size, size)
 
 
 @pytest.mark.parametrize("name", VISION)
