@@ -10,6 +10,7 @@ from torch import nn
 
 from heatproof.draws import generator
 from heatproof.errors import InputError
+from heatproof.models import Bound
 from heatproof.theory import overtaking, overtaking_in
 from heatproof.theory.random_weights import bound, exact, share_of_draws
 from reference import theory as slow
@@ -94,6 +95,14 @@ class TestLayers:
         whole, parts = overtaking_in(net, [inputs]), overtaking_in(net, [inputs[:2], inputs[2:]])
         order = ["position", "sample"]
         assert whole.sort_values(order, ignore_index=True).equals(parts.sort_values(order, ignore_index=True))
+
+    def test_weights_are_drawn_for_layers_that_read_few_values(self, monkeypatch):
+        inputs = torch.rand(2, 10, dtype=torch.float64, generator=generator("few"))
+        monkeypatch.setattr("heatproof.theory.random_weights.DRAWN", 5)
+        table = overtaking_in(Bound(self.network(), layer="3"), [inputs], draws=100)
+        assert table["measured"].isna().tolist() == [True, True, False, False]  # ten values, then four
+        assert table["layer"].tolist() == ["1", "1", "3", "3"]
+        assert table["exact"].notna().any()
 
     def test_shares_that_overlap_are_refused(self):
         with pytest.raises(InputError, match=r"Expected 0 < low <= high < 1, but got low = 0\.9 and high = 0\.5"):

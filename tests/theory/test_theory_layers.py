@@ -113,6 +113,22 @@ class TestDominance:
         table = dominance(Twice(), GradientXInput(), [(torch.ones(1, 3), torch.tensor([0]))])
         assert table["layer"].tolist() == ["last"]
 
+    def test_a_branch_is_left_out_and_a_layer_that_all_pass_is_not(self):
+        class Branches(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.stem, self.left, self.right = nn.Linear(3, 4), nn.Linear(4, 4), nn.Linear(4, 4)
+                self.inside, self.last = nn.Linear(8, 8), nn.Linear(8, 2)
+                self.eval()
+
+            def forward(self, x: Tensor) -> Tensor:
+                h = self.stem(x)
+                h = torch.cat([self.left(h), self.right(h)], 1)
+                return self.last(h + self.inside(h.relu()))
+
+        table = dominance(Branches(), GradientXInput(), [(torch.ones(1, 3), torch.tensor([0]))])
+        assert table["layer"].tolist() == ["stem", "last"]
+
     def test_batches_do_not_matter(self):
         net, inputs, targets = network(), images(), torch.arange(6) % 4
         whole = dominance(net, GradientXInput(), [(inputs, targets)])
@@ -122,9 +138,21 @@ class TestDominance:
         assert whole.iloc[:, :3].equals(parts.iloc[:, :3])
         assert torch.allclose(*(torch.tensor(table.iloc[:, 3:].to_numpy()) for table in (whole, parts)), atol=1e-12)
 
-    def test_a_bound_network_is_refused(self):
-        with pytest.raises(InputError, match="Expected the network itself, but got a Bound"):
-            dominance(Bound(network()), GradientXInput(), [])
+    def test_a_bound_network_is_explained_up_to_its_layer(self):
+        net, inputs, targets = network(), images(2), torch.tensor([1, 5])
+        table = dominance(Bound(net, layer="3"), GradientXInput(), [(inputs, targets)])
+        assert table["layer"].unique().tolist() == ["0"]  # not the explained layer, nor what runs after it
+        below = table[table["layer"] == "0"]
+        for i, row in enumerate(below.itertuples()):
+            hidden = net[:1](inputs[i : i + 1]).detach().requires_grad_()
+            score = net[1:4](hidden)[0, targets[i]]
+            relevance = hidden * torch.autograd.grad(score, hidden)[0]
+            assert row.score == pytest.approx(score.item())
+            assert row.sum == pytest.approx(relevance.sum().item())
+
+    def test_a_network_of_several_inputs_is_refused(self):
+        with pytest.raises(InputError, match="Expected a network of one input, but got a Bound with `at`"):
+            dominance(Bound(network(), at="0", given={"input": images()}), GradientXInput(), [])
 
 
 def test_positive_biases_are_counted_layer_by_layer():

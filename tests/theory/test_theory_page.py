@@ -46,7 +46,7 @@ def test_a_page_says_what_holds():
     section = Section(
         title="Title", text="Text.", claims=[claim], tables={"t": pd.DataFrame()}, pictures={"p": "<svg/>"}
     )
-    page = markdown([section], 7)
+    page = markdown([section], "--samples 7")
     assert r"| \|R_i\| ≥ \|R_j\| (002, F) | **does not hold** | 0.5 ± 0.1 |" in page
     assert "![p](p.svg)" in page
     assert "[t.csv](t.csv)" in page

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pandas as pd
 import torch
@@ -53,23 +54,26 @@ def dominance(model: nn.Module, method: Method, batches: Iterable[tuple[Tensor, 
     sum > 0 for additive explanations of positive scores where no bias is positive or gets relevance.
 
     Columns: layer, position, sample, score, sum, conserved, positive. Streams over `batches` of inputs (N, …) and
-    labels (N,); one explanation a layer and batch. A layer that runs more than once is left out.
+    labels (N,); one explanation a layer and batch. Left out are layers that run more than once, that other paths go
+    around (a branch, a shortcut: its ΣR is a part of the whole), and the one whose own output is explained.
+
+    Raises: InputError for a Bound that has more inputs than one, or preprocessing.
 
     Source: Binder et al. 2023, G.
     """
     check_model(model)
-    if isinstance(model, Bound):
-        raise InputError("Expected the network itself, but got a Bound; its layers are explained one by one here.")
-    argument = next(iter(inspect.signature(model.forward).parameters))
+    net, score = _network(model)
+    argument = next(iter(inspect.signature(net.forward).parameters))
     rows: list[tuple[str, int, int, float, float, float, float]] = []
     first = 0
     for inputs, targets in batches:
         names = [name for name, _, _ in _read(model, inputs)]
-        once = [name for name in dict.fromkeys(names) if names.count(name) == 1]
+        once = [name for name in dict.fromkeys(names) if names.count(name) == 1 and name != score.get("layer")]
+        once = [name for name in once if _is_passed_by_all(model, net.get_submodule(name), inputs[:1])]
         with torch.no_grad():
             scores = forward(model, inputs).gather(1, targets[:, None])[:, 0].double()
         for position, name in enumerate(once, start=1):
-            at = Bound(model, at=name, given={argument: inputs})
+            at = Bound(net, at=name, given={argument: inputs}, **score)
             maps = method(at, at.inputs(), targets).flatten(1).double()
             sums, sizes = maps.sum(1), maps.abs().sum(1)
             positive = maps.clamp_min(0).sum(1) / torch.where(sizes > 0, sizes, torch.nan)
@@ -92,17 +96,50 @@ def positive_biases(model: nn.Module) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["layer", "biases", "positive"])
 
 
+def _network(model: nn.Module) -> tuple[nn.Module, dict[str, Any]]:
+    """The network itself, and how its score is read off."""
+    if not isinstance(model, Bound):
+        return model, {}
+    if model.at is not None or model.given or model.preprocessing is not None:
+        raise InputError(
+            "Expected a network of one input, but got a Bound with `at`, `given` or preprocessing; "
+            "its layers are explained one by one here."
+        )
+    return model.net, {"output": model.output, "layer": model.layer, "reduction": model.reduction}
+
+
 def _read(model: nn.Module, inputs: Tensor) -> list[tuple[str, nn.Module, Tensor]]:
-    """Every weighted layer as it runs, with what it reads."""
+    """Every weighted layer as it runs, up to the score, with what it reads."""
+    net, score = _network(model)
     found: list[tuple[str, nn.Module, Tensor]] = []
-    modules = dict(model.named_modules())
+    modules = dict(net.named_modules())
+    over: list[bool] = []
 
     def see(name: str, activations: Tensor) -> None:
-        found.append((name, modules.get(name, model), activations.detach().clone()))
+        if not over:
+            found.append((name, modules.get(name, net), activations.detach().clone()))
 
-    with torch.no_grad(), watching(model, see):
-        forward(model, inputs)
+    last = modules[score["layer"]] if score.get("layer") else net
+    handle = last.register_forward_hook(lambda *_: over.append(True))
+    try:
+        with torch.no_grad(), watching(net, see):
+            forward(model, inputs)
+    finally:
+        handle.remove()
     return found
+
+
+def _is_passed_by_all(model: nn.Module, layer: nn.Module, inputs: Tensor) -> bool:
+    """Whether the score depends on the input through this layer alone."""
+    handle = layer.register_forward_hook(lambda _module, _arguments, out: out.detach())
+    try:
+        with torch.enable_grad():
+            leaf = inputs.detach().clone().requires_grad_()
+            outputs = forward(model, leaf).sum()
+            around = torch.autograd.grad(outputs, leaf, allow_unused=True) if outputs.requires_grad else (None,)
+    finally:
+        handle.remove()
+    return around[0] is None
 
 
 def _monotone(

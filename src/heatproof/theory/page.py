@@ -30,13 +30,14 @@ class Section:
     pictures: dict[str, str] = field(default_factory=dict)
 
 
-def markdown(sections: Sequence[Section], samples: int) -> str:
-    """The whole page."""
+def markdown(sections: Sequence[Section], options: str) -> str:
+    """The whole page; `options` are those of the command that made it."""
     lines = [
         "# The papers' theorems, in numbers",
         "",
-        f"Made by `python -m heatproof.theory --out docs/results/theory --samples {samples}`. Every figure is computed",
-        "by that command. Intervals are 95 %, ± 1.96 standard errors of the mean over samples.",
+        f"Made by `python -m heatproof.theory --out docs/results/theory {options}`.",
+        "Every figure is computed by that command. Intervals are 95 %: ± 1.96 standard errors of the mean over",
+        "samples.",
         "",
     ]
     for section in sections:

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from heatproof.checks.network_structure import watching
 from heatproof.draws import generator
 from heatproof.errors import InputError
-from heatproof.models import forward
+from heatproof.models import Bound, forward
 
 SIZES = ((1, 1), (10, 10), (100, 10), (10, 100))
 FACTORS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 CHUNK = 2**24  # weights in memory at once
+DRAWN = 10_000  # the most activations of a network that weights are drawn for
 
 
 def overtaking(
@@ -66,7 +67,8 @@ def overtaking_in(
     For every sample and layer that is read as in NetworkStructure, X_L are the activations from the quantile `high` on,
     X_S those up to the quantile `low`, as many of each as those shares say. `measured`, `exact` and `bound` as in
     `overtaking`, with K = min X_L / max X_S; the bound speaks of non-negative activations and is NaN where some of the
-    two sets are negative or X_L is all 0; X_S all 0 has the bound 0. Streams: one batch of activations at a time.
+    two sets are negative or X_L is all 0; X_S all 0 has the bound 0. Where both sets have more than 10,000 values no
+    weights are drawn, and `measured` is NaN. Streams: one batch of activations at a time.
 
     Columns: layer, position, sample, measured, exact, bound.
     """
@@ -83,7 +85,7 @@ def overtaking_in(
                 stream = generator(seed, "overtaking in", name, len(layers), first + i)
                 rows.append((name, len(layers), first + i, *_of_sample(values, high, low, draws, stream)))
 
-        with torch.no_grad(), watching(model, see):
+        with torch.no_grad(), watching(model.net if isinstance(model, Bound) else model, see):
             forward(model, inputs)
         first += len(inputs)
     return pd.DataFrame(rows, columns=["layer", "position", "sample", "measured", "exact", "bound"])
@@ -139,4 +141,5 @@ def _of_sample(
         known = 0.0
     else:
         known = bound(float(large[0]) / float(small[-1]), many, few)
-    return share_of_draws(small, large, draws, stream)[0], exact(small, large), known
+    measured = share_of_draws(small, large, draws, stream)[0] if many + few <= DRAWN else math.nan
+    return measured, exact(small, large), known

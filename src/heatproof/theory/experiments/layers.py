@@ -11,38 +11,44 @@ from heatproof.checks.network_structure import WEIGHTED
 from heatproof.methods.base import Method
 from heatproof.randomization import Cascading
 from heatproof.theory.drawing import Line, chart
-from heatproof.theory.experiments.demo import BLOCK, demo_images, predicted
+from heatproof.theory.experiments.subject import BLOCK, Subject, predicted
 from heatproof.theory.layers import dominance, monotonicity, positive_biases
 from heatproof.theory.page import Claim, Section, verdict
 
 OF_NETWORK = ("gradient-x-input", "lrp-epsilon-plus", "lrp-alpha1-beta0", "lrp-epsilon-alpha2-beta1", "deeplift")
 
+Z_PLUS = "lrp-alpha1-beta0"
+RANDOM, CLAMPED = "random (He)", "trained, biases at most 0"
 
-def properties_of_layers(samples: int) -> Section:
+
+def properties_of_layers(subject: Subject) -> Section:
     """002, F and G."""
-    net, inputs = demo_images(samples)
+    net, inputs = subject.net, subject.inputs
     batches = list(torch.split(inputs, BLOCK))
     chosen: dict[str, Method] = {name: methods.get(name) for name in (*OF_NETWORK, "gradient")}
     monotone = pd.concat(
         [monotonicity(net, method, batches).assign(method=name) for name, method in chosen.items()], ignore_index=True
     )
-    networks = {"trained": net, "trained, biases at most 0": _without_positive_biases(net)}
+    networks = {"trained": net, CLAMPED: _without_positive_biases(net)}
     parts = [_dominance(name, model, inputs, chosen) for name, model in networks.items()]
     with Cascading(initializer="he").stages(net, inputs[:1])[-1]:
-        parts.append(_dominance("random (He)", net, inputs, chosen))
+        parts.append(_dominance(RANDOM, net, inputs, chosen))
     dominant = pd.concat(parts, ignore_index=True)
     positive = dominant[dominant["score"] > 0]
     additive = positive[positive["method"] != "gradient"]
     worst = {name: monotone[monotone["method"] == name]["share"].min() for name in chosen}
     ok = (additive["sum"] > 0).groupby(additive["network"]).mean()
+    judged = additive[
+        (additive["network"] == RANDOM) | ((additive["network"] == CLAMPED) & (additive["method"] == Z_PLUS))
+    ]
     one = [(torch.ones(1, 1), torch.zeros(1, dtype=torch.int64))]
     exception = dominance(_Exception(), chosen["gradient-x-input"], one).iloc[0]
     biases = positive_biases(net)
     share = float((biases["biases"] * biases["positive"]).sum() / biases["biases"].sum())
     described = ", ".join(f"{name} {worst[name]:.3f}" for name in OF_NETWORK)
     return Section(
-        title="Monotonicity and positive dominance",
-        text=f"The demo's network, {samples} images, every weighted layer; the predicted label is explained. Methods: "
+        title=f"{subject.name}: monotonicity and positive dominance",
+        text=f"{len(inputs)} images, every weighted layer; the predicted label is explained. Methods: "
         + ", ".join(chosen)
         + ".",
         claims=(
@@ -57,13 +63,12 @@ def properties_of_layers(samples: int) -> Section:
                 source="002, G",
                 says="with positive logits and non-positive biases positive evidence dominates in every layer, "
                 "irrespective of the randomization",
-                verdict=verdict(
-                    bool((ok[["trained, biases at most 0", "random (He)"]] == 1).all()), known=len(additive) > 0
-                ),
+                verdict=verdict(bool((judged["sum"] > 0).all()), known=len(judged) > 0),
                 measured="; ".join(
                     f"{name}: ΣR > 0 in {ok[name]:.1%} of layers, images and methods" for name in ok.index
                 )
-                + f" ({share:.0%} of the trained network's biases are positive)",
+                + f" ({share:.0%} of the trained network's biases are positive). Judged where no bias "
+                f"gets relevance: the random network, and {Z_PLUS}, which ignores them, where none is positive",
             ),
             Claim(
                 source="002, G",
@@ -76,7 +81,7 @@ def properties_of_layers(samples: int) -> Section:
             Claim(
                 source="002, G",
                 says="the sum of relevances in a layer is equal to the initial logit relevance",
-                verdict=verdict(_conserved(additive, "random (He)")),
+                verdict=verdict(_conserved(additive)),
                 measured="; ".join(
                     f"{name}: ΣR/S from {part['conserved'].min():.3f} to {part['conserved'].max():.3f}"
                     for name, part in additive.groupby("network")
@@ -86,11 +91,11 @@ def properties_of_layers(samples: int) -> Section:
             ),
         ),
         tables={
-            "monotonicity": _by_layer(monotone, ["method"], ["share"]),
-            "dominance": _by_layer(positive, ["network", "method"], ["conserved", "positive"]),
-            "biases": biases,
+            f"monotonicity-{subject.name}": _by_layer(monotone, ["method"], ["share"]),
+            f"dominance-{subject.name}": _by_layer(positive, ["network", "method"], ["conserved", "positive"]),
+            f"biases-{subject.name}": biases,
         },
-        pictures={"dominance": _dominance_chart(positive[positive["network"] == "random (He)"])},
+        pictures={f"dominance-{subject.name}": _dominance_chart(positive[positive["network"] == RANDOM])},
     )
 
 
@@ -128,8 +133,8 @@ def _dominance(name: str, net: nn.Module, inputs: Tensor, chosen: dict[str, Meth
     return pd.concat(found, ignore_index=True).assign(network=name)
 
 
-def _conserved(additive: pd.DataFrame, network: str) -> bool:
-    part = additive[additive["network"] == network]["conserved"]
+def _conserved(additive: pd.DataFrame) -> bool:
+    part = additive[additive["network"] == RANDOM]["conserved"]
     return bool(len(part) and (part - 1).abs().max() < 0.01)
 
 
