@@ -234,7 +234,7 @@ def vision(name):
     settings = {"image_size": size} if name.startswith("vit") else {}
     if name in ("inception_v3", "googlenet"):
         settings["init_weights"] = False
-    with torch.device("meta"):
+    with torch.device("cpu" if name.startswith("regnet") else "meta"):  # a RegNet computes its widths with tensors
         model = models.get_model(name, weights=None, **settings).eval()
     model = model.to_empty(device="cpu")
     for tensor in model.state_dict(keep_vars=True).values():
