@@ -42,7 +42,7 @@ class TestFigures:
         assert TWO.mean(at("a", 1.0)) == Measured(5.0, 5.0, 5.0, 2)
 
     def test_later_positions_are_averaged_within_a_sample(self) -> None:
-        assert TWO.samples(at("a", "later")).to_dict() == {"s1": 6.0, "s2": 5.0}
+        assert TWO.values(at("a", "later")).to_dict() == {(0, "s1"): 6.0, (0, "s2"): 5.0}
 
     def test_one_sample_has_no_interval(self) -> None:
         found = TWO.mean(at("a", "last"))
@@ -50,10 +50,10 @@ class TestFigures:
         assert math.isnan(found.low)
         assert found.text() == "7.00"
 
-    def test_differences_and_ratios_are_paired(self) -> None:
+    def test_combinations_are_paired(self) -> None:
         a, b = (at(method, "first") for method in ("a", "b"))
         assert TWO.difference(b, a) == Measured(1.0, 1.0, 1.0, 2)
-        assert TWO.ratio(b, a).value == 1.5
+        assert TWO.combined([b, a], lambda means: means[:, 0] / means[:, 1]).value == 1.5
 
     def test_a_figure_of_nothing_is_an_error(self) -> None:
         with pytest.raises(InputError, match=r"Expected rows for Pick.*its checks are \['c'\]"):

@@ -2,12 +2,10 @@
 
 from functools import partial
 
-import numpy as np
-import pandas as pd
-
+from heatproof.auditing.bootstrap import DRAWN
 from heatproof.auditing.scorecard import chance_share
 from heatproof.papers.claims import higher
-from heatproof.papers.measure import STAGES, Measured, Pick, Results, measured
+from heatproof.papers.measure import STAGES, Pick, Results, measured
 from heatproof.papers.paper import Answer, Claim, Paper, Picture, Table, Verdict, all_of, positive
 from heatproof.papers.pictures import maps_of_samples, maps_over_labels, maps_over_states
 from heatproof.theory import competition as simulation
@@ -101,13 +99,12 @@ def _linear(results: Results) -> Answer:
 
 def _constant(part: str, results: Results) -> Answer:
     """c is above 0 for every δ: something is left of each half."""
-    found = {f"δ = {delta:g}": _mean(rows[part]) for delta, rows in results.rows.groupby("delta")}
+    found = {
+        f"δ = {delta:g}": measured(rows.assign(seed=0).set_index(DRAWN)[[part]], lambda means: means[:, 0])
+        for delta, rows in results.rows.groupby("delta")
+    }
     told = ", ".join(f"{name}: {figure.text(digits=3)}" for name, figure in found.items())
     return Answer(told, all_of([positive(figure) for figure in found.values()]))
-
-
-def _mean(values: "pd.Series[float]") -> Measured:
-    return measured(values.to_numpy().astype(np.float64)[:, None], lambda means: means[:, 0])
 
 
 PAPER = Paper(

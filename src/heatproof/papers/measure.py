@@ -1,6 +1,6 @@
 """Figures from rows: a mean, a difference or a ratio over samples, each with its 95 % bootstrap interval."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from heatproof.auditing.bootstrap import Array, bounds, resampled_means
+from heatproof.auditing.bootstrap import DRAWN, Array, aligned, bounds, count, cube, resampled_means
 from heatproof.errors import InputError
 
 STAGES = "stages"
+Combine = Callable[[Array], Array]
 
 
 class Measured(NamedTuple):
@@ -67,8 +68,8 @@ class Results:
                 rows = rows[rows[name] == wanted]
         return rows
 
-    def samples(self, pick: Pick) -> "pd.Series[float]":
-        """The picked value of every sample, averaged over seeds and whatever else the pick leaves open.
+    def values(self, pick: Pick) -> "pd.Series[float]":
+        """The picked value of every seed and sample, averaged over whatever else the pick leaves open.
 
         Raises: InputError if no row is picked: a figure of nothing must not look like one.
         """
@@ -78,22 +79,19 @@ class Results:
         rows = rows[rows["sample"] != ""]
         if rows.empty:
             raise InputError(f"Expected rows for {pick}, but the run has none; its checks are {self.checks}.")
-        return rows.groupby("sample")["value"].mean().sort_index()
+        return rows.groupby(DRAWN)["value"].mean().sort_index()
+
+    def combined(self, picks: Sequence[Pick], combine: Combine) -> Measured:
+        """What `combine` makes of the means of several picks, over the samples that have all, resampled together."""
+        return measured(aligned({str(i): self.values(pick) for i, pick in enumerate(picks)}), combine)
 
     def mean(self, pick: Pick) -> Measured:
         """The mean over samples; degenerate ones (NaN) are left out."""
-        values = self.samples(pick).dropna()
-        if values.empty:
-            return Measured(np.nan, np.nan, np.nan, 0)
-        return measured(values.to_numpy().astype(np.float64)[:, None], lambda means: means[:, 0])
+        return self.combined([pick], lambda means: means[:, 0])
 
     def difference(self, one: Pick, other: Pick) -> Measured:
         """mean(one) − mean(other), over the samples that have both, resampled together."""
-        return self._paired(one, other, lambda means: means[:, 0] - means[:, 1])
-
-    def ratio(self, one: Pick, other: Pick) -> Measured:
-        """mean(one) / mean(other), over the samples that have both, resampled together."""
-        return self._paired(one, other, lambda means: means[:, 0] / means[:, 1])
+        return self.combined([one, other], lambda means: means[:, 0] - means[:, 1])
 
     def _stages(self, check: str) -> str:
         groups = {state["group"] for state in self.manifest["states"] if state["kind"] == "randomized"}
@@ -101,12 +99,6 @@ class Results:
         if len(settings) != 1:
             raise InputError(f"Expected {check!r} to be one randomization, but its settings are {sorted(settings)}.")
         return str(settings.pop())
-
-    def _paired(self, one: Pick, other: Pick, combine: Any) -> Measured:
-        both = pd.DataFrame({"one": self.samples(one), "other": self.samples(other)}).dropna()
-        if both.empty:
-            return Measured(np.nan, np.nan, np.nan, 0)
-        return measured(both.to_numpy(np.float64), combine)
 
 
 def _at(positions: "pd.Series[float]", wanted: float | str) -> "pd.Series[bool]":
@@ -116,10 +108,12 @@ def _at(positions: "pd.Series[float]", wanted: float | str) -> "pd.Series[bool]"
     return positions == ends.get(str(wanted), wanted)
 
 
-def measured(values: Array, combine: Any) -> Measured:
-    """What `combine` makes of the means of the columns of `values` (n, K); it takes (R, K) and gives (R,)."""
-    estimate = float(combine(values.mean(0, keepdims=True))[0])
-    if len(values) < 2:
-        return Measured(estimate, np.nan, np.nan, len(values))
-    low, high = bounds(combine(resampled_means(values))[:, None])
-    return Measured(estimate, float(low[0]), float(high[0]), len(values))
+def measured(values: pd.DataFrame, combine: Combine) -> Measured:
+    """What `combine` makes of the means (R, K) of the columns of `values`, by (seed, sample); it gives (R,)."""
+    if values.empty:
+        return Measured(np.nan, np.nan, np.nan, 0)
+    estimate = float(combine(values.to_numpy(np.float64).mean(0, keepdims=True))[0])
+    if count(values) < 2:
+        return Measured(estimate, np.nan, np.nan, count(values))
+    low, high = bounds(combine(resampled_means(cube(values)))[:, None])
+    return Measured(estimate, float(low[0]), float(high[0]), count(values))

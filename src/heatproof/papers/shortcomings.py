@@ -7,7 +7,7 @@ import numpy as np
 
 from heatproof.auditing.bootstrap import Array
 from heatproof.papers.claims import higher
-from heatproof.papers.measure import STAGES, Pick, Results, measured
+from heatproof.papers.measure import STAGES, Pick, Results
 from heatproof.papers.paper import Answer, Claim, Paper, Picture, positive
 from heatproof.papers.pictures import curves, maps_of_samples
 
@@ -49,10 +49,8 @@ def _rank_correlation(means: Array) -> Array:
 
 def _disagreement(results: Results, *, ssim: str) -> Answer:
     """ρ over methods of two rankings: best first by faithfulness, best first by how much randomization changes them."""
-    columns = [*(results.samples(blurred(m)) for m in METHODS), *(results.samples(changed(m, ssim)) for m in METHODS)]
-    values = np.stack([column.to_numpy(np.float64) for column in columns], axis=1)
-    known: Array = values[np.isfinite(values).all(1)].astype(np.float64)
-    found = measured(known, _rank_correlation)
+    picks = [*(blurred(m) for m in METHODS), *(changed(m, ssim) for m in METHODS)]
+    found = results.combined(picks, _rank_correlation)
     opposite = found._replace(value=-found.value, low=-found.high, high=-found.low)
     told = f"rank correlation of the two rankings over {len(METHODS)} methods: {found.text()}"
     return Answer(told, positive(opposite))
