@@ -57,6 +57,7 @@ BETAS = (1.0, 10.0, 100.0)
 TILE, STEPS, LARGEST = 14, 10, 0.33
 GRID, STATISTICS, PATTERNS = 16, 512, 128  # images
 PARTS = ("grid", "others", "bottleneck", "slow", "results")
+BAR = "\\|"  # inside a table of Markdown
 OURS = "iba β=10/k"
 BEATEN = ("random", "integrated gradients")  # what the claim is about
 # Degradation by tiles of 14 and box ratio of VGG-16 in their Table 1.
@@ -344,7 +345,7 @@ def page(found: pd.DataFrame, scores: pd.DataFrame, ahead: pd.DataFrame, kept: p
     wide = scores.pivot(index="method", columns="measure", values=["mean", "low", "high", "VGG16"])
     wide = wide.sort_values(("mean", "degradation"), ascending=False)
     lines = [
-        f"| {method} | "
+        f"| {str(method).replace('|', BAR)} | "
         + " | ".join(
             f"{wide['mean'][m][method]:.3f} ({wide['low'][m][method]:.3f} to {wide['high'][m][method]:.3f})"
             for m in MEASURES
@@ -404,6 +405,7 @@ IBA stands at `{best_row["layer"]}`, the layer of the highest degradation score 
 Rank correlation of our order with the paper's for VGG-16: {order["degradation"]:.2f} for degradation,
 {order["box ratio"]:.2f} for the boxes. All maps keep their sign and are summed over channels, those of guided
 backpropagation, integrated gradients and SmoothGrad too; the paper's code takes absolute values of some.
+Of names between bars the absolute value of each pixel's sum counts.
 {f"In the paper's table, but not run here: {missing}." if missing else ""}
 
 ![Degradation curves](curves.png)
