@@ -3,9 +3,10 @@
 Binder et al. 2023 print no table of their LRP settings, but β* ≤ 3 (A.2); the rest stands in the code they published.
 Their composites are named here for what the networks do, not for what they are called:
 
-- `binder-residual` (their ResNet-50; EfficientNet-B0, of the same parts, has no published settings): β = 0 on
-  convolutions, biases ignored; ε = 1e-6 on dense layers, average pooling and residual sums; max-pooling its winner.
-- `binder-concatenated` (their DenseNet-121): the same with ε = 1e-3 in average pooling.
+- `binder-residual` (their network of residual sums; the one of depthwise convolutions, of the same parts, has no
+  published settings): β = 0 on convolutions, biases ignored; ε = 1e-6 on dense layers, average pooling and residual
+  sums; max-pooling its winner.
+- `binder-concatenated` (their network of concatenations): the same with ε = 1e-3 in average pooling.
 - `…-adaptive`: the same with the adaptive β* on convolutions, as coded (β = 0 where z ≤ 0).
 
 Deviations: their batch norms are folded beforehand (a threshold and a tensor-valued bias where a ReLU lies between),
