@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 
 import heatproof as hp
+from heatproof.auditing.door import make
 from heatproof.auditing.engines import local
-from heatproof.auditing.plan import Plan, Samples, make
+from heatproof.auditing.parts import Samples
+from heatproof.auditing.plan import Plan
 from heatproof.auditing.progress import Progress
 from heatproof.checks import Completeness, Degradation, MethodAgreement, ParameterRandomization, SensitivityN
 

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from heatproof.auditing import foreign
 from heatproof.auditing.learning import ready
-from heatproof.auditing.plan import Condition, NamedCheck, NamedMethod, Plan
+from heatproof.auditing.parts import Condition, NamedCheck, NamedMethod
+from heatproof.auditing.plan import Plan
 from heatproof.auditing.store import COLUMNS
 from heatproof.checks.base import Block, Maps, Scores, State
 from heatproof.draws import reseed

@@ -8,7 +8,8 @@ from typing import Any
 from torch import nn
 
 from heatproof.auditing.fits import Lessons, Read
-from heatproof.auditing.plan import Condition, NamedMethod, Plan
+from heatproof.auditing.parts import Condition, NamedMethod
+from heatproof.auditing.plan import Plan
 from heatproof.checks.base import TRAINED, State
 from heatproof.errors import InputError
 from heatproof.methods.fitted import FittedMethod, learners, network_fingerprint, with_learners

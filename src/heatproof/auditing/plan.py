@@ -1,116 +1,25 @@
 """What an audit has to compute: blocks of samples, states of the model, methods, checks, and the cells they make."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from heatproof.auditing.parts import Cell, Condition, NamedCheck, NamedMethod, Samples
 from heatproof.auditing.store import SCHEMA
-from heatproof.checks.base import Boxes, Check, State, Study
+from heatproof.checks.base import State, Study
 from heatproof.data.base import Dataset
 from heatproof.draws import digests
-from heatproof.errors import HeatproofError, InputError
-from heatproof.features import Features, default_features
+from heatproof.features import Features
 from heatproof.fingerprint import model_fingerprint, tensor_digest
-from heatproof.methods.base import METHODS, Attribution, Method
+from heatproof.methods.base import Attribution, Method
 from heatproof.methods.fitted import learners
-from heatproof.models import check_inputs, check_model, check_targets, forward, select
+from heatproof.models import select
 from heatproof.recipes import describe, digest, text
-
-SHOWN = ("trained", "randomized", "retrained")  # kinds of states whose maps are kept for the gallery
-
-
-@dataclass(frozen=True)
-class NamedMethod:
-    """A method under its label in the rows."""
-
-    label: str
-    recipe: Attribution
-
-    @property
-    def name(self) -> str | None:
-        """The registered name, for methods of ours."""
-        return METHODS.name_of(self.recipe)
-
-    @property
-    def uses_model(self) -> bool:
-        """Whether the method looks at the model at all."""
-        return bool(getattr(self.recipe, "uses_model", True))
-
-    def describe(self) -> dict[str, Any]:
-        """What the manifest says of this method."""
-        return {
-            "label": self.label,
-            "name": self.name,
-            "recipe": describe(self.recipe),
-            "text": text(self.recipe),
-            "controls": not self.uses_model,
-            "learns": [
-                {
-                    "method": type(one).__name__,
-                    "given": one.fitted is not None,
-                    "changed": one.on_changed_model,
-                    "because": one.on_changed_because,
-                }
-                for one in learners(self.recipe)
-            ],
-        }
-
-
-@dataclass(frozen=True)
-class NamedCheck:
-    """A check under its label in the rows."""
-
-    label: str
-    name: str
-    recipe: Check
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One check's rows about one method (or the network, method "") in one state, for one block: all or nothing.
-
-    About a pair of methods where there is an `other` one, whose label sorts after the first's.
-    """
-
-    check: str
-    state: str
-    method: str
-    block: int
-    other: str = ""
-
-
-@dataclass(frozen=True)
-class Condition:
-    """A state that attributions are computed in, and the checks that read them, each with its own name for it."""
-
-    id: str
-    state: State
-    readers: tuple[tuple[NamedCheck, State], ...]
-
-    def states_of(self, check: NamedCheck) -> list[State]:
-        """What this check calls the condition."""
-        return [state for reader, state in self.readers if reader.label == check.label]
-
-    @property
-    def shown_as(self) -> list[str]:
-        """The names of the condition in a gallery; its maps are kept under the first."""
-        return [state.name for _, state in self.readers if state.kind in SHOWN]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Samples:
-    """What is explained: inputs (N, …), a target (N,) and a unique id each, and the boxes of its object if known."""
-
-    inputs: Tensor
-    targets: Tensor
-    ids: tuple[str, ...]
-    boxes: Sequence[Boxes] | None = None
 
 
 @dataclass(kw_only=True)
@@ -278,83 +187,3 @@ class Plan:
                 name: c.shown_as[0] for c in self.conditions for name in c.shown_as[1:] if name != c.shown_as[0]
             },
         }
-
-
-def make(
-    model: nn.Module,
-    samples: Samples,
-    methods: Mapping[str, Attribution],
-    checks: Mapping[str, tuple[str, Check]],
-    *,
-    features: Features | None,
-    batch: int,
-    training: Dataset | None = None,
-) -> Plan:
-    """A plan, after everything that can be refused has been refused; one forward pass on one block is its only cost."""
-    check_model(model)
-    check_inputs(model, samples.inputs)
-    check_targets(samples.inputs, samples.targets)
-    _check_ids(samples)
-    if not methods:
-        raise InputError("Expected at least one method, but got none; see `heatproof methods`.")
-    if not checks:
-        raise InputError("Expected at least one check, but got none; see `heatproof checks`.")
-    outputs = _first_pass(model, samples.inputs[:batch])
-    check_targets(samples.inputs, samples.targets, outputs)
-    _check_training(training, samples.inputs, outputs)
-    plan = Plan(
-        model=model,
-        samples=samples,
-        methods=[NamedMethod(label, recipe) for label, recipe in methods.items()],
-        checks=[NamedCheck(label, name, check) for label, (name, check) in checks.items()],
-        features=features or default_features(samples.inputs.shape[1:]),
-        batch=batch,
-        outputs=outputs,
-        training=training,
-    )
-    plan.features.grid(samples.inputs.shape[1:])
-    assert plan.conditions  # every check declares its states now, before anything expensive
-    assert plan.passes  # and every method its cost
-    return plan
-
-
-def _first_pass(model: nn.Module, inputs: Tensor) -> int:
-    """How many outputs the model has.
-
-    Raises: InputError if it does not run on these inputs.
-    """
-    try:
-        with torch.no_grad():
-            return forward(model, inputs, torch.arange(len(inputs))).shape[1]
-    except HeatproofError:
-        raise
-    except Exception as error:  # whatever the model does not like about its inputs
-        raise InputError(
-            f"Expected inputs that the model runs on, but on {tuple(inputs.shape)} of {inputs.dtype} it raised "
-            f"{type(error).__name__}: {error}. Give inputs (N, …) of the size that it was trained on."
-        ) from error
-
-
-def _check_ids(samples: Samples) -> None:
-    if len(samples.ids) != len(samples.inputs):
-        raise InputError(f"Expected one id a sample ({len(samples.inputs)}), but got {len(samples.ids)}.")
-    if samples.boxes is not None and len(samples.boxes) != len(samples.inputs):
-        raise InputError(f"Expected a list of boxes a sample ({len(samples.inputs)}), but got {len(samples.boxes)}.")
-    repeated = [name for name, times in Counter(samples.ids).items() if times > 1]
-    if repeated:
-        raise InputError(f"Expected every sample to have an id of its own, but {repeated[:5]} occur more than once.")
-
-
-def _check_training(training: Dataset | None, inputs: Tensor, outputs: int) -> None:
-    if training is None:
-        return
-    if training.inputs.shape[1:] != inputs.shape[1:]:
-        raise InputError(
-            f"Expected training data like the samples, {tuple(inputs.shape[1:])} each, but {training.name} has "
-            f"{tuple(training.inputs.shape[1:])}; load both alike."
-        )
-    highest = int(training.targets.max())
-    if highest >= max(outputs, 2):
-        raise InputError(
-            f"Expected training labels below the model's {outputs} outputs, but {training.name} has label {highest}."
-        )

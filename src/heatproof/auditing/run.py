@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from heatproof.auditing import environment, learning
 from heatproof.auditing.block import Finished
+from heatproof.auditing.door import make
 from heatproof.auditing.engines import local
 from heatproof.auditing.manifest import About, carried_over, manifest_of, now, pictures
-from heatproof.auditing.plan import Plan, Samples, make
+from heatproof.auditing.parts import Samples
+from heatproof.auditing.plan import Plan
 from heatproof.auditing.preparation import announce, prepare
 from heatproof.auditing.progress import Progress
 from heatproof.auditing.store import Store, read_manifest, read_rows

@@ -1,0 +1,96 @@
+"""The door of an audit: a plan, after everything that can be refused has been refused."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from heatproof.auditing.parts import NamedCheck, NamedMethod, Samples
+from heatproof.auditing.plan import Plan
+from heatproof.checks.base import Check
+from heatproof.data.base import Dataset
+from heatproof.errors import HeatproofError, InputError
+from heatproof.features import Features, default_features
+from heatproof.methods.base import Attribution
+from heatproof.models import check_inputs, check_model, check_targets, forward
+
+
+def make(
+    model: nn.Module,
+    samples: Samples,
+    methods: Mapping[str, Attribution],
+    checks: Mapping[str, tuple[str, Check]],
+    *,
+    features: Features | None,
+    batch: int,
+    training: Dataset | None = None,
+) -> Plan:
+    """A plan, after everything that can be refused has been refused; one forward pass on one block is its only cost."""
+    check_model(model)
+    check_inputs(model, samples.inputs)
+    check_targets(samples.inputs, samples.targets)
+    _check_ids(samples)
+    if not methods:
+        raise InputError("Expected at least one method, but got none; see `heatproof methods`.")
+    if not checks:
+        raise InputError("Expected at least one check, but got none; see `heatproof checks`.")
+    outputs = _first_pass(model, samples.inputs[:batch])
+    check_targets(samples.inputs, samples.targets, outputs)
+    _check_training(training, samples.inputs, outputs)
+    plan = Plan(
+        model=model,
+        samples=samples,
+        methods=[NamedMethod(label, recipe) for label, recipe in methods.items()],
+        checks=[NamedCheck(label, name, check) for label, (name, check) in checks.items()],
+        features=features or default_features(samples.inputs.shape[1:]),
+        batch=batch,
+        outputs=outputs,
+        training=training,
+    )
+    plan.features.grid(samples.inputs.shape[1:])
+    assert plan.conditions  # every check declares its states now, before anything expensive
+    assert plan.passes  # and every method its cost
+    return plan
+
+
+def _first_pass(model: nn.Module, inputs: Tensor) -> int:
+    """How many outputs the model has.
+
+    Raises: InputError if it does not run on these inputs.
+    """
+    try:
+        with torch.no_grad():
+            return forward(model, inputs, torch.arange(len(inputs))).shape[1]
+    except HeatproofError:
+        raise
+    except Exception as error:  # whatever the model does not like about its inputs
+        raise InputError(
+            f"Expected inputs that the model runs on, but on {tuple(inputs.shape)} of {inputs.dtype} it raised "
+            f"{type(error).__name__}: {error}. Give inputs (N, …) of the size that it was trained on."
+        ) from error
+
+
+def _check_ids(samples: Samples) -> None:
+    if len(samples.ids) != len(samples.inputs):
+        raise InputError(f"Expected one id a sample ({len(samples.inputs)}), but got {len(samples.ids)}.")
+    if samples.boxes is not None and len(samples.boxes) != len(samples.inputs):
+        raise InputError(f"Expected a list of boxes a sample ({len(samples.inputs)}), but got {len(samples.boxes)}.")
+    repeated = [name for name, times in Counter(samples.ids).items() if times > 1]
+    if repeated:
+        raise InputError(f"Expected every sample to have an id of its own, but {repeated[:5]} occur more than once.")
+
+
+def _check_training(training: Dataset | None, inputs: Tensor, outputs: int) -> None:
+    if training is None:
+        return
+    if training.inputs.shape[1:] != inputs.shape[1:]:
+        raise InputError(
+            f"Expected training data like the samples, {tuple(inputs.shape[1:])} each, but {training.name} has "
+            f"{tuple(training.inputs.shape[1:])}; load both alike."
+        )
+    highest = int(training.targets.max())
+    if highest >= max(outputs, 2):
+        raise InputError(
+            f"Expected training labels below the model's {outputs} outputs, but {training.name} has label {highest}."
+        )
