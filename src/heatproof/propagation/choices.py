@@ -13,6 +13,7 @@ from torch import Tensor
 
 from heatproof.propagation.calls import Call
 from heatproof.propagation.secants import NoSecantError, divided
+from heatproof.propagation.shared import row, shared
 
 SIGNATURES = {
     "topk": "input k dim largest sorted",
@@ -24,8 +25,11 @@ SIGNATURES = {
 }
 
 
-def max_pool(call: Call, bars: list[Tensor]) -> Tensor:
-    """One index a window: i = argmax x where max x ≥ max x̄, else argmax x̄."""
+def max_pool(call: Call, bars: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """The pooled values, where they stand, and the surrogate: x_i with i = argmax x where max x ≥ max x̄, else argmax x̄.
+
+    Values and places are the call's own: the pooling that finds the places need not run twice.
+    """
     dims = int(call.name[-2])
     function: Callable[..., Any] = getattr(F, call.name)
     (x,), (bar,) = call.inputs, bars
@@ -40,9 +44,10 @@ def max_pool(call: Call, bars: list[Tensor]) -> Tensor:
         return function(*[t if arg is bar else arg for arg in args], **given, return_indices=True)  # type: ignore
 
     top, index = indexed(x.detach())
-    top_bar, index_bar = indexed(bar)
-    index = torch.where(top >= top_bar, index, index_bar).flatten(-dims)
-    return _picked(x, bar, top - top_bar, lambda t: t.flatten(-dims).gather(-1, index).view_as(top))
+    top_bar, index_bar = indexed(row(bar) if shared(bar) else bar)
+    chosen = torch.where(top >= top_bar, index, index_bar).flatten(-dims)
+    s = _picked(x, bar, top - top_bar, lambda t: t.flatten(-dims).gather(-1, chosen).view_as(top))
+    return top, index, s
 
 
 def choice(call: Call, bars: list[Tensor]) -> Tensor:

@@ -13,14 +13,13 @@ from heatproof.propagation import choices, normalization, secants
 from heatproof.propagation.calls import Call
 from heatproof.propagation.facts import Facts
 from heatproof.propagation.linear import Linear, linear_of
-from heatproof.propagation.nodes import Kept, graft, postpone
+from heatproof.propagation.nodes import Kept, graft, postpone, scale
 from heatproof.propagation.shared import SharingEndsError, row, shared, treats_rows_alike
 from heatproof.propagation.strategy import Strategy, UnsupportedCallError
 from heatproof.propagation.terms import Term
 
 SECANTS: dict[str, Callable[[Call, list[Tensor]], Tensor]] = {
     "product": secants.product,
-    "max-pool": choices.max_pool,
     "choice": choices.choice,
     "softmax": secants.softmax,
     "logsumexp": secants.logsumexp,
@@ -28,6 +27,7 @@ SECANTS: dict[str, Callable[[Call, list[Tensor]], Tensor]] = {
     "variance": secants.variance,
     "normalization": secants.normalized,
 }
+BLIND = frozenset(("structural", "sum", "write"))  # what they do does not depend on values
 
 
 class Differences(Strategy):
@@ -78,7 +78,8 @@ class Differences(Strategy):
         if call.kind == "batch-norm":
             normalization.batch_norm_of(call)  # before one row alone is normalized with its own statistics
         bars = [self.reference(tensor) for tensor in call.inputs]
-        before = [_copied(bar) for bar in bars] if call.in_place else bars
+        # The call may write into the reference; sums and rearrangements do not look at what it was.
+        before = [_copied(bar) for bar in bars] if call.in_place and call.kind not in BLIND else bars
         with torch.no_grad():
             reference = self._referred(call, bars)
         result = self._differentiated(call, before, reference)
@@ -132,10 +133,11 @@ class Differences(Strategy):
             case "structural" | "sum" | "write":
                 return call.execute()
             case "batch-norm":
-                scale, shift = normalization.batch_norm_of(call)
-                out = graft(call.value(), normalization.rescaled(call, call.inputs[0]))
-                made = self._made.get(call.inputs[0])
-                folded = None if made is None else made[0].scaled(scale, shift)
+                (x,) = call.inputs
+                gain, shift = normalization.batch_norm_of(call)
+                out = scale(call.value(), x, normalization.along(gain, x))
+                made = self._made.get(x)
+                folded = None if made is None else made[0].scaled(gain, shift)
                 if made is not None and folded is not None:
                     self._made[out] = (folded, made[1])
                 return out
@@ -143,6 +145,10 @@ class Differences(Strategy):
                 return self._nonlinearity(call, bars, reference)
             case "max-pool" if self._max_pool == "gradient":
                 return call.execute()
+            case "max-pool":
+                value, index, s = choices.max_pool(call, bars)
+                out = graft(value, s)
+                return out if isinstance(reference, Tensor) else (out, index)
             case "product" | "softmax" | "normalization" | "norm" | "variance" | "logsumexp" if (
                 self._products == "gradient"
             ):
@@ -162,7 +168,7 @@ class Differences(Strategy):
         if len(call.inputs) != 1:
             raise UnsupportedCallError("more than one of its arguments depends on the input")
         (x,), (bar,) = call.inputs, bars
-        value = call.value()
+        value = torch.relu(x.detach()) if call.name == "relu" else call.value()  # in place, value() would copy first
         made = self._made.get(x) if self._rule == "reveal-cancel" else None
         if made is not None:
             linear, x_bar = made
@@ -174,7 +180,11 @@ class Differences(Strategy):
                 return secants.reveal_cancel(bare, linear, operand, x_bar)
 
             return postpone(value, kept, surrogate, [linear.x])
-        return graft(value, x * secants.slope(call, x.detach(), bar, value, reference))
+        if call.name == "relu":
+            slope = secants.relu_slope(x.detach(), bar, value, reference)
+        else:
+            slope = secants.slope(call, x.detach(), bar, value, reference)
+        return scale(value, x, slope, write=call.in_place and not x._is_view())
 
 
 def _copied(tensor: Tensor) -> Tensor:

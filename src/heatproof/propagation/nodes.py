@@ -53,6 +53,23 @@ class Graft(torch.autograd.Function):
         return None, grads[0]
 
 
+class Scaled(torch.autograd.Function):
+    """Forward: a ready value, as it is or written into `x`. Backward: times `factor`, which is held."""
+
+    @staticmethod
+    def forward(ctx: Any, value: list[Tensor], x: Tensor, factor: Tensor, write: bool) -> Tensor:
+        ctx.save_for_backward(factor)
+        if not write:
+            return value.pop()
+        ctx.mark_dirty(x)
+        return x.copy_(value.pop())
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, None, None]:
+        (factor,) = ctx.saved_tensors
+        return None, grads[0] * factor, None, None
+
+
 class Lazy(torch.autograd.Function):
     """Forward: a ready value. Backward: through the surrogate, evaluated there."""
 
@@ -100,6 +117,15 @@ def graft(value: Tensor, s: Tensor) -> Tensor:
         raise RuntimeError(f"Expected a surrogate of the value's shape {tuple(value.shape)}, but got {tuple(s.shape)}.")
     grafted: Tensor = Graft.apply([value.detach()], s)  # type: ignore[no-untyped-call]
     return grafted
+
+
+def scale(value: Tensor, x: Tensor, factor: Tensor, *, write: bool = False) -> Tensor:
+    """`value`, whose derivative is that of `x * factor` (of value's shape), without computing that product.
+
+    With `write`, it is written into `x`, and `x` is what comes back: one node, where a copy would have two.
+    """
+    scaled: Tensor = Scaled.apply([value.detach()], x, factor, write)  # type: ignore[no-untyped-call]
+    return scaled
 
 
 def postpone(

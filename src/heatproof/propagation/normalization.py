@@ -117,8 +117,12 @@ def rescaled(call: Call, x: Tensor) -> Tensor:
     torch's own (2.12, on a CPU) is wrong, not by rounding, where the cotangent is channels-last and the input is not:
     in LeViT and XCiT, where a transposition follows.
     """
-    scale, _ = batch_norm_of(call)
-    return x * scale.view(1, -1, *[1] * (x.dim() - 2))
+    return x * along(batch_norm_of(call)[0], x)
+
+
+def along(channels: Tensor, x: Tensor) -> Tensor:
+    """One number a channel (C,), shaped so that it broadcasts over x (N, C, …)."""
+    return channels.view(1, -1, *[1] * (x.dim() - 2))
 
 
 def refuse_randomness(call: Call) -> None:

@@ -36,11 +36,6 @@ def slope(call: Call, x: Tensor, bar: Tensor, y: Tensor, y_bar: Tensor) -> Tenso
     activations of a deep network keep their exact secant.
     """
     difference = x - bar
-    if call.name == "relu":  # exact in floating point, so that only equal values need their derivative
-        slopes = (y - y_bar).div_(difference)
-        if not bool(slopes.sum().isnan()):  # 0/0 where they are equal
-            return slopes
-        return torch.where(difference == 0, (x > 0).to(x.dtype), slopes)
     size = torch.maximum(x.abs() + bar.abs(), (y.abs() + y_bar.abs()).clamp(max=1.0))
     meet = difference.abs() <= NEAR[x.dtype] * size
     if not bool(meet.any()):
@@ -50,6 +45,15 @@ def slope(call: Call, x: Tensor, bar: Tensor, y: Tensor, y_bar: Tensor) -> Tenso
         middle.requires_grad_()
         (derivative,) = torch.autograd.grad(call.run(middle).sum(), middle)
     return torch.where(meet, derivative, (y - y_bar) / torch.where(meet, 1.0, difference))
+
+
+def relu_slope(x: Tensor, bar: Tensor, y: Tensor, y_bar: Tensor) -> Tensor:
+    """`slope` of a ReLU: exact in floating point, so that only equal values need their derivative."""
+    difference = x - bar
+    slopes = torch.sub(y, y_bar).div_(difference)
+    if not bool(slopes.sum().isnan()):  # 0/0 where they are equal
+        return slopes
+    return torch.where(difference == 0, (x > 0).to(x.dtype), slopes)
 
 
 def reveal_cancel(call: Call, linear: Linear, x: Tensor, x_bar: Tensor) -> list[Term]:
