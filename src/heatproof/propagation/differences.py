@@ -168,8 +168,10 @@ class Differences(Strategy):
         if len(call.inputs) != 1:
             raise UnsupportedCallError("more than one of its arguments depends on the input")
         (x,), (bar,) = call.inputs, bars
-        value = torch.relu(x.detach()) if call.name == "relu" else call.value()  # in place, value() would copy first
         made = self._made.get(x) if self._rule == "reveal-cancel" else None
+        if made is None and call.name == "relu":
+            return _relu(call, x, bar, reference)
+        value = call.value()
         if made is not None:
             linear, x_bar = made
             bare, x_bar = call.released(), _copied(x_bar.detach())
@@ -180,11 +182,17 @@ class Differences(Strategy):
                 return secants.reveal_cancel(bare, linear, operand, x_bar)
 
             return postpone(value, kept, surrogate, [linear.x])
-        if call.name == "relu":
-            slope = secants.relu_slope(x.detach(), bar, value, reference)
-        else:
-            slope = secants.slope(call, x.detach(), bar, value, reference)
-        return scale(value, x, slope, write=call.in_place and not x._is_view())
+        return scale(value, x, secants.slope(call, x.detach(), bar, value, reference))
+
+
+def _relu(call: Call, x: Tensor, bar: Tensor, reference: Tensor) -> Tensor:
+    """A ReLU; in place where the call is, since a copy and its derivative would cost as much as the ReLU itself."""
+    held = x.detach()
+    difference = held - bar
+    if call.in_place and not x._is_view():
+        return scale(None, x, secants.relu_slope(difference, held.relu_(), reference))
+    value = torch.relu(held)
+    return scale(value, x, secants.relu_slope(difference, value, reference))
 
 
 def _copied(tensor: Tensor) -> Tensor:

@@ -54,20 +54,20 @@ class Graft(torch.autograd.Function):
 
 
 class Scaled(torch.autograd.Function):
-    """Forward: a ready value, as it is or written into `x`. Backward: times `factor`, which is held."""
+    """Forward: a ready value; none says that `x` has been overwritten with it. Backward: times a held factor."""
 
     @staticmethod
-    def forward(ctx: Any, value: list[Tensor], x: Tensor, factor: Tensor, write: bool) -> Tensor:
+    def forward(ctx: Any, value: list[Tensor], x: Tensor, factor: Tensor) -> Tensor:
         ctx.save_for_backward(factor)
-        if not write:
+        if value:
             return value.pop()
         ctx.mark_dirty(x)
-        return x.copy_(value.pop())
+        return x
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, None]:
         (factor,) = ctx.saved_tensors
-        return None, grads[0] * factor, None, None
+        return None, grads[0] * factor, None
 
 
 class Lazy(torch.autograd.Function):
@@ -119,12 +119,13 @@ def graft(value: Tensor, s: Tensor) -> Tensor:
     return grafted
 
 
-def scale(value: Tensor, x: Tensor, factor: Tensor, *, write: bool = False) -> Tensor:
-    """`value`, whose derivative is that of `x * factor` (of value's shape), without computing that product.
+def scale(value: Tensor | None, x: Tensor, factor: Tensor) -> Tensor:
+    """`value`, whose derivative is that of `x * factor`, without computing that product.
 
-    With `write`, it is written into `x`, and `x` is what comes back: one node, where a copy would have two.
+    None: the value has been written into the memory of `x`, which comes back (one node, where a copy would have two).
     """
-    scaled: Tensor = Scaled.apply([value.detach()], x, factor, write)  # type: ignore[no-untyped-call]
+    ready = [] if value is None else [value.detach()]
+    scaled: Tensor = Scaled.apply(ready, x, factor)  # type: ignore[no-untyped-call]
     return scaled
 
 

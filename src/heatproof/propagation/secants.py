@@ -47,13 +47,15 @@ def slope(call: Call, x: Tensor, bar: Tensor, y: Tensor, y_bar: Tensor) -> Tenso
     return torch.where(meet, derivative, (y - y_bar) / torch.where(meet, 1.0, difference))
 
 
-def relu_slope(x: Tensor, bar: Tensor, y: Tensor, y_bar: Tensor) -> Tensor:
-    """`slope` of a ReLU: exact in floating point, so that only equal values need their derivative."""
-    difference = x - bar
-    slopes = torch.sub(y, y_bar).div_(difference)
+def relu_slope(difference: Tensor, y: Tensor, y_bar: Tensor) -> Tensor:
+    """`slope` of y = ReLU(x), with the difference x − x̄.
+
+    It is exact in floating point, so that only equal values need their derivative.
+    """
+    slopes = (y - y_bar).div_(difference)
     if not bool(slopes.sum().isnan()):  # 0/0 where they are equal
         return slopes
-    return torch.where(difference == 0, (x > 0).to(x.dtype), slopes)
+    return torch.where(difference == 0, (y > 0).to(y.dtype), slopes)
 
 
 def reveal_cancel(call: Call, linear: Linear, x: Tensor, x_bar: Tensor) -> list[Term]:
