@@ -75,7 +75,7 @@ class Call:
 
     def execute(self) -> Any:
         """The call itself, writes included."""
-        return self._run(self.inputs, clone=False)
+        return self._result(self.function(*self.args, **self.kwargs), self.args)
 
     def run(self, *inputs: Tensor, constants: Sequence[Tensor] | None = None, **kwargs: Any) -> Any:
         """The call with `inputs` in place of its own, without writing into anything."""
@@ -90,7 +90,7 @@ class Call:
         with (
             torch.no_grad()
         ):  # the very tensors: torch's matmul folds, with other last bits, where a weight has a gradient
-            value: Tensor = self.run(*self.inputs)
+            value: Tensor = self.run(*self.inputs) if self.in_place else self.execute()
         return value
 
     def bind(self, signature: str) -> dict[str, Any]:
@@ -108,7 +108,10 @@ class Call:
         if clone:
             leaves[self._target] = leaves[self._target].clone()
         args, own = tree_unflatten(leaves, self._spec)
-        result = self.function(*args, **(own | kwargs))
+        return self._result(self.function(*args, **(own | kwargs)), args)
+
+    @staticmethod
+    def _result(result: Any, args: Sequence[Any]) -> Any:
         # An assignment to an index returns nothing: what it wrote into is its result.
         return args[0] if result is None else result
 

@@ -90,18 +90,24 @@ def of(call: Call) -> Normalization:
     return Normalization(lambda t: t.reshape(shape[0], groups, -1), (-1,), eps, True, finish)
 
 
-def batch_norm_of(call: Call) -> tuple[Tensor, Tensor]:
-    """Scale γ/√(σ² + ε) and shift β − μ·scale (C,) of a batch norm in eval mode.
-
-    Raises: OperationError if it takes its statistics from the batch, so that samples would depend on each other.
-    """
+def refuse_batch_statistics(call: Call) -> None:
+    """Refuse a batch norm that takes its statistics from the batch, so that samples would depend on each other."""
     given = call.bind(SIGNATURES["batch_norm"])
-    mean, variance = given.get("running_mean"), given.get("running_var")
-    if given.get("training") or mean is None or variance is None:
+    if given.get("training") or given.get("running_mean") is None or given.get("running_var") is None:
         raise OperationError(
             "Expected a batch norm with running statistics in eval mode, but this one normalizes with the batch's own: "
             "a sample's attribution would depend on the other samples."
         )
+
+
+def batch_norm_of(call: Call) -> tuple[Tensor, Tensor]:
+    """Scale γ/√(σ² + ε) and shift β − μ·scale (C,) of a batch norm in eval mode.
+
+    Raises: OperationError for any other.
+    """
+    refuse_batch_statistics(call)
+    given = call.bind(SIGNATURES["batch_norm"])
+    mean, variance = given["running_mean"], given["running_var"]
     scale = torch.rsqrt(variance + given.get("eps", 1e-5))
     if given.get("weight") is not None:
         scale = scale * given["weight"]
