@@ -125,14 +125,15 @@ class AdaptiveBeta:
         up, down = parts(op, x)
         assert down is not None
         above, below = up.detach(), down.detach()
-        rest = above + below if self.dominated == "limit" else y
+        least = torch.finfo(y.dtype).tiny
+        rest = (above + below).clamp_(min=least) if self.dominated == "limit" else y.clamp(min=least)
         # P ≤ M divides by next to nothing and meets the maximum; M = 0 stays 0.
-        beta = below.neg().div_(rest.clamp(min=torch.finfo(y.dtype).tiny)).clamp_(max=self.maximum)
+        beta = torch.div(below, rest, out=rest).neg_().clamp_(max=self.maximum)
         if self.dominated == "code":
             beta = torch.where(y > 0, beta, 0.0)
         return [
             Share(part=up, amount=y, epsilon=self.epsilon, coefficient=1 + beta),
-            Share(part=down, amount=y, epsilon=-self.epsilon, coefficient=-beta),
+            Share(part=down, amount=y, epsilon=-self.epsilon, coefficient=beta.neg_()),  # 1 + β is taken already
         ]
 
 

@@ -42,7 +42,8 @@ class Signs(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors
         up, down = grads
-        return torch.where(x > 0, up, down)
+        rises = torch.gt(x, 0, out=torch.empty_like(x))  # 1 or 0 in x's own type: `where` takes ten times as long
+        return torch.lerp(down, up, rises, out=rises)  # `down` at 0 and `up` at 1, exactly
 
 
 def parts(op: Linear, x: Tensor, *, gamma: float | None = None, both: bool = True) -> tuple[Tensor, Tensor | None]:
