@@ -3,11 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils.checkpoint import checkpoint
 
 from heatproof.errors import InputError, OperationError
+from heatproof.methods.base import Method
 from heatproof.methods.deeplift import DeepLIFT
 from heatproof.methods.guided import GuidedBackprop
 from heatproof.methods.lrp import LRP
@@ -428,3 +429,49 @@ def test_a_choice_by_the_input_has_no_difference_rule():
     with pytest.raises(OperationError, match="calls where \\(it chooses by a mask"):
         DeepLIFT()(net, X, TARGETS)
     assert torch.isfinite(LRP()(net, X, TARGETS)).all()
+
+
+class Rounding(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.div(self.linear(x), 0.3, rounding_mode="floor")
+
+
+class RandomLeak(Rounding):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rrelu(self.linear(x), training=True)
+
+
+class DropoutOff(Rounding):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.dropout(self.linear(x), p=0.5, train=False)
+
+
+class ViewBeforeReLU(Rounding):
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.linear(x)
+        view = hidden[:, :1]
+        hidden.relu_()
+        return torch.cat([view, hidden[:, 1:]], 1)
+
+
+EVERY = [LRP(composite="epsilon"), DeepLIFT(), GuidedBackprop()]
+
+
+@pytest.mark.parametrize("method", EVERY, ids=["lrp", "deeplift", "guided"])
+@pytest.mark.parametrize(("network", "message"), [(Rounding, "it rounds"), (RandomLeak, "rrelu is active")])
+def test_what_rounds_or_draws_is_refused(network: type[nn.Module], message: str, method: Method) -> None:
+    torch.manual_seed(0)
+    with pytest.raises(OperationError, match=message):
+        method(network().eval(), torch.randn(2, 3), torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize("network", [DropoutOff, ViewBeforeReLU])
+def test_what_is_switched_off_or_written_through_a_view_is_complete(network: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    net, x = network().eval().double(), torch.randn(2, 3, dtype=torch.float64)
+    gap = DeepLIFT().explain(net, x, torch.tensor([0, 1])).diagnostics["completeness-gap"]
+    assert gap.abs().max() < 1e-12

@@ -210,6 +210,7 @@ def write_run(run: Path, samples: int = 16, shown: int = 4) -> Path:
                 key = json.dumps([state["name"], method["label"], f"s{i}"])
                 maps[key] = a_map(method["label"], pictures[i], i, network).astype(np.float32)
     save_file(inputs, run / "maps" / "inputs.safetensors")
-    save_file(maps, run / "maps" / "block-0.safetensors")
+    named = {json.loads(name)[1]: ["c"] for name in maps}
+    save_file(maps, run / "maps" / "block-0.safetensors", {"cells": json.dumps(named)})
     (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return run

@@ -258,7 +258,11 @@ def test_maps_of_earlier_settings_are_left_alone(run: Path, tmp_path: Path) -> N
     folder = copy(run, tmp_path)
     key, value = ("trained", "gradient", "s0"), np.full((SIDE, SIDE), 7, np.float32)
     before, inputs = pictures.read_maps(folder, {"c"})
-    for cells, read in ((["old"], False), (["old", "c"], True)):
+    for cells, read in (
+        ({"gradient": ["old"]}, False),
+        ({"gradient": ["old"], "cgi": ["c"]}, False),
+        ({"gradient": ["old", "c"]}, True),
+    ):
         save_file({json.dumps(key): value}, folder / "maps" / "other.safetensors", {"cells": json.dumps(cells)})
         after, same = pictures.read_maps(folder, {"c"})
         assert bool((after[key] == 7).all()) is read

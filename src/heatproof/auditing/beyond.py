@@ -185,7 +185,7 @@ def _blurred(check: Asked, method: str, random: str | None) -> Iterator[Finding]
 def _complexity(check: Asked, method: str) -> Iterator[Finding]:
     """Told and not judged: noise rises most."""
     rise, noise = check.column(method, "", "entropy-rise"), check.column(method, "gaussian", "entropy-rise")
-    if rise is None or noise is None:
+    if rise is None or noise is None or rise.isna().all():
         return
     told = "With every layer random the entropy of its values rises by {mean} of itself; "
     told += f"a map of pure noise would have {noise.mean():z.2f} more."

@@ -5,6 +5,7 @@ So a resumed run, another audit and every worker read the same bits, and nobody 
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from heatproof import artifacts, draws
 from heatproof.data.base import Dataset
 from heatproof.errors import InputError
 from heatproof.methods.base import METHODS
-from heatproof.methods.fitted import Fitted, FittedMethod
+from heatproof.methods.fitted import Fitted, FittedMethod, network_fingerprint
 from heatproof.recipes import describe, digest
 
 Read = Callable[[], None]  # hears of every batch that a fit reads
@@ -68,7 +69,7 @@ class Lessons:
                 checkpoint.unlink(missing_ok=True)
             return _value(one.fit(model, self._batches(one, read), checkpoint=checkpoint))
 
-        found = artifacts.kept(name, read=_loaded, make=make, write=Fitted.save)
+        found = artifacts.kept(name, read=partial(_of, model), make=make, write=Fitted.save)
         checkpoint.unlink(missing_ok=True)
         return found
 
@@ -78,7 +79,7 @@ class Lessons:
         def make() -> Fitted:
             return _value(one.on_changed(model, self._batches(one, read)))
 
-        return artifacts.kept(self.name(one, state), read=_loaded, make=make, write=Fitted.save)
+        return artifacts.kept(self.name(one, state), read=partial(_of, model), make=make, write=Fitted.save)
 
     def name(self, one: FittedMethod, state: Mapping[str, Any] | None = None) -> str:
         """The file of a fit, named by everything that decides its bits but the processor."""
@@ -116,6 +117,12 @@ def _value(method: FittedMethod | None) -> Fitted:
     assert method is not None  # an excluded method is never fitted
     assert method.fitted is not None
     return method.fitted
+
+
+def _of(model: nn.Module, path: Path) -> Fitted | None:
+    """What is kept, if it is of this very network: one that was trained again may have other bits."""
+    found = _loaded(path)
+    return None if found is None or found.network != network_fingerprint(model) else found
 
 
 def _loaded(path: Path) -> Fitted | None:

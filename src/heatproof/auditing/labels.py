@@ -46,10 +46,21 @@ def asked_of_labels(rows: pd.DataFrame, names: Mapping[str, str]) -> list[Traine
     return found
 
 
-def labels(run: Trained, method: str, measures: Collection[str], tones: Mapping[str, str]) -> Iterator[Finding]:
-    """The verdict first, on the measure with the higher survival; then every similarity, shown without one."""
+def labels(
+    run: Trained, method: str, measures: Collection[str], tones: Mapping[str, str], excluded: str = ""
+) -> Iterator[Finding]:
+    """The verdict first, on the measure with the higher survival; then every similarity, shown without one.
+
+    `excluded` says why the method was left out of these networks, if it was.
+    """
     measured = [name for name in measures if _key(method, PERMUTED, name) in run.means]
     grades = {name: _grade(run.table, method, name) for name in measured if name in JUDGED}
+    if grades and excluded:
+        key = _key(method, PERMUTED, next(iter(grades)))
+        said = f"Left out where the network was trained anew: {excluded}."
+        found = finding_of(run.means, key, "labels", verdict="excluded", tone="unknown", sentence=said)
+        yield replace(found, check=run.label)
+        return
     if grades:
         worst = max(grades, key=lambda name: (grades[name].verdict in GRADES, np.nan_to_num(grades[name].share)))
         verdict = combine(grades)

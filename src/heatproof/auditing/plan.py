@@ -110,7 +110,20 @@ class Plan:
             "example": self.sample_keys[: self.batch],
         }
         asked = [
-            (check, state, digest([common, check.label, describe(check.recipe), state.describe(), dict(state.key)]))
+            (
+                check,
+                state,
+                digest(
+                    [
+                        common,
+                        check.label,
+                        describe(check.recipe),
+                        state.describe(),
+                        dict(state.key),
+                        dict(state.rests_on),
+                    ]
+                ),
+            )
             for condition in self.conditions
             for check, state in condition.readers
         ]

@@ -170,7 +170,7 @@ def _compute(
             def finish(done: Finished) -> None:
                 if done.cells:  # maps first: rows on disk say that all of it is there
                     names = {json.dumps(list(key)): value.numpy() for key, value in done.maps.items()}
-                    store.write_maps(_stem(done), names, done.cells)
+                    store.write_maps(_stem(done), names, _by_method(plan, done.cells))
                     store.write_rows(_stem(done), done.rows, done.cells)
                 _count(manifest, done)
                 if len(manifest["failures"]) > max_errors:
@@ -291,6 +291,15 @@ def _count(manifest: dict[str, Any], done: Finished) -> None:
         cost = manifest["costs"].setdefault(label, {"maps": 0, "seconds": 0.0})
         cost["maps"] += manifest["environment"]["compute_batch"]
         cost["seconds"] += seconds
+
+
+def _by_method(plan: Plan, cells: Sequence[str]) -> dict[str, list[str]]:
+    """Cells by the labels of the methods that they are about."""
+    found: dict[str, list[str]] = {}
+    for cell in cells:
+        for label in {plan.cells[cell].method, plan.cells[cell].other} - {""}:
+            found.setdefault(label, []).append(cell)
+    return found
 
 
 def _stem(done: Finished) -> str:

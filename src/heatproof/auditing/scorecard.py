@@ -131,7 +131,7 @@ def findings(rows: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
             else:
                 found += _unjudged(means, manifest, method, group)
         for run in trained:
-            found += labels(run, method, measures, TONES)
+            found += labels(run, method, measures, TONES, excluded(manifest, method))
         found += [*noise(means, method), *completeness(table, means, method), *answers(beyond, method, random)]
         found += cost(manifest, method)
     return pd.DataFrame([asdict(f) for f in found], columns=[field.name for field in fields(Finding)])
@@ -149,7 +149,9 @@ def headline(found: pd.DataFrame, manifest: Manifest) -> str:
         known = randomizations(manifest) and not groups(manifest)
         why = "judged: no randomization ended with every layer random" if known else "measured"
         return f"Whether these heatmaps depend on what this network learned was not {why}."
-    judged = [label for label in judged if verdicts[label]["verdict"] != EXCLUDED] or judged
+    judged = [label for label in judged if verdicts[label]["verdict"] != EXCLUDED]
+    if not judged:
+        return f"Whether these heatmaps depend on {what} was not judged: no method has a meaning on a changed network."
     passed = sum(verdicts[label]["verdict"] == "depends" for label in judged)
     noun = "heatmaps depend" if passed != 1 else "heatmaps depends" if len(judged) > 1 else "heatmap depends"
     return f"{passed} of {len(judged)} {noun} on {what}."

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,12 +105,14 @@ class Store:
         _write(self.run / "rows" / f"{stem}.parquet", lambda path: pq.write_table(table, path, compression="zstd"))
 
     def write_maps(
-        self, stem: str, maps: Mapping[str, "np.ndarray[Any, Any]"], cells: Iterable[str] | None = None
+        self, stem: str, maps: Mapping[str, "np.ndarray[Any, Any]"], cells: Mapping[str, Sequence[str]] | None = None
     ) -> None:
-        """Arrays by name, as one safetensors file that names the cells which the maps belong to."""
+        """Arrays by name, as one safetensors file that names the cells which each method's maps belong to."""
         from safetensors.numpy import save_file
 
-        metadata = None if cells is None else {"cells": json.dumps(sorted(cells))}
+        metadata = (
+            None if cells is None else {"cells": json.dumps({method: sorted(named) for method, named in cells.items()})}
+        )
         _write(self.run / "maps" / f"{stem}.safetensors", lambda path: save_file(dict(maps), path, metadata))
 
 

@@ -61,7 +61,7 @@ class State:
     at most, a backward pass counting as two. `targets` is "trained" (the explained label is fixed) or "own" (the
     label that the model in this state predicts). In replicate r > 0 every method draws other noise. The pooled maps of
     a `kept` state stay alive for later ones. `complete` says that nothing which the model was seen to use is as
-    trained.
+    trained. `rests_on` is what else decides the check's own rows here, but no attribution: the data of an accuracy.
     """
 
     name: str
@@ -76,6 +76,7 @@ class State:
     replicate: int = 0
     kept: bool = False
     complete: bool = False
+    rests_on: Mapping[str, Any] = field(default_factory=dict)
     open: Callable[[nn.Module], AbstractContextManager[Any]] = field(default=_as_it_is, compare=False, repr=False)
     prepare: Callable[[], None] = field(default=_nothing, compare=False, repr=False)
     preparation: Callable[[], float] = field(default=_no_passes, compare=False, repr=False)

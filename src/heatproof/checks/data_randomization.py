@@ -130,7 +130,7 @@ class DataRandomization(Check):
             "recipe": digest(describe(self._recipe)),
             "data": [data.fingerprint, test.fingerprint],
         }
-        states = [replace(TRAINED, open=AsTrained(test))]
+        states = [replace(TRAINED, rests_on={"data": key["data"]}, open=AsTrained(test))]
         for group in (PERMUTED, TRUE):
             for seed in self.seeds:
                 network = Retrained(study, self._recipe, permuted=group == PERMUTED, seed=seed)

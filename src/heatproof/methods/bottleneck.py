@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -98,6 +98,11 @@ class PerSampleBottleneck(FittedMethod):
             layer = found_layer(model, sample)
         moments = moments_at(Split(model, layer), batches)
         return moments.tensors(), {"layer": layer, "samples": str(moments.count)}
+
+    def on_changed(self, model: nn.Module, batches: Iterable[Batch]) -> Self:
+        # At the layer of the trained network, whatever would be found on this one: maps are compared with its maps.
+        placed = replace(self, layer=self._value().facts["layer"])
+        return replace(self, fitted=placed.fit(model, batches).fitted)
 
     def _fit_facts(self, model: nn.Module) -> Mapping[str, str]:
         layer = layer_of(self.layer, model)

@@ -121,7 +121,6 @@ class Differences(Strategy):
     # -- one kind after the other ---------------------------------------------------------------------------------
 
     def _differentiated(self, call: Call, bars: list[Tensor], reference: Any) -> Any:
-        normalization.refuse_randomness(call)
         match call.kind:
             case "structural" | "sum" | "write" | "linear" | "convolution" | "product" if len(call.inputs) == 1:
                 if call.name == "rdiv" or (call.name == "div" and call.position(call.inputs[0]) == 1):
@@ -190,7 +189,8 @@ def _relu(call: Call, x: Tensor, bar: Tensor, reference: Tensor) -> Tensor:
     held = x.detach()
     difference = held - bar
     if call.in_place and not x._is_view():
-        return scale(None, x, secants.relu_slope(difference, held.relu_(), reference))
+        # Through `data`, so that x is seen to change once, as its reference is: views of both stay current together.
+        return scale(None, x, secants.relu_slope(difference, x.data.relu_(), reference))
     value = torch.relu(held)
     return scale(value, x, secants.relu_slope(difference, value, reference))
 

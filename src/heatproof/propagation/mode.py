@@ -15,6 +15,7 @@ from heatproof.errors import InputError, OperationError
 from heatproof.propagation.attention import attention, gated
 from heatproof.propagation.calls import Call
 from heatproof.propagation.nodes import graft
+from heatproof.propagation.normalization import refuse_randomness
 from heatproof.propagation.operations import Operation, identify, key, registered
 from heatproof.propagation.proofs import (
     check_graph,
@@ -114,6 +115,9 @@ class Engine(TorchFunctionMode):
         return self._checked(call, result, before)
 
     def _handle(self, call: Call) -> Any:
+        refuse_randomness(call)
+        if call.kwargs.get("rounding_mode"):
+            raise self._no_rule(call, "it rounds")
         try:
             return self.strategy.handle(call)
         except UnsupportedCallError as reason:

@@ -132,8 +132,13 @@ def along(channels: Tensor, x: Tensor) -> Tensor:
 
 
 def refuse_randomness(call: Call) -> None:
-    """Refuse dropout that is switched on."""
-    if "dropout" in call.name and call.bind("input p training").get("training", True) and call.kwargs.get("p", 1) != 0:
+    """Refuse dropout and random leaks that are switched on."""
+    if "dropout" in call.name:
+        given = call.bind("input p training") | call.kwargs
+        active = given.get("train", given.get("training", True)) and given.get("p", 1) != 0
+    else:
+        active = call.name == "rrelu" and call.bind("input lower upper training").get("training", False)
+    if active:
         raise OperationError(
             f"Expected a deterministic model, but {call.name} is active: it ignores eval mode; switch it off."
         )

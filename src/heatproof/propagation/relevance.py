@@ -88,7 +88,6 @@ class Relevance(Strategy):
             case "normalization":
                 return graft(call.value(), normalization.of(call).held(call.inputs[0]))
             case "structural" | "sum":
-                normalization.refuse_randomness(call)
                 epsilon = self._stabilizer(call)
                 result = self._stabilized(call, epsilon) if epsilon else call.execute()
                 self._known.carry(call, result)

@@ -91,8 +91,6 @@ def product(call: Call, bars: list[Tensor]) -> Tensor:
         raise NoSecantError("more than two of its arguments depend on the input")
     (a, b), (a_bar, b_bar) = call.inputs, bars
     if call.name in ("div", "rdiv"):
-        if call.kwargs.get("rounding_mode"):
-            raise NoSecantError("it rounds")
         if call.name == "rdiv":
             a, b, a_bar, b_bar = b, a, b_bar, a_bar
         q, q_bar = 1 / b.detach(), 1 / b_bar

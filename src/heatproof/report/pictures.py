@@ -27,23 +27,22 @@ Maps = Mapping[tuple[str, str, str], Floats]
 def read_maps(run: Path, cells: Collection[str]) -> tuple[dict[tuple[str, str, str], Floats], dict[str, NDArray[Any]]]:
     """Maps by (state, method, sample) and inputs by name, of the samples that the run kept for showing.
 
-    A file that names cells is read only if one of them is among the run's `cells`: maps of earlier settings may lie
-    beside.
+    A file names the cells that each method's maps belong to, and these are read only if one of them is among the run's
+    `cells`: maps of earlier settings may lie in the same folder, and in the same file.
     """
     maps: dict[tuple[str, str, str], Floats] = {}
+    current = set(cells)
     inputs: dict[str, NDArray[Any]] = {}
     for path in sorted((run / "maps").glob("*.safetensors")):
         with safe_open(path, framework="numpy") as file:
-            named = (file.metadata() or {}).get("cells")
-            if named is not None and not set(json.loads(named)) & set(cells):
+            if path.name == "inputs.safetensors":
+                inputs.update({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  # no mapping: it has keys only
                 continue
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping: it has keys only
-        if path.name == "inputs.safetensors":
-            inputs.update(tensors)
-            continue
-        for name, tensor in tensors.items():
-            state, method, sample = json.loads(name)
-            maps[(state, method, sample)] = tensor
+            named = json.loads(file.metadata()["cells"])
+            for name in file.keys():  # noqa: SIM118
+                state, method, sample = json.loads(name)
+                if not current.isdisjoint(named.get(method, ())):
+                    maps[(state, method, sample)] = file.get_tensor(name)
     return maps, inputs
 
 
