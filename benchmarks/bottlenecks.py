@@ -41,6 +41,7 @@ def vgg() -> Case:
     from torchvision.models import vgg16
 
     model = vgg16(weights=None).eval()
+    model.features[18].inplace = False  # the floor's own leaf is what it reads
     above = nn.Sequential(model.features[18:], model.avgpool, nn.Flatten(), model.classifier)
     return Case(model, "features.17", model.features[:18], above, torch.randn(1, 3, 224, 224))
 
