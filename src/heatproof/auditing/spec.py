@@ -83,7 +83,7 @@ class ModelSpec:
         for value in given.values():
             if value not in known:
                 raise unknown("part of a text in `given`", str(value), known)
-        return {name: known[part].to(_device(self.device)) for name, part in given.items()}  # type: ignore[union-attr]
+        return {name: known[part].to(_device(self.device)) for name, part in given.items()}  # type: ignore[union-attr]  # texts have a mask
 
 
 @dataclass(frozen=True, kw_only=True)

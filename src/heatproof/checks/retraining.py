@@ -24,6 +24,7 @@ from heatproof.models import Bound, forward
 from heatproof.randomization import Cascading, Initializer
 from heatproof.recipes import describe, digest
 from heatproof.zoo import training as loop
+from heatproof.zoo.cache import one_thread
 from heatproof.zoo.recipes import Training
 from heatproof.zoo.training import TrainingError, accuracy_of, train
 
@@ -164,7 +165,7 @@ class Retrained:
             data = permuted_labels(data, self.seed)
         learner = Learner(self._first())
         epochs, seconds, reached = 0, 0.0, 0.0
-        with _one_thread():
+        with one_thread():
             # Training stops by the accuracy counted as an epoch ran: where a last step undid it, it goes on from there.
             while reached < self.recipe.accuracy and epochs < self.recipe.training.epochs:
                 left = self.recipe.training.epochs - epochs
@@ -309,13 +310,3 @@ def _read_number(path: Path) -> float | None:
         return float(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 import torch
@@ -14,6 +15,7 @@ import torch
 from heatproof.data.base import DATA, Dataset, Source
 from heatproof.errors import InputError, unknown
 
+T = TypeVar("T")
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 # pandas and pyarrow report broken files through these.
 UNREADABLE = (OSError, EOFError, ValueError, zlib.error)
@@ -147,7 +149,7 @@ class TextTable(Source):
             )
         return numbered
 
-    def _filled(self, items: Sequence["int | str"], pad: "int | str") -> list:  # type: ignore[type-arg]
+    def _filled(self, items: Sequence[T], pad: T) -> list[T]:
         missing = [pad] * (self.length - len(items))
         if self.side == "left":
             return [*missing, *items[-self.length :]]

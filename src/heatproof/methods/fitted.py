@@ -209,7 +209,7 @@ def with_learners(recipe: T, change: Callable[[FittedMethod], object]) -> T:
         return recipe
     values = {field.name: getattr(recipe, field.name) for field in fields(recipe)}  # type: ignore[arg-type]  # a dataclass, since it holds one
     changed = {name: with_learners(value, change) for name, value in values.items() if learners(value)}
-    return replace(recipe, **changed)  # type: ignore[type-var]
+    return replace(recipe, **changed)  # type: ignore[type-var]  # a dataclass, as above
 
 
 def peeked(batches: Iterable[Batch]) -> tuple[Tensor, Iterable[Batch]]:
