@@ -20,6 +20,7 @@ from heatproof.auditing.bootstrap import intervals
 from heatproof.auditing.scorecard import findings, names_of
 from heatproof.auditing.spec import read
 from heatproof.auditing.store import read_manifest, read_rows
+from heatproof.papers import Results
 from heatproof.papers.pictures import maps_over_labels, table_picture
 from heatproof.report import write as write_report
 from heatproof.report.effects import effects
@@ -85,7 +86,8 @@ def write(run: Path, spec: Path, docs: Path) -> Path:
     table.to_csv(folder / "table.csv", index=False, float_format="%.4g")
     table_picture(table, folder / "table.png")
     if any(state["kind"] == "retrained" for state in manifest["states"]):
-        maps_over_labels(methods=[method["label"] for method in manifest["methods"]])(run, folder / "labels.png")
+        draw = maps_over_labels(methods=[method["label"] for method in manifest["methods"]])
+        draw(Results(rows=rows, manifest=manifest, folder=run), folder / "labels.png")
     machine = {
         "status": manifest["status"],
         "failures": len(manifest["failures"]),

@@ -1,8 +1,9 @@
 """Figures from rows: a mean, a difference or a ratio over samples, each with its 95 % bootstrap interval."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,10 +50,11 @@ class Pick:
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """The rows and manifest of one finished step."""
+    """The rows of one finished step; of an audit its manifest and run folder as well."""
 
     rows: pd.DataFrame
-    manifest: Mapping[str, Any]
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path = Path()
 
     @cached_property
     def checks(self) -> list[str]:

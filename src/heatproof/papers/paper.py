@@ -44,20 +44,28 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A figure for the results page: `draw(results of its step, file)` writes a PNG."""
+    """A figure for the results page: `draw(results of its step, file)` writes a PNG; a step is an audit or a table."""
 
     name: str
     caption: str
     step: str
-    draw: Callable[[Path, Path], None]
+    draw: Callable[[Results, Path], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A computation that is no audit, such as a simulation, and gives rows of its own."""
+    """A computation that is no audit, such as a simulation, and gives rows of its own.
+
+    Attributes:
+        name: of the step that it is.
+        compute: from the specs of `steps`, in their order.
+        steps: audits whose network and data it is about; a scale without one of them has no such table.
+        scales: that it belongs to.
+    """
 
     name: str
-    compute: Callable[[], pd.DataFrame]
+    compute: Callable[..., pd.DataFrame]
+    steps: tuple[str, ...] = ()
     scales: tuple[str, ...] = SCALES
 
 
@@ -93,7 +101,8 @@ class Paper:
 
     def tables_at(self, scale: str) -> list[Table]:
         """The tables that a scale has."""
-        return [table for table in self.tables if scale in table.scales]
+        audits = self.specs(scale)
+        return [table for table in self.tables if scale in table.scales and audits.keys() >= {*table.steps}]
 
     def scales(self) -> list[str]:
         """The scales there are specs for."""

@@ -1,27 +1,43 @@
 """Figures of the results pages: maps side by side, and curves with intervals."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from heatproof.auditing.bootstrap import intervals
-from heatproof.auditing.store import read_manifest, read_rows
 from heatproof.errors import MissingExtraError
 from heatproof.papers.measure import Pick, Results
 from heatproof.report.pictures import read_maps
 
-Draw = Callable[[Path, Path], None]
+PANELS = 6  # across
+Draw = Callable[[Results, Path], None]
 
 
-def maps_over_states(*, methods: Sequence[str], group: str, sample: int = 0, columns: int = 9) -> Draw:
+class Line(NamedTuple):
+    """A curve, with an interval at each point where it has one; a dashed one is theory, in the color of its own."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+    dashed: bool = False
+    color: int = 0
+
+
+def maps_over_states(
+    *, methods: Sequence[str], group: str, sample: int = 0, columns: int = 9, absolute: bool = False
+) -> Draw:
     """One sample's maps: methods down; the trained network, then the stages of a randomization across."""
-    return partial(_maps_over_states, methods=tuple(methods), group=group, sample=sample, columns=columns)
+    return partial(
+        _maps_over_states, methods=tuple(methods), group=group, sample=sample, columns=columns, absolute=absolute
+    )
 
 
 def maps_over_labels(*, methods: Sequence[str], sample: int = 0) -> Draw:
@@ -65,77 +81,41 @@ def table_picture(table: pd.DataFrame, file: Path) -> None:
     plots.close(figure)
 
 
-def _maps_over_states(
-    run: Path, file: Path, *, methods: tuple[str, ...], group: str, sample: int, columns: int
-) -> None:
-    manifest, maps, inputs = _read(run)
-    name = manifest["shown"][sample]
-    alias = manifest.get("aliases", {})
-    stages = [
-        s
-        for s in manifest["states"]
-        if s["kind"] == "trained" or (s["kind"] == "randomized" and s["group"].split()[0] == group)
-    ]
-    places = np.linspace(0, len(stages) - 1, min(columns, len(stages))).round().astype(int)
-    chosen = [stages[i] for i in dict.fromkeys(places.tolist())]
-    tiles = [
-        [_input(name, inputs), *(maps.get((alias.get(s["name"], s["name"]), m, name)) for s in chosen)] for m in methods
-    ]
-    _grid(tiles, rows=methods, columns=["input", *(s["label"] for s in chosen)], file=file)
-
-
-def _maps_over_labels(run: Path, file: Path, *, methods: tuple[str, ...], sample: int) -> None:
-    manifest, maps, inputs = _read(run)
-    name = manifest["shown"][sample]
-    chosen = [s for s in manifest["states"] if s["kind"] in ("trained", "retrained")]
-    tiles = [[_input(name, inputs), *(maps.get((s["name"], m, name)) for s in chosen)] for m in methods]
-    _grid(tiles, rows=methods, columns=["input", *(s["label"].removeprefix("trained on ") for s in chosen)], file=file)
-
-
-def _maps_of_samples(run: Path, file: Path, *, methods: tuple[str, ...], samples: int) -> None:
-    manifest, maps, inputs = _read(run)
-    names = manifest["shown"][:samples]
-    trained = next(s["name"] for s in manifest["states"] if s["kind"] == "trained")
-    tiles = [[_input(name, inputs), *(maps.get((trained, m, name)) for m in methods)] for name in names]
-    _grid(tiles, rows=[""] * len(names), columns=["input", *methods], file=file)
-
-
-def _curves(run: Path, file: Path, *, pick: Pick, methods: tuple[str, ...], x: str, y: str, log: bool) -> None:
-    results = Results(rows=read_rows(run).drop(columns="cell"), manifest=read_manifest(run))
-    means = intervals(results.picked(pick))
+def chart(file: Path, panels: Mapping[str, Sequence[Line]], *, x: str, y: str, log: bool = False) -> None:
+    """Lines with their intervals, a panel each under its title, with one key for all."""
     plots = _pyplot()
-    figure, axes = plots.subplots(figsize=(7, 4), layout="constrained")
-    for method in methods:
-        points = sorted((key[3], value) for key, value in means.items() if key[1] == method)
-        if points:
-            at, values = zip(*points, strict=True)
-            line = axes.plot(at, [v.mean for v in values], marker=".", label=method)[0]
-            axes.fill_between(at, [v.low for v in values], [v.high for v in values], alpha=0.15, color=line.get_color())
-    axes.set(xlabel=x, ylabel=y)
-    if log:
-        axes.set_xscale("log")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
-    figure.savefig(file, dpi=110, metadata={"Software": ""})
-    plots.close(figure)
+    across = min(len(panels), PANELS)
+    down = -(-len(panels) // across)
+    size = (7.0, 4.0) if len(panels) == 1 else (2.6 * across, 2.0 * down + 0.6)
+    figure, grid = plots.subplots(down, across, figsize=size, squeeze=False, sharey=True, layout="constrained")
+    keys = {}
+    for axes, (title, lines) in zip(grid.flat, panels.items(), strict=False):
+        for line in lines:
+            color = f"C{line.color}"
+            points = {"linestyle": "--"} if line.dashed else {"marker": "."}
+            keys[line.label] = axes.plot(line.x, line.y, color=color, **points)[0]
+            if len(line.low):
+                axes.fill_between(line.x, line.low, line.high, alpha=0.15, color=color)
+        axes.set_title(title, fontsize="small")
+        axes.grid(alpha=0.3)
+        if log:
+            axes.set_xscale("log")
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    figure.supxlabel(x, fontsize="medium")
+    figure.supylabel(y, fontsize="medium")
+    if any(keys):
+        figure.legend(keys.values(), keys.keys(), fontsize="small", loc="outside right upper")
+    _save(figure, file)
 
 
-def _read(run: Path) -> tuple[dict[str, Any], dict[tuple[str, str, str], Any], dict[str, NDArray[Any]]]:
-    manifest = read_manifest(run)
-    maps, inputs = read_maps(run, manifest["cells"])
-    return manifest, maps, inputs
+def map_grid(
+    file: Path, tiles: Sequence[Sequence[Any]], *, rows: Sequence[str], columns: Sequence[str], absolute: bool = False
+) -> None:
+    """Pictures: in each row an input as it is, then maps, None for none, each scaled by its own 99.5th percentile.
 
-
-def _input(name: str, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
-    shown = inputs.get(f"display:{name}")
-    if shown is not None:
-        return shown
-    fed = inputs[name]
-    return np.moveaxis(fed, 0, -1) if fed.shape[0] == 3 else fed.mean(0)
-
-
-def _grid(tiles: list[list[Any]], *, rows: Sequence[str], columns: Sequence[str], file: Path) -> None:
-    """Inputs as they are, maps red for positive and blue for negative, each scaled by its own 99.5th percentile."""
+    Red is positive and blue negative; `absolute` ones are white on black.
+    """
     plots = _pyplot()
     height, width = len(tiles), len(tiles[0])
     figure, axes = plots.subplots(
@@ -154,11 +134,84 @@ def _grid(tiles: list[list[Any]], *, rows: Sequence[str], columns: Sequence[str]
             elif c == 0:
                 axis.imshow(tile, cmap="gray")
             else:
-                size = np.abs(np.nan_to_num(tile))
+                clean = np.nan_to_num(tile)
+                size = np.abs(clean)
                 scale = float(np.percentile(size, 99.5)) or float(size.max()) or 1.0
-                axis.imshow(np.nan_to_num(tile), cmap="RdBu_r", vmin=-scale, vmax=scale)
+                if absolute:
+                    axis.imshow(size, cmap="gray", vmin=0, vmax=scale)
+                else:
+                    axis.imshow(clean, cmap="RdBu_r", vmin=-scale, vmax=scale)
+    _save(figure, file)
+
+
+def _maps_over_states(
+    results: Results,
+    file: Path,
+    *,
+    methods: tuple[str, ...],
+    group: str,
+    sample: int,
+    columns: int,
+    absolute: bool,
+) -> None:
+    manifest = results.manifest
+    maps, inputs = read_maps(results.folder, manifest["cells"])
+    name = manifest["shown"][sample]
+    alias = manifest.get("aliases", {})
+    stages = [
+        s
+        for s in manifest["states"]
+        if s["kind"] == "trained" or (s["kind"] == "randomized" and s["group"].split()[0] == group)
+    ]
+    places = np.linspace(0, len(stages) - 1, min(columns, len(stages))).round().astype(int)
+    chosen = [stages[i] for i in dict.fromkeys(places.tolist())]
+    tiles = [
+        [_input(name, inputs), *(maps.get((alias.get(s["name"], s["name"]), m, name)) for s in chosen)] for m in methods
+    ]
+    names = ["input", *(s["label"] for s in chosen)]
+    map_grid(file, tiles, rows=methods, columns=names, absolute=absolute)
+
+
+def _maps_over_labels(results: Results, file: Path, *, methods: tuple[str, ...], sample: int) -> None:
+    manifest = results.manifest
+    maps, inputs = read_maps(results.folder, manifest["cells"])
+    name = manifest["shown"][sample]
+    chosen = [s for s in manifest["states"] if s["kind"] in ("trained", "retrained")]
+    tiles = [[_input(name, inputs), *(maps.get((s["name"], m, name)) for s in chosen)] for m in methods]
+    map_grid(file, tiles, rows=methods, columns=["input", *(s["label"].removeprefix("trained on ") for s in chosen)])
+
+
+def _maps_of_samples(results: Results, file: Path, *, methods: tuple[str, ...], samples: int) -> None:
+    manifest = results.manifest
+    maps, inputs = read_maps(results.folder, manifest["cells"])
+    names = manifest["shown"][:samples]
+    trained = next(s["name"] for s in manifest["states"] if s["kind"] == "trained")
+    tiles = [[_input(name, inputs), *(maps.get((trained, m, name)) for m in methods)] for name in names]
+    map_grid(file, tiles, rows=[""] * len(names), columns=["input", *methods])
+
+
+def _curves(results: Results, file: Path, *, pick: Pick, methods: tuple[str, ...], x: str, y: str, log: bool) -> None:
+    means = intervals(results.picked(pick))
+    lines = []
+    for color, method in enumerate(methods):
+        points = sorted((key[3], value) for key, value in means.items() if key[1] == method)
+        at, values = [place for place, _ in points], [value for _, value in points]
+        mean, low, high = ([v[k] for v in values] for k in range(3))
+        lines.append(Line(method, at, mean, low, high, color=color))
+    chart(file, {"": lines}, x=x, y=y, log=log)
+
+
+def _input(name: str, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    shown = inputs.get(f"display:{name}")
+    if shown is not None:
+        return shown
+    fed = inputs[name]
+    return np.moveaxis(fed, 0, -1) if fed.shape[0] == 3 else fed.mean(0)
+
+
+def _save(figure: Any, file: Path) -> None:
     figure.savefig(file, dpi=110, metadata={"Software": ""})
-    plots.close(figure)
+    _pyplot().close(figure)
 
 
 def _pyplot() -> Any:

@@ -34,9 +34,9 @@ def run(paper: Paper, scale: str, out: Path, *, threads: int | None = None, prog
         from_spec.run(one, folder, threads=threads, progress=progress)
         write(folder)
         manifest = read_manifest(folder)
-        results[step] = Results(rows=read_rows(folder).drop(columns="cell"), manifest=manifest)
+        results[step] = Results(rows=read_rows(folder).drop(columns="cell"), manifest=manifest, folder=folder)
     for table in paper.tables_at(scale):
-        results[table.name] = Results(rows=table.compute(), manifest={})
+        results[table.name] = Results(rows=table.compute(*(read[step] for step in table.steps)))
     return page(paper, scale, specs, results, out)
 
 
@@ -50,11 +50,12 @@ def page(paper: Paper, scale: str, specs: Mapping[str, Path], results: Mapping[s
         shutil.copy(path, folder / f"{step}.toml")
         card = findings(results[step].rows, results[step].manifest)
         card.to_csv(folder / f"{step}-scorecard.csv", index=False, float_format="%.4g")
-    for one in paper.tables_at(scale):
-        results[one.name].rows.to_csv(folder / f"{one.name}.csv", index=False, float_format="%.6g")
-    pictures = [picture for picture in paper.pictures if picture.step in specs]
+    tables = [one.name for one in paper.tables_at(scale)]
+    for name in tables:
+        results[name].rows.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+    pictures = [picture for picture in paper.pictures if picture.step in results]
     for picture in pictures:
-        picture.draw(out / picture.step, folder / f"{picture.name}.png")
+        picture.draw(results[picture.step], folder / f"{picture.name}.png")
     lines = [
         f"# {paper.id}: {paper.title}",
         "",
@@ -67,6 +68,7 @@ def page(paper: Paper, scale: str, specs: Mapping[str, Path], results: Mapping[s
         *_runs(specs, results),
         "",
         *_failures(specs, results),
+        *(["Tables: " + ", ".join(f"[{name}]({name}.csv)" for name in tables), ""] if tables else []),
         *(
             line
             for picture in pictures
