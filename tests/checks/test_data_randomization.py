@@ -1,5 +1,5 @@
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -10,11 +10,12 @@ import heatproof as hp
 from heatproof import draws
 from heatproof.checks import DataRandomization
 from heatproof.checks.retraining import Learner, Retrained, parts_of, tensors_of
+from heatproof.data import permuted_labels
 from heatproof.errors import InputError, UnknownNameError
 from heatproof.methods import GradientXInput, Random
 from heatproof.testing.playing import stage
 from heatproof.testing.snapshots import Before
-from heatproof.zoo import Training, TrainingError
+from heatproof.zoo import ZOO, Entry, Training, TrainingError
 from heatproof.zoo import training as loop
 from reference.checks import flat, relative_energy, share_of_zeros
 from reference.labels import accuracy, softmax_regression
@@ -264,6 +265,80 @@ class TestRetraining:
         recipe = check(training=replace(FAST, epochs=400))
         rows = played(recipe, model=model, targets=torch.zeros(3, dtype=torch.int64), methods={}, training=data)
         assert row(rows, "", "training-accuracy", "permuted-labels")[0] == 1
+
+
+class Tiny(nn.Sequential):
+    """A network that a zoo may hold: images (N, 1, 4, 4) → three outputs."""
+
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(16, 3))
+
+
+@dataclass(frozen=True)
+class Samples:
+    permuted: bool
+
+    def load(self):
+        data = labelled(30, shape=(1, 4, 4), labels=3)
+        return permuted_labels(data, 0) if self.permuted else data
+
+
+@pytest.fixture
+def small_zoo(monkeypatch):
+    parts = (Samples(True), Samples(False))
+    for name, seed in (("first", 0), ("second", 1)):
+        training = replace(FAST, seed=seed, required_in_training=0.5)
+        one = Entry(name=name, paper="", network=Tiny, training=training, parts=lambda _: parts)
+        monkeypatch.setitem(ZOO, name, one)
+    return parts
+
+
+class TestNetworksOfTheZoo:
+    def rows(self, names):
+        inputs = torch.randn(4, 1, 4, 4, generator=torch.Generator().manual_seed(5))
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            model = Tiny().eval()
+        rows = played(
+            check(networks=names), model=model, inputs=inputs, targets=torch.tensor([0, 1, 2, 0]),
+            methods={"m": GradientXInput()},
+        )  # fmt: skip
+        return model, inputs, rows
+
+    def test_they_stand_in_the_place_of_those_trained_here(self, small_zoo):
+        model, inputs, rows = self.rows(["first", "second"])
+        targets = torch.tensor([0, 1, 2, 0])
+        networks = [hp.zoo.entry(name).load() for name in ("first", "second")]
+        maps = [GradientXInput()(net.model, inputs, targets).sum(1) for net in networks]
+        ours = GradientXInput()(model, inputs, targets).sum(1)
+        assert {r.setting for r in rows} == {"", "permuted-labels", "permuted-labels floor"}
+        for seed, net in enumerate(networks):
+            found = row(rows, "m", "spearman", "permuted-labels", seed=seed)
+            torch.testing.assert_close(found, hp.similarity.Spearman()(ours, maps[seed]), rtol=0, atol=1e-12)
+            told = row(rows, "", "training-accuracy", "permuted-labels", seed=seed)
+            assert told.tolist() == [pytest.approx(net.train_accuracy)] * 4
+            told = row(rows, "", "test-accuracy", "permuted-labels", seed=seed)
+            assert told.tolist() == [pytest.approx(net.test_accuracy)] * 4
+        floor = row(rows, "m", "spearman", "permuted-labels floor", seed=1)
+        torch.testing.assert_close(floor, hp.similarity.Spearman()(*maps), rtol=0, atol=1e-12)
+
+    def test_they_are_trained_once(self, small_zoo, monkeypatch):
+        recipe, on = check(networks=["first"]), study()
+        state = states(recipe, on)["permuted labels/seed0"]
+        assert state.preparation() == 3 * FAST.epochs * 30 + 30
+        state.prepare()
+        assert states(recipe, on)["permuted labels/seed0"].preparation() == 0
+        monkeypatch.setattr("heatproof.zoo.cache.train", lambda *_: pytest.fail("trained again"))
+        states(recipe, on)["permuted labels/seed0"].prepare()
+
+    def test_another_architecture_is_refused(self, small_zoo):
+        state = states(check(networks=["first"]), study())["permuted labels/seed0"]
+        with pytest.raises(InputError, match="Expected first to have the architecture of the audited Sequential"):
+            state.open(network())
+
+    def test_an_unknown_name(self):
+        with pytest.raises(UnknownNameError, match="did you mean 'mnist-mlp'"):
+            check(networks=["mnist-mpl"])
 
 
 class TestErrors:

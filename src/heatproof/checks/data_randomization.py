@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from heatproof.checks.base import CHECKS, TRAINED, Block, Check, Maps, Recipe, Scores, State, Study
-from heatproof.checks.retraining import AsTrained, Retrained, Retraining, parts_of, trainable
+from heatproof.checks.retraining import AsTrained, FromZoo, Retrained, Retraining, parts_of, trainable
 from heatproof.checks.similarities import (
     ENERGY,
     SHARED_ZEROS,
@@ -26,6 +26,7 @@ from heatproof.randomization import INITIALIZERS, Initializer
 from heatproof.recipes import describe, digest
 from heatproof.similarity import Similarity
 from heatproof.zoo.recipes import Training
+from heatproof.zoo.table import entry
 from heatproof.zoo.training import predicted
 
 PERMUTED, TRUE = "permuted-labels", "true-labels"
@@ -72,6 +73,8 @@ class DataRandomization(Check):
     a failure of this check alone.
 
     Fields:
+        networks: of the zoo, of the model's architecture, that learned permuted labels: they stand in the place of
+            those trained here, the first as seed 0, and no training data is read. There are no rows `true-labels` then.
         training: the recipe; `stop_at` is where training stops, at `accuracy` or above.
         accuracy: what each network must reach on its training samples. 001 asks for 0.95, 000 for 0.98.
         seeds: one or more.
@@ -83,6 +86,7 @@ class DataRandomization(Check):
     label that is permuted (as often as before) instead of drawn, and first weights by torch's layers.
     """
 
+    networks: tuple[str, ...] = ()
     training: Training = field(default_factory=lambda: Training(epochs=100, batch_size=32, stop_at=0.98))
     accuracy: float = 0.95
     seeds: tuple[int, ...] = (0,)
@@ -107,6 +111,9 @@ class DataRandomization(Check):
             )
         if isinstance(self.initializer, str):
             INITIALIZERS.get(self.initializer)
+        object.__setattr__(self, "networks", tuple(self.networks))  # a specification file gives lists
+        for name in self.networks:
+            entry(name)  # refuses what it does not know
 
     def metrics(self, study: Study) -> tuple[Metric, ...]:
         measures, _ = fitting(self.similarities, study.grid)
@@ -114,15 +121,20 @@ class DataRandomization(Check):
         return (*(measure.metric for measure in measures), ZEROS, SHARED_ZEROS, ENERGY, *network, *DIAGNOSTICS)
 
     def notes(self, study: Study) -> tuple[str, ...]:
+        left_out = fitting(self.similarities, study.grid)[1]
+        if self.networks:
+            return (*left_out, f"Networks of the zoo learned permuted labels: {', '.join(self.networks)}.")
         data, test = parts_of(study, self.test_share)
         return (
-            *fitting(self.similarities, study.grid)[1],
+            *left_out,
             f"Networks of the same architecture are trained anew on {len(data)} samples of {data.name} and tested on "
             f"{len(test)} others.",
         )
 
     def states(self, study: Study) -> Sequence[State]:
         fitting(self.similarities, study.grid)
+        if self.networks:
+            return self._of_zoo()
         trainable(study)
         data, test = parts_of(study, self.test_share)
         key = {
@@ -149,6 +161,26 @@ class DataRandomization(Check):
                 states.append(state)
         return states
 
+    def _of_zoo(self) -> Sequence[State]:
+        networks = [FromZoo(name) for name in self.networks]
+        data = [part.fingerprint for part in networks[0].parts]
+        states = [replace(TRAINED, rests_on={"data": data}, open=AsTrained(networks[0].parts[1]))]
+        for seed, network in enumerate(networks):
+            state = State(
+                name=f"{WORDS[PERMUTED]}/seed{seed}",
+                key={"state": "retrained", "weights": network.file},
+                kind="retrained",
+                group=PERMUTED,
+                label=f"trained on {WORDS[PERMUTED]}",
+                seed=seed,
+                kept=seed + 1 < len(networks),
+                open=network,
+                prepare=network.prepare,
+                preparation=network.preparation,
+            )
+            states.append(state)
+        return states
+
     def passes(self, study: Study, state: State, method: Recipe | None) -> float:
         return 1.0 if method is None else 0.0
 
@@ -159,7 +191,7 @@ class DataRandomization(Check):
         yield here(metric=AGREEMENT.name, values=(labels == block.targets).double())
         if isinstance(state.open, AsTrained):
             yield here(metric=TEST_ACCURACY.name, values=_constant(block, state.open.test_accuracy(block.model)))
-        if isinstance(state.open, Retrained):
+        if isinstance(state.open, Retrained | FromZoo):
             facts = state.open.facts
             yield here(metric=TRAINING_ACCURACY.name, values=_constant(block, facts.training_accuracy))
             yield here(metric=TEST_ACCURACY.name, values=_constant(block, facts.test_accuracy))
@@ -177,9 +209,10 @@ class DataRandomization(Check):
             return
         for one in comparison_rows(measures, kept[TRAINED.name], maps):
             yield here(metric=one.metric, values=one.values)
-        before = self.seeds.index(state.seed) - 1
+        seeds = tuple(range(len(self.networks))) or self.seeds
+        before = seeds.index(state.seed) - 1
         if state.group == PERMUTED and before >= 0:
-            other = kept[f"{WORDS[PERMUTED]}/seed{self.seeds[before]}"]
+            other = kept[f"{WORDS[PERMUTED]}/seed{seeds[before]}"]
             for one in similarity_rows(measures, other, maps):
                 yield here(metric=one.metric, values=one.values, setting=f"{PERMUTED} floor")
 

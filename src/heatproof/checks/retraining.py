@@ -24,9 +24,10 @@ from heatproof.models import Bound, forward
 from heatproof.randomization import Cascading, Initializer
 from heatproof.recipes import describe, digest
 from heatproof.zoo import training as loop
-from heatproof.zoo.cache import one_thread
+from heatproof.zoo.cache import file_name, made, one_thread
 from heatproof.zoo.recipes import Training
-from heatproof.zoo.training import TrainingError, accuracy_of, train
+from heatproof.zoo.table import entry
+from heatproof.zoo.training import Trained, TrainingError, accuracy_of, train
 
 VERSION = 1  # counted up whenever this module makes other weights of the same
 
@@ -198,6 +199,67 @@ class Retrained:
         own = tensors_of(self.study.model)
         fits = weights.keys() == own.keys() and all(weights[name].shape == own[name].shape for name in own)
         return (weights, facts) if fits else None
+
+
+class FromZoo:
+    """Opens the model with the weights of a network of the zoo, of the same architecture, that learned permuted labels.
+
+    It is trained on first use and kept, as the zoo keeps it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.entry = entry(name)
+
+    def __call__(self, model: nn.Module) -> AbstractContextManager[nn.Module]:
+        """A context in which `model` has that network's weights and buffers, in place.
+
+        Raises: InputError if they do not fit.
+        """
+        own, weights = tensors_of(model), tensors_of(self._trained.model)
+        if {n: t.shape for n, t in own.items()} != {n: t.shape for n, t in weights.items()}:
+            raise InputError(
+                f"Expected {self.entry.name} to have the architecture of the audited {type(model).__name__}, but its "
+                f"weights do not fit; name a network of the zoo that is {type(model).__name__}."
+            )
+        return swapped(model, weights)
+
+    def prepare(self) -> None:
+        """Train the network, unless it is kept already."""
+        self.facts  # noqa: B018  # reading them trains it
+
+    def preparation(self) -> float:
+        """The forward passes of one sample that a training to the last epoch takes; none if the network is kept."""
+        if (artifacts.folder() / self.file).is_file():
+            return 0.0
+        data, test = self.parts
+        return float(3 * self.entry.training.epochs * len(data) + len(test))
+
+    @cached_property
+    def parts(self) -> tuple[Dataset, Dataset]:
+        """What it is trained on, labels permuted, and tested on."""
+        data, test = (part.load() for part in self.entry.parts(""))
+        return data, test
+
+    @cached_property
+    def file(self) -> str:
+        """Where its weights are kept: says everything that decides them."""
+        return file_name(self.entry.network, self.entry.training, *self.parts)
+
+    @cached_property
+    def _trained(self) -> Trained:
+        return made(self.entry.network, self.entry.training, *self.parts)
+
+    @cached_property
+    def facts(self) -> Facts:
+        """How the training went."""
+        found = self._trained
+        return Facts(
+            training_accuracy=found.train_accuracy,
+            test_accuracy=found.test_accuracy,
+            chance=_chance(*self.parts),
+            epochs=found.epochs,
+            seconds=found.seconds,
+        )
 
 
 class AsTrained:
