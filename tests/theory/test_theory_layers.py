@@ -9,8 +9,8 @@ from heatproof.errors import InputError
 from heatproof.methods import Gradient, GradientXInput
 from heatproof.methods import get as method_named
 from heatproof.models import Bound
+from heatproof.papers.evidence import Counterexample
 from heatproof.theory import dominance, monotonicity, positive_biases
-from heatproof.theory.experiments.layers import _Exception
 from reference import theory as slow
 
 
@@ -94,7 +94,7 @@ class TestDominance:
 
     def test_a_score_left_to_negative_biases_makes_the_sum_negative(self):
         one = [(torch.ones(1, 1), torch.tensor([0]))]
-        table = dominance(_Exception(), GradientXInput(), one)
+        table = dominance(Counterexample(), GradientXInput(), one)
         assert table["score"].tolist() == pytest.approx([0.6] * 3, abs=1e-6)
         assert table.set_index("layer")["sum"].to_dict() == pytest.approx(
             {"read": -7.0, "hidden": 0.6, "score": 0.6}, abs=1e-5

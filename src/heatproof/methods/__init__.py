@@ -6,6 +6,7 @@ from heatproof.methods.backward import Gradient, GradientXInput, Saliency
 from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, Method
 from heatproof.methods.bottleneck import PerSampleBottleneck
 from heatproof.methods.cam import GradCAM, GuidedGradCAM
+from heatproof.methods.channels import ChannelNorm
 from heatproof.methods.competition import Competitive
 from heatproof.methods.controls import EdgeDetector, InputXEdges, InputXRandomGradient, Random
 from heatproof.methods.deeplift import DeepLIFT
@@ -32,6 +33,7 @@ def get(name: str, **fields: Any) -> Method:
 
 __all__ = [
     "LRP",
+    "ChannelNorm",
     "Competitive",
     "Deconvnet",
     "DeepLIFT",

@@ -54,17 +54,18 @@ def _higher(
 def _near(results: Results, *, picks: Mapping[str, Pick], value: float, within: float) -> Answer:
     found = {name: results.mean(pick) for name, pick in picks.items()}
     told = ", ".join(f"{name} {figure.text(digits=3)}" for name, figure in found.items())
-    return Answer(f"{told}; asked is {value:g} ± {within:g}", _within([*found.values()], value, within))
+    return Answer(f"{told}; asked is {value:g} ± {within:g}", all_near([*found.values()], value, within))
 
 
 def _alike(results: Results, *, one: Pick, other: Pick, within: float, names: tuple[str, str]) -> Answer:
     found = results.difference(one, other)
     first, second = (results.mean(pick).text(digits=3) for pick in (one, other))
     told = f"{names[0]} {first}, {names[1]} {second}; difference {found.text(digits=3)}, asked is 0 ± {within:g}"
-    return Answer(told, _within([found], 0.0, within))
+    return Answer(told, all_near([found], 0.0, within))
 
 
-def _within(found: list[Measured], value: float, within: float) -> Verdict:
+def all_near(found: list[Measured], value: float, within: float) -> Verdict:
+    """Whether every figure lies within `within` of `value`, with its whole interval."""
     lows, highs = (min(f.low - value for f in found), max(f.high - value for f in found))
     if not all(f.n > 1 for f in found):
         return "cannot be told here"

@@ -1,20 +1,22 @@
 """000: Gupta & Arora, a simple saliency method that passes the sanity checks."""
 
+from collections.abc import Iterator
 from functools import partial
 
-from heatproof.auditing.bootstrap import DRAWN
 from heatproof.auditing.scorecard import chance_share
-from heatproof.papers.claims import higher
-from heatproof.papers.measure import STAGES, Pick, Results, measured
-from heatproof.papers.paper import Answer, Claim, Paper, Picture, Table, Verdict, all_of, positive
+from heatproof.papers import all_labels, two_labels
+from heatproof.papers.claims import higher, near
+from heatproof.papers.measure import STAGES, Pick, Results
+from heatproof.papers.paper import Answer, Claim, Paper, Picture, Verdict, all_of, positive
 from heatproof.papers.pictures import maps_of_samples, maps_over_labels, maps_over_states
-from heatproof.theory import competition as simulation
 
 LINEAR = 0.9  # a correlation that looks like a line
+BLANK = 0.05  # a map of which less is left is called nearly blank
+CHANCE = chance_share(10)
 AT = {"cascading": "last", "layer-wise": "later"}  # everything random, or each layer in turn
 
 
-def _stages(check: str, method: str, metric: str, position: str) -> Pick:
+def _stages(check: str, method: str, metric: str, position: str | float | None) -> Pick:
     return Pick(check=check, method=method, metric=metric, setting=STAGES, position=position)
 
 
@@ -36,6 +38,27 @@ def _less_alike(ours: str, theirs: str, check: str, metric: str, results: Result
         f"{metric} {results.mean(other).text()} against {results.mean(one).text()}",
         positive(results.difference(one, other)),
     )
+
+
+def _loses_energy(ours: str, theirs: str, check: str, results: Results) -> Answer:
+    """Σmap² over that of the trained map falls further under competition than without."""
+    picks = [_stages(check, method, "relative-energy", AT[check]) for method in (ours, theirs)]
+    with_it, without = (results.mean(pick).value for pick in picks)
+    ratio = results.combined(picks, lambda means: means[:, 0] / means[:, 1])
+    less = ratio._replace(value=1 - ratio.value, low=1 - ratio.high, high=1 - ratio.low)
+    return Answer(f"relative energy {with_it:.2g} against {without:.2g}, a ratio of {ratio.text()}", positive(less))
+
+
+def _is_blank(method: str, check: str, metric: str, results: Results) -> Answer:
+    """At no stage of a randomization is more than a twentieth left."""
+    places = sorted(results.picked(_stages(check, method, metric, None))["position"].unique())
+    random = [results.mean(_stages(check, method, metric, place)) for place in places if place > 0]
+    most = max(random)
+    room = [
+        positive(one._replace(value=BLANK - one.value, low=BLANK - one.high, high=BLANK - one.low)) for one in random
+    ]
+    told = f"at most {most.text(percent=True, digits=4)} over {len(random)} stages"
+    return Answer(f"{told}; asked is below {100 * BLANK:g} %", all_of(room))
 
 
 def _survives(method: str, check: str, results: Results) -> Answer:
@@ -71,7 +94,18 @@ def _randomized(step: str, check: str, where: str, ours: str, theirs: str) -> tu
                 steps=(step,),
                 answer=partial(_less_alike, ours, theirs, check, metric),
             )
-            for metric, words in (("spearman-absolute", "the ranks of its absolute values"), ("ssim", "SSIM"))
+            for metric, words in (
+                ("spearman-absolute", "the ranks of its absolute values"),
+                ("spearman", "the ranks of its signed values"),
+                ("ssim", "SSIM"),
+            )
+        ),
+        Claim(
+            where=where,
+            text=f"{ours.upper()} loses more of its energy than {noun} ({place})",
+            paper="“almost blank”",
+            steps=(step,),
+            answer=partial(_loses_energy, ours, theirs, check),
         ),
         Claim(
             where=where,
@@ -80,7 +114,36 @@ def _randomized(step: str, check: str, where: str, ours: str, theirs: str) -> tu
             steps=(step,),
             answer=partial(_survives, ours, check),
         ),
+        *(_of_ten if step == "mnist" else _of_a_thousand)(step, check, where, ours),
     )
+
+
+def _of_ten(step: str, check: str, where: str, ours: str) -> Iterator[Claim]:
+    if check == "cascading":
+        yield near(
+            where=where,
+            text=f"the share of {ours.upper()}'s features that survives falls to chance's ({check}, ten labels)",
+            paper="section 3.1: about 1/C by chance (2(1−2^−C)/C with the minimum counted)",
+            step=step,
+            picks={"surviving share": _stages(check, ours, "surviving-share", "last")},
+            value=round(CHANCE, 3),
+            within=0.05,
+        )
+
+
+def _of_a_thousand(step: str, check: str, where: str, ours: str) -> Iterator[Claim]:
+    for metric, words in (
+        ("surviving-share", "few features survive"),
+        ("surviving-energy", "little of the energy survives competition"),
+        ("relative-energy", "little of the trained map's energy is left"),
+    ):
+        yield Claim(
+            where=where,
+            text=f"{ours.upper()} is nearly blank under any randomization: {words} ({check}, a thousand labels)",
+            paper="“the saliency map is almost blank when any layer is reinitialized”",
+            steps=(step,),
+            answer=partial(_is_blank, ours, check, metric),
+        )
 
 
 def _permuted(method: str) -> Pick:
@@ -97,16 +160,6 @@ def _linear(results: Results) -> Answer:
     return Answer(f"correlation {found.text()}, slope {slope.text()}; asked is above {LINEAR}", positive(above))
 
 
-def _constant(part: str, results: Results) -> Answer:
-    """c is above 0 for every δ: something is left of each half."""
-    found = {
-        f"δ = {delta:g}": measured(rows.assign(seed=0).set_index(DRAWN)[[part]], lambda means: means[:, 0])
-        for delta, rows in results.rows.groupby("delta")
-    }
-    told = ", ".join(f"{name}: {figure.text(digits=3)}" for name, figure in found.items())
-    return Answer(told, all_of([positive(figure) for figure in found.values()]))
-
-
 PAPER = Paper(
     id="000",
     title="A Simple Saliency Method That Passes the Sanity Checks",
@@ -117,18 +170,10 @@ PAPER = Paper(
         "its last ReLU) for VGG-19 and VGG-16.",
         "full": "torchvision's VGG-19 and VGG-16, ImageNet validation images.",
     },
-    tables=(Table(name="simulation", compute=simulation),),
+    tables=(two_labels.TABLE, *all_labels.TABLES),
     claims=(
-        *(
-            Claim(
-                where=figure,
-                text=f"competition leaves {part}·δ/2 of the {half} features, a constant share of the logit",
-                paper="“at least c₁δ/2 left … at least c₂δ/2” (simulation, 100 samples)",
-                steps=("simulation",),
-                answer=partial(_constant, part),
-            )
-            for figure, part, half in (("Fig. 11", "c1", "shared"), ("Fig. 12", "c2", "unshared"))
-        ),
+        *two_labels.CLAIMS,
+        *all_labels.CLAIMS,
         Claim(
             where="Fig. 2",
             text="over labels the sum of gradient × input varies with the logit (a thousand labels)",
@@ -162,28 +207,44 @@ PAPER = Paper(
         *_randomized("mnist", "cascading", "Fig. 5", "cgi", "gradient-x-input"),
         *_randomized("mnist", "layer-wise", "Fig. 4, 8, 10", "cgi", "gradient-x-input"),
         *_randomized("mnist", "cascading", "Fig. 6, 9", "clrp", "lrp"),
+        *_randomized("mnist", "layer-wise", "4.1.3, not pictured", "clrp", "lrp"),
         *_randomized("imagenet-cgi", "cascading", "Fig. 5", "cgi", "gradient-x-input"),
         *_randomized("imagenet-cgi", "layer-wise", "Fig. 4, 8, 10", "cgi", "gradient-x-input"),
         *_randomized("imagenet-clrp", "cascading", "Fig. 6, 9", "clrp", "lrp"),
+        *_randomized("imagenet-clrp", "layer-wise", "4.1.3, not pictured", "clrp", "lrp"),
     ),
     pictures=(
+        two_labels.PICTURE,
+        *all_labels.PICTURES,
         *(
-            Picture(name=name, caption=caption, step=step, draw=draw)
-            for step, ours, theirs in (
-                ("mnist", "cgi", "gradient-x-input"),
-                ("imagenet-cgi", "cgi", "gradient-x-input"),
-                ("imagenet-clrp", "clrp", "lrp"),
+            Picture(name=f"{prefix}-{name}", caption=f"{prefix}: {caption}", step=step, draw=draw)
+            for prefix, step, ours, theirs in (
+                ("mnist", "mnist", "cgi", "gradient-x-input"),
+                ("mnist-clrp", "mnist", "clrp", "lrp"),
+                ("imagenet-cgi", "imagenet-cgi", "cgi", "gradient-x-input"),
+                ("imagenet-clrp", "imagenet-clrp", "clrp", "lrp"),
             )
             for name, caption, draw in (
                 (
-                    f"{step}-trained",
-                    f"{step}: maps of the trained network (Fig. 3).",
+                    "trained",
+                    "maps of the trained network (Fig. 3).",
                     maps_of_samples(methods=(theirs, ours)),
                 ),
                 (
-                    f"{step}-cascading",
-                    f"{step}: from the trained network to the fully random one (Fig. 5, 6).",
+                    "cascading",
+                    "from the trained network to the fully random one (Fig. 5, 6, 9).",
                     maps_over_states(methods=(theirs, ours), group="cascading"),
+                ),
+                *(
+                    (
+                        f"layer-wise{suffix}",
+                        f"each layer random in turn, {words} ({figure}).",
+                        maps_over_states(methods=(theirs, ours), group="independent", absolute=absolute),
+                    )
+                    for suffix, words, figure, absolute in (
+                        ("", "signed", "Fig. 4, 8", False),
+                        ("-absolute", "absolute values", "Fig. 10", True),
+                    )
                 ),
             )
         ),

@@ -110,6 +110,12 @@ def _at(positions: "pd.Series[float]", wanted: float | str) -> "pd.Series[bool]"
     return positions == ends.get(str(wanted), wanted)
 
 
+def over_samples(rows: pd.DataFrame, column: str) -> Measured:
+    """The mean over samples of a table's column, averaged within a sample over whatever else its rows differ in."""
+    values = rows.groupby("sample")[[column]].mean()
+    return measured(pd.concat({0: values}, names=DRAWN), lambda means: means[:, 0])
+
+
 def measured(values: pd.DataFrame, combine: Combine) -> Measured:
     """What `combine` makes of the means (R, K) of the columns of `values`, by (seed, sample); it gives (R,)."""
     if values.empty:

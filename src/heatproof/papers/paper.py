@@ -118,6 +118,11 @@ def answer(claim: Claim, results: Mapping[str, Results]) -> Answer:
     return claim.answer(*(results[step] for step in claim.steps))
 
 
+def verdict(holds: bool) -> Verdict:
+    """Of what has no sampling error, or has it counted in already."""
+    return "holds" if holds else "does not hold"
+
+
 def positive(figure: Measured) -> Verdict:
     """A claim that a figure is above 0: told by its whole interval, and refuted only by its whole interval."""
     if math.isnan(figure.low) or figure.low <= 0 <= figure.high:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,18 +16,19 @@ from heatproof.papers.measure import Pick, Results
 from heatproof.report.pictures import read_maps
 
 PANELS = 6  # across
+STYLES = {"curve": ".-", "theory": "--", "points": "."}
 Draw = Callable[[Results, Path], None]
 
 
 class Line(NamedTuple):
-    """A curve, with an interval at each point where it has one; a dashed one is theory, in the color of its own."""
+    """A curve, with an interval at each point where it has one; theory is dashed, and `points` are not joined."""
 
     label: str
     x: Sequence[float]
     y: Sequence[float]
     low: Sequence[float] = ()
     high: Sequence[float] = ()
-    dashed: bool = False
+    style: Literal["curve", "theory", "points"] = "curve"
     color: int = 0
 
 
@@ -92,8 +93,7 @@ def chart(file: Path, panels: Mapping[str, Sequence[Line]], *, x: str, y: str, l
     for axes, (title, lines) in zip(grid.flat, panels.items(), strict=False):
         for line in lines:
             color = f"C{line.color}"
-            points = {"linestyle": "--"} if line.dashed else {"marker": "."}
-            keys[line.label] = axes.plot(line.x, line.y, color=color, **points)[0]
+            keys[line.label] = axes.plot(line.x, line.y, STYLES[line.style], color=color)[0]
             if len(line.low):
                 axes.fill_between(line.x, line.low, line.high, alpha=0.15, color=color)
         axes.set_title(title, fontsize="small")
@@ -104,7 +104,7 @@ def chart(file: Path, panels: Mapping[str, Sequence[Line]], *, x: str, y: str, l
         axes.set_visible(False)
     figure.supxlabel(x, fontsize="medium")
     figure.supylabel(y, fontsize="medium")
-    if any(keys):
+    if len(keys) > 1:
         figure.legend(keys.values(), keys.keys(), fontsize="small", loc="outside right upper")
     _save(figure, file)
 

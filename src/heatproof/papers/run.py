@@ -1,6 +1,7 @@
 """A paper from its specs to its page of results."""
 
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,7 @@ def page(paper: Paper, scale: str, specs: Mapping[str, Path], results: Mapping[s
         "",
         f"Made by `heatproof papers run {paper.id} --scale {scale}`; every figure below is computed from its rows.",
         "",
-        *_table(table),
-        "",
+        *_claims(paper, table, results),
         *_runs(specs, results),
         "",
         *_failures(specs, results),
@@ -92,6 +92,15 @@ def claims(paper: Paper, results: Mapping[str, Results]) -> pd.DataFrame:
             "verdict": [told.verdict for told in answers],
         }
     )
+
+
+def _claims(paper: Paper, table: pd.DataFrame, results: Mapping[str, Results]) -> list[str]:
+    """The claims that this scale can be asked about, and of the others which steps they need."""
+    missing = [sorted({*claim.steps} - results.keys()) for claim in paper.claims]
+    asked = table[[not steps for steps in missing]]
+    needed = Counter(step for steps in missing for step in steps)
+    left = ", ".join(f"{step} ({count})" for step, count in needed.items())
+    return [*_table(asked), "", *([f"Claims that need what this scale does not run: {left}.", ""] if left else [])]
 
 
 def _table(table: pd.DataFrame) -> list[str]:

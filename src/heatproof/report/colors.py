@@ -15,7 +15,7 @@ KNOWN = (
     "lrp-epsilon-gamma-box", "deconvnet", "pattern-attribution", "integrated-gradients-smoothgrad",
     "integrated-gradients-vargrad", "deep-taylor", "lrp-epsilon-plus-flat", "iba-readout",
     "lrp-alpha1-beta0", "lrp-epsilon-alpha2-beta1", "pattern-net", "meaningful-perturbation",
-    "lrp-epsilon-alpha2-beta1-flat", "lrp-adaptive-beta",
+    "lrp-epsilon-alpha2-beta1-flat", "lrp-adaptive-beta", "gradient-l2",
 )  # fmt: skip
 
 

@@ -1,7 +1,4 @@
-"""Numerical experiments on the papers' theorems: functions that return tables, and one program that runs them all.
-
-`python -m heatproof.theory --out docs/results/theory` writes the tables, pictures, and a page that says what holds.
-"""
+"""Numerical experiments on the papers' theorems: functions that return tables. `heatproof.papers` judges by them."""
 
 from heatproof.theory.layers import dominance, monotonicity, positive_biases
 from heatproof.theory.noisy_maps import noise_similarity

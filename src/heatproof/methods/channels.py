@@ -1,0 +1,45 @@
+"""A method's attributions as one magnitude a position."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from heatproof.errors import InputError
+from heatproof.methods.backward import Gradient
+from heatproof.methods.base import METHODS, Explanation, Method
+
+
+@METHODS.register("gradient-l2")
+@dataclass(frozen=True, kw_only=True)
+class ChannelNorm(Method):
+    """The length of a method's attributions at each position, over its channels.
+
+    R_p = √(Σ_c E_pc²), over the channels of images (N, C, …) or the embedding of sequences (N, T, E), of which R has
+    one; |E| for tables (N, D).
+
+    Non-negative, in units of E. No sum rule, and no linearization: a length is not additive over labels. Squares are
+    summed in float64, because those of a dying network's gradients are 0 in float32. Diagnostic: `score`, where E has
+    it. Cost: that of E, by default the gradient.
+
+    Source: Binder et al. 2023, D ("gradient with ℓ2-norm over the RGB-subpixels, also known as Sensitivity").
+    """
+
+    method: Method = field(default=Gradient(), kw_only=False)  # a frozen value
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.method, Method):
+            raise InputError(f"Expected a method, such as Gradient(), but got {self.method!r}.")
+
+    def cost(self, outputs: int, shape: Sequence[int]) -> float:
+        return self.method.cost(outputs, shape)
+
+    def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
+        found = self.method.explain(model, inputs, targets)
+        score = {name: value for name, value in found.diagnostics.items() if name == "score"}
+        if found.maps.dim() == 2:
+            return Explanation(found.maps.abs(), score)
+        over = 2 if found.maps.dim() == 3 else 1
+        lengths = torch.linalg.vector_norm(found.maps, dim=over, keepdim=True, dtype=torch.float64)
+        return Explanation(lengths.to(found.maps.dtype), score)
