@@ -73,6 +73,33 @@ def test_a_plain_linear_layer_has_a_factor(bias, frozen):
     assert torch.equal(factor.weight, model[-1].weight.detach())
 
 
+def class_map(**settings):
+    """A network whose class map's mean over positions is explained, as SqueezeNet's."""
+    conv = nn.Conv2d(6, 12, 1, **settings)
+    with torch.no_grad():
+        for parameter in conv.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(7)))
+    net = nn.Sequential(wide()[0], nn.ReLU(), nn.Dropout(), conv, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return Bound(net.double().eval(), layer="3")
+
+
+@pytest.mark.parametrize("settings", [{}, {"bias": False}])
+def test_the_convolution_of_a_class_map_has_a_factor(settings):
+    model = class_map(**settings)
+    factor = gradients(model, images()).pull.factor()
+    assert torch.equal(factor.weight, model.net[3].weight.detach()[:, :, 0, 0])
+    agree(model, images(), TARGETS)
+
+
+@pytest.mark.parametrize("settings", [{"stride": 2}, {"padding": 1}, {"groups": 2}])
+def test_other_convolutions_pull_labels(settings):
+    assert gradients(class_map(**settings), images()).pull.factor() is None
+
+
+def test_another_reduction_of_a_class_map_pulls_labels():
+    assert gradients(Bound(class_map().net, layer="3", reduction="max"), images()).pull.factor() is None
+
+
 @pytest.fixture
 def by_rank_alone(monkeypatch):
     def refuse(*_):

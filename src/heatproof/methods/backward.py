@@ -102,9 +102,13 @@ class GradientPull:
     def factor(self) -> "Factor | None":
         """The outputs as W h + b, where the network ends in a linear layer on features h (N, D); None where not.
 
-        Only constants and parameters, perhaps transposed, count as W and b: then h is all that the inputs reach the
-        outputs through.
+        So it does as well where a 1 × 1 convolution makes a class map whose mean over positions is explained: h is then
+        the mean of what the convolution reads. Only constants and parameters, perhaps transposed, count as W and b:
+        then h is all that the inputs reach the outputs through.
         """
+        return self._of_linear_layer() or self._of_class_map()
+
+    def _of_linear_layer(self) -> "Factor | None":
         node = self.outputs.grad_fn
         read = _READ_BY.get(node.name()) if node is not None else None
         if node is None or read is None:
@@ -120,6 +124,31 @@ class GradientPull:
             return None  # the bias or the weight may depend on the inputs as well
         edge = torch.autograd.graph.GradientEdge(features, index)
         return Factor(saved._saved_mat2.detach().T, lambda cotangent: self._back(edge, cotangent))
+
+    def _of_class_map(self) -> "Factor | None":
+        mean: Any = self.outputs.grad_fn
+        if (
+            mean is None
+            or mean.name() != "MeanBackward1"
+            or (tuple(mean._saved_dim), mean._saved_keepdim) != ((2,), False)
+        ):
+            return None
+        flat = mean.next_functions[0][0]
+        layer: Any = flat.next_functions[0][0] if flat is not None and flat.name() == "ViewBackward0" else None
+        if layer is None or layer.name() != "ConvolutionBackward0" or not _is_pointwise(layer):
+            return None
+        (features, index), *others = layer.next_functions
+        if features is None or not all(_is_fixed(edge, self.x) for edge, _ in others):
+            return None
+        edge = torch.autograd.graph.GradientEdge(features, index)
+        grid = layer._saved_input.shape[2:]
+
+        def pull(cotangent: Tensor) -> Tensor:
+            if cotangent.dim() == 3:
+                return torch.stack([pull(one) for one in cotangent])
+            return self._back(edge, (cotangent / grid.numel())[..., None, None].expand(-1, -1, *grid))
+
+        return Factor(layer._saved_weight.detach().flatten(1), pull)
 
     def _back(self, top: "Tensor | torch.autograd.graph.GradientEdge", cotangent: Tensor) -> Tensor:
         if cotangent.dim() == 3:
@@ -138,6 +167,13 @@ class Factor(NamedTuple):
 
 # How autograd calls a linear layer on (N, D) with and without a bias, and the operand that its features are.
 _READ_BY = {"AddmmBackward0": 1, "MmBackward0": 0}
+
+
+def _is_pointwise(layer: Any) -> bool:
+    """Whether this convolution of a graph is one matrix at each position of an image."""
+    plain = not layer._saved_transposed and layer._saved_groups == 1
+    moves = [*layer._saved_stride, *(p + 1 for p in layer._saved_padding)]
+    return plain and tuple(layer._saved_weight.shape[2:]) == (1, 1) and moves == [1, 1, 1, 1]
 
 
 def _is_fixed(edge: torch.autograd.graph.Node | None, x: Tensor) -> bool:

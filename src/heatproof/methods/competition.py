@@ -48,8 +48,9 @@ class Competitive(Method):
             or over the embedding of sequences (N, T, E), and H has size 1 there. Tables (N, D) have scalars only.
         ties: `keep` a feature that another label scores exactly alike (≥, as Algorithm 1 prints), or `drop` it (the
             text's "higher than").
-        rank: `auto` pulls the D features of a network's last linear layer instead of its C labels, where C > D, and
-            combines them with a matrix product: exact but for rounding, which may decide near-ties; `off` never does.
+        rank: `auto` pulls the D features of a network's last linear layer, or of a class map's 1 × 1 convolution,
+            instead of its C labels, where C > D, and combines them with a matrix product: exact but for rounding, which
+            may decide near-ties; `off` never does.
 
     Raises: InputError where the method cannot be linearized (Saliency, VarGrad, Occlusion …).
 
