@@ -250,7 +250,7 @@ PAPER = Paper(
         ),
         Picture(
             name="labels",
-            caption="labels: maps of networks that learned permuted labels, and the true ones again (Fig. 7).",
+            caption="labels: maps of the trained network, and of one that learned permuted labels (Fig. 7).",
             step="labels",
             draw=maps_over_labels(methods=("gradient-x-input", "cgi", "lrp", "clrp")),
         ),

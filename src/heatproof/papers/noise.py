@@ -55,8 +55,9 @@ def _of(results: Results, measures: Sequence[str], share: float | None = None) -
 
 def _range(rows: pd.DataFrame, column: str) -> str:
     """The least and the greatest mean of a column, each with its 95 % interval."""
-    ends = (rows.loc[rows[column].idxmin()], rows.loc[rows[column].idxmax()])
-    return " to ".join(f"{row[column]:z.4f} ± {1.96 * row[f'{column}_error']:.4f}" for row in ends)
+    ordered = rows.sort_values(column)
+    means, errors = ordered[column].tolist(), ordered[f"{column}_error"].tolist()
+    return " to ".join(f"{means[k]:z.4f} ± {1.96 * errors[k]:.4f}" for k in (0, -1))
 
 
 def _at_most_zero(rows: pd.DataFrame, column: str) -> bool:
@@ -84,10 +85,10 @@ def _theorem_4(results: Results) -> Answer:
 
 
 def _means(results: Results) -> Answer:
-    rows = _of(results, ("mse",), 1.0).query("mix == 'replaced'").set_index("process")
+    rows = _of(results, ("mse",), 1.0).query("mix == 'replaced' and process in ['normal', 'half-normal']")
     told, close = [], []
-    for process in ("normal", "half-normal"):
-        value, error, maximum = rows.loc[process, ["value", "value_error", "maximum"]].astype(float)
+    columns = rows[["process", "value", "value_error", "maximum"]]
+    for process, value, error, maximum in columns.itertuples(index=False, name=None):
         told.append(f"{process} {value:.3f} ± {1.96 * error:.3f} (the formula {maximum:.3f})")
         close.append(abs(value - maximum) + 1.96 * error < CLOSE)
     return Answer(f"{', '.join(told)}; asked is ± {CLOSE}", verdict(all(close)))

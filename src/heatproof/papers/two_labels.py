@@ -16,7 +16,8 @@ PARTS = {"c1": ("Fig. 11", "shared", limit(0.5)), "c2": ("Fig. 12", "unshared", 
 
 
 def _each(results: Results, part: str) -> dict[float, Measured]:
-    return {float(delta): over_samples(rows, part) for delta, rows in results.rows.groupby("delta")}
+    rows = results.rows
+    return {delta: over_samples(rows[rows["delta"] == delta], part) for delta in sorted(rows["delta"].unique())}
 
 
 def _is_left(part: str, results: Results) -> Answer:
