@@ -42,7 +42,6 @@ ANY = "the map is constant, or of one value at every feature that counts"
 COLUMNS = (
     Column("parameter-randomization", "spearman-absolute", "stages", "last", ANY),
     Column("parameter-randomization", "ssim", "stages", "last", ANY),
-    Column("smooth-parameter-randomization", "spearman-absolute", "stages", "last", ANY),
     Column("efficient-parameter-randomization", "entropy-rise", None, None, ANY),
     Column("data-randomization", "spearman-absolute", "permuted-labels", None, ANY),
     Column("data-randomization", "spearman-absolute", "true-labels", None, ANY),
@@ -57,7 +56,7 @@ COLUMNS = (
     Column("completeness", "relative-score-gap", None, None, "the score is 0"),
     Column("completeness", "label-correlation", None, None, "promises no sum, or cannot be linearized"),
     Column("bottleneck-ledger", "information", None, None, "no bottleneck"),
-    Column("bottleneck-ledger", "probability-after", None, None, "no bottleneck"),
+    Column("bottleneck-ledger", "probability", None, None, "no bottleneck"),
     Column("method-agreement", "spearman-absolute", None, None, ANY),
 )
 
