@@ -17,7 +17,7 @@ import typer
 
 from heatproof.auditing import from_spec
 from heatproof.auditing.bootstrap import intervals
-from heatproof.auditing.scorecard import findings, names_of
+from heatproof.auditing.scorecard import excluded, findings, names_of
 from heatproof.auditing.spec import read
 from heatproof.auditing.store import read_manifest, read_rows
 from heatproof.papers import Results
@@ -38,6 +38,10 @@ class Column(NamedTuple):
     blank: str = "not measured"
 
 
+UNASKED = {
+    "bounding-box": "the data have no boxes",
+    "data-randomization": "not asked by this spec: the network would have to be trained here twice",
+}
 ANY = "the map is constant, or of one value at every feature that counts"
 COLUMNS = (
     Column("parameter-randomization", "spearman-absolute", "stages", "last", ANY),
@@ -102,11 +106,12 @@ def write(run: Path, spec: Path, docs: Path) -> Path:
 
 
 def every(rows: pd.DataFrame, manifest: dict) -> pd.DataFrame:  # type: ignore[type-arg]  # a manifest
-    """Every method against every column of every check that was run: mean, 95 % interval, or why there is none."""
+    """Every method against every column of every check: mean, 95 % interval, or why there is none."""
     names = names_of(manifest)
     stages = {state["group"] for state in manifest["states"] if state["kind"] == "randomized"}
+    absent = {column.check: column.check for column in COLUMNS if column.check not in names.values()}
     found = []
-    for label, name in names.items():
+    for label, name in {**names, **absent}.items():
         ours = rows[rows["check"] == label]
         for column in (one for one in COLUMNS if one.check == name):
             chosen = _chosen(ours, column, stages)
@@ -122,10 +127,18 @@ def every(rows: pd.DataFrame, manifest: dict) -> pd.DataFrame:  # type: ignore[t
                             filter(None, (column.metric, column.setting if column.setting != "stages" else ""))
                         ),
                         **({key: getattr(mean, key) for key in ("mean", "low", "high", "n", "nan")} if mean else {}),
-                        "blank": "" if told else column.blank,
+                        "blank": "" if told else _reason(column, manifest, method, asked=name in names.values()),
                     }
                 )
     return pd.DataFrame(found)
+
+
+def _reason(column: Column, manifest: dict, method: str, *, asked: bool) -> str:  # type: ignore[type-arg]
+    """Why a cell is blank: the check was not asked, the method was left out, or what the column says."""
+    if not asked:
+        return UNASKED.get(column.check, "not asked by this spec")
+    changes = column.setting in ("stages", "permuted-labels", "true-labels") or column.metric == "entropy-rise"
+    return (changes and excluded(manifest, method)) or column.blank
 
 
 def _chosen(rows: pd.DataFrame, column: Column, stages: set[str]) -> pd.DataFrame:
