@@ -118,27 +118,27 @@ def map_grid(
     """
     plots = _pyplot()
     height, width = len(tiles), len(tiles[0])
-    figure, axes = plots.subplots(
-        height, width, figsize=(1.25 * width, 1.3 * height + 0.3), squeeze=False, layout="constrained"
-    )
+    names = 0.06 * max(len(row) for row in rows)  # inches that the longest name takes
+    size = (1.25 * width + names, 1.3 * height + 0.3)
+    figure, axes = plots.subplots(height, width, figsize=size, squeeze=False, layout="constrained")
     for r, line in enumerate(tiles):
         for c, tile in enumerate(line):
             axis = axes[r][c]
-            axis.set(xticks=[], yticks=[])
+            axis.set(xticks=[], yticks=[], box_aspect=None if tile is not None else 1)
             if r == 0:
                 axis.set_title(columns[c], fontsize=7)
             if c == 0:
-                axis.set_ylabel(rows[r], fontsize=7)
+                axis.set_ylabel(rows[r], fontsize=7, rotation=0, ha="right", va="center")
             if tile is None:
                 axis.text(0.5, 0.5, "none", ha="center", va="center", fontsize=7, transform=axis.transAxes)
             elif c == 0:
                 axis.imshow(tile, cmap="gray")
             else:
                 clean = np.nan_to_num(tile)
-                size = np.abs(clean)
-                scale = float(np.percentile(size, 99.5)) or float(size.max()) or 1.0
+                sizes = np.abs(clean)
+                scale = float(np.percentile(sizes, 99.5)) or float(sizes.max()) or 1.0
                 if absolute:
-                    axis.imshow(size, cmap="gray", vmin=0, vmax=scale)
+                    axis.imshow(sizes, cmap="gray", vmin=0, vmax=scale)
                 else:
                     axis.imshow(clean, cmap="RdBu_r", vmin=-scale, vmax=scale)
     _save(figure, file)
