@@ -166,9 +166,9 @@ PAPER = Paper(
     authors="Arushi Gupta, Sanjeev Arora",
     notes={
         "tiny": "the demo's digits and network for everything; no reproduction.",
-        "small": "001's MNIST CNN stands in for AlexNet, SqueezeNet 1.0 (He's initialization, class map before "
-        "its last ReLU) for VGG-19 and VGG-16.",
-        "full": "torchvision's VGG-19 and VGG-16, ImageNet validation images.",
+        "small": "001's MNIST CNN stands in for AlexNet, SqueezeNet 1.0 (He's initialization, class map before its "
+        "last ReLU, crops of 112 pixels) for VGG-19 and VGG-16.",
+        "full": "AlexNet on MNIST as the zoo trains it, torchvision's VGG-19 and VGG-16 on ImageNet validation images.",
     },
     tables=(two_labels.TABLE, *all_labels.TABLES),
     claims=(
