@@ -158,11 +158,9 @@ def _maps_over_states(
     maps, inputs = read_maps(results.folder, manifest["cells"])
     name = manifest["shown"][sample]
     alias = manifest.get("aliases", {})
-    stages = [
-        s
-        for s in manifest["states"]
-        if s["kind"] == "trained" or (s["kind"] == "randomized" and s["group"].split()[0] == group)
-    ]
+    random = [s for s in manifest["states"] if s["kind"] == "randomized" and s["group"].split()[0] == group]
+    trained = [s for s in manifest["states"] if s["kind"] == "trained"]
+    stages = trained + [s for s in random if s["seed"] == random[0]["seed"]]
     places = np.linspace(0, len(stages) - 1, min(columns, len(stages))).round().astype(int)
     chosen = [stages[i] for i in dict.fromkeys(places.tolist())]
     tiles = [
