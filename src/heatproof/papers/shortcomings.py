@@ -202,7 +202,7 @@ PAPER = Paper(
     authors="Alexander Binder, Leander Weber, Sebastian Lapuschkin, Grégoire Montavon, Klaus-Robert Müller, "
     "Wojciech Samek",
     notes={
-        "small": "SqueezeNet 1.0 on 24 images stands in for ResNet-50, DenseNet-121 and EfficientNet-B0 on 1000; the "
+        "small": "SqueezeNet 1.0 on 20 images stands in for ResNet-50, DenseNet-121 and EfficientNet-B0 on 1000; the "
         "demo's network for what is proved of layers. MSCOCO and VOC (Fig. 2 right, 3, 6) have no stand-in.",
         "full": "torchvision's weights for all three networks; ImageNet only.",
     },
