@@ -230,21 +230,17 @@ PAPER = Paper(
                     "maps of the trained network (Fig. 3).",
                     maps_of_samples(methods=(theirs, ours)),
                 ),
-                (
-                    "cascading",
-                    "from the trained network to the fully random one (Fig. 5, 6, 9).",
-                    maps_over_states(methods=(theirs, ours), group="cascading"),
-                ),
                 *(
                     (
-                        f"layer-wise{suffix}",
-                        f"each layer random in turn, {words} ({figure}).",
-                        maps_over_states(methods=(theirs, ours), group="independent", absolute=absolute),
+                        f"{check}{suffix}",
+                        f"{told}, {words} ({figures}).",
+                        maps_over_states(methods=(theirs, ours), group=group, absolute=absolute),
                     )
-                    for suffix, words, figure, absolute in (
-                        ("", "signed", "Fig. 4, 8", False),
-                        ("-absolute", "absolute values", "Fig. 10", True),
+                    for check, group, told, figures in (
+                        ("cascading", "cascading", "from the trained network to the fully random one", "Fig. 5, 6, 9"),
+                        ("layer-wise", "independent", "each layer random in turn", "Fig. 4, 8, 10"),
                     )
+                    for suffix, words, absolute in (("", "signed", False), ("-absolute", "absolute values", True))
                 ),
             )
         ),
