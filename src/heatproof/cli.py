@@ -76,7 +76,7 @@ def explain(
 ) -> None:
     """Attribute one prediction by one or several methods, and draw the maps beside the picture."""
     from heatproof.auditing.explain import explain_image
-    from heatproof.auditing.spec import ModelSpec
+    from heatproof.auditing.model_spec import ModelSpec
 
     spec = ModelSpec(name=model, weights=None if weights is None else str(weights.resolve()), layer=layer)
     numbers = (_numbers(text) for text in (mean, std))

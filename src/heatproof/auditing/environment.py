@@ -1,9 +1,7 @@
-"""Where and with what an audit ran, and how its arithmetic is pinned down."""
+"""Where and with what an audit ran."""
 
 import platform
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -22,23 +20,6 @@ def describe(device: torch.device, dtype: torch.dtype, threads: int, batch: int)
         "compute_batch": batch,
         "git": _git(),
     }
-
-
-@contextmanager
-def pinned(threads: int) -> Iterator[None]:
-    """This many threads, deterministic kernels and no TF32, and everything as before afterwards."""
-    before = torch.get_num_threads()
-    matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    deterministic, benchmark = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    try:
-        torch.set_num_threads(threads)
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-        yield
-    finally:
-        torch.set_num_threads(before)
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = deterministic, benchmark
 
 
 def _git() -> dict[str, Any] | None:

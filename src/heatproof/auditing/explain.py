@@ -13,7 +13,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from heatproof.auditing.fits import Lessons
-from heatproof.auditing.spec import DTYPES, ModelSpec
+from heatproof.auditing.model_spec import DTYPES, ModelSpec
 from heatproof.data import ImageFile, ImageFolder
 from heatproof.errors import InputError
 from heatproof.features import Pixels

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.auditing.manifest import About
-from heatproof.auditing.run import Run, audit, predict
-from heatproof.auditing.spec import DTYPES, AuditSpec, parse, read_table
+from heatproof.auditing.model_spec import DTYPES
+from heatproof.auditing.passes import predict
+from heatproof.auditing.run import Run, audit
+from heatproof.auditing.spec import AuditSpec, parse, read_table
 from heatproof.data import Dataset
 from heatproof.errors import InputError
 from heatproof.models import Bound, forward, rows_per_pass
@@ -20,7 +22,12 @@ def run(spec: AuditSpec, out: Path, *, threads: int | None = None, progress: boo
     """Load the spec's network and data, and audit them into the folder `out`."""
     data = spec.data.load()
     if data.tokens is not None and spec.training_data is not None:
-        raise InputError("Expected no [training_data] with texts, because what learns from data takes no tokens yet.")
+        # Their embedding is changed and trained with the network, and each text brings its own ids and mask.
+        raise InputError(
+            f"Expected no [training_data] with texts ({data.name}), but got some: a network of texts is bound to those "
+            "that it explains, so nothing in an audit can learn from others. Fit a method in Python, recipe.fit(model, "
+            "[model.inputs()]) with a Bound of the texts to learn from, and give it to hp.audit."
+        )
     model = spec.model.load(spec.folder, data if data.tokens is not None else None)
     explained = model.inputs() if isinstance(model, Bound) and model.at is not None else data.inputs
     inputs = explained.to(spec.model.device, DTYPES[spec.model.dtype])

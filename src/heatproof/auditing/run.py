@@ -2,24 +2,24 @@
 
 import json
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 
-from heatproof.auditing import environment, learning
+from heatproof.arithmetic import pinned
+from heatproof.auditing import learning
 from heatproof.auditing.block import Finished
 from heatproof.auditing.door import make
 from heatproof.auditing.engines import local
 from heatproof.auditing.manifest import About, carried_over, manifest_of, now, pictures
+from heatproof.auditing.named import named
 from heatproof.auditing.parts import Samples
+from heatproof.auditing.passes import predict, seconds_a_pass
 from heatproof.auditing.plan import Plan
 from heatproof.auditing.preparation import announce, prepare
 from heatproof.auditing.progress import Progress
@@ -30,9 +30,8 @@ from heatproof.data.base import Dataset
 from heatproof.errors import AuditError, InputError, StoreError
 from heatproof.features import Features
 from heatproof.methods.base import METHODS, Attribution, Method
-from heatproof.models import check_inputs, check_model, forward, rows_per_pass
+from heatproof.models import check_inputs, check_model, rows_per_pass
 from heatproof.recipes import digest
-from heatproof.registry import Registry
 
 MOST_ROWS = 64  # samples a block at most: more would only make progress coarse
 
@@ -115,15 +114,15 @@ def audit(
     images = images.detach().contiguous()  # the bits of a result depend on the memory layout
     about = about or About(model=type(model).__name__, data=f"{len(images)} samples")
     _check_settings(batch=batch, threads=threads, gallery=gallery, max_errors=max_errors)
-    chosen = _named(checks, CHECKS, Check)
-    recipes = {label: method for label, (_, method) in _named(methods, METHODS, Method).items()}
+    chosen = named(checks, CHECKS, Check)
+    recipes = {label: method for label, (_, method) in named(methods, METHODS, Method).items()}
     names = tuple(str(i) for i in range(len(images))) if ids is None else tuple(str(name) for name in ids)
     folder = tempfile.TemporaryDirectory(prefix="heatproof-") if out is None else None
     store = Store(Path(folder.name if folder else out or ""))
     store.check()
     before = store.manifest()
     settings = _settings(before, batch, threads, images)
-    with environment.pinned(settings["threads"]):
+    with pinned(settings["threads"]):
         given = images.new_zeros(len(images), dtype=torch.int64) if targets is None else targets
         samples = Samples(inputs=images, targets=given, ids=names, boxes=boxes)
         plan = make(model, samples, recipes, chosen, features=features, batch=settings["batch"], training=training_data)
@@ -161,10 +160,10 @@ def _compute(
         store.write_manifest(manifest)
         store.write_maps("inputs", pictures(plan, about))
         unfinished = plan.cells.keys() - store.finished_cells()
-        seconds_a_pass = _seconds_a_pass(plan) if unfinished else 0.0
-        ahead = announce(plan, unfinished, seconds_a_pass, show=show)
+        seconds = seconds_a_pass(plan) if unfinished else 0.0
+        ahead = announce(plan, unfinished, seconds, show=show)
         missing, manifest["failures"] = prepare(plan, unfinished)
-        with Progress(plan, missing, seconds_a_pass, show=show) as progress:
+        with Progress(plan, missing, seconds, show=show) as progress:
             manifest["estimate"] = {**progress.estimate, **ahead}
 
             def finish(done: Finished) -> None:
@@ -216,66 +215,6 @@ def _settings(
                 "the rows' bits depend on it. Leave it out, or choose another folder."
             )
     return kept
-
-
-def _named(entries: Any, registry: Registry[Any], kind: type[Any]) -> dict[str, tuple[str, Any]]:
-    """Label → (registered name or the label, recipe)."""
-    if isinstance(entries, str) or not isinstance(entries, Sequence | Mapping):
-        raise InputError(f"Expected a list of {registry.kind}s, or a mapping from labels to them, but got {entries!r}.")
-    pairs = list(entries.items()) if isinstance(entries, Mapping) else [(None, entry) for entry in entries]
-    found: dict[str, tuple[str, Any]] = {}
-    for given, entry in pairs:
-        recipe = registry.get(entry) if isinstance(entry, str) else entry
-        foreign = kind is Method and callable(recipe) and not isinstance(recipe, Check | type)
-        if not isinstance(recipe, kind) and not foreign:
-            raise InputError(f"Expected a {registry.kind} or the name of one, but got {entry!r}.")
-        name = entry if isinstance(entry, str) else registry.name_of(recipe)
-        label = _label(recipe, name, registry) if given is None else given
-        if not isinstance(label, str) or not label:
-            raise InputError(f"Expected labels to be text, but got {label!r}.")
-        if label in found:
-            raise InputError(f"Expected every label once, but got {label!r} twice; map labels to recipes instead.")
-        found[label] = (name or label, recipe)
-    return found
-
-
-def _label(recipe: Any, name: str | None, registry: Registry[Any]) -> str:
-    """The registered name for a recipe with its defaults, else the recipe itself as text."""
-    if name is not None and registry.get(name) == recipe:
-        return name
-    return repr(recipe) if is_dataclass(recipe) else getattr(recipe, "__name__", type(recipe).__name__)
-
-
-def predict(model: nn.Module, images: Tensor, batch: int, *, show: bool) -> tuple[Tensor, Tensor]:
-    """The label that the model predicts (N,), and all labels' probabilities (N, C) in float64, on the CPU."""
-    parts = []
-    starts = track(
-        range(0, len(images), batch),
-        description="predictions",
-        console=Console(stderr=True),
-        transient=True,
-        disable=not show,
-    )
-    with torch.no_grad():
-        for start in starts:
-            rows = torch.arange(start, min(start + batch, len(images)))
-            parts.append(forward(model, images[rows], rows).double().cpu())
-    outputs = torch.cat(parts)
-    if not bool(torch.isfinite(outputs).all()):
-        raise InputError("Expected finite outputs, but the model gives NaN or infinity on some samples.")
-    return outputs.argmax(1), outputs.softmax(1)
-
-
-def _seconds_a_pass(plan: Plan) -> float:
-    """How long a forward and backward pass of a block takes: three times the fastest of some forward passes."""
-    rows = torch.arange(plan.batch)
-    seconds = []
-    with torch.no_grad():
-        for _ in range(4):
-            start = time.perf_counter()
-            forward(plan.model, plan.samples.inputs[rows], rows)
-            seconds.append(time.perf_counter() - start)
-    return 3 * min(seconds)
 
 
 def _count(manifest: dict[str, Any], done: Finished) -> None:
