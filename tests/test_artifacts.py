@@ -2,9 +2,12 @@ import multiprocessing
 import time
 
 import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from heatproof import artifacts
-from heatproof.errors import StoreError
+from heatproof.errors import DamagedError, HeatproofWarning, StoreError
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +86,75 @@ def test_where_values_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path):
     assert artifacts.folder() == tmp_path / "heatproof"
     monkeypatch.setenv("HEATPROOF_CACHE", str(tmp_path / "mine"))
     assert artifacts.folder() == tmp_path / "mine"
+
+
+STORED = artifacts.Stored({"a": torch.arange(3.0), "b": torch.ones(1, 2, dtype=torch.float64)}, {"epochs": 3})
+
+
+def values(stored):
+    return {name: tensor.tolist() for name, tensor in stored.tensors.items()}, dict(stored.facts)
+
+
+def kept_tensors(make=fail):
+    return artifacts.kept_tensors("a.safetensors", read=lambda found: found, make=make, parts=lambda found: found)
+
+
+def test_tensors_with_facts_are_kept_and_read(cache):
+    assert artifacts.found_tensors("a.safetensors", lambda found: found) is None
+    assert kept_tensors(lambda: STORED) is STORED
+    assert values(kept_tensors()) == values(STORED)
+    assert values(artifacts.found_tensors("a.safetensors", lambda found: found)) == values(STORED)
+    assert [path.name for path in cache.glob("[!.]*")] == ["a.safetensors"]
+
+
+def altered(path, **metadata):
+    """The same tensors with other metadata."""
+    with safe_open(path, framework="pt") as file:
+        about = {**file.metadata(), **metadata}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+    save_file(tensors, path, {key: value for key, value in about.items() if value is not None})
+
+
+def flipped(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (flipped, "its content has changed since it was written"),
+        (lambda path: altered(path, heatproof='{"epochs": 4}'), "its content has changed since it was written"),
+        (lambda path: altered(path, name="b.safetensors"), "its content has changed since it was written"),
+        (lambda path: artifacts.write_tensors(path, STORED, name="b.safetensors"), "it was written as 'b.safetensors'"),
+        (lambda path: altered(path, heatproof="[3]"), "it cannot be read as tensors with facts"),
+        (lambda path: altered(path, heatproof=None), "it cannot be read as tensors with facts"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "it cannot be read as tensors with facts"),
+    ],
+)
+def test_damaged_tensors_count_as_absent_and_are_named(cache, damage, reason):
+    kept_tensors(lambda: STORED)
+    damage(cache / "a.safetensors")
+    with pytest.warns(HeatproofWarning, match=rf"a\.safetensors' as it was kept, but {reason}") as said:
+        assert artifacts.found_tensors("a.safetensors", lambda found: found) is None
+    assert len(said) == 1
+    with pytest.warns(HeatproofWarning, match=reason) as said:
+        assert kept_tensors(lambda: STORED) is STORED
+    assert len(said) == 1
+    assert values(kept_tensors()) == values(STORED)
+
+
+@pytest.mark.parametrize("key", ["heatproof", "facts"])
+def test_tensors_that_predate_digests_are_read_as_they_are(cache, key):
+    cache.mkdir()
+    save_file(dict(STORED.tensors), cache / "a.safetensors", {key: '{"epochs": 3}'})
+    assert values(kept_tensors()) == values(STORED)
+
+
+def test_what_is_something_else_is_told():
+    assert artifacts.matching(STORED, STORED.tensors, ["epochs"]) is STORED
+    with pytest.raises(DamagedError, match="it holds something else: a differ"):
+        artifacts.matching(STORED, {**STORED.tensors, "a": torch.ones(4)}, ["epochs"])
+    with pytest.raises(DamagedError, match="it holds something else: epochs, seconds differ"):
+        artifacts.matching(STORED, STORED.tensors, ["seconds"])

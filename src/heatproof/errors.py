@@ -24,8 +24,12 @@ class StoreError(HeatproofError, RuntimeError):
     """A run folder that cannot be read, written or continued."""
 
 
+class DamagedError(HeatproofError, RuntimeError):
+    """A kept file that does not hold what was written into it, or what belongs under its name."""
+
+
 class HeatproofWarning(UserWarning):
-    """A result that is right but surely not what was wanted."""
+    """A result that is right but surely not what was wanted, or a kept file that is damaged and made anew."""
 
 
 class AuditError(HeatproofError, RuntimeError):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from heatproof.models import Bound, forward
+from heatproof.models import Bound, forward, plain_attributes
 from heatproof.recipes import describe
 
 PROBE_TOLERANCE = 1e-3
@@ -23,7 +23,7 @@ def model_fingerprint(model: nn.Module) -> str:
     digest = hashlib.sha256(repr(model).encode())
     for name, module in model.named_modules():
         digest.update(f"{name}:{type(module).__module__}.{type(module).__qualname__}".encode())
-        digest.update(json.dumps(_plain_attributes(module), sort_keys=True).encode())
+        digest.update(json.dumps(plain_attributes(module), sort_keys=True).encode())
         if isinstance(module, Bound):
             digest.update(json.dumps([_code(module.output), _code(module.preprocessing)]).encode())
             _update_tensors(digest, module.given)
@@ -57,17 +57,6 @@ def same_outputs(recorded: list[list[float]], now: list[list[float]]) -> bool:
 def _update_tensors(digest: Any, tensors: Mapping[str, Tensor]) -> None:
     for name in sorted(tensors):
         digest.update(f"{name}={tensor_digest(tensors[name])}".encode())
-
-
-def _plain_attributes(module: nn.Module) -> dict[str, Any]:
-    """Numbers, names and tuples of them that a module keeps as attributes of its own."""
-
-    def plain(value: Any) -> bool:
-        return isinstance(value, str | int | float | None) or (isinstance(value, tuple) and all(map(plain, value)))
-
-    return {
-        name: value for name, value in vars(module).items() if name != "training" and name[0] != "_" and plain(value)
-    }
 
 
 def _code(value: Any) -> Any:

@@ -42,11 +42,10 @@ EXCLUDE = Metric(
     high=1.0,
     text="The method has no meaning on a changed network: all else is NaN.",
 )
+TREATMENTS = (REFIT, REUSE, EXCLUDE)
 # What our methods say of their own maps; each method's docstring gives the formula.
 DIAGNOSTICS = (
-    REFIT,
-    REUSE,
-    EXCLUDE,
+    *TREATMENTS,
     Metric(name="score", unit="score", text="The explained output, as the method computed it."),
     Metric(name="baseline-score", unit="score", text="The explained output of the baseline."),
     Metric(

@@ -102,6 +102,18 @@ def digest(data: Any) -> str:
     return hashlib.sha256(json.dumps(data, sort_keys=True, allow_nan=True).encode()).hexdigest()
 
 
+def differences(recipe: Any, other: Any) -> str:
+    """The fields of a dataclass that differ from another of its class, as `epochs 40, initializer He()`."""
+    said = []
+    for field in fields(recipe):
+        ours, theirs = getattr(recipe, field.name), getattr(other, field.name)
+        if is_dataclass(ours) and type(ours) is type(theirs):
+            said += [differences(ours, theirs)]
+        elif ours != theirs:
+            said += [f"{field.name} {ours}"]
+    return ", ".join(filter(None, said))
+
+
 def text(recipe: Any) -> str:
     """A recipe's one line of meaning: the first line of its docstring."""
     owner = recipe if isinstance(recipe, types.FunctionType) else type(recipe)

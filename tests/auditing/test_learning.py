@@ -16,7 +16,7 @@ import heatproof as hp
 from heatproof import artifacts
 from heatproof.auditing import Run
 from heatproof.data import Dataset
-from heatproof.errors import InputError
+from heatproof.errors import HeatproofWarning, InputError
 from heatproof.methods import Competitive, PatternAttribution, PerSampleBottleneck, ReadoutBottleneck, SmoothGrad
 from heatproof.methods.fitted import Fitted
 from heatproof.methods.known_layers import found_layer
@@ -81,16 +81,19 @@ class TestOnTheTrainedNetwork:
     def test_two_runs_share_a_fit(self, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         first = run(tmp_path / "a").rows()
         kept = fits(cache)
-        assert [name.partition("-")[0] for name in kept] == ["iba"] * 6 + ["pattern"]  # trained, 3 stages, 2 floors
-        monkeypatch.setattr(Fitted, "save", fail)
+        assert [name.partition("-")[0] for name in kept] == ["iba"] * 6 + ["pattern"]  # and a readout
+        monkeypatch.setattr(artifacts, "write_tensors", fail)
         same(run(tmp_path / "b").rows(), first)
         assert fits(cache) == kept
 
     def test_a_fit_that_cannot_be_read_is_made_again(self, tmp_path: Path, cache: Path) -> None:
         first = run(tmp_path / "a").rows()
         for path in cache.glob("*.safetensors"):
-            path.write_bytes(path.read_bytes()[:-3])
-        same(run(tmp_path / "b").rows(), first)
+            content = path.read_bytes()
+            path.write_bytes(content[:-3] if path.name.startswith("iba-readout") else content[:-1] + b"\x7f")
+        with pytest.warns(HeatproofWarning, match=r"It counts as absent, and is made anew") as said:
+            same(run(tmp_path / "b").rows(), first)
+        assert len({str(one.message) for one in said}) == len(fits(cache)) == 7
         assert all(Fitted.load(path) for path in cache.glob("*.safetensors"))
 
     def test_nested_methods_learn_too(self, tmp_path: Path) -> None:
@@ -204,7 +207,7 @@ class TestCells:
         first = run(tmp_path / "run").manifest
         for path in cache.iterdir():
             path.unlink()
-        monkeypatch.setattr(Fitted, "save", fail)
+        monkeypatch.setattr(artifacts, "write_tensors", fail)
         assert run(tmp_path / "run").manifest["methods"] == first["methods"]
 
     def test_other_training_data_are_other_cells_of_what_learns_from_them(self, tmp_path: Path) -> None:
@@ -271,7 +274,8 @@ def test_a_checkpoint_that_cannot_be_read_is_no_reason_to_fail(
     kept.rename(kept.with_name(f"{kept.stem}.checkpoint.safetensors"))
     checkpoint = cache / f"{kept.stem}.checkpoint.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:100])
-    same(run(tmp_path / "b", methods={"readout": READOUT}, checks=["calibration"]).rows(), first)
+    with pytest.warns(HeatproofWarning, match=checkpoint.name):
+        same(run(tmp_path / "b", methods={"readout": READOUT}, checks=["calibration"]).rows(), first)
 
 
 def test_a_fit_that_fails_costs_its_method_alone(tmp_path: Path) -> None:
@@ -283,6 +287,104 @@ def test_a_fit_that_fails_costs_its_method_alone(tmp_path: Path) -> None:
     assert "batch_norm" in failure["error"]
     assert set(done.rows().method) == {"", "iba", "readout", "gradient"}
     assert done.manifest["status"] == "incomplete"
+
+
+class TestAFitThatFails:
+    """PerSampleBottleneck where every layer is random: the last stage, and the network that it is compared with."""
+
+    @pytest.fixture
+    def tried(self, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+        usual, first, tried = PerSampleBottleneck.on_changed, toys.network()[0].weight.detach().clone(), []
+
+        def on_changed(self: PerSampleBottleneck, model: torch.nn.Module, batches: object) -> PerSampleBottleneck:
+            tried.append(bool((model[0].weight == first).all()))
+            if not tried[-1]:
+                raise RuntimeError("nothing to be learned here")
+            return usual(self, model, batches)
+
+        monkeypatch.setattr(PerSampleBottleneck, "on_changed", on_changed)
+        return tried
+
+    def test_it_is_tried_once_a_state_and_named(self, tmp_path: Path, tried: list[bool]) -> None:
+        done = run(tmp_path / "run", methods={"iba": IBA, "gradient": "gradient"})
+        assert tried == [True, True, False, False]
+        assert [(f["method"], f["state"], f["count"], f["error"]) for f in done.manifest["failures"]] == [
+            ("iba", state["name"], 1, "RuntimeError: nothing to be learned here")
+            for state in done.manifest["states"]
+            if state["index"] == 3
+        ]
+        rows = done.rows()
+        similar = rows[(rows.method == "iba") & (rows.metric == "spearman")]
+        assert set(similar[similar.setting == "cascading truncated-normal"].position) == {1, 2}
+        assert len(similar[similar.setting == "replicate"]) == 7
+        assert set(rows[(rows.method == "gradient") & (rows.metric == "spearman")].position) == {0, 1, 2, 3}
+
+    def test_methods_that_share_a_fit_share_its_failure(self, tmp_path: Path, tried: list[bool]) -> None:
+        done = run(tmp_path / "run", methods={"iba": IBA, "smooth": SmoothGrad(replace(IBA, beta=1.0), samples=2)})
+        assert tried == [True, True, False, False]
+        assert [f["method"] for f in done.manifest["failures"]] == ["iba", "iba", "smooth", "smooth"]
+
+    def test_what_looks_back_to_it_says_so(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        usual, first, tried = PerSampleBottleneck.on_changed, toys.network()[0].weight.detach().clone(), []
+
+        def on_changed(self: PerSampleBottleneck, model: torch.nn.Module, batches: object) -> PerSampleBottleneck:
+            tried.append(bool((model[0].weight == first).all()))
+            if tried.count(False) == 1 and not tried[-1]:
+                raise RuntimeError("nothing to be learned here")
+            return usual(self, model, batches)
+
+        monkeypatch.setattr(PerSampleBottleneck, "on_changed", on_changed)
+        done = run(tmp_path / "run", methods={"iba": IBA})
+        fit, floor = done.manifest["failures"]
+        assert tried == [True, True, False, False]
+        assert (fit["check"], fit["count"]) == ("", 1)
+        assert floor["check"] == "parameter-randomization"
+        assert "AuditError: Expected maps in state 'cascading/truncated-normal/seed0/03-0'" in floor["error"]
+
+
+class TestSharedFits:
+    def test_bottlenecks_that_differ_in_beta_share_their_statistics(self, tmp_path: Path, cache: Path) -> None:
+        methods = {f"iba {beta}": replace(IBA, beta=beta, steps=steps) for beta, steps in ((1.0, 3), (10.0, 2))}
+        done = run(tmp_path / "run", methods=methods)
+        assert [name.partition("-")[0] for name in fits(cache)] == ["iba"] * 5  # trained, 3 stages, the floor
+        one, other = (entry["learns"][0]["digest"] for entry in done.manifest["methods"])
+        assert one == other
+        alone = run(tmp_path / "alone", methods={"iba 10.0": methods["iba 10.0"]})
+        same(of(done.rows(), "iba 10.0"), of(alone.rows(), "iba 10.0"))
+        assert done.manifest["estimate"]["passes of fits"] == round(5 * 40 / 3)
+        assert alone.manifest["estimate"]["passes of fits"] == 0
+
+    def test_another_layer_has_statistics_of_its_own(self, tmp_path: Path, cache: Path) -> None:
+        methods = {layer: replace(IBA, layer=layer) for layer in ("0", "1")}
+        run(tmp_path / "run", methods=methods, checks=["calibration"])
+        assert len(fits(cache)) == 2
+
+    def test_patterns_serve_both_methods(self, tmp_path: Path, cache: Path) -> None:
+        run(tmp_path / "run", methods={"net": "pattern-net", "attribution": "pattern-attribution"})
+        assert [name.rpartition("-")[0] for name in fits(cache)] == ["pattern-net"]
+
+
+class TestWhatIsSaidOfIt:
+    def test_every_check_that_randomizes_says_what_was_done(self, tmp_path: Path) -> None:
+        brief = Training(epochs=1, batch_size=8, stop_at=0.01)
+        labels = hp.checks.get("data-randomization", training=brief, accuracy=0.01, test_share=0.5)
+        checks = {"mprt": "parameter-randomization", "emprt": "efficient-parameter-randomization", "labels": labels}
+        rows = run(tmp_path / "run", checks=checks).rows()
+        for method, word in (("iba", "refit"), ("readout", "reuse"), ("patterns", "exclude")):
+            ours = of(rows, method)
+            said = ours[ours.metric.isin(["refit", "reuse", "exclude"])]
+            assert set(said.metric) == {word}
+            assert (said.value == 1).all()
+            found = {(row.check, row.setting, row.position) for row in said.itertuples()}
+            assert found == {
+                *(("mprt", "cascading truncated-normal", stage) for stage in (1, 2, 3)),
+                ("mprt", "cascading truncated-normal floor", 3),
+                ("emprt", "", 0),
+                ("labels", "permuted-labels", 0),
+                ("labels", "true-labels", 0),
+            }
+        rise = rows[(rows.metric == "entropy-rise") & (rows.setting == "")].groupby("method").value
+        assert rise.count().to_dict() == {"iba": 7, "patterns": 0, "readout": 7}
 
 
 class TestTheDoor:
@@ -322,4 +424,4 @@ def test_where_fits_are_kept(tmp_path: Path, cache: Path) -> None:
     run(tmp_path / "run", methods={"patterns": PatternAttribution()})
     assert artifacts.folder() == cache
     (name,) = fits(cache)
-    assert name.startswith("pattern-attribution-")
+    assert name.startswith("pattern-net-")  # which learns the same

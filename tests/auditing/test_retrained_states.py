@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import audit_toys as toys
@@ -18,15 +19,17 @@ import heatproof as hp
 from heatproof.auditing import Run
 from heatproof.auditing.spec import parse
 from heatproof.checks import DataRandomization
+from heatproof.checks.retraining import Retrained
 from heatproof.data import Dataset
 from heatproof.errors import InputError
 from heatproof.randomization import He
 from heatproof.testing.snapshots import Before
-from heatproof.zoo import Training
+from heatproof.zoo import Training, TrainingError
 
 LABELS = DataRandomization(
     training=Training(learning_rate=0.01, epochs=300, batch_size=16, stop_at=1.0), similarities=("spearman",)
 )
+SETTINGS = "(learning_rate 0.01, epochs 300, batch_size 16, stop_at 1.0)"  # what differs from a check as it comes
 
 
 @pytest.fixture(autouse=True)
@@ -83,10 +86,23 @@ def test_rows_are_what_the_parts_give_by_hand(tmp_path: Path) -> None:
 def test_maps_of_retrained_networks_are_kept_for_the_gallery(tmp_path: Path) -> None:
     finished = run(tmp_path / "run", gallery=2)
     names = {state["name"]: state["kind"] for state in finished.manifest["states"]}
-    assert names["permuted labels/seed0"] == names["true labels/seed0"] == "retrained"
+    permuted, true = (f"{labels} labels {SETTINGS}/seed0" for labels in ("permuted", "true"))
+    assert names[permuted] == names[true] == "retrained"
     maps = stored_maps(finished.path)
-    shown = {key for key in maps if key[0] == "permuted labels/seed0"}
-    assert shown == {("permuted labels/seed0", m, s) for m in ("gradient-x-input", "edge-detector") for s in "01"}
+    shown = {key for key in maps if key[0] == permuted}
+    assert shown == {(permuted, m, s) for m in ("gradient-x-input", "edge-detector") for s in "01"}
+
+
+def test_two_checks_with_one_seed_keep_their_networks_apart(tmp_path: Path) -> None:
+    wider = replace(LABELS, test_share=0.3)
+    both = run(tmp_path / "both", checks={"a": LABELS, "b": wider}, gallery=1)
+    trained_anew = [state for state in both.manifest["states"] if state["kind"] == "retrained"]
+    assert len(trained_anew) == len({state["name"] for state in trained_anew}) == 4
+    maps = {key[0] for key in stored_maps(both.path)}
+    assert maps == {"trained", *(state["name"] for state in trained_anew)}
+    alone = run(tmp_path / "alone", checks={"b": wider}).rows()
+    rows = both.rows()
+    pd.testing.assert_frame_equal(rows[rows.check == "b"].reset_index(drop=True), alone, check_exact=True)
 
 
 def test_an_accuracy_that_is_not_reached_costs_that_check_alone(tmp_path: Path) -> None:
@@ -95,8 +111,8 @@ def test_an_accuracy_that_is_not_reached_costs_that_check_alone(tmp_path: Path) 
     manifest, rows = finished.manifest, finished.rows()
     assert manifest["status"] == "incomplete"
     assert [(f["check"], f["state"], f["count"]) for f in manifest["failures"]] == [
-        ("labels", "permuted labels/seed0", 1),
-        ("labels", "true labels/seed0", 1),
+        ("labels", "permuted labels (epochs 1, batch_size 64, stop_at None)/seed0", 1),
+        ("labels", "true labels (epochs 1, batch_size 64, stop_at None)/seed0", 1),
     ]
     assert "TrainingError: Expected Sequential to reach 95.00%" in manifest["failures"][0]["error"]
     assert set(rows[rows.check == "labels"].setting) == {""}
@@ -104,6 +120,34 @@ def test_an_accuracy_that_is_not_reached_costs_that_check_alone(tmp_path: Path) 
     again = run(tmp_path / "run", hopeless)  # what failed is tried again, and recorded once
     assert len(again.manifest["failures"]) == 2
     pd.testing.assert_frame_equal(again.rows(), rows, check_exact=True)
+
+
+def test_one_network_that_cannot_be_trained_costs_its_rows_and_what_is_compared_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = Retrained._made
+
+    def made(self: Retrained) -> object:
+        if self.permuted and self.seed == 0:
+            raise TrainingError("not learned")
+        return usual(self)
+
+    monkeypatch.setattr(Retrained, "_made", made)
+    finished = run(tmp_path / "run", replace(LABELS, seeds=(0, 1)))
+    first, *others = finished.manifest["failures"]
+    assert (first["state"], first["count"], first["error"]) == (
+        f"permuted labels {SETTINGS}/seed0", 1, "TrainingError: not learned",
+    )  # fmt: skip
+    assert [other["method"] for other in others] == ["gradient-x-input", "edge-detector"]
+    (said,) = {other["error"] for other in others}
+    assert said.startswith(f"AuditError: Expected maps in state 'permuted labels {SETTINGS}/seed0' to compare with")
+    rows = finished.rows()
+    similar = rows[(rows.check == "labels") & (rows.metric == "spearman")]
+    assert set(zip(similar.setting, similar.seed, strict=True)) == {("true-labels", 0), ("true-labels", 1)}
+    networks = rows[rows.metric == "training-accuracy"]
+    assert set(zip(networks.setting, networks.seed, strict=True)) == {
+        ("permuted-labels", 1), ("true-labels", 0), ("true-labels", 1),
+    }  # fmt: skip
 
 
 def test_training_is_announced_with_the_most_that_it_can_take(
@@ -118,10 +162,10 @@ def test_training_is_announced_with_the_most_that_it_can_take(
     whole = (3 * 300 + 1) * 16 + 4  # epochs, samples to train on and to test on
     assert passes == {
         "trained": 0,
-        "permuted labels/seed0": 0,
-        "permuted labels/seed1": whole,
-        "true labels/seed0": 0,
-        "true labels/seed1": whole,
+        f"permuted labels {SETTINGS}/seed0": 0,
+        f"permuted labels {SETTINGS}/seed1": whole,
+        f"true labels {SETTINGS}/seed0": 0,
+        f"true labels {SETTINGS}/seed1": whole,
     }
     other = run(tmp_path / "other", progress=True)
     assert "to train first" not in capsys.readouterr().err

@@ -1,16 +1,21 @@
 """Texts and pictures of several labels, from a specification to the report."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import heatproof as hp
 from heatproof.auditing import from_spec
+from heatproof.auditing.model_spec import ModelSpec
 from heatproof.auditing.run import Run
 from heatproof.auditing.spec import parse, read
+from heatproof.data import TextTable
 from heatproof.errors import InputError
+from heatproof.methods import PatternAttribution
 from heatproof.report import write
 
 NETWORKS = """
@@ -101,6 +106,25 @@ def test_arguments_of_the_forward_by_name(folder: Path):
     np.testing.assert_allclose(zeros.sort_values("sample")["value"], [2 / 6, 2 / 6, 1 / 6])
 
 
+def test_a_method_that_was_fitted_on_other_texts(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """The way that the refusal of [training_data] with texts names."""
+    monkeypatch.setenv("HEATPROOF_CACHE", str(folder / "cache"))
+    spec = ModelSpec(name="text_networks:Bag", at="words")
+    texts = TextTable(path=str(folder / "texts.csv"), length=6, words=12)
+    model, other = (
+        spec.load(folder, data) for data in (replace(texts, limit=1).load(), replace(texts, offset=1).load())
+    )
+    method = PatternAttribution().fit(other, [other.inputs()])
+    run = hp.audit(
+        model, model.inputs(), methods={"patterns": method}, checks=["calibration"], out=folder / "run",
+        progress=False,
+    )  # fmt: skip
+    assert (run.manifest["failures"], run.manifest["status"]) == ([], "complete")
+    (learned,) = run.manifest["methods"][0]["learns"]
+    assert learned["digest"] == method.fitted.digest
+    assert learned["facts"]["samples"] == "2"
+
+
 def test_labels_of_two_outputs(folder: Path):
     run = audited(
         folder, targets="label", model={"name": "text_networks:Bag", "at": "words", "arguments": {"outputs": 2}}
@@ -121,7 +145,10 @@ def test_labels_of_two_outputs(folder: Path):
             {"model": {"name": "text_networks:Bag", "at": "words"}, "data": {"name": "demo", "limit": 1}},
             "with texts only",
         ),
-        ({"training_data": {"name": "text", "path": "texts.csv"}}, r"no \[training_data\] with texts"),
+        (
+            {"training_data": {"name": "text", "path": "texts.csv"}},
+            r"no \[training_data\] with texts \(texts\), .* bound to those that it explains, .* Fit a method in Python",
+        ),
         ({"model": {"name": "text_networks:Bag", "at": "word"}}, "the name of a submodule of Bag, but got 'word'"),
     ],
 )

@@ -1,9 +1,12 @@
 import json
+import re
+import shutil
 from dataclasses import dataclass, replace
 
 import pytest
 import torch
 from check_toys import images, labelled, network, played, row
+from safetensors.torch import save_file
 from torch import nn
 
 import heatproof as hp
@@ -11,7 +14,7 @@ from heatproof import draws
 from heatproof.checks import DataRandomization
 from heatproof.checks.retraining import Learner, Retrained, parts_of, tensors_of
 from heatproof.data import permuted_labels
-from heatproof.errors import InputError, UnknownNameError
+from heatproof.errors import HeatproofWarning, InputError, UnknownNameError
 from heatproof.methods import GradientXInput, Random
 from heatproof.testing.playing import stage
 from heatproof.testing.snapshots import Before
@@ -41,7 +44,8 @@ def study(model=None, training=None, **fields):
 
 
 def states(recipe, on):
-    return {state.name: state for state in recipe.states(on)}
+    """States by their names without what tells one recipe's from another's."""
+    return {re.sub(r" \(.*\)", "", state.name): state for state in recipe.states(on)}
 
 
 class TestAgainstASlowTwin:
@@ -250,13 +254,33 @@ class TestRetraining:
         assert all(torch.equal(first[name], second[name]) for name in first)
         assert all(not torch.equal(first[name], tensor) for name, tensor in tensors_of(on.model).items())
 
-    @pytest.mark.parametrize("damage", ["", "not safetensors"])
+    @pytest.mark.parametrize("damage", [lambda _: b"", lambda _: b"not safetensors", lambda b: b[:-1] + b"\x7f"])
     def test_a_damaged_file_is_made_again(self, cache, damage):
         state = states(check(), study())["true labels/seed0"]
         weights = state.open._kept()[0]
         (path,) = cache.glob("labels-*.safetensors")
-        path.write_text(damage)
-        again = states(check(), study())["true labels/seed0"].open._kept()[0]
+        path.write_bytes(damage(path.read_bytes()))
+        with pytest.warns(HeatproofWarning, match=rf"{path.name}.* It counts as absent, and is made anew"):
+            again = states(check(), study())["true labels/seed0"].open._kept()[0]
+        assert all(torch.equal(weights[name], again[name]) for name in weights)
+
+    def test_the_file_of_another_network_is_not_believed(self, cache):
+        on = study()
+        permuted, true = (states(check(), on)[f"{name} labels/seed0"].open for name in ("permuted", "true"))
+        weights, other = true._kept()[0], permuted._kept()[0]
+        assert not all(torch.equal(weights[name], other[name]) for name in weights)
+        shutil.copy(cache / permuted._name, cache / true._name)
+        with pytest.warns(HeatproofWarning, match="it was written as 'labels-"):
+            again = states(check(), on)["true labels/seed0"].open._kept()[0]
+        assert all(torch.equal(weights[name], again[name]) for name in weights)
+
+    def test_a_file_that_predates_digests_is_read(self, cache, monkeypatch):
+        state = states(check(), study())["true labels/seed0"]
+        weights, facts = state.open._kept()
+        save_file(dict(weights), cache / state.open._name, {"facts": json.dumps(vars(facts))})
+        monkeypatch.setattr("heatproof.checks.retraining.train", lambda *_: pytest.fail("trained again"))
+        again, said = states(check(), study())["true labels/seed0"].open._kept()
+        assert said == facts
         assert all(torch.equal(weights[name], again[name]) for name in weights)
 
     def test_one_output_unit_learns_labels_0_and_1(self):
@@ -339,6 +363,35 @@ class TestNetworksOfTheZoo:
     def test_an_unknown_name(self):
         with pytest.raises(UnknownNameError, match="did you mean 'mnist-mlp'"):
             check(networks=["mnist-mpl"])
+
+
+class TestNames:
+    def names(self, recipe):
+        return [state.name for state in recipe.states(study())[1:]]
+
+    def test_a_check_as_it_comes_needs_no_more_than_its_seed(self):
+        assert self.names(DataRandomization()) == ["permuted labels/seed0", "true labels/seed0"]
+
+    def test_two_recipes_with_one_seed_have_states_of_their_own(self):
+        plain = DataRandomization()
+        others = [
+            replace(plain, accuracy=0.9),
+            replace(plain, initializer="he"),
+            replace(plain, test_share=0.3),
+            replace(plain, training=replace(plain.training, epochs=40, learning_rate=0.01)),
+        ]
+        names = [self.names(recipe)[0] for recipe in (plain, *others)]
+        assert names[1:] == [
+            "permuted labels (accuracy 0.9)/seed0",
+            "permuted labels (initializer He())/seed0",
+            "permuted labels (test_share 0.3)/seed0",
+            "permuted labels (learning_rate 0.01, epochs 40)/seed0",
+        ]
+        assert self.names(replace(plain, similarities=("mse",))) == self.names(plain)  # the same networks
+
+    def test_networks_of_the_zoo_go_by_their_names(self, small_zoo):
+        found = [state.name for state in check(networks=["first", "second"]).states(study())]
+        assert found == ["trained", "permuted labels (first)/seed0", "permuted labels (second)/seed1"]
 
 
 class TestErrors:
@@ -432,4 +485,5 @@ def test_the_accuracy_of_the_trained_model_is_computed_once(cache, monkeypatch):
     path.write_text("0.125")
     assert row(played(check(), methods={}, training=labelled()), "", "test-accuracy", "")[0] == 0.125
     path.write_text("broken")
-    assert row(played(check(), methods={}, training=labelled()), "", "test-accuracy", "")[0] != 0.125
+    with pytest.warns(HeatproofWarning, match=r"accuracy-.*it cannot be read as a number"):
+        assert row(played(check(), methods={}, training=labelled()), "", "test-accuracy", "")[0] != 0.125

@@ -131,6 +131,50 @@ def test_the_fingerprint_is_of_the_network_whatever_holds_it():
     assert network_fingerprint(buffered) != before
 
 
+class Plain(nn.Module):
+    """Adds a number that it keeps as an attribute."""
+
+    def __init__(self, number=1.0, sizes=(2, 3)):
+        super().__init__()
+        self.number, self.sizes = number, sizes
+
+    def forward(self, x):
+        return x + self.number
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (nn.LeakyReLU(0.1), nn.LeakyReLU(0.2)),
+        (nn.Dropout(0.1), nn.Dropout(0.2)),
+        (nn.Conv2d(2, 2, 3, stride=1), nn.Conv2d(2, 2, 3, stride=2)),
+        (nn.MaxPool2d(2), nn.MaxPool2d([2, 1])),
+        (nn.BatchNorm2d(2, eps=1e-5), nn.BatchNorm2d(2, eps=1e-3)),
+        (Plain(), Plain(2.0)),
+        (Plain(), Plain(sizes=[2, 4])),
+    ],
+    ids=lambda module: type(module).__name__,
+)
+def test_settings_of_modules_are_part_of_the_network(one, other):
+    other.load_state_dict(one.state_dict())
+    marks = [network_fingerprint(nn.Sequential(module.eval())) for module in (one, other)]
+    assert marks[0] != marks[1]
+    assert network_fingerprint(nn.Sequential(deepcopy(one))) == marks[0]
+
+
+def test_whether_a_module_works_in_place_is_no_setting():
+    assert network_fingerprint(nn.ReLU(inplace=True)) == network_fingerprint(nn.ReLU())
+
+
+def test_a_fit_serves_no_network_with_other_settings():
+    net = nn.Sequential(*cnn()[:-2], nn.LeakyReLU(0.1), *cnn()[-2:]).double().eval()
+    method = recipe().fit(net, [images()])
+    twin = deepcopy(net)
+    twin[-3].negative_slope = 0.5
+    with pytest.raises(InputError, match="was fitted on, but got another; fit again"):
+        method(twin, images(), torch.tensor([0, 1, 2]))
+
+
 def recipe():
     return PerSampleBottleneck(layer="0", steps=2, samples=2)
 

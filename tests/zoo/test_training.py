@@ -1,5 +1,7 @@
 import dataclasses
+import json
 import math
+import shutil
 from functools import partial
 from typing import ClassVar
 
@@ -7,10 +9,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import nn
 
 from heatproof.data import Dataset
-from heatproof.errors import InputError, StoreError, UnknownNameError
+from heatproof.errors import HeatproofWarning, InputError, StoreError, UnknownNameError
 from heatproof.zoo import AnconaMLP, Training, TrainingError, accuracy_of, cache, train, training
 from heatproof.zoo.training import _factor, loss_of
 
@@ -187,9 +190,51 @@ def test_an_unreadable_file_is_made_again(kept, content: bytes):
     first = cache.trained(Linear, RECIPE, Fixed(separable()), Fixed(separable(32)))
     (path,) = kept.glob("*.safetensors")
     path.write_bytes(content)
-    again = cache.trained(Linear, RECIPE, Fixed(separable()), Fixed(separable(32)))
+    with pytest.warns(HeatproofWarning, match=rf"{path.name}.* It counts as absent"):
+        again = cache.trained(Linear, RECIPE, Fixed(separable()), Fixed(separable(32)))
     assert torch.equal(weights(first.model), weights(again.model))
     assert path.read_bytes() != content
+
+
+def test_weights_that_have_changed_on_disk_are_not_believed(kept):
+    first = cache.trained(Linear, RECIPE, Fixed(separable()), Fixed(separable(32)))
+    (path,) = kept.glob("*.safetensors")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.warns(HeatproofWarning, match="its content has changed since it was written"):
+        assert cache.found(Linear, RECIPE, separable(), separable(32)) is None
+    with pytest.warns(HeatproofWarning, match="its content has changed since it was written"):
+        again = cache.trained(Linear, RECIPE, Fixed(separable()), Fixed(separable(32)))
+    assert torch.equal(weights(first.model), weights(again.model))
+
+
+def test_the_weights_of_another_recipe_or_network_are_not_believed(kept):
+    other = Training(learning_rate=0.1, epochs=20, batch_size=10, required=0.95, seed=1)
+    first = cache.made(Linear, RECIPE, separable(), separable(32))
+    cache.made(Linear, other, separable(), separable(32))
+    cache.made(Unit, RECIPE, separable(), separable(32))
+    path = kept / cache.file_name(Linear, RECIPE, separable(), separable(32))
+    for network, recipe in ((Linear, other), (Unit, RECIPE)):
+        shutil.copy(kept / cache.file_name(network, recipe, separable(), separable(32)), path)
+        with pytest.warns(HeatproofWarning, match="it was written as '"):
+            again = cache.made(Linear, RECIPE, separable(), separable(32))
+        assert torch.equal(weights(first.model), weights(again.model))
+
+
+def test_weights_that_predate_digests_are_read(kept, monkeypatch: pytest.MonkeyPatch):
+    first = cache.made(Linear, RECIPE, separable(), separable(32))
+    path = kept / cache.file_name(Linear, RECIPE, separable(), separable(32))
+    facts = {name: getattr(first, name) for name in ("train_accuracy", "test_accuracy", "epochs", "seconds")}
+    metadata = {"heatproof": json.dumps(facts), "training": json.dumps(dataclasses.asdict(RECIPE))}
+    save_file(first.model.state_dict(), path, metadata=metadata)
+    monkeypatch.setattr(cache, "train", lambda *_: pytest.fail("trained again"))
+    again = cache.made(Linear, RECIPE, separable(), separable(32))
+    assert torch.equal(weights(first.model), weights(again.model))
+    assert again.test_accuracy == first.test_accuracy
+    save_file({"foreign": torch.ones(2)}, path, metadata=metadata)
+    with pytest.warns(HeatproofWarning, match="it holds something else: dense.bias, dense.weight, foreign differ"):
+        assert cache.found(Linear, RECIPE, separable(), separable(32)) is None
 
 
 def test_kept_weights_do_not_depend_on_the_number_of_threads(kept):

@@ -6,7 +6,6 @@ that wants it. Nothing here knows of files or of other blocks.
 
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,11 +17,13 @@ from torch import Tensor, nn
 
 from heatproof.auditing import foreign
 from heatproof.auditing.learning import ready
+from heatproof.auditing.needs import methods_needed
 from heatproof.auditing.parts import Condition, NamedCheck, NamedMethod
 from heatproof.auditing.plan import Plan
 from heatproof.auditing.store import COLUMNS
 from heatproof.checks.base import Block, Maps, Scores, State
 from heatproof.draws import reseed
+from heatproof.errors import AuditError
 from heatproof.methods.base import Attribution, Method
 from heatproof.metrics import EXCLUDE
 from heatproof.models import forward, select
@@ -46,28 +47,18 @@ def run_block(
 ) -> Iterator[Finished]:
     """The missing cells of block `number`, state by state; `computed` hears of each map or check, and its passes."""
     run = _BlockRun(plan, number, missing, computed)
-    needed = methods_needed(plan, number, missing)
+    needed = methods_needed(plan, (cell for key, cell in plan.cells_by_block[number].items() if key in missing))
     for condition in plan.conditions:
         if needed[condition.id] or run.wants(condition, ""):
             with condition.state.open(plan.model):
                 yield run.in_state(condition, needed[condition.id])
 
 
-def methods_needed(plan: Plan, number: int, missing: Collection[str]) -> dict[str, list[NamedMethod]]:
-    """The methods to run in each condition: those with missing cells there, or later ones that look back to it."""
-    here = plan.cells_by_block[number].items()
-    cells = {(c.check, c.state, label) for key, c in here if key in missing for label in (c.method, c.other)}
-    needed: dict[str, set[str]] = defaultdict(set)
-    for check in plan.checks:
-        kept_so_far: list[str] = []
-        for condition in plan.conditions:
-            for state in condition.states_of(check):
-                labels = {m.label for m in plan.methods if (check.label, state.name, m.label) in cells}
-                for identity in (condition.id, *kept_so_far):
-                    needed[identity] |= labels
-                if state.kept:
-                    kept_so_far.append(condition.id)
-    return {c.id: [m for m in plan.methods if m.label in needed[c.id]] for c in plan.conditions}
+class _Kept(dict[str, Maps]):
+    """Maps of one method by state. One that is not there is no fault of who asks for it."""
+
+    def __missing__(self, state: str) -> Maps:
+        raise AuditError(f"Expected maps in state {state!r} to compare with, but making them failed.")
 
 
 class _BlockRun:
@@ -192,14 +183,14 @@ class _BlockRun:
         if passes:
             self.computed(f"{check.label}, {method}" if method else check.label, passes)
 
-    def _kept_for(self, check: NamedCheck, method: NamedMethod) -> dict[str, Maps]:
+    def _kept_for(self, check: NamedCheck, method: NamedMethod) -> _Kept:
         """The earlier maps that a check asked to keep, under its own names for the states."""
-        return {
-            state.name: self.kept[condition.id, method.label]
+        return _Kept(
+            (state.name, self.kept[condition.id, method.label])
             for condition in self.plan.conditions
             for state in condition.states_of(check)
             if state.kept and (condition.id, method.label) in self.kept
-        }
+        )
 
     def _enter(
         self,

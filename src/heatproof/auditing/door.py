@@ -49,7 +49,7 @@ def make(
         training=training,
     )
     plan.features.grid(samples.inputs.shape[1:])
-    assert plan.conditions  # every check declares its states now, before anything expensive
+    _check_names(plan)  # every check declares its states now, before anything expensive
     assert plan.passes  # and every method its cost
     return plan
 
@@ -79,6 +79,19 @@ def _check_ids(samples: Samples) -> None:
     repeated = [name for name, times in Counter(samples.ids).items() if times > 1]
     if repeated:
         raise InputError(f"Expected every sample to have an id of its own, but {repeated[:5]} occur more than once.")
+
+
+def _check_names(plan: Plan) -> None:
+    """A state's name is what maps and failures are kept under: two states may not share it."""
+    named: dict[str, tuple[str, str]] = {}
+    for condition in plan.conditions:
+        for check, state in condition.readers:
+            first, identity = named.setdefault(state.name, (check.label, condition.id))
+            if identity != condition.id:
+                raise InputError(
+                    f"Expected different states to have different names, but {first} and {check.label} both have one "
+                    f"called {state.name!r}; give one of them other seeds, or run them as two audits."
+                )
 
 
 def _check_training(training: Dataset | None, inputs: Tensor, outputs: int) -> None:

@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from heatproof import artifacts, draws
+from heatproof.artifacts import Stored
 from heatproof.data.base import Dataset
-from heatproof.errors import InputError
 from heatproof.methods.base import METHODS
 from heatproof.methods.fitted import Fitted, FittedMethod, network_fingerprint
 from heatproof.recipes import describe, digest
 
+VERSION = 2  # counted up whenever the same name would stand for another fit, or for another kind of file
 Read = Callable[[], None]  # hears of every batch that a fit reads
 
 
@@ -65,11 +66,11 @@ class Lessons:
         checkpoint = artifacts.folder() / f"{Path(name).stem}.checkpoint.safetensors"
 
         def make() -> Fitted:
-            if _loaded(checkpoint) is None:
+            if artifacts.undamaged(checkpoint, lambda path: Fitted.together(artifacts.read_tensors(path))) is None:
                 checkpoint.unlink(missing_ok=True)
-            return _value(one.fit(model, self._batches(one, read), checkpoint=checkpoint))
+            return _value(one.fit_recipe.fit(model, self._batches(one, read), checkpoint=checkpoint))
 
-        found = artifacts.kept(name, read=partial(_of, model), make=make, write=Fitted.save)
+        found = artifacts.kept_tensors(name, read=partial(_of, model), make=make, parts=Fitted.parts)
         checkpoint.unlink(missing_ok=True)
         return found
 
@@ -77,14 +78,16 @@ class Lessons:
         """What the method learns of the model in a changed state: kept, or made now."""
 
         def make() -> Fitted:
-            return _value(one.on_changed(model, self._batches(one, read)))
+            recipe = replace(one.fit_recipe, fitted=one.fitted)
+            return _value(recipe.on_changed(model, self._batches(one, read)))
 
-        return artifacts.kept(self.name(one, state), read=partial(_of, model), make=make, write=Fitted.save)
+        return artifacts.kept_tensors(self.name(one, state), read=partial(_of, model), make=make, parts=Fitted.parts)
 
     def name(self, one: FittedMethod, state: Mapping[str, Any] | None = None) -> str:
         """The file of a fit, named by everything that decides its bits but the processor."""
-        recipe = replace(one, fitted=None)
+        recipe = one.fit_recipe
         parts = {
+            "version": VERSION,
             "recipe": describe(recipe),
             "model": self.fingerprint,
             "state": None if state is None else dict(state),
@@ -119,14 +122,7 @@ def _value(method: FittedMethod | None) -> Fitted:
     return method.fitted
 
 
-def _of(model: nn.Module, path: Path) -> Fitted | None:
+def _of(model: nn.Module, stored: Stored) -> Fitted | None:
     """What is kept, if it is of this very network: one that was trained again may have other bits."""
-    found = _loaded(path)
-    return None if found is None or found.network != network_fingerprint(model) else found
-
-
-def _loaded(path: Path) -> Fitted | None:
-    try:
-        return Fitted.load(path)
-    except InputError:
-        return None
+    found = Fitted.together(stored)
+    return found if found.network == network_fingerprint(model) else None

@@ -1,18 +1,19 @@
 """What the fitted methods of an audit learn: on the trained network, and again where it was changed."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from torch import nn
 
 from heatproof.auditing.fits import Lessons, Read
+from heatproof.auditing.needs import methods_needed
 from heatproof.auditing.parts import Condition, NamedMethod
 from heatproof.auditing.plan import Plan
 from heatproof.checks.base import TRAINED, State
 from heatproof.errors import InputError
-from heatproof.methods.fitted import FittedMethod, learners, network_fingerprint, with_learners
+from heatproof.methods.fitted import Fitted, FittedMethod, learners, network_fingerprint, with_learners
 from heatproof.models import Bound
 from heatproof.recipes import digest
 
@@ -92,28 +93,28 @@ def learn(
     """Fit what misses rows, everywhere; gives the cells that can be computed now, and the failures.
 
     What was learned on the trained network goes into the plan, and what there is to say of it into the methods'
-    `entries` of the manifest. A fit that fails costs its method the rows that need it. `heard` is told of each fit with
-    the number of batches that it will read.
+    `entries` of the manifest. A fit is tried once; one that fails costs its methods the rows that need it. `heard` is
+    told of each fit with the number of batches that it will read.
     """
     failures: list[dict[str, Any]] = []
     lost: set[tuple[str, str]] = set()  # label and name of a state
+    fits = _Fits(plan, heard)
     for method, condition in wanted(plan, missing):
         if condition is not None and method.label not in plan.learned:
             continue  # what it should learn on the trained network has failed
         state = TRAINED if condition is None else condition.state
         try:
             if condition is None:
-                learned = with_learners(method.recipe, partial(_taught, plan, method.label, heard))
-                plan.learned[method.label] = learned
-                _enter(entries, method.label, learned)
+                plan.learned[method.label] = with_learners(method.recipe, partial(fits.taught, method.label))
+                _enter(entries, method.label, plan.learned[method.label])
             else:
                 with state.open(plan.model):
                     for one in _refitted(plan.learned[method.label]):
-                        read = heard(method.label, _lessons(plan).reads(one))
-                        _lessons(plan).refit(one, plan.model, state.key, read=read)
+                        fits.made(method.label, one, state.key)
         except Exception as error:  # one method's failure must not cost the others their rows
             everywhere = plan.conditions if condition is None else [condition]
             lost |= {(method.label, one.name) for place in everywhere for _, one in place.readers}
+            plan.lost |= {(method.label, place.id) for place in everywhere}
             said = f"{type(error).__name__}: {error}"
             failures.append(
                 {"method": method.label, "check": "", "state": state.name, "samples": [], "error": said, "count": 1}
@@ -128,38 +129,60 @@ def learn(
 
 def wanted(plan: Plan, missing: Collection[str]) -> Iterator[tuple[NamedMethod, Condition | None]]:
     """The fits that missing rows ask for, by method: on the trained network (None), then in each state that refits."""
-    cells = [plan.cells[key] for key in missing]
-    rows = {(label, cell.check, cell.state) for cell in cells for label in (cell.method, cell.other)}
+    needed = methods_needed(plan, [plan.cells[key] for key in missing])
     for method in plan.methods:
-        if learners(method.recipe) and method.label in {label for label, _, _ in rows}:
+        here = [condition for condition in plan.conditions if method in needed[condition.id]]
+        if here and learners(method.recipe):
             yield method, None
-            for condition in plan.conditions:
-                asked = any((method.label, check.label, state.name) in rows for check, state in condition.readers)
-                if asked and changed(condition.state) and _refitted(method.recipe):
-                    yield method, condition
+            if _refitted(method.recipe):
+                yield from ((method, condition) for condition in here if changed(condition.state))
 
 
 def cost(plan: Plan, missing: Collection[str]) -> float:
     """Forward and backward passes of one sample that the fits take which are not kept already, for estimates."""
-    total = 0.0
+    passes: dict[str, float] = {}  # by the name of the fit: methods may share it
     for method, condition in wanted(plan, missing):
         state = None if condition is None else condition.state.key
         fits = _refitted(method.recipe) if condition else [one for one in learners(method.recipe) if one.fitted is None]
-        total += sum(_lessons(plan).cost(one) for one in fits if not _lessons(plan).is_kept(one, state))
-    return total
+        for one in fits:
+            lessons = _lessons(plan)
+            if not lessons.is_kept(one, state):
+                passes[lessons.name(one, state)] = lessons.cost(one)
+    return sum(passes.values())
+
+
+@dataclass(frozen=True)
+class _Fits:
+    """The fits of an audit. What failed for one method is not tried again for another that shares it."""
+
+    plan: Plan
+    heard: Callable[[str, int], Read]
+    failed: dict[str, Exception] = field(default_factory=dict)
+
+    def taught(self, label: str, one: FittedMethod) -> FittedMethod:
+        """The method with what it learns on the trained network, if it does not come fitted."""
+        return one if one.fitted is not None else replace(one, fitted=self.made(label, one, None))
+
+    def made(self, label: str, one: FittedMethod, state: Mapping[str, Any] | None) -> Fitted:
+        """What it learns of the network as it is now, in this state."""
+        lessons = _lessons(self.plan)
+        name = lessons.name(one, state)
+        if name in self.failed:
+            raise self.failed[name]
+        read = self.heard(label, lessons.reads(one))
+        try:
+            if state is None:
+                return lessons.fit(one, self.plan.model, read=read)
+            return lessons.refit(one, self.plan.model, state, read=read)
+        except Exception as error:
+            self.failed[name] = error
+            raise
 
 
 def _refitted(recipe: object) -> list[FittedMethod]:
     if any(one.on_changed_model == "exclude" for one in learners(recipe)):
         return []
     return [one for one in learners(recipe) if one.on_changed_model == "refit"]
-
-
-def _taught(plan: Plan, label: str, heard: Callable[[str, int], Read], one: FittedMethod) -> FittedMethod:
-    if one.fitted is not None:
-        return one
-    lessons = _lessons(plan)
-    return replace(one, fitted=lessons.fit(one, plan.model, read=heard(label, lessons.reads(one))))
 
 
 def _enter(entries: Collection[dict[str, Any]], label: str, recipe: object) -> None:

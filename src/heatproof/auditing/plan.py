@@ -35,6 +35,7 @@ class Plan:
     outputs: int
     training: Dataset | None = None
     learned: dict[str, Attribution] = field(default_factory=dict)  # by label: methods, fitted on the trained model
+    lost: set[tuple[str, str]] = field(default_factory=set)  # labels and conditions in which no maps can be made
     shown: frozenset[str] = field(default_factory=frozenset)
 
     @property

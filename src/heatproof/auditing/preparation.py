@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
+from heatproof.auditing.parts import Condition
 from heatproof.auditing.plan import Plan
 from heatproof.auditing.progress import duration
 from heatproof.checks.base import State
@@ -15,7 +16,7 @@ def announce(plan: Plan, missing: Collection[str], seconds_a_pass: float, *, sho
 
     `seconds_a_pass` are those of a forward and a backward pass of a block.
     """
-    passes = [readers[0][1].preparation() for readers in _wanted(plan, missing)]
+    passes = [condition.state.preparation() for condition, _ in _wanted(plan, missing)]
     seconds = sum(passes) / 3 / plan.batch * seconds_a_pass
     if not seconds:
         return {}
@@ -32,10 +33,11 @@ def prepare(plan: Plan, missing: Collection[str]) -> tuple[set[str], list[dict[s
     """
     failed: set[tuple[str, str]] = set()
     failures: list[dict[str, Any]] = []
-    for readers in _wanted(plan, missing):
+    for condition, readers in _wanted(plan, missing):
         try:
-            readers[0][1].prepare()
+            condition.state.prepare()
         except Exception as error:  # one check's failure must not cost the others their rows
+            plan.lost |= {(method.label, condition.id) for method in plan.methods}
             said = f"{type(error).__name__}: {error}"
             for label, state in readers:
                 failed.add((label, state.name))
@@ -46,11 +48,11 @@ def prepare(plan: Plan, missing: Collection[str]) -> tuple[set[str], list[dict[s
     return possible, failures
 
 
-def _wanted(plan: Plan, missing: Collection[str]) -> list[list[tuple[str, State]]]:
-    """For each condition that misses rows, the checks that miss them, each with its own name for it."""
+def _wanted(plan: Plan, missing: Collection[str]) -> list[tuple[Condition, list[tuple[str, State]]]]:
+    """The conditions that miss rows, with the checks that miss them, each with its own name for it."""
     cells = {(cell.check, cell.state) for key, cell in plan.cells.items() if key in missing}
     every = [
-        [(check.label, state) for check, state in condition.readers if (check.label, state.name) in cells]
+        (condition, [(check.label, state) for check, state in condition.readers if (check.label, state.name) in cells])
         for condition in plan.conditions
     ]
-    return [readers for readers in every if readers]
+    return [(condition, readers) for condition, readers in every if readers]

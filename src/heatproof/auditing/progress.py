@@ -8,7 +8,8 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from heatproof.auditing import learning
-from heatproof.auditing.block import methods_needed
+from heatproof.auditing.needs import methods_needed
+from heatproof.auditing.parts import Cell
 from heatproof.auditing.plan import Plan
 
 
@@ -20,7 +21,7 @@ class Progress:
         maps = [
             method.label
             for block in plan.blocks
-            for methods in methods_needed(plan, block, missing).values()
+            for methods in methods_needed(plan, _missing(plan, block, missing)).values()
             for method in methods
         ]
         of_checks = sum(plan.passes_of_checks[work] for block in plan.blocks for work in _work(plan, block, missing))
@@ -80,8 +81,12 @@ class Progress:
 
 def _work(plan: Plan, block: int, missing: Collection[str]) -> set[tuple[str, str, str]]:
     """Which work of checks a block needs: (check, state, method), "" for what serves all methods."""
-    cells = [cell for key, cell in plan.cells_by_block[block].items() if key in missing]
+    cells = _missing(plan, block, missing)
     return {(c.check, c.state, label) for c in cells for label in ("", *([] if c.other else [c.method]))}
+
+
+def _missing(plan: Plan, block: int, missing: Collection[str]) -> list[Cell]:
+    return [cell for key, cell in plan.cells_by_block[block].items() if key in missing]
 
 
 def duration(seconds: float) -> str:

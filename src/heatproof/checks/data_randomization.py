@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from heatproof.checks.base import CHECKS, TRAINED, Block, Check, Maps, Recipe, Scores, State, Study
-from heatproof.checks.retraining import AsTrained, FromZoo, Retrained, Retraining, parts_of, trainable
+from heatproof.checks.from_zoo import FromZoo
+from heatproof.checks.learner import AsTrained
+from heatproof.checks.retraining import Retrained, Retraining, parts_of, trainable
 from heatproof.checks.similarities import (
     ENERGY,
     SHARED_ZEROS,
@@ -23,7 +25,7 @@ from heatproof.errors import InputError
 from heatproof.metrics import DIAGNOSTICS, Metric
 from heatproof.models import forward
 from heatproof.randomization import INITIALIZERS, Initializer
-from heatproof.recipes import describe, digest
+from heatproof.recipes import describe, differences, digest
 from heatproof.similarity import Similarity
 from heatproof.zoo.recipes import Training
 from heatproof.zoo.table import entry
@@ -147,7 +149,7 @@ class DataRandomization(Check):
             for seed in self.seeds:
                 network = Retrained(study, self._recipe, permuted=group == PERMUTED, seed=seed)
                 state = State(
-                    name=f"{WORDS[group]}/seed{seed}",
+                    name=self._name(group, seed),
                     key={**key, "labels": group, "seed": seed},
                     kind="retrained",
                     group=group,
@@ -167,7 +169,7 @@ class DataRandomization(Check):
         states = [replace(TRAINED, rests_on={"data": data}, open=AsTrained(networks[0].parts[1]))]
         for seed, network in enumerate(networks):
             state = State(
-                name=f"{WORDS[PERMUTED]}/seed{seed}",
+                name=self._name(PERMUTED, seed),
                 key={"state": "retrained", "weights": network.file},
                 kind="retrained",
                 group=PERMUTED,
@@ -212,9 +214,14 @@ class DataRandomization(Check):
         seeds = tuple(range(len(self.networks))) or self.seeds
         before = seeds.index(state.seed) - 1
         if state.group == PERMUTED and before >= 0:
-            other = kept[f"{WORDS[PERMUTED]}/seed{seeds[before]}"]
+            other = kept[self._name(PERMUTED, seeds[before])]
             for one in similarity_rows(measures, other, maps):
                 yield here(metric=one.metric, values=one.values, setting=f"{PERMUTED} floor")
+
+    def _name(self, group: str, seed: int) -> str:
+        """What a state is called: two checks that train differently call theirs differently."""
+        other = self.networks[seed] if self.networks else differences(self._recipe, type(self)()._recipe)
+        return f"{WORDS[group]}{f' ({other})' if other else ''}/seed{seed}"
 
     @property
     def _recipe(self) -> Retraining:

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from heatproof.checks.base import CHECKS, TRAINED, Block, Check, Maps, Recipe, Scores, State, Study
-from heatproof.checks.random_states import REPLICATE, everything, state_of
+from heatproof.checks.random_states import REPLICATE, everything, state_of, treatment_rows
 from heatproof.draws import digests
 from heatproof.errors import InputError
-from heatproof.metrics import Metric
+from heatproof.metrics import TREATMENTS, Metric
 from heatproof.randomization import Cascading, Initializer
 from heatproof.randomization.orders import BatchNorm
 from heatproof.similarity import noise
@@ -41,7 +41,8 @@ class EfficientParameterRandomization(Check):
     Beside it stand what the same number is without any randomized network, because a rise alone is no merit: setting
     `replicate` compares with another noise draw of the method, `gaussian` with a map of pure noise, the most complex
     that there is. A map that ignores the network has exactly 0.
-    NaN where one map is constant or not finite, or the trained one has no entropy.
+    NaN where one map is constant or not finite, or the trained one has no entropy. A method that learns from data says
+    whether it was refit on the random network, reused or excluded.
     Cost: one map a seed, and two; shared with ParameterRandomization where that draws the same networks.
 
     Source: Hedström et al. 2024, Efficient MPRT (100 bins, maps normalized by their second moment). Deviation: bins
@@ -62,7 +63,7 @@ class EfficientParameterRandomization(Check):
             raise InputError(f"Expected one or more different seeds, but got {self.seeds!r}.")
 
     def metrics(self, study: Study) -> tuple[Metric, ...]:
-        return (RISE, BEFORE, AFTER)
+        return (RISE, BEFORE, AFTER, *TREATMENTS)
 
     def states(self, study: Study) -> Sequence[State]:
         recipe = self._randomization()
@@ -82,6 +83,7 @@ class EfficientParameterRandomization(Check):
         elif state.kind == "replicate":
             yield from self._compared(kept[TRAINED.name], maps, setting="replicate")
         else:
+            yield from treatment_rows(maps, seed=state.seed)
             yield from self._compared(kept[TRAINED.name], maps, seed=state.seed)
 
     def _compared(self, trained: Maps, other: Maps, *, setting: str = "", seed: int = 0) -> Iterator[Scores]:

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 
 from heatproof.checks.base import CHECKS, TRAINED, Block, Check, Maps, Recipe, Scores, State, Study
-from heatproof.checks.random_states import REPLICATE, everything, stages_of, state_of
+from heatproof.checks.random_states import REPLICATE, everything, stages_of, state_of, treatment_rows
 from heatproof.checks.similarities import (
     ENERGY,
     SHARED_ZEROS,
@@ -143,7 +143,9 @@ class ParameterRandomization(Check):
             yield from similarity_rows(measures, trained, maps, setting="replicate")
         if state.kind == "floor" and not state.kept:
             pair = kept[state.name.removesuffix(_against(state.seed))]
-            floor = partial(here, setting=f"{self.group} floor", seed=state.key["against"])
+            setting, seed = f"{self.group} floor", state.key["against"]
+            floor = partial(here, setting=setting, seed=seed)
+            yield from treatment_rows(maps, setting=setting, position=float(state.index), seed=seed)
             for one in similarity_rows(measures, pair, maps):
                 yield floor(metric=one.metric, values=one.values)
 

@@ -1,8 +1,10 @@
 """States in which a network is partly or wholly random, as every check that randomizes declares them."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
-from heatproof.checks.base import State, Study
+from heatproof.checks.base import Maps, Scores, State, Study
+from heatproof.metrics import TREATMENTS
 from heatproof.randomization import INITIALIZERS, Cascading, Randomization, Stage, Stages
 
 # The trained network again, with the methods' other noise.
@@ -51,3 +53,11 @@ def state_of(
         complete=stage.complete,
         open=lambda _model: stage,
     )
+
+
+def treatment_rows(maps: Maps, *, setting: str = "", position: float = 0.0, seed: int = 0) -> Iterator[Scores]:
+    """What was done to a method that learns from data where the network is random; nothing for another."""
+    for metric in TREATMENTS:
+        if metric.name in maps.diagnostics:
+            values = maps.diagnostics[metric.name]
+            yield Scores(metric=metric.name, values=values, setting=setting, position=position, seed=seed)

@@ -89,6 +89,10 @@ class PerSampleBottleneck(FittedMethod):
     def cost(self, outputs: int, shape: Sequence[int]) -> float:
         return float(self.steps * self.samples)
 
+    @property
+    def fit_recipe(self) -> FittedMethod:
+        return type(self)(layer=self.layer)  # statistics of a layer, whatever is done with them
+
     def _fit(
         self, model: nn.Module, batches: Iterable[Batch], checkpoint: Path | None
     ) -> tuple[Mapping[str, Tensor], Mapping[str, str]]:

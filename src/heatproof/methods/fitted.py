@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -11,14 +10,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Literal, Self, TypeVar
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from heatproof.errors import InputError
+from heatproof import artifacts
+from heatproof.artifacts import Stored
+from heatproof.errors import DamagedError, InputError
 from heatproof.methods.base import Method
-from heatproof.models import Bound, check_inputs, check_model
+from heatproof.models import Bound, check_inputs, check_model, plain_attributes
 
 # Input batches (N, …), as a tensor or as the first of what a DataLoader gives, such as (inputs, labels).
 Batch = Tensor | Sequence[Tensor]
@@ -40,11 +38,7 @@ class Fitted:
         self._tensors = {name: tensors[name].detach().cpu().clone().contiguous() for name in sorted(tensors)}
         self.network = network
         self.facts: Mapping[str, str] = MappingProxyType(dict(facts))
-        digest = hashlib.sha256(json.dumps([network, dict(facts)], sort_keys=True).encode())
-        for name, tensor in self._tensors.items():
-            digest.update(f"{name}:{tensor.dtype}{tuple(tensor.shape)}".encode())
-            digest.update(_bytes(tensor))
-        self.digest = digest.hexdigest()
+        self.digest = artifacts.digest(self._tensors, [network, dict(facts)])
 
     def __getitem__(self, name: str) -> Tensor:
         return self._tensors[name].clone()
@@ -70,14 +64,8 @@ class Fitted:
 
     def save(self, path: str | Path) -> None:
         """Write it as safetensors, whole or not at all."""
-        path = Path(path)
-        about = {"digest": self.digest, "network": self.network, "facts": json.dumps(dict(self.facts))}
-        unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
-            save_file(self._tensors, unfinished, metadata={"heatproof": json.dumps(about)})
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with artifacts.whole(Path(path)) as unfinished:
+            artifacts.write_tensors(unfinished, self.parts())
 
     @classmethod
     def load(cls, path: str | Path) -> "Fitted":
@@ -86,16 +74,21 @@ class Fitted:
         Raises: InputError for a file that is missing, damaged, or of another kind.
         """
         try:
-            with safe_open(path, framework="pt") as file:
-                about = json.loads((file.metadata() or {})["heatproof"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-            fitted = cls(tensors, network=about["network"], facts=json.loads(about["facts"]))
-            same = fitted.digest == about["digest"]
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-            raise InputError(f"Expected a file written by Fitted.save, but {str(path)!r} is none: {error}.") from error
-        if not same:
-            raise InputError(f"Expected {str(path)!r} as it was saved, but its content has changed; fit again.")
-        return fitted
+            return cls.together(artifacts.read_tensors(Path(path)))
+        except DamagedError as error:
+            raise InputError(
+                f"Expected a file written by Fitted.save, but {str(path)!r} is none: {error}; fit again."
+            ) from error
+
+    def parts(self) -> Stored:
+        """What a file of it holds."""
+        return Stored(self._tensors, {"network": self.network, "facts": dict(self.facts)})
+
+    @classmethod
+    def together(cls, stored: Stored) -> "Fitted":
+        """What `parts` gave, as a value again. Raises: DamagedError for the content of another file."""
+        tensors, facts = artifacts.matching(stored, stored.tensors, ("network", "facts"))
+        return cls(tensors, network=facts["network"], facts=facts["facts"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +106,14 @@ class FittedMethod(Method):
     fit_batch: ClassVar[int] = 64  # samples a batch where nobody says otherwise
 
     fitted: Fitted | None = None
+
+    @property
+    def fit_recipe(self) -> "FittedMethod":
+        """A recipe that learns the same; one of its class whose settings decide nothing of that has the defaults.
+
+        Recipes with the same one share their fits, which are made by it.
+        """
+        return replace(self, fitted=None)
 
     @property
     def fit_reads(self) -> int:
@@ -229,18 +230,20 @@ def inputs_of(batch: Batch) -> Tensor:
 
 
 def network_fingerprint(model: nn.Module) -> str:
-    """SHA-256 of a network's classes, and of its parameters and buffers in float32, by name.
+    """SHA-256 of a network's classes, their settings, and its parameters and buffers in float32, by name.
 
-    A Bound answers as the network inside it; device, dtype and modes do not count. Cost: one look at all weights.
+    Settings are the modules' plain attributes, such as the slope of a leaky ReLU; whether it works in place is none. A
+    Bound answers as the network inside it; device, dtype and modes do not count. Cost: one look at all weights.
     """
     network = model.net if isinstance(model, Bound) else model
     digest = hashlib.sha256()
     for name, module in network.named_modules():
-        digest.update(f"{name}={type(module).__qualname__};".encode())
+        settings = {key: value for key, value in plain_attributes(module).items() if key != "inplace"}
+        digest.update(f"{name}={type(module).__qualname__}{json.dumps(settings, sort_keys=True)};".encode())
     for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
         digest.update(f"{name}:{tuple(tensor.shape)}".encode())
         values = tensor.detach()
-        digest.update(_bytes(values.float() if values.is_floating_point() else values))
+        digest.update(artifacts.bytes_of(values.float() if values.is_floating_point() else values))
     return digest.hexdigest()
 
 
@@ -255,11 +258,6 @@ class CheckedBatches:
         for batch in self.batches:
             check_inputs(self.model, inputs_of(batch))
             yield batch
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    return memoryview(values.numpy())  # type: ignore[arg-type]  # an array is a buffer
 
 
 def _fitted(tensors: Mapping[str, Tensor], network: str, facts: Mapping[str, str]) -> Fitted:

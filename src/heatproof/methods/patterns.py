@@ -107,6 +107,10 @@ class PatternAttribution(_Patterned):
 
     _times_weight: ClassVar[bool] = True
 
+    @property
+    def fit_recipe(self) -> FittedMethod:
+        return PatternNet()
+
 
 def _run(model: nn.Module, strategy: Walk, inputs: Tensor, rows: Tensor | None) -> tuple[Tensor, Tensor]:
     """The outputs under a strategy, and the leaf that they lead back to."""

@@ -3,25 +3,24 @@
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from heatproof import artifacts
+from heatproof.arithmetic import pinned
+from heatproof.artifacts import Stored
 from heatproof.data import Dataset
 from heatproof.zoo import training as loop
 from heatproof.zoo.recipes import Training
 from heatproof.zoo.training import Trained, seeded, train
 
 Network = Callable[[], nn.Module]  # a class, or a partial of one
+FACTS = ("train_accuracy", "test_accuracy", "epochs", "seconds")  # of a Trained
 
 
 class Loads(Protocol):
@@ -34,7 +33,7 @@ def trained(network: Network, training: Training, train_part: Loads, test_part: 
     """The network trained by the recipe: from the cache if these very weights were made before, else trained and kept.
 
     The name of the weights is a digest of the recipe, the network's and the loop's source, the first weights, torch's
-    version and all samples, so that nothing stale is ever read. A file that cannot be read is made again. Training runs
+    version and all samples, so that nothing stale is ever read. A damaged file is made again. Training runs
     on one thread, because sums on two differ in their last bits: everybody's demo network is the same on the same kind
     of processor.
 
@@ -46,19 +45,17 @@ def trained(network: Network, training: Training, train_part: Loads, test_part: 
 
 def made(network: Network, training: Training, data: Dataset, test: Dataset) -> Trained:
     """`trained`, of samples that are loaded already."""
-    result: Trained = artifacts.kept(
+    return artifacts.kept_tensors(
         file_name(network, training, data, test),
-        read=partial(_read, network),
+        read=partial(_together, network),
         make=partial(_made, network, training, data, test),
-        write=partial(_write, training),
+        parts=_parts,
     )
-    return result
 
 
 def found(network: Network, training: Training, data: Dataset, test: Dataset) -> Trained | None:
     """What `made` would give without training: None if the weights are not in the cache."""
-    path = artifacts.folder() / file_name(network, training, data, test)
-    return _read(network, path) if path.is_file() else None
+    return artifacts.found_tensors(file_name(network, training, data, test), partial(_together, network))
 
 
 def file_name(network: Network, training: Training, data: Dataset, test: Dataset) -> str:
@@ -68,7 +65,7 @@ def file_name(network: Network, training: Training, data: Dataset, test: Dataset
 
 def fingerprint(network: Network, training: Training, data: Dataset, test: Dataset) -> str:
     """SHA-256 of everything that decides the weights but the processor."""
-    with one_thread(), seeded(training):
+    with pinned(threads=1), seeded(training):
         first = network().state_dict()
     weights = hashlib.sha256()
     for name, tensor in first.items():
@@ -92,43 +89,19 @@ def _class(network: Network) -> type[Any]:
     return found
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Sums on one thread: those on two differ in their last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _made(network: Network, training: Training, data: Dataset, test: Dataset) -> Trained:
-    with one_thread():
+    with pinned(threads=1):
         return train(network, training, data, test)
 
 
-def _read(network: Network, path: Path) -> Trained | None:
-    try:
-        with safe_open(path, framework="pt") as file:
-            facts = json.loads(file.metadata()["heatproof"])
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-        return None
+def _together(network: Network, stored: Stored) -> Trained:
     # Building draws first weights, which the kept ones replace at once.
     with torch.random.fork_rng(devices=[]):
         model = network().eval()
+    weights, facts = artifacts.matching(stored, model.state_dict(), FACTS)
     model.load_state_dict(weights)
     return Trained(model=model, **facts)
 
 
-def _write(training: Training, result: Trained, path: Path) -> None:
-    facts = {
-        "train_accuracy": result.train_accuracy,
-        "test_accuracy": result.test_accuracy,
-        "epochs": result.epochs,
-        "seconds": result.seconds,
-    }
-    metadata = {"heatproof": json.dumps(facts), "training": json.dumps(asdict(training))}
-    weights = {name: tensor.contiguous() for name, tensor in result.model.state_dict().items()}
-    save_file(weights, path, metadata=metadata)
+def _parts(result: Trained) -> Stored:
+    return Stored(result.model.state_dict(), {name: getattr(result, name) for name in FACTS})

@@ -14,9 +14,10 @@ from typing import Any
 
 from torch import Tensor
 
+from heatproof.arithmetic import pinned
 from heatproof.data import Dataset
 from heatproof.errors import HeatproofError, StoreError
-from heatproof.zoo.cache import found, made, one_thread
+from heatproof.zoo.cache import found, made
 from heatproof.zoo.table import ZOO, Entry, entry
 from heatproof.zoo.training import loss_of, seeded
 
@@ -96,7 +97,7 @@ def statuses(entries: Sequence[Entry], data_folder: str = "", *, time_it: bool =
 def seconds_at_most(one: Entry, data: Dataset) -> float:
     """The seconds of all epochs, from the fastest of some steps on one thread. Stopping early takes fewer."""
     size = min(one.training.batch_size, len(data))
-    with one_thread(), seeded(one.training):
+    with pinned(threads=1), seeded(one.training):
         model = one.network().train()
         optimizer = one.training.build(model)
 
