@@ -8,6 +8,7 @@ from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 from torch.utils.checkpoint import checkpoint
 
 from heatproof.errors import InputError, OperationError
+from heatproof.methods.backward import Gradient
 from heatproof.methods.base import Method
 from heatproof.methods.deeplift import DeepLIFT
 from heatproof.methods.guided import GuidedBackprop
@@ -475,3 +476,43 @@ def test_what_is_switched_off_or_written_through_a_view_is_complete(network: typ
     net, x = network().eval().double(), torch.randn(2, 3, dtype=torch.float64)
     gap = DeepLIFT().explain(net, x, torch.tensor([0, 1])).diagnostics["completeness-gap"]
     assert gap.abs().max() < 1e-12
+
+
+WRITTEN = {
+    "gate": lambda h: torch.relu(h).mul_(torch.sigmoid(h)),
+    "constant": lambda h: torch.relu(h).mul_(2.0),
+    "sum": lambda h: torch.relu(h).sub_(torch.sigmoid(h)),
+    "nonlinearity": lambda h: torch.relu(h).tanh_(),
+}
+
+
+@pytest.mark.parametrize("method", [Gradient(), LRP(composite="epsilon"), LRP(), GuidedBackprop()], ids=str)
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_write_into_what_the_derivative_needs_is_refused(method, name):
+    with pytest.raises(OperationError, match=r"writes into one of shape \[2, 4\] afterwards.*write `h = h \* gate`"):
+        method(Net(WRITTEN[name]), X, TARGETS)
+
+
+class Overwritten(nn.Module):
+    def __init__(self, in_place):
+        super().__init__()
+        torch.manual_seed(0)
+        self.in_place, self.conv, self.gate, self.head = in_place, nn.Conv2d(1, 4, 2), nn.Linear(4, 4), nn.Linear(4, 3)
+        self.eval()
+
+    def forward(self, x):
+        h = self.conv(x)
+        gate = torch.sigmoid(self.gate(h.mean((2, 3))))[:, :, None, None]
+        if self.in_place:
+            h *= gate
+        else:
+            h = h * gate
+        return self.head(F.relu(h).mean((2, 3)))
+
+
+@pytest.mark.parametrize("method", [Gradient(), LRP(composite="epsilon"), LRP(), DeepLIFT(), GuidedBackprop()], ids=str)
+def test_a_product_in_place_is_the_product(method):
+    x = torch.randn(2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(
+        method(Overwritten(True), x, TARGETS), method(Overwritten(False), x, TARGETS), rtol=0, atol=0
+    )

@@ -1,16 +1,22 @@
 """A user's own operation gets rules: by a kind, or by the same in operations that the engine knows."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 from test_holes import TARGETS, Net, X
 
 from heatproof.errors import OperationError
+from heatproof.methods.base import METHODS as REGISTRY
 from heatproof.methods.deeplift import DeepLIFT
 from heatproof.methods.guided import GuidedBackprop
 from heatproof.methods.lrp import LRP
 from heatproof.propagation import operations, register
 
+PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+FAMILIES = ("lrp", "deep-taylor", "deeplift", "guided-backprop", "deconvnet")
 METHODS = [LRP(composite="epsilon"), LRP(composite="alpha1-beta0"), DeepLIFT(), GuidedBackprop()]
 
 
@@ -99,6 +105,45 @@ def test_a_kind_is_the_rule(kind):
     for method in METHODS:
         ours, plain = method(Net(lambda h: Own.apply(h)), X, TARGETS), method(Net(rotate), X, TARGETS)
         torch.testing.assert_close(ours, plain)
+
+
+class MyRoll(torch.autograd.Function):
+    """One of the page's three."""
+
+    @staticmethod
+    def forward(ctx, h):
+        return h.roll(1, 1)
+
+    @staticmethod
+    def backward(ctx, g):
+        return g.roll(-1, 1)
+
+
+@torch.library.custom_op("mylib::pool", mutates_args=())
+def pool(h: torch.Tensor) -> torch.Tensor:
+    return h.unfold(1, 2, 2).mean(2).repeat_interleave(2, 1)
+
+
+pool.register_autograd(lambda ctx, g: pool(g))
+
+
+@pytest.mark.parametrize("name", [n for n in REGISTRY.names() if n.startswith(FAMILIES)])
+def test_the_pages_examples_serve_every_method(name):
+    own = {"MyRoll": MyRoll, "FusedGate": Gate}
+    steps = {
+        torch.special.ndtr: torch.special.ndtr,
+        MyRoll: lambda h: MyRoll.apply(h),
+        torch.ops.mylib.pool: torch.ops.mylib.pool,
+        Gate: lambda h: Gate.apply(h, h.flip(1)),
+    }
+    for example in re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE):
+        exec(example.replace("class FusedGate(torch.autograd.Function): ...", ""), own)
+    assert set(operations._registered) == {operations._packet(function) for function in steps}
+    for step in steps.values():
+        net, method = Net(step), REGISTRY.get(name)
+        outputs, _ = method.linearize(net, X)
+        assert torch.equal(outputs, net(X))
+        assert bool(method(net, X, TARGETS).isfinite().all())
 
 
 def test_a_decomposition_that_calls_what_nobody_knows_is_an_error_that_names_it():

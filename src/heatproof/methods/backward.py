@@ -1,14 +1,15 @@
 """Methods that run the network once and come back through it."""
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from heatproof.errors import InputError
+from heatproof.errors import InputError, OperationError
 from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, Method, scores, total
 from heatproof.models import forward
 
@@ -154,8 +155,25 @@ class GradientPull:
         if cotangent.dim() == 3:
             return torch.stack([self._back(top, one) for one in cotangent])
         # autograd.grad towards the input alone computes no parameter gradients and writes no .grad.
-        (gradient,) = torch.autograd.grad(top, self.x, cotangent, retain_graph=True)
+        with nothing_overwritten():
+            (gradient,) = torch.autograd.grad(top, self.x, cotangent, retain_graph=True)
         return gradient if self.times is None else self.times * gradient
+
+
+@contextmanager
+def nothing_overwritten() -> Iterator[None]:
+    """For backward passes: a network that overwrites what its own derivative needs is an error that says what to do."""
+    try:
+        yield
+    except RuntimeError as error:
+        found = re.search(r"modified by an inplace operation: \[\S+ (\[.*?\])", str(error))
+        if found is None:
+            raise
+        raise OperationError(
+            f"Expected values that a derivative needs to stay as they were, but the model writes into one of shape "
+            f"{found[1]} afterwards, so that torch has no derivative either; write `h = h * gate` in place of "
+            "`h *= gate`, and the same for other calls in place."
+        ) from None
 
 
 class Factor(NamedTuple):

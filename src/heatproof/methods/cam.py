@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from heatproof.errors import InputError
+from heatproof.methods.backward import nothing_overwritten
 from heatproof.methods.base import METHODS, Linearizable, Linearization, mixes
 from heatproof.methods.guided import GuidedBackprop
 from heatproof.methods.spatial import last_map, positions, replacing
@@ -113,7 +114,8 @@ class GuidedGradCAM(Linearizable):
 def _map(outputs: Tensor, activation: Tensor, cotangent: Tensor, layer: str, inputs: Tensor) -> Tensor:
     gradient = None
     if outputs.requires_grad:
-        (gradient,) = torch.autograd.grad(outputs, activation, cotangent, retain_graph=True, allow_unused=True)
+        with nothing_overwritten():
+            (gradient,) = torch.autograd.grad(outputs, activation, cotangent, retain_graph=True, allow_unused=True)
     if gradient is None:
         raise InputError(
             f"Expected outputs that depend on layer {layer!r}, but no path leads back to it; look for no_grad, detach "

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from heatproof.methods.backward import nothing_overwritten
 from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, one_hot, scores, total
 from heatproof.methods.competition import Competitive
 from heatproof.models import check_targets, forward
@@ -177,5 +178,6 @@ def pulled(outputs: Tensor, towards: Tensor, cotangent: Tensor) -> Tensor:
     """The derivative of a mix (N, C), or of each of several (K, N, C), of the outputs towards a tensor."""
     if cotangent.dim() == 3:
         return torch.stack([pulled(outputs, towards, one) for one in cotangent])
-    (gradient,) = torch.autograd.grad(outputs, towards, cotangent, retain_graph=True)
+    with nothing_overwritten():
+        (gradient,) = torch.autograd.grad(outputs, towards, cotangent, retain_graph=True)
     return gradient
