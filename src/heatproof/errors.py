@@ -17,7 +17,7 @@ class UnknownNameError(InputError, LookupError):
 
 
 class OperationError(HeatproofError, RuntimeError):
-    """An operation of the model that a rule-based method has no rule for."""
+    """An operation of the model that a method cannot work with: no rule, no derivative, or it mixes samples."""
 
 
 class StoreError(HeatproofError, RuntimeError):

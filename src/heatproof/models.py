@@ -113,6 +113,7 @@ def select(model: nn.Module, rows: Tensor) -> nn.Module:
         return model
     selected = copy(model)  # the same network; only the arguments are others
     selected.given = {name: value[rows.to(value.device)] for name, value in model.given.items()}
+    vars(selected).setdefault("origin", model)  # the Bound that it is one of; not a submodule
     return selected
 
 

@@ -11,6 +11,7 @@ from heatproof.checks import Degradation
 from heatproof.errors import InputError
 from heatproof.methods import GradientXInput, Random
 from heatproof.methods.base import Explanation, Method
+from heatproof.propagation.independence import check_independent
 from heatproof.testing.playing import stage
 from reference import checks as slow
 
@@ -131,6 +132,8 @@ class TestPeersFaults:
 
         model, inputs = Watching().eval(), toys.images(1)
         mean = inputs.mean((2, 3), keepdim=True)
+        check_independent(model, inputs)  # a method's first look, at a mirror image as well
+        model.seen.clear()
         toys.played(Degradation(tile=2, baseline=baselines.Mean()), model=model, inputs=inputs)
         for image in torch.cat(model.seen):
             assert bool(((image == inputs[0]) | (image == mean[0])).all())

@@ -11,6 +11,7 @@ from method_networks import Watched, cnn, images, linear, quadratic
 from heatproof import InputError, baselines
 from heatproof.methods import GradientXInput, IntegratedGradients
 from heatproof.models import Bound, rows_per_pass
+from heatproof.propagation.independence import check_independent
 from reference import methods as reference
 
 TARGETS = torch.tensor([4, 0, 2])
@@ -83,6 +84,8 @@ def test_equals_gradient_x_input_on_linear_models():
 def test_passes_are_bounded_and_shared_between_labels():
     model = Watched(cnn())
     x = images(5)
+    check_independent(model, x)  # once a model
+    model.rows.clear()
     outputs, pull = IntegratedGradients(steps=200).linearize(model, x)
     assert model.rows == [5]
     model.rows.clear()

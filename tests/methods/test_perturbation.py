@@ -11,6 +11,7 @@ from heatproof import InputError
 from heatproof.baselines import Blur, Mean, Zero
 from heatproof.methods import MeaningfulPerturbation
 from heatproof.models import Bound
+from heatproof.propagation.independence import check_independent
 from heatproof.testing import check_method
 from reference import perturbation as reference
 
@@ -127,6 +128,8 @@ def test_image_that_nothing_deletes_starts_from_the_largest_disc():
 
 def test_passes():
     model, x = Watched(cnn()), images(3)
+    check_independent(model, x)  # once a model
+    model.rows.clear()
     MeaningfulPerturbation(steps=7, start="kept")(model, x, TARGETS)
     assert model.rows == [3] * (7 + 2)
     model.rows.clear()

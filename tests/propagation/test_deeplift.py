@@ -244,7 +244,7 @@ def test_unknown_rules_and_operations_without_a_rule_are_refused():
     with pytest.raises(InputError, match="rule to be one of rescale, reveal-cancel, but got 'x'"):
         DeepLIFT(rule="x")
     for step, message in (
-        (lambda a, b: a.max() + b, r"calls max .it chooses among the samples of the batch"),
+        (lambda a, b: a.max() + b, r"but max in the model itself .Step. mixes them"),
         (lambda a, b: a.topk(2, 1, sorted=False)[0] + b[:, :2], r"calls topk .its values come in no order"),
         (lambda a, b: a.median(1).values + b[:, 0], r"calls median .only maxima, minima, topk and sort have a rule"),
         (lambda a, b: a.gather(1, b.argmax(1, keepdim=True)), r"calls gather .it chooses by a mask or an index"),

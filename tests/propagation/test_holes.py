@@ -90,8 +90,8 @@ LOST = {
     "data": (lambda h: h * h.data, "data in module 'inner' \\(Inner\\) cuts the path"),
     "numpy": (lambda h: h + torch.from_numpy(h.numpy(force=True)), "numpy in module 'inner' \\(Inner\\) cuts the path"),
     "tolist": (lambda h: h + torch.tensor(h.tolist()), "tolist in module 'inner' \\(Inner\\) cuts the path"),
-    "item": (lambda h: h * h.sum().item(), "item in module 'inner' \\(Inner\\) cuts the path"),
-    "float": (lambda h: h * float(h[0, 0]), "__float__ in module 'inner' \\(Inner\\) cuts the path"),
+    "item": (lambda h: h + 0 * h.sum().item(), "item in module 'inner' \\(Inner\\) cuts the path"),
+    "float": (lambda h: h + 0 * float(h[0, 0]), "__float__ in module 'inner' \\(Inner\\) cuts the path"),
     "inference_mode": (lost_by_inference_mode, "sigmoid in module 'inner' \\(Inner\\) runs in torch.inference_mode"),
     "half": (lambda h: h.half().float(), "half in module 'inner' \\(Inner\\) makes torch.float16.*call .float\\(\\)"),
     "bfloat16": (lambda h: h.to(torch.bfloat16).float(), "makes torch.bfloat16"),
@@ -103,7 +103,10 @@ LOST = {
     ),
     "checkpoint": (lambda h: checkpoint(F.relu, h, use_reentrant=False), "'inner' \\(Inner\\) runs under activation"),
     "active dropout": (lambda h: F.dropout(h, 0.5), "deterministic model, but dropout is active"),
-    "batch statistics": (lambda h: F.batch_norm(h, None, None, training=True), "normalizes with the batch's own"),
+    "batch statistics": (
+        lambda h: F.batch_norm(h, None, None, training=True),
+        "batch_norm in module 'inner'.*mixes them",
+    ),
     "quantized operation": (
         lambda h: torch.quantize_per_tensor(h, 0.1, 0, torch.qint8).dequantize(),
         "module 'inner' \\(Inner\\) calls quantize_per_tensor",

@@ -14,6 +14,7 @@ from heatproof.errors import HeatproofError, InputError
 from heatproof.features import Features, default_features
 from heatproof.methods.base import Attribution
 from heatproof.models import check_inputs, check_model, check_targets, forward
+from heatproof.propagation.independence import check_independent
 
 
 def make(
@@ -26,7 +27,7 @@ def make(
     batch: int,
     training: Dataset | None = None,
 ) -> Plan:
-    """A plan, after everything that can be refused has been refused; one forward pass on one block is its only cost."""
+    """A plan, after everything that can be refused has been refused. Cost: one block and six rows forward."""
     check_model(model)
     check_inputs(model, samples.inputs)
     check_targets(samples.inputs, samples.targets)
@@ -36,6 +37,7 @@ def make(
     if not checks:
         raise InputError("Expected at least one check, but got none; see `heatproof checks`.")
     outputs = _first_pass(model, samples.inputs[:batch])
+    check_independent(model, samples.inputs[:batch])
     check_targets(samples.inputs, samples.targets, outputs)
     _check_training(training, samples.inputs, outputs)
     plan = Plan(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.models import check_inputs, check_model, check_targets, forward, rows_per_pass
+from heatproof.propagation.independence import check_independent
 from heatproof.registry import Registry
 
 METHODS: "Registry[Method]" = Registry("method")
@@ -74,7 +75,8 @@ class Method(ABC):
     def __call__(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """Attributions of labels `targets` (N,), int64, for `inputs` (N, …), float; they broadcast to `inputs`.
 
-        Raises: InputError if the model is in training mode, or inputs or targets do not fit it.
+        Raises: InputError if the model is in training mode, or inputs or targets do not fit it; OperationError if the
+        model mixes the samples of a batch.
         """
         return self.explain(model, inputs, targets).maps
 
@@ -83,6 +85,8 @@ class Method(ABC):
         check_model(model)
         check_inputs(model, inputs)
         check_targets(inputs, targets)
+        if self.uses_model:
+            check_independent(model, inputs)
         explanation = self._explain(model, inputs.detach(), targets.to(inputs.device))
         return Explanation(explanation.maps.detach(), explanation.diagnostics)
 
@@ -108,6 +112,7 @@ class Linearizable(Method):
         """The model's outputs (N, C) on `inputs`, and the pull from cotangents to attributions."""
         check_model(model)
         check_inputs(model, inputs)
+        check_independent(model, inputs)
         return self._linearize(model, inputs.detach())
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:

@@ -1,0 +1,138 @@
+"""A model whose samples depend on one another is refused, by the name of the operation that mixes them."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from heatproof.auditing.run import audit
+from heatproof.errors import OperationError
+from heatproof.methods.backward import Gradient, Saliency
+from heatproof.methods.base import METHODS
+from heatproof.methods.deeplift import DeepLIFT
+from heatproof.methods.lrp import LRP
+from heatproof.methods.path import IntegratedGradients
+from heatproof.models import Bound, select
+
+X = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+TARGETS = torch.tensor([0, 1, 1, 0])
+METHODS_OF_EVERY_KIND = [
+    Gradient(),
+    Saliency(),
+    LRP(),
+    DeepLIFT(),
+    IntegratedGradients(steps=2),
+    METHODS.get("smoothgrad"),
+]
+
+
+class Net(nn.Module):
+    def __init__(self, step):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.inner, self.last = nn.Linear(6, 8), Inner(step), nn.Linear(8, 2)
+        self.eval()
+
+    def forward(self, x):
+        return self.last(self.inner(F.relu(self.first(x))))
+
+
+class Inner(nn.Module):
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def forward(self, h):
+        return self.step(h)
+
+
+MIXING = {
+    "amax": lambda h: h + h.amax(0),
+    "max": lambda h: h + h.max(0).values,
+    "mean": lambda h: h - h.mean(0),
+    "sum": lambda h: h / h.sum(),
+    "softmax": lambda h: h.softmax(0),
+    "cumsum": lambda h: h.cumsum(0),
+    "matmul": lambda h: (h @ h.T) @ h,
+    "batch_norm": lambda h: F.batch_norm(h, None, None, training=True),
+    "norm": lambda h: h / h.norm(),
+}
+
+
+@pytest.mark.parametrize("method", METHODS_OF_EVERY_KIND, ids=str)
+@pytest.mark.parametrize("name", MIXING)
+def test_a_step_that_mixes_samples_is_named(name, method):
+    with pytest.raises(
+        OperationError, match=rf"but {name} in module 'inner' \(Inner\) mixes them, .* other dimensions"
+    ):
+        method(Net(MIXING[name]), X, TARGETS)
+
+
+@pytest.mark.parametrize("method", METHODS_OF_EVERY_KIND, ids=str)
+def test_a_single_sample_is_no_way_around(method):
+    with pytest.raises(OperationError, match=r"mean in module 'inner' \(Inner\) mixes them"):
+        method(Net(MIXING["mean"]), X[:1], TARGETS[:1])
+
+
+def test_a_batch_norm_module_without_running_statistics_is_refused():
+    net = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8, track_running_stats=False), nn.Linear(8, 2)).eval()
+    with pytest.raises(OperationError, match=r"batch_norm in module '1' \(BatchNorm1d\) mixes them"):
+        Gradient()(net, X, TARGETS)
+
+
+def test_an_audit_refuses_it_before_anything_else(tmp_path):
+    with pytest.raises(OperationError, match="softmax in module 'inner'"):
+        audit(Net(MIXING["softmax"]), X, TARGETS, methods=["gradient"], checks=["completeness"], out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+ALONE = {
+    "softmax": lambda h: h.softmax(1),
+    "sequence first": lambda h: h.view(len(h), 2, 4).transpose(0, 1).amax(0).repeat(1, 2),
+    "same for all": lambda h: h + torch.arange(8.0).mean(0),
+    "the batch's size": lambda h: h.sum(1, keepdim=True).expand(len(h), 8),
+    "in place": lambda h: F.layer_norm(h, (8,)).mul_(2),
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_model_of_independent_samples_is_probed_once(name):
+    passes = []
+    net = Net(ALONE[name])
+    net.register_forward_hook(lambda *_: passes.append(1))
+    Gradient()(net, X, TARGETS)
+    assert len(passes) == 4
+    Gradient()(net, X, TARGETS)
+    Saliency()(net, X[:1], TARGETS[:1])
+    assert len(passes) == 6
+
+
+def test_an_order_over_samples_is_refused_without_a_name():
+    with pytest.raises(OperationError, match="but one of its operations mixes them"):
+        Gradient()(Net(lambda h: h.sort(0).values), X, TARGETS)
+
+
+def test_samples_that_do_not_differ_tell_nothing():
+    net = Net(MIXING["mean"])
+    Gradient()(net, torch.ones(3, 6), TARGETS[:3])
+    with pytest.raises(OperationError, match="mixes them"):
+        Gradient()(net, X, TARGETS)
+
+
+def test_models_of_one_row_and_models_that_draw_are_not_judged():
+    Gradient()(Net(lambda h: h.view(1, 8)), X[:1], TARGETS[:1])
+    Gradient()(Net(lambda h: F.dropout(h, 0.5)), X, TARGETS)
+
+
+def test_rows_of_a_bound_model_are_proven_by_it():
+    class Gated(nn.Module):
+        def forward(self, x, gate):
+            passes.append(1)
+            return x * gate
+
+    passes: list[int] = []
+    bound = Bound(Gated(), given={"gate": torch.rand(4, 6)}).eval()
+    Gradient()(bound, X, TARGETS)
+    made = len(passes)
+    Gradient()(select(bound, torch.tensor([1, 1, 2])), X[:3], TARGETS[:3])
+    assert len(passes) == made + 1
