@@ -27,8 +27,9 @@ class LRP(Linearizable):
     R_i = Σ_j (share of i in j) R_j. Signed, in units of the score, shape of the inputs. The sum over the inputs is S_c
     where biases are zero or ignored and every neuron with relevance has contributions of the signs that its rule
     shares among; the diagnostic `conservation-gap` = ΣR − S_c says by how much it is not, and `inherent-gap` which part
-    of that is owed to neurons without a contribution of the sign (z⁺, αβ, adaptive β): no bias, no constant, the rule
-    itself. A constant that the model adds (positions, a shift of its input) takes its share, as a counted bias does.
+    of that is owed to neurons with nothing to share among, or nothing of the sign (z⁺, αβ, adaptive β, γ, the rules for
+    the first layer): no bias, no constant, the rule itself; NaN where it is not known which sample lost it. A constant
+    that the model adds (positions, a shift of its input) takes its share, as a counted bias does.
     Cost: one forward pass, and one backward pass with up to four evaluations of each linear operation.
 
     Args:
@@ -141,24 +142,45 @@ class RelevancePull:
         """The relevance of each sample's label, and what its sum is short of."""
         check_targets(self.mask, targets, self.outputs.shape[1])
         cotangent = one_hot(targets, self.outputs)
-        maps, lost = self._accounted(cotangent)
-        if not self.ledger.sure and bool(
-            lost.isfinite().all()
-        ):  # are the rows that lost something ordered by sample? Then weights stay with them
-            weights = torch.arange(1, len(lost) + 1).to(lost)
-            _, weighted = self._accounted(cotangent * weights[:, None].to(cotangent))
-            ordered = torch.allclose(weighted, weights * lost, rtol=1e-3, atol=1e-5 * float(lost.abs().max()))
-            lost = lost if ordered else torch.full_like(lost, torch.nan)
+        maps, lost, unsorted = self._accounted(cotangent)
+        if len(unsorted):
+            lost = lost + self._sorted(unsorted, cotangent)
         score = scores(self.outputs, targets)
         owed = score.clamp(min=0) if self.positive else score
         return Explanation(maps, {"score": score, "conservation-gap": total(maps) - owed, "inherent-gap": -lost})
 
-    def _accounted(self, cotangent: Tensor) -> tuple[Tensor, Tensor]:
+    def _accounted(self, cotangent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The relevance (N, …), what each sample lost (N,), and lost elements of unknown samples."""
         self.ledger.start()
         try:
-            return self(cotangent), self.ledger.lost.to(cotangent)
+            maps = self(cotangent)
+            return maps, self.ledger.lost.to(cotangent), torch.cat([cotangent.new_empty(0), *self.ledger.unsorted])
         finally:
             self.ledger.open = False
+            self.ledger.unsorted = []
+
+    def _sorted(self, lost: Tensor, cotangent: Tensor) -> Tensor:
+        """What each sample lost (N,), from elements in any layout; NaN where one is not of a single sample.
+
+        Where sample n's cotangent is scaled by a power of two, so are its elements, and no others: exactly, save for
+        what is next to nothing. 32 powers a pull say whose each is, digit by digit.
+        """
+        samples = torch.arange(len(cotangent), device=cotangent.device)
+        counted = lost.abs() > torch.finfo(lost.dtype).tiny / torch.finfo(lost.dtype).eps
+        amounts, whose = lost[counted], torch.zeros_like(lost[counted], dtype=torch.int64)
+        for place in range(0, len(samples).bit_length(), 5):
+            _, _, scaled = self._accounted(torch.ldexp(cotangent, (samples >> place)[:, None] % 32))
+            if len(scaled) != len(lost):
+                return torch.full_like(cotangent[:, 0], torch.nan)
+            ratio = scaled[counted] / amounts
+            digit = ratio.log2().round()
+            if not torch.allclose(ratio, torch.exp2(digit), rtol=1e-3, atol=0):
+                return torch.full_like(cotangent[:, 0], torch.nan)
+            whose += digit.long() << place
+        if bool((whose >= len(samples)).any()):
+            return torch.full_like(cotangent[:, 0], torch.nan)
+        # On the CPU, where additions keep their order.
+        return torch.zeros(len(samples), dtype=lost.dtype).index_add(0, whose.cpu(), amounts.cpu()).to(lost)
 
 
 def relevance(model: nn.Module, inputs: Tensor, rules: Composite, allow_detached: bool = False) -> RelevancePull:

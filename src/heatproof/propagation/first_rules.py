@@ -10,8 +10,8 @@ from torch import Tensor
 
 from heatproof.errors import InputError
 from heatproof.propagation.linear import Linear
-from heatproof.propagation.sums import negative, positive, share
-from heatproof.propagation.terms import Term
+from heatproof.propagation.sums import negative, positive
+from heatproof.propagation.terms import Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +23,10 @@ class Flat:
 
     epsilon: float = 1e-6
 
-    def surrogate(self, op: Linear, y: Tensor, mask: Tensor) -> list[Term]:
+    def surrogate(self, op: Linear, y: Tensor, mask: Tensor) -> list[Share]:
         """Σ_i m_i over the neuron's inputs, times the held z / number of inputs."""
         shares = op.apply(mask, torch.ones_like(op.weight))
-        return [Term(shares, share(y, shares.detach(), self.epsilon))]
+        return [Share(part=shares, amount=y, epsilon=self.epsilon)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,10 +35,10 @@ class WSquare:
 
     epsilon: float = 1e-6
 
-    def surrogate(self, op: Linear, y: Tensor, mask: Tensor) -> list[Term]:
+    def surrogate(self, op: Linear, y: Tensor, mask: Tensor) -> list[Share]:
         """Σ_i m_i w_i², times the held z / Σ w²."""
         shares = op.apply(mask, op.weight.square())
-        return [Term(shares, share(y, shares.detach(), self.epsilon))]
+        return [Share(part=shares, amount=y, epsilon=self.epsilon)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,16 +76,14 @@ class Box:
             )
         return low, high
 
-    def surrogate(self, op: Linear, y: Tensor, mask: Tensor, low: Tensor, high: Tensor) -> list[Term]:
-        """Σ_i m_i (w_i x_i − l_i w_i₊ − h_i w_i₋), times the held z / (the same at m = 1)."""
-        x = op.x.detach()
-        weight = op.weight
-        shares = (
-            op.apply(mask * x, weight)
-            - op.apply(mask * low, positive(weight))
-            - op.apply(mask * high, negative(weight))
-        )
-        return [Term(shares, share(y, shares.detach(), self.epsilon))]
+    def surrogate(self, op: Linear, y: Tensor, mask: Tensor, low: Tensor, high: Tensor) -> list[Share]:
+        """Σ_i m_i ((x_i − l_i) w_i₊ + (x_i − h_i) w_i₋), which is the same, times the held z / (the same at m = 1).
+
+        In this form no term is below 0, and an input at the end of its box adds exactly 0.
+        """
+        x, weight = op.x.detach(), op.weight
+        shares = op.apply(mask * (x - low), positive(weight)) + op.apply(mask * (x - high), negative(weight))
+        return [Share(part=shares, amount=y, epsilon=self.epsilon)]
 
 
 FirstRule = Flat | WSquare | Box

@@ -7,7 +7,7 @@ because by then the eager way is cheaper.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -70,14 +70,26 @@ class Scaled(torch.autograd.Function):
         return None, grads[0] * factor, None
 
 
+class Loss(NamedTuple):
+    """Where a node writes down what it loses; `ordered` says that the rows of its value are the samples."""
+
+    ledger: Ledger
+    ordered: bool
+
+    def write_down(self, terms: Sequence[Term | Share], arriving: Tensor) -> None:
+        for term in terms:
+            if isinstance(term, Share):
+                self.ledger.add(arriving * term.lost(), self.ordered)
+
+
 class Lazy(torch.autograd.Function):
     """Forward: a ready value. Backward: through the surrogate, evaluated there."""
 
     @staticmethod
     def forward(
-        ctx: Any, value: list[Tensor], kept: Kept, surrogate: Surrogate, ledger: Ledger | None, *inputs: Tensor
+        ctx: Any, value: list[Tensor], kept: Kept, surrogate: Surrogate, loss: Loss | None, *inputs: Tensor
     ) -> Tensor:
-        ctx.kept, ctx.surrogate, ctx.ledger, ctx.pulls, ctx.graph = kept, surrogate, ledger, 0, None
+        ctx.kept, ctx.surrogate, ctx.loss, ctx.pulls, ctx.graph = kept, surrogate, loss, 0, None
         ctx.save_for_backward(*inputs)
         return value.pop()
 
@@ -85,11 +97,11 @@ class Lazy(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         ctx.pulls += 1
         keep = ctx.pulls > PULLS_BEFORE_KEEPING
-        accounted = ctx.ledger is not None and ctx.ledger.open
+        accounted = ctx.loss is not None and ctx.loss.ledger.open
         if ctx.graph is None or accounted:
             inputs, unsettled = _evaluate(ctx)
             if accounted:
-                _write_down(ctx.ledger, unsettled, grads[0])
+                ctx.loss.write_down(unsettled, grads[0])
             ctx.graph = inputs, [term.settled(reuse=not keep) for term in unsettled]
         inputs, terms = ctx.graph
         if not keep:
@@ -103,12 +115,6 @@ def _evaluate(ctx: Any) -> tuple[list[Tensor], Sequence[Term | Share]]:
     inputs = [tensor.detach().requires_grad_() for tensor in ctx.saved_tensors]
     with torch.enable_grad():
         return inputs, ctx.surrogate(ctx.kept.get(), *inputs)
-
-
-def _write_down(ledger: Ledger, terms: Sequence[Term | Share], arriving: Tensor) -> None:
-    for term in terms:
-        if isinstance(term, Share):
-            ledger.add(arriving * term.lost())
 
 
 def graft(value: Tensor, s: Tensor) -> Tensor:
@@ -130,8 +136,8 @@ def scale(value: Tensor | None, x: Tensor, factor: Tensor) -> Tensor:
 
 
 def postpone(
-    value: Tensor, kept: Kept, surrogate: Surrogate, inputs: Sequence[Tensor], ledger: Ledger | None = None
+    value: Tensor, kept: Kept, surrogate: Surrogate, inputs: Sequence[Tensor], loss: Loss | None = None
 ) -> Tensor:
     """`value`, whose derivative is that of the terms of `surrogate(value, *inputs)` (lazy)."""
-    out: Tensor = Lazy.apply([value], kept, surrogate, ledger, *inputs)  # type: ignore[no-untyped-call]
+    out: Tensor = Lazy.apply([value], kept, surrogate, loss, *inputs)  # type: ignore[no-untyped-call]
     return out

@@ -14,11 +14,12 @@ from heatproof.propagation.composites import Composite
 from heatproof.propagation.facts import Facts
 from heatproof.propagation.first_rules import Box, FirstRule
 from heatproof.propagation.linear import Linear, linear_of
-from heatproof.propagation.nodes import Kept, graft, postpone
+from heatproof.propagation.nodes import Kept, Loss, graft, postpone
 from heatproof.propagation.rules import Epsilon
+from heatproof.propagation.shared import keeps_rows, rowwise
 from heatproof.propagation.strategy import Strategy, UnsupportedCallError
 from heatproof.propagation.sums import share
-from heatproof.propagation.terms import Ledger, Term
+from heatproof.propagation.terms import Ledger, Share
 
 FLOOR = 1e-9
 GATES = ("sigmoid", "hardsigmoid", "softmax")
@@ -59,6 +60,7 @@ class Relevance(Strategy):
         self._known = Known()
         self._kept: Facts[Kept] = Facts()
         self._gates: Facts[bool] = Facts()
+        self._ordered = True  # every tensor so far has the samples as its rows, as far as is known
 
     def begin(self, x: Tensor) -> None:
         box = self.composite.first.bounds(x.detach()) if isinstance(self.composite.first, Box) else None
@@ -75,6 +77,12 @@ class Relevance(Strategy):
     # -- the engine's protocol ------------------------------------------------------------------------------------
 
     def handle(self, call: Call) -> Any:
+        before, self._ordered = self._ordered, self._ordered and rowwise(call)
+        result = self._handled(call)
+        self._ordered = self._ordered or (before and keeps_rows(call, result))
+        return result
+
+    def _handled(self, call: Call) -> Any:
         linear = linear_of(call)
         if linear is not None:
             return self._linear(linear, call)
@@ -138,7 +146,7 @@ class Relevance(Strategy):
             out = graft(value, linear.apply(linear.x, linear.weight) * rule.factor(value))
         else:
             kept = Kept(value, lambda: linear.value(linear.x))
-            out = postpone(value, kept, lambda y, x: rule.surrogate(linear, y, x), [linear.x], self.ledger)
+            out = postpone(value, kept, lambda y, x: rule.surrogate(linear, y, x), [linear.x], self._loss())
             self._kept[out] = kept
         self._made[out] = Made(linear, None)
         return out
@@ -149,16 +157,19 @@ class Relevance(Strategy):
         self.first_seen = True
         kept = Kept(value, lambda: linear.value(linear.x))
 
-        def surrogate(y: Tensor, mask: Tensor) -> list[Term]:
+        def surrogate(y: Tensor, mask: Tensor) -> list[Share]:
             if isinstance(rule, Box):
                 assert first.box is not None
                 return rule.surrogate(linear, y, mask, *first.box)
             return rule.surrogate(linear, y, mask)
 
-        out = postpone(value, kept, surrogate, [first.mask])
+        out = postpone(value, kept, surrogate, [first.mask], self._loss())
         self._kept[out] = kept
         self._made[out] = Made(linear, None)
         return out
+
+    def _loss(self) -> Loss:
+        return Loss(self.ledger, self._ordered)
 
     def _stabilizer(self, call: Call) -> float:
         """The ε of average pooling and of sums of two tensors that depend on the input."""

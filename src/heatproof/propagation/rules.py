@@ -159,8 +159,8 @@ class Gamma:
         assert down is not None
         if self.bias == "ignored":  # then Σ c may have the other sign than z
             return [
-                Term(up, share(positive(y), up.detach(), self.epsilon)),
-                Term(down, share(negative(y), down.detach(), self.epsilon)),
+                Share(part=up, amount=positive(y), epsilon=self.epsilon, either=True),
+                Share(part=down, amount=negative(y), epsilon=self.epsilon, either=True),
             ]
         offset = op.offset()
         rise, fall = (

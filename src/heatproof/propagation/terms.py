@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from heatproof.propagation.sums import share
+
 
 class Term(NamedTuple):
     """A term of a surrogate: a part with a graph, times a factor that is held."""
@@ -22,8 +24,8 @@ class Term(NamedTuple):
 class Share:
     """The term whose factor is coefficient · amount / (Σ + ε), Σ the value of the part, and of the bias if it counts.
 
-    The sign of ε is Σ's where the amount is not 0; `mixed` says that elsewhere Σ may have the other one. ε = 0 takes
-    0/0 = 0.
+    The sign of ε is Σ's where the amount is not 0; `mixed` says that elsewhere Σ may have the other one, `either` that
+    Σ may have any sign (ε > 0 takes it). ε = 0 takes 0/0 = 0.
     """
 
     part: Tensor
@@ -32,11 +34,14 @@ class Share:
     bias: Tensor | None = None
     coefficient: float | Tensor = 1.0
     mixed: bool = False
+    either: bool = False
 
     def settled(self, *, reuse: bool) -> Term:
         """The term with its factor, in the memory of the part's value if that may be reused: no derivative needs it."""
         offset = self.epsilon if self.bias is None else self.bias + self.epsilon
         held = self.part.detach()
+        if self.either:
+            return Term(self.part, share(self.amount, held, self.epsilon))
         total = held.add_(offset) if reuse else held + offset
         if self.mixed and self.epsilon != 0:  # or Σ = −ε would make 0/0
             total.clamp_(*((self.epsilon, None) if self.epsilon > 0 else (None, self.epsilon)))
@@ -55,24 +60,23 @@ class Share:
 
 
 class Ledger:
-    """What no input gets while pulls come back, sample by sample; it costs a pass a term, so only while it is open.
+    """What no input gets while pulls come back; it costs a pass a term, so only while it is open.
 
-    Rows of an operation are taken for samples, or for equal runs of consecutive rows of each. Where a tensor may as
-    well be ordered otherwise (sequence first), `sure` becomes False, and whoever reads has to prove it.
+    `lost` (N,) is what is known to be of which sample. `unsorted` holds the rest, element by element and in the order
+    in which a pull comes by: whose it is shows when the samples' cotangents are scaled.
     """
 
     def __init__(self, samples: int) -> None:
         self.samples, self.open = samples, False
-        self.lost, self.sure = torch.zeros(samples), True
+        self.lost, self.unsorted = torch.zeros(samples), list[Tensor]()
 
     def start(self) -> None:
         """Open with nothing lost."""
-        self.lost, self.sure, self.open = torch.zeros(self.samples), True, True
+        self.lost, self.unsorted, self.open = torch.zeros(self.samples), [], True
 
-    def add(self, lost: Tensor) -> None:
-        """Write down what an operation (rows, …) did not hand on."""
-        if len(lost) % self.samples:
-            self.lost = torch.full_like(self.lost, torch.nan)
-            return
-        self.sure &= self.samples == 1 or (len(lost) == self.samples and lost.dim() != 3)
-        self.lost = self.lost.to(lost) + lost.reshape(self.samples, -1).sum(1)
+    def add(self, lost: Tensor, ordered: bool) -> None:
+        """Write down what an operation did not hand on; `ordered` says that its rows are the samples."""
+        if ordered or self.samples == 1:
+            self.lost = self.lost.to(lost) + lost.reshape(self.samples, -1).sum(1)
+        elif bool(lost.any()):
+            self.unsorted.append(lost.flatten())
