@@ -91,7 +91,7 @@ def test_explain_fits_what_has_to_learn_on_pictures_and_keeps_it(
         assert CliRunner().invoke(cli.app, [*command, place, *methods]).exit_code == 0
     # The same pictures and labels in the same order: one fit of each, whatever named them.
     kept = sorted(path.name.rpartition("-")[0] for path in (tmp_path / "cache").glob("*.safetensors"))
-    assert kept == ["iba", "pattern-attribution"]
+    assert kept == ["iba", "pattern-net"]  # which learns what both methods of patterns need
     drawn = np.asarray(Image.open("map.png").convert("RGB")).astype(int)
     assert drawn.shape[1] == 3 * 224 + 4 * 8
 
