@@ -1,68 +1,47 @@
 """004: Schulz et al., restricting the flow: information bottlenecks for attribution."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from heatproof.papers.claims import higher, near
+from heatproof.papers.bottleneck_sheets import RATIOS, TRAINED_READOUTS, measured, of_ledger, sheets
+from heatproof.papers.claims import beyond, falls, higher, near
 from heatproof.papers.measure import STAGES, Pick
 from heatproof.papers.paper import Claim, Paper, Picture
-from heatproof.papers.pictures import curves, maps_of_samples, maps_over_states
+from heatproof.papers.pictures import by_method, curves, maps_in_grid, maps_of_samples, maps_over_states, panels
+from heatproof.papers.published import PER_SAMPLE, READOUT, TABLE_1
 
-# Degradation (8 × 8, 14 × 14) and bounding box of VGG-16 in Table 1, by our labels.
-TABLE_1 = {
-    "random": (0.000, 0.000, 0.167),
-    "occlusion-8": (0.267, 0.258, 0.312),
-    "occlusion-14": (0.402, 0.404, 0.358),
-    "gradient": (0.001, 0.005, 0.276),
-    "saliency": (0.326, 0.362, 0.393),
-    "guided-backprop": (0.460, 0.493, 0.373),
-    "pattern-attribution": (0.440, 0.457, 0.404),
-    "lrp-alpha1-beta0": (0.471, 0.486, 0.397),
-    "lrp-alpha0-beta-1": (0.462, 0.467, 0.441),
-    "integrated-gradients": (0.420, 0.453, 0.396),
-    "smoothgrad": (0.438, 0.455, 0.399),
-    "grad-cam": (0.510, 0.517, 0.399),
-    "guided-grad-cam": (0.555, 0.576, 0.419),
-    "iba-1": (0.581, 0.583, 0.566),
-    "iba-10": (0.582, 0.585, 0.593),
-    "iba-100": (0.542, 0.545, 0.568),
-    "iba-readout": (0.490, 0.536, 0.437),
-}
 OURS = "iba-10"
-PLOTTED = (
-    "random",
-    "guided-backprop",
-    "lrp-alpha0-beta-1",
-    "integrated-gradients",
-    "smoothgrad",
-    "grad-cam",
-    "occlusion-8",
-)
-MEASURES = {
-    "degradation-8": "degradation",
-    "degradation-14": "degradation",
-    "bounding-box": "box-ratio",
-}
+BETAS = ("0.1", "1", "10", "100", "1000")
+DEPTHS = ("early", "middle", "late")
+AT_DEPTHS = {depth: [f"{depth}, β = {beta}" for beta in BETAS] for depth in DEPTHS}
+RANDOMIZED = ("guided-backprop", "lrp-alpha0-beta-1", "integrated-gradients", "smoothgrad", "grad-cam", OURS)
+RANKED = tuple(method for method in TABLE_1 if not method.startswith("iba"))
+MORF, LERF = "most relevant first (MoRF)", "least relevant first (LeRF)"
+PROBABILITY = "probability of the label"
+SHARE = "replaced share of the tiles"
 
 
-def _table() -> Iterator[Claim]:
-    for column, (check, metric) in enumerate(MEASURES.items()):
-        for method, published in TABLE_1.items():
-            if not method.startswith("iba"):
-                yield higher(
-                    where="Table 1",
-                    text=f"per-sample IBA (β = 10/k) beats {method} ({check})",
-                    paper=f"VGG-16: {TABLE_1[OURS][column]:.3f} against {published[column]:.3f}",
-                    step="table-1",
-                    one=Pick(check=check, method=OURS, metric=metric, setting=""),
-                    other=Pick(check=check, method=method, metric=metric, setting=""),
-                )
-        yield higher(
+def _table_1() -> Iterator[Claim]:
+    for check in RATIOS:
+        column = {"degradation-8": 2, "degradation-14": 3, "bounding-box": 5}[check]
+        for method, step in (*((one, "") for one in RANKED), ("iba-readout", "the readout one, ")):
+            yield higher(
+                where="Table 1",
+                text=f"the per-sample bottleneck (β = 10/k) beats {step}{method} ({check})",
+                paper=f"VGG-16: {TABLE_1[OURS][column]:.3f} against {TABLE_1[method][column]:.3f}",
+                step="table-1",
+                one=measured(check, OURS),
+                other=measured(check, method),
+            )
+    for check in ("degradation-8", "degradation-14"):
+        yield near(
             where="Table 1",
-            text=f"the per-sample bottleneck beats the readout one ({check})",
-            paper=f"VGG-16: {TABLE_1[OURS][column]:.3f} against {TABLE_1['iba-readout'][column]:.3f}",
+            text=f"a random map scores 0 ({check})",
+            paper="0.000",
             step="table-1",
-            one=Pick(check=check, method=OURS, metric=metric, setting=""),
-            other=Pick(check=check, method="iba-readout", metric=metric, setting=""),
+            picks={"random": measured(check, "random")},
+            value=0.0,
+            within=0.05,
         )
 
 
@@ -70,8 +49,159 @@ def _changed(method: str, position: float | str = "last") -> Pick:
     return Pick(check="cascading", method=method, metric="ssim-flip", setting=STAGES, position=position)
 
 
-def _let_through(method: str) -> Pick:
-    return Pick(check="bottleneck-ledger", method=method, metric="information")
+def _randomization() -> Iterator[Claim]:
+    for method in ("guided-backprop", "lrp-alpha0-beta-1"):
+        yield higher(
+            where="Fig. 6, first row",
+            text=f"{method} stays like itself when layers are random, IBA does not (SSIM)",
+            paper="“remain similar even if large portion of the network's parameters are randomized”",
+            step="randomization",
+            one=_changed(method),
+            other=_changed(OURS),
+        )
+    yield near(
+        where="Fig. 6, first row",
+        text="randomizing the output layer alone lowers the SSIM of per-sample IBA to about 0.6",
+        paper="“drops the mean SSIM by around 0.4”",
+        step="randomization",
+        picks={"SSIM after the output layer": _changed(OURS, 1.0)},
+        value=0.6,
+        within=0.15,
+    )
+    for method in ("smoothgrad", "integrated-gradients"):
+        yield beyond(
+            where="Fig. 6, first row",
+            text=f"and that of {method} below 0.6",
+            paper="“For SmoothGrad and Int. Gradients, the SSIM drops by more than 0.4”",
+            step="randomization",
+            pick=_changed(method, 1.0),
+            below=0.6,
+        )
+
+
+def _sensitivity(method: str, position: float | str | None = None, tile: int = 8) -> Pick:
+    return Pick(check=f"sensitivity-{tile}", method=method, metric="sensitivity-n", position=position)
+
+
+def _sensitivities() -> Iterator[Claim]:
+    for method in ("integrated-gradients", "smoothgrad", "guided-backprop", "grad-cam", "guided-grad-cam"):
+        yield higher(
+            where="Fig. 6, second row",
+            text=f"per-sample IBA has the highest Sensitivity-n on tiles at large n: above {method}",
+            paper="“perform best for both models above n = 2 · 10³ pixels”",
+            step="table-1",
+            one=_sensitivity(OURS, "last"),
+            other=_sensitivity(method, "last"),
+        )
+    yield near(
+        where="§4.4",
+        text="Occlusion-8×8 is perfect at small n",
+        paper="“Occlusion-8x8 performs perfectly for small n”",
+        step="table-1",
+        picks={"n = 1": _sensitivity("occlusion-8", "first")},
+        value=1.0,
+        within=0.01,
+    )
+    for method in (*RANDOMIZED, "iba-readout"):
+        yield beyond(
+            where="§4.4",
+            text=f"pixel by pixel Sensitivity-n is low for every method: {method}",
+            paper="“all scores range within the lower 10% of the scale”",
+            step="table-1",
+            pick=_sensitivity(method, tile=1),
+            below=0.1,
+        )
+        yield higher(
+            where="§4.4",
+            text=f"and higher by tiles: {method}",
+            paper="“resulted in an increase of the Sensitivity-n score to 30% of the scale”",
+            step="table-1",
+            one=_sensitivity(method),
+            other=_sensitivity(method, tile=1),
+            names=("tiles of 8 × 8", "pixels"),
+        )
+
+
+def _table_4() -> Iterator[Claim]:
+    for label, value, words in (
+        ("untrained, published noise", 2.5, "with the noise of the published code"),
+        ("untrained", 5.0, "by the paper's own equation 2"),
+    ):
+        yield near(
+            where="Table 4, eq. 2",
+            text=f"untrained, the bottleneck lets {value:.3f} nats an element through {words}",
+            paper="2.500",
+            step="ledger",
+            picks={"L_I/k": of_ledger(label, "information")},
+            value=value,
+            within=0.1,
+        )
+    for noise, words in ((", published noise", "noise as published"), ("", "eq. 2")):
+        yield falls(
+            where="Table 4",
+            text=f"a higher β lets less through ({words})",
+            paper=", ".join(f"β = {beta}/k: {row[0]:.3f}" for beta, row in PER_SAMPLE.items()),
+            step="ledger",
+            picks={f"β = {beta}/k:": of_ledger(f"iba-{beta}{noise}", "information") for beta in PER_SAMPLE},
+            digits=3,
+        )
+        for beta in ("0.1", "1", "10"):
+            yield beyond(
+                where="Table 4, Appendix F",
+                text=f"with β = {beta}/k the per-sample bottleneck makes nearly every prediction right ({words})",
+                paper=f"“close to 1 for β ≤ 10/k”: {PER_SAMPLE[beta][2]:.3f}",
+                step="ledger",
+                pick=of_ledger(f"iba-{beta}{noise}", "top-1"),
+                above=0.9,
+            )
+        yield higher(
+            where="Table 4, Appendix F",
+            text=f"with β = 100/k positive evidence goes as well ({words})",
+            paper=f"top-1 {PER_SAMPLE['10'][2]:.3f} with 10/k, {PER_SAMPLE['100'][2]:.3f} with 100/k",
+            step="ledger",
+            one=of_ledger(f"iba-10{noise}", "top-1"),
+            other=of_ledger(f"iba-100{noise}", "top-1"),
+            names=("10/k", "100/k"),
+        )
+    yield falls(
+        where="Table 4",
+        text="the readout bottleneck lets less through with a higher β (noise as published)",
+        paper=", ".join(f"β = {beta}/k: {READOUT[beta][0]:.3f}" for beta in TRAINED_READOUTS),
+        step="ledger",
+        picks={
+            f"β = {beta}/k:": of_ledger(f"readout-{beta}, published noise", "information") for beta in TRAINED_READOUTS
+        },
+        digits=3,
+    )
+
+
+def _depths() -> Iterator[Claim]:
+    for depth in DEPTHS:
+        yield near(
+            where="Fig. 4, §4.1",
+            text=f"with β = 1000/k nothing is left of the label ({depth} layer)",
+            paper="“an output probability of 0 for the correct class”",
+            step="depth",
+            picks={PROBABILITY: of_ledger(f"{depth}, β = 1000", "probability")},
+            value=0.0,
+            within=0.05,
+        )
+        yield falls(
+            where="Fig. 4",
+            text=f"the probability falls with β ({depth} layer)",
+            paper="“is decreasing for higher β”",
+            step="depth",
+            picks={f"β = {beta}/k:": of_ledger(f"{depth}, β = {beta}", "probability") for beta in BETAS[1:]},
+        )
+
+
+def _paths(check: str) -> dict[str, dict[str, Pick]]:
+    pick = Pick(check=check, metric="probability")
+    every = tuple(TABLE_1)
+    return {
+        MORF: by_method(replace(pick, setting="morf"), every),
+        LERF: by_method(replace(pick, setting="lerf"), every),
+    }
 
 
 PAPER = Paper(
@@ -79,128 +209,92 @@ PAPER = Paper(
     title="Restricting the Flow: Information Bottlenecks for Attribution",
     authors="Karl Schulz, Leon Sixt, Federico Tombari, Tim Landgraf",
     notes={
-        "small": "SqueezeNet 1.0 on 16 to 32 validation images whose boxes cover less than 33 %, with replacement in 8 "
-        "steps, stands in for ResNet-50 and VGG-16. The bottlenecks' layer was chosen on other images.",
+        "small": "SqueezeNet 1.0 on the first 4 to 14 validation images whose boxes cover less than 33 %, with "
+        "replacement in 6 steps, stands in for ResNet-50 and VGG-16. Bottlenecks stand at a layer chosen on other "
+        "images, or at features.5, .9 and .12 of 54, 27 and 13 places a side; readouts are trained on 256 images in 2 "
+        "epochs, at a rate of 0.001. Maps keep their signs; the paper's code takes absolute values of some, guided "
+        "backpropagation among them.",
         "full": "torchvision's VGG-16; ImageNet in subfolders by class, validation boxes in `boxes.csv` beside them.",
     },
-    claims=(
-        *_table(),
-        *(
-            higher(
-                where="Fig. 6, first row",
-                text=f"{method} stays like itself when layers are random, IBA does not (SSIM)",
-                paper="“remain similar even if large portion of the network's parameters are randomized”",
-                step="randomization",
-                one=_changed(method),
-                other=_changed(OURS),
-            )
-            for method in ("guided-backprop", "lrp-alpha0-beta-1")
-        ),
-        near(
-            where="Fig. 6, first row",
-            text="randomizing the output layer alone lowers the SSIM of per-sample IBA to about 0.6",
-            paper="“drops the mean SSIM by around 0.4”",
-            step="randomization",
-            picks={"SSIM after the output layer": _changed(OURS, 1.0)},
-            value=0.6,
-            within=0.15,
-        ),
-        *(
-            higher(
-                where="Fig. 6, second row",
-                text=f"per-sample IBA has the highest Sensitivity-n on tiles at large n: above {method}",
-                paper="“perform best for both models above n = 2 · 10³ pixels”",
-                step="randomization",
-                one=Pick(check="sensitivity-8", method=OURS, metric="sensitivity-n", position="last"),
-                other=Pick(check="sensitivity-8", method=method, metric="sensitivity-n", position="last"),
-            )
-            for method in ("integrated-gradients", "smoothgrad", "guided-backprop", "grad-cam", "occlusion-8")
-        ),
-        near(
-            where="Table 4",
-            text="untrained, the bottleneck lets 2.500 nats an element through, with the noise of the published code",
-            paper="2.500",
-            step="ledger",
-            picks={"published noise": _let_through("untrained")},
-            value=2.5,
-            within=0.1,
-        ),
-        near(
-            where="eq. 2",
-            text="and 5.000 by the paper's own equation",
-            paper="Table 4 prints 2.500",
-            step="ledger",
-            picks={"eq. 2": _let_through("untrained, eq. 2")},
-            value=5.0,
-            within=0.1,
-        ),
-        *(
-            higher(
-                where="Table 4",
-                text=f"a higher β lets less through: {lower} against {upper}",
-                paper="L_I/k falls with β",
-                step="ledger",
-                one=_let_through(f"iba-{lower}"),
-                other=_let_through(f"iba-{upper}"),
-            )
-            for lower, upper in (("0.1", "1"), ("1", "10"), ("10", "100"))
-        ),
-    ),
+    claims=(*_table_1(), *_randomization(), *_sensitivities(), *_table_4(), *_depths()),
+    sheets=sheets(AT_DEPTHS, BETAS),
     pictures=(
         Picture(
             name="maps",
-            caption="Maps of every method (Fig. 1, 5, 9).",
+            caption="Maps of every method; those of bottlenecks in bits (Fig. 1, 5, 8).",
             step="table-1",
-            draw=maps_of_samples(methods=tuple(TABLE_1)),
+            draw=maps_of_samples(methods=tuple(TABLE_1), samples=8),
         ),
         Picture(
-            name="morf",
-            caption="Probability with the most relevant tiles replaced first (Fig. 7, 12).",
-            step="table-1",
-            draw=curves(
-                pick=Pick(check="degradation-14", metric="probability", setting="morf"),
-                methods=tuple(TABLE_1),
-                x="replaced share of the tiles",
-                y="probability of the label",
-            ),
+            name="depths",
+            caption="Per-sample bottlenecks of one image at three depths and growing β, in units of 1/k (Fig. 4, 10); "
+            "what lies behind them in the table above.",
+            step="depth",
+            draw=maps_in_grid(rows=AT_DEPTHS, columns=[f"β = {beta}/k" for beta in BETAS]),
         ),
         Picture(
-            name="lerf",
-            caption="The same, least relevant tiles first (Fig. 7, 11).",
-            step="table-1",
-            draw=curves(
-                pick=Pick(check="degradation-14", metric="probability", setting="lerf"),
-                methods=tuple(TABLE_1),
-                x="replaced share of the tiles",
-                y="probability of the label",
-            ),
-        ),
-        Picture(
-            name="sensitivity",
-            caption="Sensitivity-n on tiles of 8 × 8 pixels (Fig. 6).",
-            step="randomization",
-            draw=curves(
-                pick=Pick(check="sensitivity-8", metric="sensitivity-n"),
-                methods=(*PLOTTED, OURS),
-                x="number of tiles",
-                y="Pearson correlation",
-                log=True,
-            ),
+            name="smoothing",
+            caption="A bottleneck at an early layer without smoothing, which leaves a grid, and with σ = 2 (Fig. 9).",
+            step="depth",
+            draw=maps_of_samples(methods=("smoothing 0", "smoothing 2")),
         ),
         Picture(
             name="randomization",
             caption="From the trained network to the fully random one (Fig. 6).",
             step="randomization",
-            draw=maps_over_states(
-                methods=("guided-backprop", "lrp-alpha0-beta-1", "integrated-gradients", "smoothgrad", OURS),
-                group="cascading",
+            draw=maps_over_states(methods=(*RANDOMIZED, "iba-readout"), group="cascading"),
+        ),
+        Picture(
+            name="ssim",
+            caption="SSIM with the trained network's map as layers are randomized from the output down, the larger of "
+            "the map's and its negative's (Fig. 6, first row).",
+            step="randomization",
+            draw=curves(
+                pick=Pick(check="cascading", metric="ssim-flip", setting=STAGES),
+                methods=(*RANDOMIZED, "iba-readout"),
+                x="stage of randomization",
+                y="SSIM",
             ),
         ),
         Picture(
-            name="betas",
-            caption="What bottlenecks of growing β let through (Fig. 4).",
-            step="ledger",
-            draw=maps_of_samples(methods=("untrained", "iba-0.1", "iba-1", "iba-10", "iba-100")),
+            name="sensitivity",
+            caption="Sensitivity-n on tiles of 8 × 8 pixels and on pixels (Fig. 6, second row).",
+            step="table-1",
+            draw=panels(
+                of={
+                    f"{words}": by_method(
+                        Pick(check=f"sensitivity-{tile}", metric="sensitivity-n"),
+                        ("random", "occlusion-8", *RANDOMIZED, "iba-readout"),
+                    )
+                    for tile, words in ((8, "tiles"), (1, "pixels"))
+                },
+                x="number of tiles, or of pixels",
+                y="Pearson correlation",
+                log=True,
+            ),
+        ),
+        Picture(
+            name="area",
+            caption="The area between the two curves of the per-sample bottleneck, β = 10/k, is its degradation score "
+            "(Fig. 7).",
+            step="table-1",
+            draw=panels(
+                of={
+                    f"tiles of {tile} × {tile}": {
+                        words: Pick(check=f"degradation-{tile}", method=OURS, metric="probability", setting=setting)
+                        for words, setting in ((MORF, "morf"), (LERF, "lerf"))
+                    }
+                    for tile in (8, 14)
+                },
+                x=SHARE,
+                y=PROBABILITY,
+            ),
+        ),
+        Picture(
+            name="paths",
+            caption="Replacing tiles of 14 × 14 pixels by every method's ranking (Fig. 11, 12).",
+            step="table-1",
+            draw=panels(of=_paths("degradation-14"), x=SHARE, y=PROBABILITY),
         ),
     ),
 )

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import pairwise
 
 from heatproof.papers.measure import Measured, Pick, Results
-from heatproof.papers.paper import Answer, Claim, Verdict, positive
+from heatproof.papers.paper import Answer, Claim, Verdict, all_of, positive
 
 
 def higher(
@@ -40,15 +41,61 @@ def alike(
     return Claim(where=where, text=text, paper=paper, steps=(step,), answer=answer)
 
 
+def beyond(
+    *,
+    where: str,
+    text: str,
+    paper: str,
+    step: str,
+    pick: Pick,
+    above: float | None = None,
+    below: float | None = None,
+) -> Claim:
+    """The mean of a pick lies above one figure, or below one, with its whole interval."""
+    answer = partial(_beyond, pick=pick, above=above, below=below)
+    return Claim(where=where, text=text, paper=paper, steps=(step,), answer=answer)
+
+
+def falls(*, where: str, text: str, paper: str, step: str, picks: Mapping[str, Pick], digits: int = 2) -> Claim:
+    """The means of the picks fall from each to the next, paired by sample."""
+    answer = partial(_falls, picks=dict(picks), digits=digits)
+    return Claim(where=where, text=text, paper=paper, steps=(step,), answer=answer)
+
+
+def _beyond(results: Results, *, pick: Pick, above: float | None, below: float | None) -> Answer:
+    found = results.mean(pick)
+    told = [f"above {above:g}"] if above is not None else []
+    told += [f"below {below:g}"] if below is not None else []
+    verdicts = [positive(_shifted(found, above))] if above is not None else []
+    verdicts += [positive(_shifted(_negative(found), -below))] if below is not None else []
+    return Answer(f"{found.text(digits=3)}; asked is {' and '.join(told)}", all_of(verdicts))
+
+
+def _falls(results: Results, *, picks: Mapping[str, Pick], digits: int) -> Answer:
+    told = ", ".join(f"{name} {results.mean(pick).text(digits=digits)}" for name, pick in picks.items())
+    steps = [positive(results.difference(one, other)) for one, other in pairwise(picks.values())]
+    return Answer(told, all_of(steps))
+
+
+def _shifted(found: Measured, by: float) -> Measured:
+    return found._replace(value=found.value - by, low=found.low - by, high=found.high - by)
+
+
+def _negative(found: Measured) -> Measured:
+    return found._replace(value=-found.value, low=-found.high, high=-found.low)
+
+
 def _higher(
     results: Results, *, one: Pick, other: Pick, margin: float, names: tuple[str, str], percent: bool
 ) -> Answer:
     found = results.difference(one, other)
     first, second = (results.mean(pick).text(percent=percent) for pick in (one, other))
     labels = [name or pick.method or "" for name, pick in zip(names, (one, other), strict=True)]
-    shifted = found._replace(value=found.value - margin, low=found.low - margin, high=found.high - margin)
     asked = f" (by more than {margin:g})" if margin else ""
-    return Answer(f"{labels[0]} {first}, {labels[1]} {second}; difference {found.text()}{asked}", positive(shifted))
+    return Answer(
+        f"{labels[0]} {first}, {labels[1]} {second}; difference {found.text()}{asked}",
+        positive(_shifted(found, margin)),
+    )
 
 
 def _near(results: Results, *, picks: Mapping[str, Pick], value: float, within: float) -> Answer:

@@ -53,6 +53,16 @@ class Picture:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """A table of the results page: `make(results of its steps, in their order)` gives its cells as text."""
+
+    name: str
+    caption: str
+    steps: tuple[str, ...]
+    make: Callable[..., pd.DataFrame]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Table:
     """A computation that is no audit, such as a simulation, and gives rows of its own.
 
@@ -80,6 +90,7 @@ class Paper:
     title: str
     authors: str
     claims: tuple[Claim, ...]
+    sheets: tuple[Sheet, ...] = ()
     pictures: tuple[Picture, ...] = ()
     tables: tuple[Table, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """Figures of the results pages: maps side by side, and curves with intervals."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -51,9 +52,24 @@ def maps_of_samples(*, methods: Sequence[str], samples: int = 4) -> Draw:
     return partial(_maps_of_samples, methods=tuple(methods), samples=samples)
 
 
+def maps_in_grid(*, rows: Mapping[str, Sequence[str]], columns: Sequence[str], sample: int = 0) -> Draw:
+    """One sample's maps by the trained network: for each row its methods, under the names of the columns."""
+    return partial(_maps_in_grid, rows=dict(rows), columns=tuple(columns), sample=sample)
+
+
 def curves(*, pick: Pick, methods: Sequence[str], x: str, y: str, log: bool = False) -> Draw:
     """Means over samples with their 95 % intervals against position, a line a method."""
-    return partial(_curves, pick=pick, methods=tuple(methods), x=x, y=y, log=log)
+    return panels(of={"": by_method(pick, methods)}, x=x, y=y, log=log)
+
+
+def panels(*, of: Mapping[str, Mapping[str, Pick]], x: str, y: str, log: bool = False) -> Draw:
+    """The same for several picks: under each title a panel, in it a line for each label; a label keeps its color."""
+    return partial(_panels, of=of, x=x, y=y, log=log)
+
+
+def by_method(pick: Pick, methods: Sequence[str]) -> dict[str, Pick]:
+    """A pick of each method under its name."""
+    return {method: replace(pick, method=method) for method in methods}
 
 
 def table_picture(table: pd.DataFrame, file: Path) -> None:
@@ -158,8 +174,9 @@ def _maps_over_states(
     maps, inputs = read_maps(results.folder, manifest["cells"])
     name = manifest["shown"][sample]
     alias = manifest.get("aliases", {})
-    random = [s for s in manifest["states"] if s["kind"] == "randomized" and s["group"].split()[0] == group]
-    trained = [s for s in manifest["states"] if s["kind"] == "trained"]
+    states = manifest["states"]
+    random = [s for s in states if s["kind"] == "randomized" and group in (s["group"], s["group"].split()[0])]
+    trained = [s for s in states if s["kind"] == "trained"]
     stages = trained + [s for s in random if s["seed"] == random[0]["seed"]]
     places = np.linspace(0, len(stages) - 1, min(columns, len(stages))).round().astype(int)
     chosen = [stages[i] for i in dict.fromkeys(places.tolist())]
@@ -188,15 +205,31 @@ def _maps_of_samples(results: Results, file: Path, *, methods: tuple[str, ...], 
     map_grid(file, tiles, rows=[""] * len(names), columns=["input", *methods])
 
 
-def _curves(results: Results, file: Path, *, pick: Pick, methods: tuple[str, ...], x: str, y: str, log: bool) -> None:
+def _maps_in_grid(
+    results: Results, file: Path, *, rows: Mapping[str, Sequence[str]], columns: tuple[str, ...], sample: int
+) -> None:
+    maps, inputs = read_maps(results.folder, results.manifest["cells"])
+    name = results.manifest["shown"][sample]
+    trained = next(s["name"] for s in results.manifest["states"] if s["kind"] == "trained")
+    tiles = [[_input(name, inputs), *(maps.get((trained, m, name)) for m in methods)] for methods in rows.values()]
+    map_grid(file, tiles, rows=list(rows), columns=["input", *columns])
+
+
+def _panels(results: Results, file: Path, *, of: Mapping[str, Mapping[str, Pick]], x: str, y: str, log: bool) -> None:
+    colors = {label: c for c, label in enumerate(dict.fromkeys(label for picks in of.values() for label in picks))}
+    drawn = {
+        title: [_line(results, label, pick, colors[label]) for label, pick in picks.items()]
+        for title, picks in of.items()
+    }
+    chart(file, drawn, x=x, y=y, log=log)
+
+
+def _line(results: Results, label: str, pick: Pick, color: int) -> Line:
     means = intervals(results.picked(pick))
-    lines = []
-    for color, method in enumerate(methods):
-        points = sorted((key[3], value) for key, value in means.items() if key[1] == method)
-        at, values = [place for place, _ in points], [value for _, value in points]
-        mean, low, high = ([v[k] for v in values] for k in range(3))
-        lines.append(Line(method, at, mean, low, high, color=color))
-    chart(file, {"": lines}, x=x, y=y, log=log)
+    points = sorted((key[3], value) for key, value in means.items())
+    at, values = [place for place, _ in points], [value for _, value in points]
+    mean, low, high = ([v[k] for v in values] for k in range(3))
+    return Line(label, at, mean, low, high, color=color)
 
 
 def _input(name: str, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:

@@ -57,6 +57,13 @@ def page(paper: Paper, scale: str, specs: Mapping[str, Path], results: Mapping[s
     pictures = [picture for picture in paper.pictures if picture.step in results]
     for picture in pictures:
         picture.draw(results[picture.step], folder / f"{picture.name}.png")
+    sheets = {
+        sheet: sheet.make(*(results[step] for step in sheet.steps))
+        for sheet in paper.sheets
+        if {*sheet.steps} <= results.keys()
+    }
+    for sheet, cells in sheets.items():
+        cells.to_csv(folder / f"{sheet.name}.csv", index=False)
     lines = [
         f"# {paper.id}: {paper.title}",
         "",
@@ -69,6 +76,7 @@ def page(paper: Paper, scale: str, specs: Mapping[str, Path], results: Mapping[s
         "",
         *_failures(specs, results),
         *(["Tables: " + ", ".join(f"[{name}]({name}.csv)" for name in tables), ""] if tables else []),
+        *(line for sheet, cells in sheets.items() for line in (f"{sheet.caption}", "", *_table(cells), "")),
         *(
             line
             for picture in pictures

@@ -2,43 +2,43 @@
 
 from collections.abc import Iterator
 
+from heatproof.papers import edges, regressor
 from heatproof.papers.accuracies import accuracies, as_published
-from heatproof.papers.claims import alike, higher, near
-from heatproof.papers.measure import STAGES, Pick
-from heatproof.papers.paper import Claim, Paper, Picture
-from heatproof.papers.pictures import curves, maps_over_states
-
-SMALL_NETWORKS = {
-    "mnist-cnn": "MNIST CNN",
-    "mnist-mlp": "MNIST MLP",
-    "fashion-cnn": "Fashion-MNIST CNN",
-    "fashion-mlp": "Fashion-MNIST MLP",
-}
-NETWORKS = {**SMALL_NETWORKS, "imagenet": "ImageNet"}
-ABSOLUTE = "spearman-absolute"
-
-
-def randomized(method: str, metric: str = ABSOLUTE, position: float | str = "last", check: str = "cascading") -> Pick:
-    """Similarity to the trained network's map, after everything is randomized by default."""
-    return Pick(check=check, method=method, metric=metric, setting=STAGES, position=position)
-
-
-def noise(method: str, metric: str = ABSOLUTE) -> Pick:
-    """Similarity of a method's trained map to Gaussian noise."""
-    return Pick(check="calibration", method=method, metric=metric, setting="map-vs-gaussian")
+from heatproof.papers.claims import alike, beyond, higher, near
+from heatproof.papers.measure import Measured, Pick, Results, measured
+from heatproof.papers.paper import Answer, Claim, Paper, Table, positive
+from heatproof.papers.sanity_picks import (
+    ABSOLUTE,
+    CALIBRATION,
+    MEASURES,
+    NETWORKS,
+    SMALL_NETWORKS,
+    UNIFORM,
+    WORDS,
+    methods_of,
+    noise,
+    of_masks,
+    permuted,
+    randomized,
+)
+from heatproof.papers.sanity_pictures import PICTURES, SHEETS
 
 
-def _of_network(step: str, name: str) -> Iterator[Claim]:
-    yield higher(
-        where="Fig. 2, 16–26",
-        text=f"guided backprop hardly depends on the higher layers: more like itself than the gradient once the "
-        f"output layer is random ({name})",
-        paper="its maps look alike down to the lower layers",
-        step=step,
-        one=randomized("guided-backprop", position=1.0),
-        other=randomized("gradient", position=1.0),
-    )
-    for method, words in (("gradient-x-input", "gradient × input"), ("integrated-gradients", "Integrated Gradients")):
+def _randomizations(step: str, name: str) -> Iterator[Claim]:
+    for method in ("guided-backprop", "guided-grad-cam"):
+        if method not in methods_of(step):
+            continue
+        yield higher(
+            where="Fig. 2, 16–26",
+            text=f"{method} hardly depends on the higher layers: more like itself than the gradient once the output "
+            f"layer is random ({name})",
+            paper="its maps look alike down to the lower layers",
+            step=step,
+            one=randomized(method, position=1.0),
+            other=randomized("gradient", position=1.0),
+        )
+    for method in ("gradient-x-input", "integrated-gradients"):
+        words = WORDS[method]
         yield higher(
             where="Fig. 22–26",
             text=f"{words} still looks like its trained self by absolute values when all layers are random ({name})",
@@ -58,6 +58,17 @@ def _of_network(step: str, name: str) -> Iterator[Claim]:
             names=("absolute", "signed"),
         )
     yield higher(
+        where="Fig. 20–25, independent randomization",
+        text=f"over single random layers guided backprop keeps more of itself than the gradient ({name})",
+        paper="its maps look alike but for the lowest layers",
+        step=step,
+        one=randomized("guided-backprop", position=None, check="independent"),
+        other=randomized("gradient", position=None, check="independent"),
+    )
+
+
+def _controls(step: str, name: str) -> Iterator[Claim]:
+    yield higher(
         where="Fig. 10",
         text=f"input × random gradient looks like gradient × input ({name})",
         paper="“Input ⊙ Random gradient experiment”",
@@ -67,7 +78,7 @@ def _of_network(step: str, name: str) -> Iterator[Claim]:
         names=("similarity to the control", "to a random mask"),
     )
     yield near(
-        where="Fig. 1 (main text), 27",
+        where="Fig. 1 (main text)",
         text=f"an edge detector never changes ({name})",
         paper="edge detectors do not depend on the model",
         step=step,
@@ -77,29 +88,52 @@ def _of_network(step: str, name: str) -> Iterator[Claim]:
     )
 
 
-PAPER = Paper(
-    id="001",
-    title="Sanity Checks for Saliency Maps",
-    authors="Julius Adebayo, Justin Gilmer, Michael Muelly, Ian Goodfellow, Moritz Hardt, Been Kim",
-    notes={
-        "small": "networks of the zoo on 32 to 48 images; SqueezeNet 1.0 with He's initialization, by blocks, on 8 "
-        "images stands in for Inception v3. The regressor on radiographs (Fig. 7) has no stand-in.",
-        "full": "torchvision's Inception v3 on 50 ImageNet validation images.",
-    },
-    tables=(accuracies("001"),),
-    claims=(
-        as_published("B"),
-        *(claim for step, name in NETWORKS.items() for claim in _of_network(step, name)),
-        higher(
-            where="Fig. 2, 16–21",
-            text="Guided Grad-CAM hardly depends on the higher layers (ImageNet)",
-            paper="its maps look alike down to the lower layers",
-            step="imagenet",
-            one=randomized("guided-grad-cam", position=1.0),
-            other=randomized("gradient", position=1.0),
-        ),
-        *(
-            near(
+def _reversed(step: str, name: str) -> Claim:
+    return higher(
+        where="Fig. 28 A, reverse cascading",
+        text=f"guided backprop depends on the lowest layer more than on the output layer ({name})",
+        paper="a figure without words; its maps change with the lower layers",
+        step=step,
+        one=randomized("guided-backprop", position=1.0),
+        other=randomized("guided-backprop", position=1.0, check="reverse"),
+        names=("output layer random", "lowest layer random"),
+    )
+
+
+def _random_labels(step: str, name: str) -> Iterator[Claim]:
+    yield beyond(
+        where="B, random labels test",
+        text=f"a network memorizes permuted labels ({name})",
+        paper="“to greater than 95 percent training set accuracy”",
+        step=step,
+        pick=permuted("", "training-accuracy"),
+        above=0.95,
+    )
+    yield near(
+        where="B, random labels test",
+        text=f"and knows nothing of the true ones ({name})",
+        paper="“the performance of these models on the tests set is random”",
+        step=step,
+        picks={"test accuracy": permuted("", "test-accuracy")},
+        value=0.1,
+        within=0.03,
+    )
+    for method, words in WORDS.items():
+        yield higher(
+            where="Fig. 13–15",
+            text=f"{words} there still looks like the true network's, by absolute values ({name})",
+            paper="masks on random labels resemble those of the true model",
+            step=step,
+            one=permuted(method),
+            other=noise(method),
+            names=("permuted labels", "a random mask"),
+        )
+
+
+def _calibration() -> Iterator[Claim]:
+    for method, row in CALIBRATION.items():
+        for metric, figure in zip(MEASURES, row, strict=True):
+            yield near(
                 where="B, calibration",
                 text=f"{metric} of a map and a Gaussian mask is about 0 ({method}, ImageNet)",
                 paper=figure,
@@ -108,22 +142,97 @@ PAPER = Paper(
                 value=0.0,
                 within=0.02,
             )
-            for method, figures in (
-                ("gradient", ("-0.00049", "0.00032", "-0.0016", "0.00027")),
-                ("integrated-gradients", ("0.00084", "0.00059", "0.0048", "0.00018")),
-                ("gradient-x-input", ("0.00081", "0.00099", "-0.0024", "0.00023")),
-            )
-            for metric, figure in zip(("spearman", ABSOLUTE, "hog", "ssim"), figures, strict=True)
-        ),
-        near(
+    for metric, figure in zip(MEASURES, UNIFORM, strict=True):
+        yield near(
             where="B, calibration",
-            text="HOG of two uniform masks is well above 0 (ImageNet)",
-            paper="0.078",
+            text=f"{metric} of two uniform masks is {'well above' if metric == 'hog' else 'about'} 0 (ImageNet)",
+            paper=figure,
             step="imagenet",
-            picks={"hog": Pick(check="calibration", method="", setting="uniform-vs-uniform", metric="hog")},
-            value=0.078,
+            picks={metric: of_masks("uniform", metric)},
+            value=0.078 if metric == "hog" else 0.0,
             within=0.01,
+        )
+
+
+def _reads_slants(results: Results) -> Answer:
+    """1 − Σ error² / Σ deviation² over test images."""
+    values = results.rows.assign(seed=0).set_index(["seed", "sample"])[["squared-error", "squared-deviation"]]
+    found = measured(values, lambda means: 1 - means[:, 0] / means[:, 1])
+    shifted: Measured = found._replace(value=found.value - 0.9, low=found.low - 0.9, high=found.high - 0.9)
+    return Answer(f"R² {found.text(digits=3)}; asked is above 0.9", positive(shifted))
+
+
+def _regressor() -> Iterator[Claim]:
+    yield Claim(
+        where="Fig. 7, the stand-in",
+        text="the regressor reads the slant of digits that it has not seen",
+        paper="reads ages from radiographs",
+        steps=("slants",),
+        answer=_reads_slants,
+    )
+    yield higher(
+        where="Fig. 7",
+        text="guided backprop of a random regressor looks like that of the trained one",
+        paper="“Both explanations are virtually indistinguishable”",
+        step="regressor",
+        one=randomized("guided-backprop"),
+        other=noise("guided-backprop"),
+        names=("trained and random", "a random mask"),
+    )
+    floor = Pick(
+        check="cascading", method="guided-backprop", metric=ABSOLUTE, setting="cascading truncated-normal floor"
+    )
+    yield alike(
+        where="Fig. 7",
+        text="as much as those of two random regressors look like each other",
+        paper="“Both explanations are virtually indistinguishable”",
+        step="regressor",
+        one=randomized("guided-backprop"),
+        other=floor,
+        within=0.05,
+        names=("trained and random", "random and random"),
+    )
+
+
+def _edges() -> Iterator[Claim]:
+    for method in ("guided-backprop", "guided-grad-cam"):
+        yield higher(
+            where="Fig. 27",
+            text=f"{method} of an image's edges alone is more like that of the image than the gradient's is (ImageNet)",
+            paper="“both maps look visually similar for GBP and Guided GradCAM”",
+            step="edges",
+            one=Pick(check="edges", method=method, metric=ABSOLUTE),
+            other=Pick(check="edges", method="gradient", metric=ABSOLUTE),
+        )
+
+
+PAPER = Paper(
+    id="001",
+    title="Sanity Checks for Saliency Maps",
+    authors="Julius Adebayo, Justin Gilmer, Michael Muelly, Ian Goodfellow, Moritz Hardt, Been Kim",
+    notes={
+        "small": "networks of the zoo on 32 to 48 images; SqueezeNet 1.0 with He's initialization, by blocks, on 8 "
+        "images stands in for Inception v3. A network that reads the slant of MNIST's digits stands in for the one "
+        "that reads ages from radiographs (Fig. 7). Networks of permuted labels learned 10,000 images. Fashion-MNIST "
+        "is split otherwise than published.",
+        "full": "torchvision's Inception v3 on 50 ImageNet validation images; permuted and true labels learned anew "
+        "on MNIST.",
+    },
+    tables=(
+        accuracies("001"),
+        Table(name="slants", compute=regressor.errors, scales=("small",)),
+        Table(name="edges", compute=edges.similarities, steps=("imagenet",)),
+    ),
+    claims=(
+        *as_published("001", "B"),
+        *(
+            claim
+            for step, name in NETWORKS.items()
+            for claims in (_randomizations, _controls)
+            for claim in claims(step, name)
         ),
+        *(_reversed(step, name) for step, name in SMALL_NETWORKS.items()),
+        *_calibration(),
         alike(
             where="B, randomization tests",
             text="uniform weights give the same as truncated normal ones (gradient, MNIST CNN)",
@@ -134,6 +243,22 @@ PAPER = Paper(
             within=0.05,
             names=("truncated normal", "uniform"),
         ),
+        *_regressor(),
+        *(claim for step, name in SMALL_NETWORKS.items() for claim in _random_labels(step, name)),
+        *(
+            higher(
+                where="Fig. 13–15",
+                text=f"{method} tells permuted from true labels: its map is less like the trained network's than "
+                "that of a network trained anew on true labels",
+                paper="not in the paper, which has no such yardstick",
+                step="labels",
+                one=permuted(method, "spearman", "true-labels"),
+                other=permuted(method, "spearman"),
+                names=("true labels", "permuted labels"),
+            )
+            for method in ("gradient", "gradient-x-input", "integrated-gradients", "grad-cam")
+        ),
+        *_edges(),
         *(
             higher(
                 where="Fig. 28 B, C",
@@ -146,40 +271,6 @@ PAPER = Paper(
             )
             for method, words in (("deeplift", "DeepLIFT"), ("epsilon-lrp", "ε-LRP"))
         ),
-        *(
-            higher(
-                where="Fig. 13–15",
-                text=f"{words} on a network of permuted labels still looks like the true network's, by absolute values",
-                paper="masks on random labels resemble those of the true model",
-                step="labels",
-                one=Pick(check="data-randomization", method=method, metric=ABSOLUTE, setting="permuted-labels"),
-                other=noise(method),
-                names=("permuted labels", "a random mask"),
-            )
-            for method, words in (
-                ("gradient-x-input", "gradient × input"),
-                ("integrated-gradients", "Integrated Gradients"),
-                ("guided-backprop", "guided backprop"),
-            )
-        ),
-        *(
-            higher(
-                where="Fig. 13–15",
-                text=f"{words} tells permuted from true labels: its map is less like the trained network's than "
-                "that of a network trained anew on true labels",
-                paper="not in the paper, which has no such yardstick",
-                step="labels",
-                one=Pick(check="data-randomization", method=method, metric="spearman", setting="true-labels"),
-                other=Pick(check="data-randomization", method=method, metric="spearman", setting="permuted-labels"),
-                names=("true labels", "permuted labels"),
-            )
-            for method, words in (
-                ("gradient", "the gradient"),
-                ("gradient-x-input", "gradient × input"),
-                ("integrated-gradients", "Integrated Gradients"),
-                ("grad-cam", "Grad-CAM"),
-            )
-        ),
         higher(
             where="Fig. 28 D, E",
             text="the perturbation method depends on the parameters: less like itself the more layers are random",
@@ -190,41 +281,6 @@ PAPER = Paper(
             names=("output layer random", "all layers random"),
         ),
     ),
-    pictures=(
-        *(
-            Picture(
-                name=f"{step}-cascading",
-                caption=f"{name}: from the trained network to the fully random one.",
-                step=step,
-                draw=maps_over_states(
-                    methods=("gradient", "gradient-x-input", "integrated-gradients", "guided-backprop"),
-                    group="cascading",
-                ),
-            )
-            for step, name in NETWORKS.items()
-        ),
-        *(
-            Picture(
-                name=f"{step}-curves",
-                caption=f"{name}: rank correlation of absolute values with the trained network's map (Fig. 22–26).",
-                step=step,
-                draw=curves(
-                    pick=Pick(check="cascading", metric=ABSOLUTE, setting=STAGES),
-                    methods=(
-                        "gradient",
-                        "gradient-sg",
-                        "gradient-x-input",
-                        "integrated-gradients",
-                        "guided-backprop",
-                        "guided-grad-cam",
-                        "grad-cam",
-                        "edge-detector",
-                    ),
-                    x="randomized layers, from the output down",
-                    y="Spearman, absolute values",
-                ),
-            )
-            for step, name in NETWORKS.items()
-        ),
-    ),
+    sheets=SHEETS,
+    pictures=PICTURES,
 )
