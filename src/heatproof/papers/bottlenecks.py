@@ -209,7 +209,7 @@ PAPER = Paper(
     title="Restricting the Flow: Information Bottlenecks for Attribution",
     authors="Karl Schulz, Leon Sixt, Federico Tombari, Tim Landgraf",
     notes={
-        "small": "SqueezeNet 1.0 on the first 4 to 14 validation images whose boxes cover less than 33 %, with "
+        "small": "SqueezeNet 1.0 on the first 4 to 12 validation images whose boxes cover less than 33 %, with "
         "replacement in 6 steps, stands in for ResNet-50 and VGG-16. Bottlenecks stand at a layer chosen on other "
         "images, or at features.5, .9 and .12 of 54, 27 and 13 places a side; readouts are trained on 256 images in 2 "
         "epochs, at a rate of 0.001. Maps keep their signs; the paper's code takes absolute values of some, guided "
