@@ -3,7 +3,7 @@
 import pandas as pd
 from torch import Tensor
 
-from heatproof.auditing.run import predict
+from heatproof.auditing.passes import predict
 from heatproof.auditing.spec import AuditSpec
 from heatproof.features import default_features
 from heatproof.methods.controls import EdgeDetector

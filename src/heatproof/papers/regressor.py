@@ -3,16 +3,14 @@
 import inspect
 import sys
 from functools import partial
-from pathlib import Path
 
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from heatproof import artifacts, draws
+from heatproof.artifacts import Stored
 from heatproof.data import Dataset, TorchvisionDataset
 from heatproof.recipes import digest
 from heatproof.zoo.cache import one_thread
@@ -56,7 +54,9 @@ def slant_regressor() -> nn.Module:
     data = _part(train=True, limit=IMAGES)
     source = inspect.getsource(sys.modules[__name__])
     name = f"slantnet-{digest([source, data.fingerprint, torch.__version__])[:16]}.safetensors"
-    model: nn.Module = artifacts.kept(name, read=_read, make=partial(_trained, data), write=_write)
+    model: nn.Module = artifacts.kept_tensors(
+        name, read=_read, make=partial(_trained, data), parts=lambda made: Stored(made.state_dict(), {})
+    )
     return model
 
 
@@ -98,16 +98,8 @@ def _trained(data: Dataset) -> nn.Module:
     return model.eval()
 
 
-def _read(path: Path) -> nn.Module | None:
-    try:
-        weights = load_file(path)
-    except (OSError, SafetensorError):
-        return None
+def _read(stored: Stored) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         model = SlantNet().eval()
-    model.load_state_dict(weights)
+    model.load_state_dict(dict(stored.tensors))
     return model
-
-
-def _write(model: nn.Module, path: Path) -> None:
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, path)
