@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from heatproof import artifacts, draws
+from heatproof.arithmetic import pinned
 from heatproof.artifacts import Stored
 from heatproof.data import Dataset, TorchvisionDataset
 from heatproof.recipes import digest
-from heatproof.zoo.cache import one_thread
 
 IMAGES, TESTED = 10_000, 1_000
 EPOCHS, BATCH, RATE, SEED = 4, 50, 1e-3, 0
@@ -83,7 +83,7 @@ def _part(*, train: bool, limit: int) -> Dataset:
 
 def _trained(data: Dataset) -> nn.Module:
     wanted = slant(data.inputs).float()
-    with one_thread(), torch.random.fork_rng(devices=[]):
+    with pinned(threads=1), torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         model = SlantNet()
         adam = torch.optim.Adam(model.parameters(), lr=RATE)
