@@ -24,6 +24,7 @@ from heatproof.checks import variants as variants_module
 from heatproof.checks.similarities import similarity_rows
 from heatproof.methods import DeepLIFT, Explanation, Gradient, Method
 from heatproof.methods.base import Linearization
+from heatproof.propagation.independence import check_independent
 from heatproof.randomization import initializers, orders
 from heatproof.randomization.layers import Layer, Usage
 from heatproof.similarity import Spearman, spearman
@@ -340,7 +341,10 @@ def what_is_replaced_comes_from_the_original() -> None:
 
     inputs = torch.rand(1, 1, 6, 6, generator=torch.Generator().manual_seed(3)).double()
     maps = torch.rand(1, 1, 6, 6, generator=torch.Generator().manual_seed(4)).double()
-    play(Degradation(tile=2), stage(Watched().eval(), inputs, torch.tensor([0]), {"given": Given(maps)}))
+    model = Watched().eval()
+    check_independent(model, inputs)
+    seen.clear()
+    play(Degradation(tile=2), stage(model, inputs, torch.tensor([0]), {"given": Given(maps)}))
     assert all(bool(((x == 0) | (x == inputs)).all()) for x in seen)
 
 

@@ -75,7 +75,7 @@ def by_method(pick: Pick, methods: Sequence[str]) -> dict[str, Pick]:
 def table_picture(table: pd.DataFrame, file: Path) -> None:
     """A table with columns method, check, figure, mean, low, high: a line a method, the mean and its interval a cell.
 
-    Color runs over the means of a column, from its least to its greatest; it says nothing of good and bad.
+    Color is the rank of a mean in its column, darkest the greatest; it says nothing of good and bad.
     """
     plots = _pyplot()
     keys = list(dict.fromkeys(zip(table["check"], table["figure"], strict=True)))
@@ -86,10 +86,9 @@ def table_picture(table: pd.DataFrame, file: Path) -> None:
     for c, key in enumerate(keys):
         column = cells.loc[[(method, *key) for method in methods]].to_numpy(np.float64)
         means = column[:, 0]
-        low, high = (np.nanmin(means), np.nanmax(means)) if np.isfinite(means).any() else (0.0, 1.0)
-        shades[:, c] = (means - low) / ((high - low) or 1.0)
+        shades[:, c] = pd.Series(means).rank(pct=True)
         for r, (mean, least, most) in enumerate(column):
-            told = f"{mean:z.2f}\n{least:z.2f} to {most:z.2f}" if np.isfinite(mean) else "–"
+            told = f"{_short(mean)}\n{_short(least)} to {_short(most)}" if np.isfinite(mean) else "–"
             axes.text(c, r, told, ha="center", va="center", fontsize=5)
     axes.imshow(np.ma.masked_invalid(shades), cmap="Blues", vmin=0, vmax=2, aspect="auto")
     axes.set_xticks(range(len(keys)), [f"{check}\n{name}" for check, name in keys], rotation=60, ha="right", fontsize=6)
@@ -123,6 +122,10 @@ def chart(file: Path, panels: Mapping[str, Sequence[Line]], *, x: str, y: str, l
     if len(keys) > 1:
         figure.legend(keys.values(), keys.keys(), fontsize="small", loc="outside right upper")
     _save(figure, file)
+
+
+def _short(value: float) -> str:
+    return f"{value:z.2f}" if abs(value) < 1000 else f"{value:.1e}"
 
 
 def map_grid(

@@ -12,7 +12,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from heatproof.errors import OperationError
 from heatproof.models import forward
 from heatproof.propagation.operations import identify, key
-from heatproof.propagation.proofs import modes_left_above, where
+from heatproof.propagation.proofs import is_quantized, modes_left_above, where
 
 # Of the largest output. Batches of one size take the same kernels, with the same last bits; but not where values decide
 # how many rows a step takes, nor with a GPU's atomic additions.
@@ -25,12 +25,13 @@ def check_independent(model: nn.Module, inputs: Tensor) -> None:
     """Refuse a model whose outputs for one sample depend on the others of its batch: no map would be that sample's own.
 
     Two samples of `inputs` (N, …), or one and its mirror image, are run side by side, and each beside itself. Cost: six
-    rows forward, once a model. One that does not run on two rows, or draws, is not judged.
+    rows forward, once a model. Not judged are those that do not run on two rows, those that draw, and quantized ones,
+    which may round by the range of a batch.
 
     Raises: OperationError, naming the first operation that mixes samples and the module that calls it.
     """
     origin = vars(model).get("origin", model)
-    if origin in _known:
+    if origin in _known or any(is_quantized(module) for module in model.modules()):
         return
     others = (inputs != inputs[:1]).flatten(1).any(1).nonzero()
     rows = torch.tensor([0, int(others[0]) if len(others) else 0], device=inputs.device)
@@ -40,7 +41,10 @@ def check_independent(model: nn.Module, inputs: Tensor) -> None:
         if torch.equal(pair[0], pair[1]):
             return
     try:
+        before = _random_state(inputs.device)
         together = _run(model, pair, rows)
+        if not torch.equal(before, _random_state(inputs.device)):
+            return  # it draws
         for i in (0, 1):
             alone = _run(model, pair[[i, i]], rows[[i, i]])
             if not _close(together[i], alone[i]) and _close(together, _run(model, pair, rows)):
@@ -54,6 +58,10 @@ def check_independent(model: nn.Module, inputs: Tensor) -> None:
     except Exception:  # whatever the model does not like about two rows; its method will hear it, too
         return
     _known[origin] = True
+
+
+def _random_state(device: torch.device) -> Tensor:
+    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
 
 
 def _run(model: nn.Module, x: Tensor, rows: Tensor) -> Tensor:

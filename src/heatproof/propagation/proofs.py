@@ -58,6 +58,11 @@ def unwrap(model: nn.Module) -> nn.Module:
             return model
 
 
+def is_quantized(module: nn.Module) -> bool:
+    """Whether a module is one of torch's quantized kinds."""
+    return "quantized" in type(module).__module__.split(".")
+
+
 def check_visible(model: nn.Module) -> None:
     """Refuse a model whose calls the engine could not see, and surroundings that would see the rules' own calls."""
     for name, module in model.named_modules():
@@ -70,7 +75,7 @@ def check_visible(model: nn.Module) -> None:
             what = "compiled in place; build the model without .compile()"
         elif isinstance(module, nn.DataParallel):
             what = "a DataParallel module, whose threads nobody can intercept; use its .module"
-        elif "quantized" in type(module).__module__.split("."):
+        elif is_quantized(module):
             what = "quantized, and rules need real weights; use the float model"
         if what is not None:
             raise InputError(f"Expected a model of plain modules, but {name or 'the model'!r} is {what}.")
