@@ -7,8 +7,8 @@ import torch
 from heatproof.auditing import spec
 from heatproof.methods import GradientXInput
 from heatproof.papers import Results, get
-from heatproof.papers.all_labels import likeness, maps, sums
 from heatproof.papers.competition import _is_blank, _loses_energy
+from heatproof.papers.competition.all_labels import likeness, maps, sums
 
 STATES = [{"kind": "randomized", "group": "cascading he"}]
 

@@ -8,9 +8,9 @@ import torch
 from heatproof.papers import Pick, Results
 from heatproof.papers.accuracies import interval
 from heatproof.papers.claims import beyond, falls
-from heatproof.papers.edges import only_edges
 from heatproof.papers.pictures import by_method, maps_in_grid, panels
-from heatproof.papers.regressor import slant
+from heatproof.papers.sanity.edges import only_edges
+from heatproof.papers.sanity.regressor import slant
 from heatproof.papers.sheets import figures, over_steps
 
 RESULTS = Results(

@@ -11,12 +11,12 @@ import pytest
 from heatproof.checks.network_structure import HIGH, LOW
 from heatproof.checks.network_structure import overtaking as one_by_one
 from heatproof.papers import Paper, Results, get
-from heatproof.papers.activations import overtaking
-from heatproof.papers.evidence import dominant, monotone
 from heatproof.papers.measure import over_samples
-from heatproof.papers.noise import noise, summary
-from heatproof.papers.overtaking import in_layers
 from heatproof.papers.paper import answer
+from heatproof.papers.shortcomings.activations import overtaking
+from heatproof.papers.shortcomings.evidence import dominant, monotone
+from heatproof.papers.shortcomings.noise import noise, summary
+from heatproof.papers.shortcomings.overtaking import in_layers
 from heatproof.theory import noise_similarity
 
 

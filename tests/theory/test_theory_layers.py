@@ -9,7 +9,7 @@ from heatproof.errors import InputError
 from heatproof.methods import Gradient, GradientXInput
 from heatproof.methods import get as method_named
 from heatproof.models import Bound
-from heatproof.papers.evidence import Counterexample
+from heatproof.papers.shortcomings.evidence import Counterexample
 from heatproof.theory import dominance, monotonicity, positive_biases
 from reference import theory as slow
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from functools import partial
 
 from heatproof.auditing.scorecard import chance_share
-from heatproof.papers import all_labels, two_labels
 from heatproof.papers.claims import higher, near
+from heatproof.papers.competition import all_labels, two_labels
 from heatproof.papers.measure import STAGES, Pick, Results
 from heatproof.papers.paper import Answer, Claim, Paper, Picture, Verdict, all_of, positive
 from heatproof.papers.pictures import maps_of_samples, maps_over_labels, maps_over_states

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from heatproof.papers.bottleneck_sheets import RATIOS, TRAINED_READOUTS, measured, of_ledger, sheets
+from heatproof.papers.bottlenecks.published import PER_SAMPLE, READOUT, TABLE_1
+from heatproof.papers.bottlenecks.sheets import RATIOS, TRAINED_READOUTS, measured, of_ledger, sheets
 from heatproof.papers.claims import beyond, falls, higher, near
 from heatproof.papers.measure import STAGES, Pick
 from heatproof.papers.paper import Claim, Paper, Picture
 from heatproof.papers.pictures import by_method, curves, maps_in_grid, maps_of_samples, maps_over_states, panels
-from heatproof.papers.published import PER_SAMPLE, READOUT, TABLE_1
 
 OURS = "iba-10"
 BETAS = ("0.1", "1", "10", "100", "1000")

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from heatproof.papers import edges, regressor
 from heatproof.papers.accuracies import accuracies, as_published
 from heatproof.papers.claims import alike, beyond, higher, near
 from heatproof.papers.measure import Measured, Pick, Results, measured
 from heatproof.papers.paper import Answer, Claim, Paper, Table, positive
-from heatproof.papers.sanity_picks import (
+from heatproof.papers.sanity import edges, regressor
+from heatproof.papers.sanity.picks import (
     ABSOLUTE,
     CALIBRATION,
     MEASURES,
@@ -21,7 +21,7 @@ from heatproof.papers.sanity_picks import (
     permuted,
     randomized,
 )
-from heatproof.papers.sanity_pictures import PICTURES, SHEETS
+from heatproof.papers.sanity.pictures import PICTURES, SHEETS
 
 
 def _randomizations(step: str, name: str) -> Iterator[Claim]:

@@ -7,7 +7,7 @@ from functools import partial
 from heatproof.papers.measure import STAGES, Pick
 from heatproof.papers.paper import Picture
 from heatproof.papers.pictures import by_method, curves, maps_of_samples, maps_over_labels, maps_over_states, panels
-from heatproof.papers.sanity_picks import (
+from heatproof.papers.sanity.picks import (
     ABSOLUTE,
     CALIBRATION,
     DOWN,

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from heatproof.papers.bottlenecks.published import INITIAL, ORIGINAL, PER_SAMPLE, READOUT, TABLE_1, TABLE_2, TABLE_3
 from heatproof.papers.measure import Pick, Results
 from heatproof.papers.paper import Sheet
-from heatproof.papers.published import INITIAL, ORIGINAL, PER_SAMPLE, READOUT, TABLE_1, TABLE_2, TABLE_3
 from heatproof.papers.sheets import BLANK, Cell, figures, published
 
 RATIOS = {"degradation-8": "degradation", "degradation-14": "degradation", "bounding-box": "box-ratio"}

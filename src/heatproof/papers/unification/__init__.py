@@ -5,7 +5,7 @@ from heatproof.papers.measure import Pick
 from heatproof.papers.paper import Paper, Picture
 from heatproof.papers.pictures import by_method, curves, maps_of_samples, panels
 from heatproof.papers.sheets import over_steps
-from heatproof.papers.unification_claims import ACTIVATIONS, CLAIMS, METHODS, NETWORKS, gap, sensitivity
+from heatproof.papers.unification.claims import ACTIVATIONS, CLAIMS, METHODS, NETWORKS, gap, sensitivity
 
 PAPER = Paper(
     id="003",
