@@ -96,7 +96,7 @@ def write(run: Path, spec: Path, docs: Path) -> Path:
         "failures": len(manifest["failures"]),
         "samples": len(manifest["data"]["samples"]),
         "outputs": manifest["model"]["outputs"],
-        "estimated seconds": round(manifest["estimate"]["seconds"]),
+        "estimated seconds of the last start": round(manifest["estimate"]["seconds"]),
         "seconds of attribution": round(sum(cost["seconds"] for cost in manifest["costs"].values())),
         **{key: manifest["environment"][key] for key in ("python", "torch", "device", "threads", "compute_batch")},
     }
