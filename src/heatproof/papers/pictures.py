@@ -88,7 +88,8 @@ def table_picture(table: pd.DataFrame, file: Path) -> None:
         means = column[:, 0]
         shades[:, c] = pd.Series(means).rank(pct=True)
         for r, (mean, least, most) in enumerate(column):
-            told = f"{_short(mean)}\n{_short(least)} to {_short(most)}" if np.isfinite(mean) else "–"
+            spread = f"{_short(least)} to {_short(most)}" if np.isfinite(least) else "of one sample"
+            told = f"{_short(mean)}\n{spread}" if np.isfinite(mean) else "–"
             axes.text(c, r, told, ha="center", va="center", fontsize=5)
     axes.imshow(np.ma.masked_invalid(shades), cmap="Blues", vmin=0, vmax=2, aspect="auto")
     axes.set_xticks(range(len(keys)), [f"{check}\n{name}" for check, name in keys], rotation=60, ha="right", fontsize=6)
