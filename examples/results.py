@@ -46,7 +46,7 @@ ANY = "the map is constant, or of one value at every feature that counts"
 COLUMNS = (
     Column("parameter-randomization", "spearman-absolute", "stages", "last", ANY),
     Column("parameter-randomization", "ssim", "stages", "last", ANY),
-    Column("efficient-parameter-randomization", "entropy-rise", None, None, ANY),
+    Column("efficient-parameter-randomization", "entropy-rise", "", None, ANY),
     Column("data-randomization", "spearman-absolute", "permuted-labels", None, ANY),
     Column("data-randomization", "spearman-absolute", "true-labels", None, ANY),
     Column("input-controls", "spearman-absolute", "input-x-random-gradient", None, ANY),
