@@ -76,9 +76,14 @@ class EdgeDetector(Method):
             raise unknown("detector of edges", self.kind, _DETECTORS)
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
-        if inputs.dim() != 4:
-            raise InputError(f"Expected images (N, C, H, W) to find edges in, but got {tuple(inputs.shape)}.")
-        return Explanation(_DETECTORS[self.kind](inputs.mean(1, keepdim=True)))
+        return Explanation(edges(inputs, self.kind))
+
+
+def edges(images: Tensor, kind: Kind = "sobel") -> Tensor:
+    """The map (N, 1, H, W) of `EdgeDetector`, which needs images (N, C, H, W) alone."""
+    if images.dim() != 4:
+        raise InputError(f"Expected images (N, C, H, W) to find edges in, but got {tuple(images.shape)}.")
+    return _DETECTORS[kind](images.mean(1, keepdim=True))
 
 
 def _sobel(gray: Tensor) -> Tensor:
@@ -123,4 +128,4 @@ class InputXEdges(Method):
         EdgeDetector(kind=self.kind)  # refuses what it does not know
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
-        return Explanation(inputs * EdgeDetector(kind=self.kind)._explain(model, inputs, targets).maps)
+        return Explanation(inputs * edges(inputs, self.kind))

@@ -11,6 +11,7 @@ import pandas as pd
 from heatproof.data import Dataset
 from heatproof.papers.measure import Measured, Results
 from heatproof.papers.paper import Answer, Claim, Table
+from heatproof.shares import wilson
 from heatproof.zoo import ZOO
 from heatproof.zoo.cache import found
 
@@ -73,7 +74,4 @@ def _answer(name: str, results: Results) -> Answer:
 
 def interval(share: float, count: int) -> Measured:
     """A share of `count` samples with its 95 % interval by Wilson's formula."""
-    z = 1.959964
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return Measured(share, float(middle - half), float(middle + half), count)
+    return Measured(share, *wilson(share, count), count)

@@ -11,6 +11,7 @@ from heatproof.checks.network_structure import watching
 from heatproof.draws import generator
 from heatproof.errors import InputError
 from heatproof.models import Bound, forward
+from heatproof.shares import wilson
 
 SIZES = ((1, 1), (10, 10), (100, 10), (10, 100))
 FACTORS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
@@ -116,16 +117,8 @@ def share_of_draws(small: Tensor, large: Tensor, draws: int, stream: torch.Gener
         left, right = weights[:, : len(small)] @ small, weights[:, len(small) :] @ large
         counted += int((right > 0).sum())
         reached += int(((right > 0) & (left >= right)).sum())
-    return _share(reached, counted)
-
-
-def _share(reached: int, counted: int) -> tuple[float, float, float]:
-    if counted == 0:
-        return math.nan, math.nan, math.nan
-    share, z = reached / counted, 1.959964
-    middle = (share + z * z / (2 * counted)) / (1 + z * z / counted)
-    half = z / (1 + z * z / counted) * math.sqrt(share * (1 - share) / counted + (z / (2 * counted)) ** 2)
-    return share, middle - half, middle + half
+    share = reached / counted if counted else math.nan
+    return share, *wilson(share, counted)
 
 
 def _of_sample(

@@ -6,7 +6,7 @@ from torch import Tensor
 from heatproof.auditing.passes import predict
 from heatproof.auditing.spec import AuditSpec
 from heatproof.features import default_features
-from heatproof.methods.controls import EdgeDetector
+from heatproof.methods.controls import edges
 from heatproof.models import rows_per_pass
 from heatproof.similarity import SIMILARITIES
 
@@ -19,8 +19,8 @@ def only_edges(images: Tensor) -> Tensor:
 
     001 names neither detector nor threshold.
     """
-    edges = EdgeDetector()._explain(None, images, None).maps  # type: ignore[arg-type]  # it looks at neither
-    return images * (edges > edges.mean((1, 2, 3), keepdim=True))
+    found = edges(images)
+    return images * (found > found.mean((1, 2, 3), keepdim=True))
 
 
 def similarities(spec: AuditSpec) -> pd.DataFrame:

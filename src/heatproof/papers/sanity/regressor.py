@@ -84,7 +84,7 @@ def _part(*, train: bool, limit: int) -> Dataset:
 def _trained(data: Dataset) -> nn.Module:
     wanted = slant(data.inputs).float()
     with pinned(threads=1), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
+        torch.default_generator.manual_seed(SEED)  # torch.manual_seed would reach accelerators, which are not forked
         model = SlantNet()
         adam = torch.optim.Adam(model.parameters(), lr=RATE)
         for epoch in range(EPOCHS):
