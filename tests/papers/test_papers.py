@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,8 +7,10 @@ import pandas as pd
 import pytest
 
 from heatproof.auditing import spec
-from heatproof.errors import InputError, UnknownNameError
+from heatproof.errors import UnknownNameError
 from heatproof.papers import PAPERS, Measured, Pick, Results, get, run
+from heatproof.papers.claims import higher
+from heatproof.papers.measure import NoRowsError
 from heatproof.papers.paper import Answer, Claim, all_of, answer, positive
 
 
@@ -56,7 +59,7 @@ class TestFigures:
         assert TWO.combined([b, a], lambda means: means[:, 0] / means[:, 1]).value == 1.5
 
     def test_a_figure_of_nothing_is_an_error(self) -> None:
-        with pytest.raises(InputError, match=r"Expected rows for Pick.*its checks are \['c'\]"):
+        with pytest.raises(NoRowsError, match=r"Expected rows for Pick.*its checks are \['c'\]"):
             TWO.mean(Pick(check="d"))
 
     def test_intervals_cover_the_mean_as_often_as_they_say(self) -> None:
@@ -98,6 +101,14 @@ class TestVerdicts:
         claim = Claim(where="", text="", paper="", steps=("mnist", "vgg"), answer=lambda *_: Answer("", "holds"))
         told = answer(claim, {"mnist": TWO})
         assert told == Answer("needs vgg, which this scale does not run", "cannot be told here")
+
+    def test_what_failed_cannot_be_told(self) -> None:
+        claim = higher(where="", text="", paper="", step="mnist", one=at("a", "first"), other=at("z", "first"))
+        failed = replace(TWO, manifest={**TWO.manifest, "failures": [{"method": "z", "check": "", "error": "no rule"}]})
+        told = answer(claim, {"mnist": failed})
+        assert told == Answer("not measured; of its step failed: z", "cannot be told here")
+        with pytest.raises(NoRowsError, match="Expected rows for Pick"):
+            answer(claim, {"mnist": TWO})
 
 
 class TestPapers:

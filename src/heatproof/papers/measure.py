@@ -16,6 +16,10 @@ STAGES = "stages"
 Combine = Callable[[Array], Array]
 
 
+class NoRowsError(InputError):
+    """What was asked for has no rows: it was not measured, or failed."""
+
+
 class Measured(NamedTuple):
     """A figure over `n` samples with its 95 % interval; NaN where nothing was measured."""
 
@@ -73,15 +77,16 @@ class Results:
     def values(self, pick: Pick) -> "pd.Series[float]":
         """The picked value of every seed and sample, averaged over whatever else the pick leaves open.
 
-        Raises: InputError if no row is picked: a figure of nothing must not look like one.
+        Raises: NoRowsError if no row is picked: a figure of nothing must not look like one.
         """
-        rows = self.picked(pick)
-        if pick.position is not None and len(rows):
-            rows = rows[_at(rows["position"], pick.position)]
-        rows = rows[rows["sample"] != ""]
-        if rows.empty:
-            raise InputError(f"Expected rows for {pick}, but the run has none; its checks are {self.checks}.")
-        return rows.groupby(DRAWN)["value"].mean().sort_index()
+        return self._of_samples(pick).groupby(DRAWN)["value"].mean().sort_index()
+
+    def positions(self, pick: Pick) -> list[float]:
+        """The positions that the picked rows have, in order.
+
+        Raises: NoRowsError if no row is picked.
+        """
+        return sorted(self._of_samples(pick)["position"].unique().tolist())
 
     def combined(self, picks: Sequence[Pick], combine: Combine) -> Measured:
         """What `combine` makes of the means of several picks, over the samples that have all, resampled together."""
@@ -95,10 +100,21 @@ class Results:
         """mean(one) − mean(other), over the samples that have both, resampled together."""
         return self.combined([one, other], lambda means: means[:, 0] - means[:, 1])
 
+    def _of_samples(self, pick: Pick) -> pd.DataFrame:
+        rows = self.picked(pick)
+        if pick.position is not None and len(rows):
+            rows = rows[_at(rows["position"], pick.position)]
+        rows = rows[rows["sample"] != ""]
+        if rows.empty:
+            raise NoRowsError(f"Expected rows for {pick}, but the run has none; its checks are {self.checks}.")
+        return rows
+
     def _stages(self, check: str) -> str:
         groups = {state["group"] for state in self.manifest["states"] if state["kind"] == "randomized"}
         settings = set(self.rows.loc[self.rows["check"] == check, "setting"]) & groups
-        if len(settings) != 1:
+        if not settings:
+            raise NoRowsError(f"Expected rows for the randomizations of {check!r}; the checks are {self.checks}.")
+        if len(settings) > 1:
             raise InputError(f"Expected {check!r} to be one randomization, but its settings are {sorted(settings)}.")
         return str(settings.pop())
 

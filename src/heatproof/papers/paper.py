@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import pandas as pd
 
 from heatproof.errors import InputError, unknown
-from heatproof.papers.measure import Measured, Results
+from heatproof.papers.measure import Measured, NoRowsError, Results
 
 Verdict = Literal["holds", "does not hold", "cannot be told here"]
 SCALES = ("tiny", "small", "full")
@@ -122,11 +122,22 @@ class Paper:
 
 
 def answer(claim: Claim, results: Mapping[str, Results]) -> Answer:
-    """What the results say of a claim; a step that did not run cannot tell."""
+    """What the results say of a claim; a step that did not run cannot tell, nor what failed in one that did.
+
+    Raises: NoRowsError for rows that are missing though nothing failed.
+    """
     missing = [step for step in claim.steps if step not in results]
     if missing:
         return Answer(f"needs {', '.join(missing)}, which this scale does not run", "cannot be told here")
-    return claim.answer(*(results[step] for step in claim.steps))
+    given = [results[step] for step in claim.steps]
+    try:
+        return claim.answer(*given)
+    except NoRowsError:
+        failures = [failure for one in given for failure in one.manifest.get("failures", [])]
+        if not failures:
+            raise
+        failed = ", ".join(sorted({failure["method"] or failure["check"] for failure in failures}))
+        return Answer(f"not measured; of its step failed: {failed}", "cannot be told here")
 
 
 def verdict(holds: bool) -> Verdict:

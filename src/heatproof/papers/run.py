@@ -11,8 +11,8 @@ import pandas as pd
 from heatproof.auditing import from_spec, spec
 from heatproof.auditing.scorecard import findings
 from heatproof.auditing.store import read_manifest, read_rows
-from heatproof.papers.measure import Results
-from heatproof.papers.paper import Paper, answer
+from heatproof.papers.measure import NoRowsError, Results
+from heatproof.papers.paper import Paper, Picture, answer
 from heatproof.report import write
 
 RESULTS = "results"
@@ -54,9 +54,7 @@ def page(paper: Paper, scale: str, specs: Mapping[str, Path], results: Mapping[s
     tables = [one.name for one in paper.tables_at(scale)]
     for name in tables:
         results[name].rows.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
-    pictures = [picture for picture in paper.pictures if picture.step in results]
-    for picture in pictures:
-        picture.draw(results[picture.step], folder / f"{picture.name}.png")
+    pictures = [picture for picture in paper.pictures if _drawn(picture, results, folder)]
     sheets = {
         sheet: sheet.make(*(results[step] for step in sheet.steps))
         for sheet in paper.sheets
@@ -100,6 +98,19 @@ def claims(paper: Paper, results: Mapping[str, Results]) -> pd.DataFrame:
             "verdict": [told.verdict for told in answers],
         }
     )
+
+
+def _drawn(picture: Picture, results: Mapping[str, Results], folder: Path) -> bool:
+    """Draw a picture, unless its step did not run, or what it shows failed there."""
+    if picture.step not in results:
+        return False
+    try:
+        picture.draw(results[picture.step], folder / f"{picture.name}.png")
+    except NoRowsError:
+        if not results[picture.step].manifest.get("failures"):
+            raise
+        return False
+    return True
 
 
 def _claims(paper: Paper, table: pd.DataFrame, results: Mapping[str, Results]) -> list[str]:

@@ -5,8 +5,7 @@ from functools import partial
 
 import pandas as pd
 
-from heatproof.errors import InputError
-from heatproof.papers.measure import Pick, Results
+from heatproof.papers.measure import NoRowsError, Pick, Results
 from heatproof.papers.paper import Sheet
 
 BLANK = "–"
@@ -59,5 +58,5 @@ def _cell(results: Results, cell: Cell, digits: int) -> str:
         return cell
     try:
         return results.mean(cell).text(digits=digits)
-    except InputError:  # no rows: not run at this scale, or failed, which the page says above
+    except NoRowsError:  # no rows: not run at this scale, or failed, which the page says above
         return BLANK

@@ -51,8 +51,8 @@ def _loses_energy(ours: str, theirs: str, check: str, results: Results) -> Answe
 
 def _is_blank(method: str, check: str, metric: str, results: Results) -> Answer:
     """At no stage of a randomization is more than a twentieth left."""
-    places = sorted(results.picked(_stages(check, method, metric, None))["position"].unique())
-    random = [results.mean(_stages(check, method, metric, place)) for place in places if place > 0]
+    stages = [place for place in results.positions(_stages(check, method, metric, None)) if place > 0]
+    random = [results.mean(_stages(check, method, metric, place)) for place in stages]
     most = max(random)
     room = [
         positive(one._replace(value=BLANK - one.value, low=BLANK - one.high, high=BLANK - one.low)) for one in random
