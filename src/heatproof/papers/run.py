@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from heatproof import markdown
 from heatproof.auditing import from_spec, spec
 from heatproof.auditing.scorecard import findings
 from heatproof.auditing.store import read_manifest, read_rows
@@ -74,7 +75,7 @@ def page(paper: Paper, scale: str, specs: Mapping[str, Path], results: Mapping[s
         "",
         *_failures(specs, results),
         *(["Tables: " + ", ".join(f"[{name}]({name}.csv)" for name in tables), ""] if tables else []),
-        *(line for sheet, cells in sheets.items() for line in (f"{sheet.caption}", "", *_table(cells), "")),
+        *(line for sheet, cells in sheets.items() for line in (f"{sheet.caption}", "", *markdown.table(cells), "")),
         *(
             line
             for picture in pictures
@@ -119,13 +120,8 @@ def _claims(paper: Paper, table: pd.DataFrame, results: Mapping[str, Results]) -
     asked = table[[not steps for steps in missing]]
     needed = Counter(step for steps in missing for step in steps)
     left = ", ".join(f"{step} ({count})" for step, count in needed.items())
-    return [*_table(asked), "", *([f"Claims that need what this scale does not run: {left}.", ""] if left else [])]
-
-
-def _table(table: pd.DataFrame) -> list[str]:
-    cells = table.map(lambda text: str(text).replace("|", "\\|"))
-    head = [f"| {' | '.join(cells.columns)} |", f"|{' --- |' * len(cells.columns)}"]
-    return [*head, *(f"| {' | '.join(row)} |" for row in cells.itertuples(index=False))]
+    unasked = [f"Claims that need what this scale does not run: {left}.", ""] if left else []
+    return [*markdown.table(asked), "", *unasked]
 
 
 def _runs(specs: Mapping[str, Path], results: Mapping[str, Results]) -> list[str]:
@@ -145,7 +141,7 @@ def _runs(specs: Mapping[str, Path], results: Mapping[str, Results]) -> list[str
                 "torch": environment["torch"],
             }
         )
-    return _table(pd.DataFrame(rows)) if rows else []
+    return markdown.table(pd.DataFrame(rows)) if rows else []
 
 
 def _failures(specs: Mapping[str, Path], results: Mapping[str, Results]) -> list[str]:

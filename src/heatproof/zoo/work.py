@@ -1,6 +1,5 @@
 """What `heatproof zoo` does: which networks are trained, how long the others take at most, and training them."""
 
-import csv
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +11,10 @@ from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from torch import Tensor
 
+from heatproof import markdown
 from heatproof.arithmetic import pinned
 from heatproof.data import Dataset
 from heatproof.errors import HeatproofError, StoreError
@@ -141,19 +142,18 @@ def train_all(
 
 def write(found: Sequence[Status], folder: Path) -> Path:
     """Put the networks' accuracies beside the papers' into `folder`, as accuracies.csv and a table in README.md."""
-    rows = [one.row() for one in found]
+    table = pd.DataFrame([one.row() for one in found], columns=COLUMNS)
     lines = [
         "# The zoo's networks",
         "",
         "Test accuracies in percent, the papers' and ours, as `heatproof zoo list --out` wrote them. Blank: not",
         "trained yet, or not reported. Test samples never decide when to stop.",
         "",
-        *(f"| {' | '.join(str(value) for value in row)} |" for row in (COLUMNS, ["---"] * len(COLUMNS), *rows)),
+        *markdown.table(table),
     ]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / "accuracies.csv").open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
+        table.to_csv(folder / "accuracies.csv", index=False, lineterminator="\n")
         (folder / "README.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     except OSError as error:
         raise StoreError(f"Could not write accuracies into {folder}: {error.strerror or error}.") from error
