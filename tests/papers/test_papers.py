@@ -11,7 +11,8 @@ from heatproof.errors import UnknownNameError
 from heatproof.papers import PAPERS, Measured, Pick, Results, get, run
 from heatproof.papers.claims import higher
 from heatproof.papers.measure import NoRowsError
-from heatproof.papers.paper import Answer, Claim, all_of, answer, positive
+from heatproof.papers.paper import Answer, Claim, Paper, all_of, answer, explained, positive
+from heatproof.papers.run import claims
 
 
 def rows(*entries: tuple[str, str, str, float, float]) -> Results:
@@ -110,6 +111,16 @@ class TestVerdicts:
         with pytest.raises(NoRowsError, match="Expected rows for Pick"):
             answer(claim, {"mnist": TWO})
 
+    def test_a_reason_is_given_where_a_claim_does_not_hold(self) -> None:
+        one, other = at("a", "first"), at("b", "first")
+        up, down = (
+            higher(where="", text="", paper="", step="mnist", one=x, other=y) for x, y in ((other, one), (one, other))
+        )
+        paper = Paper(id="9", title="", authors="", claims=(*explained("because", up, down), down))
+        table = claims(paper, {"mnist": TWO})
+        assert [*table["verdict"]] == ["holds", "does not hold", "does not hold"]
+        assert [*table["why"]] == ["", "because", ""]
+
 
 class TestPapers:
     @pytest.mark.parametrize("name", sorted(PAPERS))
@@ -142,9 +153,9 @@ def test_a_tiny_run_ends_in_a_page_and_is_gone_on_with(tmp_path: Path) -> None:
     page = run(get("000"), "tiny", tmp_path, threads=1, progress=False)
     text = page.read_text(encoding="utf-8")
     assert page == tmp_path / "results" / "README.md"
-    claims = pd.read_csv(tmp_path / "results" / "claims.csv")
-    told = claims[claims.verdict != "cannot be told here"]
-    assert len(claims) == len(get("000").claims)
+    answers = pd.read_csv(tmp_path / "results" / "claims.csv")
+    told = answers[answers.verdict != "cannot be told here"]
+    assert len(answers) == len(get("000").claims)
     assert not told.empty
     for one in told.itertuples():
         assert f"| {one.ours} | {one.verdict} |" in text

@@ -1,8 +1,8 @@
 """What a paper is here: audits at several scales, and its claims, each answered from rows."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -33,6 +33,7 @@ class Claim:
         paper: the paper's figure, or its words.
         steps: what has to have run; at a scale without one of them the claim cannot be told.
         answer: from the results of those steps, in their order.
+        why: what is known of why ours differs, for where the claim does not hold.
     """
 
     where: str
@@ -40,6 +41,7 @@ class Claim:
     paper: str
     steps: tuple[str, ...]
     answer: Callable[..., Answer]
+    why: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +121,12 @@ class Paper:
         """The scales there are specs for."""
         root = Path(str(files("heatproof.papers") / "specs" / self.id))
         return [scale for scale in SCALES if [*(root / scale).glob("*.toml")]]
+
+
+def explained(why: str, *claims: Claim) -> Iterator[Claim]:
+    """The claims, with what is known of why they may not hold here."""
+    for claim in claims:
+        yield replace(claim, why=why)
 
 
 def answer(claim: Claim, results: Mapping[str, Results]) -> Answer:

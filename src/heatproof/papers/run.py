@@ -4,7 +4,7 @@ import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
@@ -13,7 +13,7 @@ from heatproof.auditing import from_spec, spec
 from heatproof.auditing.scorecard import findings
 from heatproof.auditing.store import read_manifest, read_rows
 from heatproof.papers.measure import NoRowsError, Results
-from heatproof.papers.paper import Paper, Picture, answer
+from heatproof.papers.paper import Paper, Picture, Verdict, answer
 from heatproof.report import write
 
 RESULTS = "results"
@@ -71,9 +71,13 @@ def page(paper: Paper, scale: str, specs: Mapping[str, Path], results: Mapping[s
         f"Made by `heatproof papers run {paper.id} --scale {scale}`; every figure below is computed from its rows.",
         "",
         *_claims(paper, table, results),
+        "## Runs",
+        "",
         *_runs(specs, results),
         "",
         *_failures(specs, results),
+        "## Tables and figures",
+        "",
         *(["Tables: " + ", ".join(f"[{name}]({name}.csv)" for name in tables), ""] if tables else []),
         *(line for sheet, cells in sheets.items() for line in (f"{sheet.caption}", "", *markdown.table(cells), "")),
         *(
@@ -88,7 +92,7 @@ def page(paper: Paper, scale: str, specs: Mapping[str, Path], results: Mapping[s
 
 
 def claims(paper: Paper, results: Mapping[str, Results]) -> pd.DataFrame:
-    """Every claim of the paper, a line: where, what, the paper's figure, ours, and whether it holds."""
+    """Every claim of the paper, a line: where, what, the paper's figure, ours, whether it holds, and why not."""
     answers = [answer(claim, results) for claim in paper.claims]
     return pd.DataFrame(
         {
@@ -97,6 +101,10 @@ def claims(paper: Paper, results: Mapping[str, Results]) -> pd.DataFrame:
             "paper": [claim.paper for claim in paper.claims],
             "ours": [told.ours for told in answers],
             "verdict": [told.verdict for told in answers],
+            "why": [
+                claim.why if told.verdict == "does not hold" else ""
+                for claim, told in zip(paper.claims, answers, strict=True)
+            ],
         }
     )
 
@@ -115,13 +123,32 @@ def _drawn(picture: Picture, results: Mapping[str, Results], folder: Path) -> bo
 
 
 def _claims(paper: Paper, table: pd.DataFrame, results: Mapping[str, Results]) -> list[str]:
-    """The claims that this scale can be asked about, and of the others which steps they need."""
+    """The claims that this scale can be asked about, where they do not hold, and what the others need."""
     missing = [sorted({*claim.steps} - results.keys()) for claim in paper.claims]
     asked = table[[not steps for steps in missing]]
+    told = asked["verdict"].value_counts().reindex(get_args(Verdict), fill_value=0)
     needed = Counter(step for steps in missing for step in steps)
     left = ", ".join(f"{step} ({count})" for step, count in needed.items())
-    unasked = [f"Claims that need what this scale does not run: {left}.", ""] if left else []
-    return [*markdown.table(asked), "", *unasked]
+    return [
+        "## Claims",
+        "",
+        "{} hold, {} do not, {} cannot be told here.".format(*told),
+        "",
+        *markdown.table(asked.drop(columns="why")),
+        "",
+        *([f"Claims that need what this scale does not run: {left}.", ""] if left else []),
+        *_differences(asked),
+    ]
+
+
+def _differences(asked: pd.DataFrame) -> list[str]:
+    """The claims that do not hold, by what is known of the reason."""
+    refuted = asked[asked["verdict"] == "does not hold"]
+    lines = []
+    for why, rows in refuted.groupby("why", sort=False):
+        named = [f"- {where}: {claim}" for where, claim in zip(rows["where"], rows["claim"], strict=True)]
+        lines += [str(why) or "Not explained here.", "", *named, ""]
+    return ["## Where ours differs, and why", "", *lines] if lines else []
 
 
 def _runs(specs: Mapping[str, Path], results: Mapping[str, Results]) -> list[str]:
