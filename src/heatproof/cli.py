@@ -143,7 +143,7 @@ def run_paper(
     paper: Annotated[str, typer.Argument(help="Its number, such as 000.")],
     scale: Annotated[str, typer.Option(help="tiny, small or full.")] = "small",
     folder: Annotated[
-        Path | None, typer.Option("--out", help="Where its runs go; runs/papers/NUMBER by default.")
+        Path | None, typer.Option("--out", help="Where its runs go; runs/papers/NUMBER/SCALE by default.")
     ] = None,
     threads: Threads = None,
 ) -> None:

@@ -20,7 +20,7 @@ WITHIN = 0.005  # half a point
 
 def accuracies(paper: str) -> Table:
     """What the paper's networks reached, of those that are in the cache: no network is trained for it."""
-    return Table(name="accuracies", compute=partial(_rows, paper), scales=("small",))
+    return Table(name="accuracies", compute=partial(_rows, paper), scales=("small", "full"))
 
 
 def as_published(paper: str, where: str) -> Iterator[Claim]:

@@ -14,7 +14,7 @@ PAPER = Paper(
     notes={
         "small": "networks of the zoo, 8 to 128 samples each in place of 1000; IMDB has 5,000 reviews, CIFAR-10 "
         "10,000 training images, and SqueezeNet 1.0 on tiles of 8 × 8 pixels stands in for Inception v3 on pixels.",
-        "full": "1000 samples each, torchvision's Inception v3.",
+        "full": "1000 samples each, torchvision's Inception v3 on pixels; of IMDB and CIFAR-10 what there is.",
     },
     tables=(accuracies("003"),),
     claims=CLAIMS,
