@@ -68,12 +68,10 @@ def aligned(columns: "Mapping[str, pd.Series[float]]") -> pd.DataFrame:
     """
     seeds = {name: values.index.get_level_values("seed").unique() for name, values in columns.items()}
     several = {name for name, found in seeds.items() if len(found) > 1}
+    alone = pd.DataFrame({name: values.droplevel("seed") for name, values in columns.items() if name not in several})
     drawn = sorted(set().union(*(seeds[name] for name in several))) or [0]
-    parts = {}
-    for name, values in columns.items():
-        if name not in several:
-            values = pd.concat({seed: values.droplevel("seed") for seed in drawn}, names=["seed"])
-        parts[name] = values
+    beside = pd.concat(dict.fromkeys(drawn, alone), names=DRAWN)
+    parts = {name: columns[name] if name in several else beside[name] for name in columns}
     return pd.DataFrame(parts).dropna().sort_index()
 
 
