@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from heatproof import draws
 from heatproof.errors import InputError
+from heatproof.methods.backward import nothing_overwritten
 from heatproof.methods.split import Split
 from heatproof.models import check_targets, rows_per_pass
 
@@ -42,7 +43,8 @@ class Above:
                     f"Expected outputs that depend on layer {self.split.name!r}, but no path leads back to it; name "
                     "another layer, or look for no_grad, detach or inference_mode."
                 )
-            (gradient,) = torch.autograd.grad(losses, leaf)
+            with nothing_overwritten():
+                (gradient,) = torch.autograd.grad(losses, leaf)
             totals[0] += gradient.sum(0)
             totals[1] += noise.mul_(gradient).sum(0)
         return totals[0] / self._samples, totals[1] / self._samples

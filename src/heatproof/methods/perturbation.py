@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from heatproof import draws
 from heatproof.baselines import Baseline, Blur, resolved, smooth
 from heatproof.errors import InputError, unknown
+from heatproof.methods.backward import nothing_overwritten
 from heatproof.methods.base import METHODS, Explanation, Method, passes
 from heatproof.models import check_targets, forward
 
@@ -107,7 +108,8 @@ class MeaningfulPerturbation(Method):
             with torch.enable_grad():
                 kept = _enlarged(mask, enlarge)
                 loss = task.shifted(shift, self.jitter).probability(kept).sum() + self._penalty(mask)
-            (mask.grad,) = torch.autograd.grad(loss, mask)
+            with nothing_overwritten():
+                (mask.grad,) = torch.autograd.grad(loss, mask)
             adam.step()
             with torch.no_grad():
                 mask.clamp_(0, 1)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from heatproof import draws
 from heatproof.errors import InputError
+from heatproof.methods.backward import nothing_overwritten
 from heatproof.methods.fitted import Batch, Fitted, network_fingerprint
 from heatproof.methods.moments import moments_at
 from heatproof.methods.readout_network import WEIGHTS, collected, initial, predicted
@@ -111,7 +112,8 @@ class Trainer:
                 behind = self.split.above(torch.addcmul(center, spread, noise), x, rows)
                 cross_entropy, information = F.cross_entropy(behind, labels), nats.mean()
                 loss = cross_entropy + self.recipe.beta * information
-            gradients = torch.autograd.grad(loss, leaves)
+            with nothing_overwritten():
+                gradients = torch.autograd.grad(loss, leaves)
             state.weights = [
                 adam.step(weight, gradient)
                 for adam, weight, gradient in zip(state.adams, state.weights, gradients, strict=True)
