@@ -26,4 +26,4 @@ def picked(paper: Paper) -> Iterator[tuple[str, Pick]]:
     for sheet in paper.sheets:
         yield from ((step, pick) for pick in picks(sheet.make) for step in sheet.steps)
     for picture in paper.pictures:
-        yield from ((picture.step, pick) for pick in picks(picture.draw))
+        yield from ((step, pick) for pick in picks(picture.draw) for step in picture.steps)

@@ -8,7 +8,7 @@ import torch
 from heatproof.papers import Pick, Results
 from heatproof.papers.accuracies import interval
 from heatproof.papers.claims import beyond, falls
-from heatproof.papers.pictures import by_method, maps_in_grid, panels
+from heatproof.papers.pictures import by_method, maps_in_grid, panels, rows_of, tile_of
 from heatproof.papers.sanity.edges import only_edges
 from heatproof.papers.sanity.regressor import slant
 from heatproof.papers.sheets import figures, over_steps
@@ -105,3 +105,10 @@ class TestStandIns:
         left = only_edges(image)
         assert np.flatnonzero(left[0, 0, 2].numpy()).tolist() == [3, 4]
         assert torch.equal(left[..., 3:5], image[..., 3:5])
+
+
+@pytest.mark.parametrize(("tile", "count"), [([[0.0, -2.0, 0.5], [0.0] * 3, [3.0, 0.0, 0.0]], 3), ([[0.0] * 2] * 2, 1)])
+def test_a_picture_is_the_same_after_being_rows(tile: list[list[float]], count: int) -> None:
+    rows = rows_of(torch.tensor(tile))
+    assert len(rows) == count
+    assert tile_of(rows).tolist() == tile

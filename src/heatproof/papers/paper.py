@@ -46,12 +46,15 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A figure for the results page: `draw(results of its step, file)` writes a PNG; a step is an audit or a table."""
+    """A figure for the results page: `draw(results of its steps, in their order, file=…)` writes a PNG.
+
+    A step is an audit or a table.
+    """
 
     name: str
     caption: str
-    step: str
-    draw: Callable[[Results, Path], None]
+    steps: tuple[str, ...]
+    draw: Callable[..., None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from torch import Tensor
 
 from heatproof.auditing.bootstrap import intervals
 from heatproof.errors import MissingExtraError
@@ -18,7 +19,7 @@ from heatproof.report.pictures import read_maps
 
 PANELS = 6  # across
 STYLES = {"curve": ".-", "theory": "--", "points": "."}
-Draw = Callable[[Results, Path], None]
+Draw = Callable[..., None]
 
 
 class Line(NamedTuple):
@@ -55,6 +56,11 @@ def maps_of_samples(*, methods: Sequence[str], samples: int = 4) -> Draw:
 def maps_in_grid(*, rows: Mapping[str, Sequence[str]], columns: Sequence[str], sample: int = 0) -> Draw:
     """One sample's maps by the trained network: for each row its methods, under the names of the columns."""
     return partial(_maps_in_grid, rows=dict(rows), columns=tuple(columns), sample=sample)
+
+
+def maps_of_networks(*, methods: Sequence[str], names: Sequence[str], sample: int = 0) -> Draw:
+    """One sample's maps by several trained networks, under these names: methods down, networks across."""
+    return partial(_maps_of_networks, methods=tuple(methods), names=tuple(names), sample=sample)
 
 
 def curves(*, pick: Pick, methods: Sequence[str], x: str, y: str, log: bool = False) -> Draw:
@@ -164,6 +170,24 @@ def map_grid(
     _save(figure, file)
 
 
+def rows_of(tile: Tensor) -> pd.DataFrame:
+    """A square picture as rows: `row`, `column` and `value` of each of its pixels that is not 0, and its `side`.
+
+    Of a blank one the first pixel, so that it is not lost.
+    """
+    found = tile.nonzero()
+    row, column = (found if len(found) else found.new_zeros(1, 2)).T
+    where = {"row": row.tolist(), "column": column.tolist(), "value": tile[row, column].tolist()}
+    return pd.DataFrame({**where, "side": len(tile)})
+
+
+def tile_of(rows: pd.DataFrame) -> NDArray[np.float64]:
+    """The picture that `rows_of` gave the rows of."""
+    tile = np.zeros((int(rows["side"].iloc[0]),) * 2)
+    tile[rows["row"], rows["column"]] = rows["value"]
+    return tile
+
+
 def _maps_over_states(
     results: Results,
     file: Path,
@@ -217,6 +241,20 @@ def _maps_in_grid(
     trained = next(s["name"] for s in results.manifest["states"] if s["kind"] == "trained")
     tiles = [[_input(name, inputs), *(maps.get((trained, m, name)) for m in methods)] for methods in rows.values()]
     map_grid(file, tiles, rows=list(rows), columns=["input", *columns])
+
+
+def _maps_of_networks(
+    *results: Results, file: Path, methods: tuple[str, ...], names: tuple[str, ...], sample: int
+) -> None:
+    columns = []
+    for one in results:
+        maps, inputs = read_maps(one.folder, one.manifest["cells"])
+        name = one.manifest["shown"][sample]
+        trained = next(s["name"] for s in one.manifest["states"] if s["kind"] == "trained")
+        shown = _input(name, inputs)
+        columns.append([maps.get((trained, method, name)) for method in methods])
+    tiles = [[shown, *line] for line in zip(*columns, strict=True)]
+    map_grid(file, tiles, rows=methods, columns=["input", *names])
 
 
 def _panels(results: Results, file: Path, *, of: Mapping[str, Mapping[str, Pick]], x: str, y: str, log: bool) -> None:

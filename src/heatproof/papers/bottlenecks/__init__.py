@@ -222,33 +222,33 @@ PAPER = Paper(
         Picture(
             name="maps",
             caption="Maps of every method; those of bottlenecks in bits (Fig. 1, 5, 8).",
-            step="table-1",
+            steps=("table-1",),
             draw=maps_of_samples(methods=tuple(TABLE_1), samples=8),
         ),
         Picture(
             name="depths",
             caption="Per-sample bottlenecks of one image at three depths and growing β, in units of 1/k (Fig. 4, 10); "
             "what lies behind them in the table above.",
-            step="depth",
+            steps=("depth",),
             draw=maps_in_grid(rows=AT_DEPTHS, columns=[f"β = {beta}/k" for beta in BETAS]),
         ),
         Picture(
             name="smoothing",
             caption="A bottleneck at an early layer without smoothing, which leaves a grid, and with σ = 2 (Fig. 9).",
-            step="depth",
+            steps=("depth",),
             draw=maps_of_samples(methods=("smoothing 0", "smoothing 2")),
         ),
         Picture(
             name="randomization",
             caption="From the trained network to the fully random one (Fig. 6).",
-            step="randomization",
+            steps=("randomization",),
             draw=maps_over_states(methods=(*RANDOMIZED, "iba-readout"), group="cascading"),
         ),
         Picture(
             name="ssim",
             caption="SSIM with the trained network's map as layers are randomized from the output down, the larger of "
             "the map's and its negative's (Fig. 6, first row).",
-            step="randomization",
+            steps=("randomization",),
             draw=curves(
                 pick=Pick(check="cascading", metric="ssim-flip", setting=STAGES),
                 methods=(*RANDOMIZED, "iba-readout"),
@@ -259,7 +259,7 @@ PAPER = Paper(
         Picture(
             name="sensitivity",
             caption="Sensitivity-n on tiles of 8 × 8 pixels and on pixels (Fig. 6, second row).",
-            step="table-1",
+            steps=("table-1",),
             draw=panels(
                 of={
                     f"{words}": by_method(
@@ -277,7 +277,7 @@ PAPER = Paper(
             name="area",
             caption="The area between the two curves of the per-sample bottleneck, β = 10/k, is its degradation score "
             "(Fig. 7).",
-            step="table-1",
+            steps=("table-1",),
             draw=panels(
                 of={
                     f"tiles of {tile} × {tile}": {
@@ -293,7 +293,7 @@ PAPER = Paper(
         Picture(
             name="paths",
             caption="Replacing tiles of 14 × 14 pixels by every method's ranking (Fig. 11, 12).",
-            step="table-1",
+            steps=("table-1",),
             draw=panels(of=_paths("degradation-14"), x=SHARE, y=PROBABILITY),
         ),
     ),

@@ -217,7 +217,7 @@ PAPER = Paper(
         two_labels.PICTURE,
         *all_labels.PICTURES,
         *(
-            Picture(name=f"{prefix}-{name}", caption=f"{prefix}: {caption}", step=step, draw=draw)
+            Picture(name=f"{prefix}-{name}", caption=f"{prefix}: {caption}", steps=(step,), draw=draw)
             for prefix, step, ours, theirs in (
                 ("mnist", "mnist", "cgi", "gradient-x-input"),
                 ("mnist-clrp", "mnist", "clrp", "lrp"),
@@ -247,7 +247,7 @@ PAPER = Paper(
         Picture(
             name="labels",
             caption="labels: maps of the trained network, and of one that learned permuted labels (Fig. 7).",
-            step="labels",
+            steps=("labels",),
             draw=maps_over_labels(methods=("gradient-x-input", "cgi", "lrp", "clrp")),
         ),
     ),

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -15,7 +14,7 @@ from heatproof.methods.base import one_hot
 from heatproof.models import forward
 from heatproof.papers.measure import Results, over_samples
 from heatproof.papers.paper import Answer, Claim, Picture, Table, positive
-from heatproof.papers.pictures import Line, chart, map_grid
+from heatproof.papers.pictures import Line, chart, map_grid, rows_of, tile_of
 from heatproof.similarity import Spearman, noise
 
 SAMPLES = 32
@@ -39,10 +38,7 @@ def maps(spec: AuditSpec) -> pd.DataFrame:
     scores = [float("nan"), *outputs[0].tolist(), float("nan")]
     parts = []
     for (name, picture), score in zip(pictures.items(), scores, strict=True):
-        pixels = picture.sum(1)[0]
-        row, column = pixels.nonzero().T
-        where = {"row": row.tolist(), "column": column.tolist(), "value": pixels[row, column].tolist()}
-        parts.append(pd.DataFrame({"map": name, "logit": score, **where, "side": len(pixels)}))
+        parts.append(rows_of(picture.sum(1)[0]).assign(map=name, logit=score))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -93,11 +89,7 @@ def _all_alike(results: Results) -> Answer:
 
 
 def _draw_maps(results: Results, file: Path) -> None:
-    tiles = []
-    for _, rows in results.rows.groupby("map", sort=False):
-        tile = np.zeros((int(rows["side"].iloc[0]),) * 2)
-        tile[rows["row"], rows["column"]] = rows["value"]
-        tiles.append(tile)
+    tiles = [tile_of(rows) for _, rows in results.rows.groupby("map", sort=False)]
     names = list(dict.fromkeys(results.rows["map"]))
     map_grid(file, [tiles], rows=[""], columns=names)
 
@@ -125,13 +117,13 @@ PICTURES = (
     Picture(
         name="ten-maps",
         caption="mnist: gradient × input of all ten logits, and CGI of the predicted one (Fig. 1).",
-        step="ten-maps",
+        steps=("ten-maps",),
         draw=_draw_maps,
     ),
     Picture(
         name="thousand-logits",
         caption="imagenet-cgi: over a thousand labels of one image, the sum of the map against the logit (Fig. 2).",
-        step="thousand-logits",
+        steps=("thousand-logits",),
         draw=_draw_sums,
     ),
 )

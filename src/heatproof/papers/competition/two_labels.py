@@ -88,6 +88,6 @@ CLAIMS = (
 PICTURE = Picture(
     name="simulation",
     caption="simulation: what competition leaves of a logit δ, of 100 samples in 10,000 dimensions (Fig. 11, 12).",
-    step="simulation",
+    steps=("simulation",),
     draw=_draw,
 )

@@ -222,6 +222,7 @@ PAPER = Paper(
         accuracies("001"),
         Table(name="slants", compute=regressor.errors, scales=("small",)),
         Table(name="edges", compute=edges.similarities, steps=("imagenet",)),
+        Table(name="edge-maps", compute=edges.pictures, steps=("imagenet",)),
     ),
     claims=(
         *as_published("001", "B"),

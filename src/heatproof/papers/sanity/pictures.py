@@ -7,6 +7,7 @@ from functools import partial
 from heatproof.papers.measure import STAGES, Pick
 from heatproof.papers.paper import Picture
 from heatproof.papers.pictures import by_method, curves, maps_of_samples, maps_over_labels, maps_over_states, panels
+from heatproof.papers.sanity import edges
 from heatproof.papers.sanity.picks import (
     ABSOLUTE,
     CALIBRATION,
@@ -43,27 +44,27 @@ def _maps(step: str, name: str) -> Iterator[Picture]:
         yield Picture(
             name=f"{step}-{check}",
             caption=f"{name}, {check} randomization, signed values (Fig. 17, 19–21).",
-            step=step,
+            steps=(step,),
             draw=draw(),
         )
         yield Picture(
             name=f"{step}-{check}-absolute",
             caption=f"The same by absolute values (Fig. 16, 18, 20, 21): {name}, {check}.",
-            step=step,
+            steps=(step,),
             draw=draw(absolute=True),
         )
     controls = ("gradient-x-input", "input-x-random-gradient", "edge-detector", *methods_of(step))
     yield Picture(
         name=f"{step}-controls",
         caption=f"{name}: gradient × input beside input × random gradient and the edge detector (Fig. 10).",
-        step=step,
+        steps=(step,),
         draw=maps_of_samples(methods=tuple(dict.fromkeys(controls))),
     )
     if step in SMALL_NETWORKS:
         yield Picture(
             name=f"{step}-labels",
             caption=f"{name}: the true model and the one trained on permuted labels (Fig. 13–15).",
-            step=step,
+            steps=(step,),
             draw=maps_over_labels(methods=methods_of(step)),
         )
 
@@ -77,7 +78,7 @@ def _curves(step: str, name: str) -> Iterator[Picture]:
         yield Picture(
             name=f"{step}-{metric}",
             caption=f"{name}: {SIMILARITY[metric]} with the trained network's map (Fig. 11, 12, 22–25, 28 A).",
-            step=step,
+            steps=(step,),
             draw=panels(
                 of={
                     order: by_method(replace(pick, check=order), (*methods_of(step), "edge-detector"))
@@ -104,15 +105,21 @@ SHEETS = (
 PICTURES = (
     *(picture for step, name in NETWORKS.items() for draw in (_maps, _curves) for picture in draw(step, name)),
     Picture(
+        name="edges",
+        caption="An image and its edges alone, with their maps (Fig. 27).",
+        steps=("edge-maps",),
+        draw=edges.draw,
+    ),
+    Picture(
         name="regressor",
         caption="A regressor, trained and from layer to layer random: guided backprop changes little (Fig. 7).",
-        step="regressor",
+        steps=("regressor",),
         draw=maps_over_states(methods=("guided-backprop", "gradient", "gradient-x-input"), group="cascading"),
     ),
     Picture(
         name="deeplift-lrp",
         caption="Cascading randomization of the MNIST CNN for DeepLIFT and ε-LRP (Fig. 28 B, C).",
-        step="mnist-cnn",
+        steps=("mnist-cnn",),
         draw=panels(
             of={
                 SIMILARITY[metric]: by_method(
@@ -128,13 +135,13 @@ PICTURES = (
     Picture(
         name="perturbation",
         caption="The perturbation method from the trained network to the fully random one (Fig. 28 D).",
-        step="perturbation",
+        steps=("perturbation",),
         draw=maps_over_states(methods=("meaningful-perturbation", "gradient"), group="cascading"),
     ),
     Picture(
         name="perturbation-curve",
         caption="Its rank correlation with itself on the trained network (Fig. 28 E).",
-        step="perturbation",
+        steps=("perturbation",),
         draw=curves(
             pick=Pick(check="cascading", metric=ABSOLUTE, setting=STAGES),
             methods=("meaningful-perturbation", "gradient"),

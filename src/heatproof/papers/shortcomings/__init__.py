@@ -160,7 +160,7 @@ def _pictures(step: str, name: str) -> Iterator[Picture]:
         yield Picture(
             name=f"{step}-blurred-{size}",
             caption=f"{name}: probability while the highest regions of {size} pixels are blurred ({figure}).",
-            step=step,
+            steps=(step,),
             draw=curves(
                 pick=Pick(check=f"blurred-patch-{size}", metric="probability"),
                 methods=(*METHODS, "random"),
@@ -173,7 +173,7 @@ def _pictures(step: str, name: str) -> Iterator[Picture]:
             name=f"{step}-{words.lower()}",
             caption=f"{name}: {words} of maps, divided by the root of their second moment, to the trained network's, "
             f"from the top layer alone to all layers random ({figure}).",
-            step=step,
+            steps=(step,),
             draw=curves(
                 pick=Pick(check="cascading", metric=metric, setting=STAGES),
                 methods=METHODS,
@@ -184,13 +184,13 @@ def _pictures(step: str, name: str) -> Iterator[Picture]:
     yield Picture(
         name=f"{step}-maps",
         caption=f"{name}: maps of the trained network.",
-        step=step,
+        steps=(step,),
         draw=maps_of_samples(methods=METHODS),
     )
     yield Picture(
         name=f"{step}-cascading",
         caption=f"{name}: from the trained network to the fully random one.",
-        step=step,
+        steps=(step,),
         draw=maps_over_states(methods=METHODS, group="cascading"),
     )
     yield from activations.pictures(step, name)

@@ -41,13 +41,13 @@ def pictures(step: str, name: str) -> Iterator[Picture]:
         name=f"{step}-overtaking",
         caption=f"{name}: bound on the probability that the lowest q_l of activations outweigh the highest 1 − q_h, "
         "by layer (Fig. 7–9).",
-        step=step,
+        steps=(step,),
         draw=_draw_overtaking,
     )
     yield Picture(
         name=f"{step}-non-positive",
         caption=f"{name}: share of activations that are not positive, by layer (Fig. 10).",
-        step=step,
+        steps=(step,),
         draw=_draw_non_positive,
     )
 

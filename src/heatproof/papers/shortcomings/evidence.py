@@ -204,6 +204,6 @@ CLAIMS = (
 PICTURE = Picture(
     name="dominance",
     caption="dominance: share of positive evidence in the demo's network with random weights (G).",
-    step="dominance",
+    steps=("dominance",),
     draw=_draw,
 )

@@ -155,7 +155,7 @@ CLAIMS = tuple(
     )
 )
 PICTURES = tuple(
-    Picture(name=f"noise-{name}", caption=f"noise: {caption}", step="noise", draw=draw)
+    Picture(name=f"noise-{name}", caption=f"noise: {caption}", steps=("noise",), draw=draw)
     for name, caption, draw in (
         ("similarities", f"{SHOWN[0]} maps against themselves with pixels {SHOWN[1]}.", _draw_similarities),
         ("mse", "the normalized MSE and its maximum (Theorem 4).", _draw_mse),

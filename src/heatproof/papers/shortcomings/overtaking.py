@@ -102,6 +102,6 @@ CLAIMS = tuple(
 PICTURE = Picture(
     name="overtaking",
     caption="overtaking: how probably small activations outweigh those K times as large, and its bound (Theorem 2).",
-    step="overtaking",
+    steps=("overtaking",),
     draw=_draw,
 )

@@ -3,7 +3,7 @@
 from heatproof.papers.accuracies import accuracies
 from heatproof.papers.measure import Pick
 from heatproof.papers.paper import Paper, Picture
-from heatproof.papers.pictures import by_method, curves, maps_of_samples, panels
+from heatproof.papers.pictures import by_method, curves, maps_of_networks, maps_of_samples, panels
 from heatproof.papers.sheets import over_steps
 from heatproof.papers.unification.claims import ACTIVATIONS, CLAIMS, METHODS, NETWORKS, gap, sensitivity
 
@@ -40,7 +40,7 @@ PAPER = Paper(
             Picture(
                 name=step,
                 caption=f"Sensitivity-n, {name} (Fig. 4).",
-                step=step,
+                steps=(step,),
                 draw=curves(
                     pick=Pick(check="sensitivity-n", metric="sensitivity-n"),
                     methods=(*METHODS, "deeplift-complete") if step == "imdb-lstm" else METHODS,
@@ -55,7 +55,7 @@ PAPER = Paper(
             name="activation",
             caption="The target's output as pixels are removed by each map, the highest first (+) and the lowest first "
             "(−), MNIST CNN with sigmoid (Fig. 3c); its maps below (Fig. 3a, b).",
-            step="cnn-sigmoid",
+            steps=("cnn-sigmoid",),
             draw=panels(
                 of={
                     f"{words}": by_method(
@@ -71,17 +71,14 @@ PAPER = Paper(
         Picture(
             name="imagenet-maps",
             caption="Maps on ImageNet: occlusion of growing windows, and gradient-based methods (Fig. 1, 2).",
-            step="imagenet",
+            steps=("imagenet",),
             draw=maps_of_samples(methods=("occlusion-1", "occlusion-16", "occlusion-32", *METHODS[1:])),
         ),
-        *(
-            Picture(
-                name=f"maps-{activation}",
-                caption=f"Maps of the MNIST CNN with {activation} (Table 1).",
-                step=f"cnn-{activation}",
-                draw=maps_of_samples(methods=METHODS),
-            )
-            for activation in ACTIVATIONS
+        Picture(
+            name="activations",
+            caption="Maps of one digit by the MNIST CNN with each nonlinearity (Table 1).",
+            steps=tuple(f"cnn-{activation}" for activation in ACTIVATIONS),
+            draw=maps_of_networks(methods=METHODS, names=ACTIVATIONS),
         ),
     ),
 )
