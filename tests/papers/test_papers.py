@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from heatproof.auditing import spec
-from heatproof.errors import UnknownNameError
+from heatproof.errors import InputError, UnknownNameError
 from heatproof.papers import PAPERS, Measured, Pick, Results, get, run
 from heatproof.papers.claims import higher
-from heatproof.papers.measure import NoRowsError
+from heatproof.papers.measure import NoRowsError, measured
 from heatproof.papers.paper import Answer, Claim, Paper, all_of, answer, explained, positive
 from heatproof.papers.run import claims
 
@@ -22,7 +22,7 @@ def rows(*entries: tuple[str, str, str, float, float]) -> Results:
     return Results(rows=frame.assign(check="c", metric="m", seed=0), manifest={"states": states})
 
 
-TWO = rows(
+ROWS = (
     ("a", "cascading he", "s1", 0.0, 1.0),
     ("a", "cascading he", "s2", 0.0, 3.0),
     ("a", "cascading he", "s1", 1.0, 5.0),
@@ -34,6 +34,7 @@ TWO = rows(
     ("b", "cascading he", "s2", 0.0, 4.0),
     ("b", "", "", 0.0, 99.0),
 )
+TWO = rows(*ROWS)
 
 
 def at(method: str, position: float | str) -> Pick:
@@ -52,7 +53,24 @@ class TestFigures:
         found = TWO.mean(at("a", "last"))
         assert (found.value, found.n) == (7.0, 1)
         assert math.isnan(found.low)
-        assert found.text() == "7.00"
+        assert found.text() == "7.00 (1 of 2 samples)"
+
+    def test_open_positions_are_paired(self) -> None:
+        # s2 has no value at the last position of a, so b's there does not count for it either
+        stages = [("b", "cascading he", s, p, v) for p, v in ((1.0, 1.0), (2.0, 3.0)) for s in ("s1", "s2")]
+        both = rows(*((m, k, s, p, v) for m, k, s, p, v in ROWS if m == "a" and k == "cascading he" and p > 0), *stages)
+        a, b = (Pick(check="c", method=method, metric="m", setting="stages") for method in "ab")
+        found = both.difference(a, b)
+        assert (found.value, found.n) == (((5 + 7) / 2 - 2 + 5 - 1) / 2, 2)
+
+    def test_an_open_setting_is_an_error(self) -> None:
+        with pytest.raises(InputError, match="Expected one setting for Pick"):
+            TWO.mean(Pick(check="c", method="a"))
+
+    def test_nothing_measured_is_not_judged(self) -> None:
+        values = pd.DataFrame({"v": [math.nan, 1.0]}, index=pd.MultiIndex.from_product([[0], ["s1", "s2"]]))
+        values.index.names = ["seed", "sample"]
+        assert measured(values, lambda means: means[:, 0]).n == 1
 
     def test_combinations_are_paired(self) -> None:
         a, b = (at(method, "first") for method in ("a", "b"))
@@ -107,7 +125,7 @@ class TestVerdicts:
         claim = higher(where="", text="", paper="", step="mnist", one=at("a", "first"), other=at("z", "first"))
         failed = replace(TWO, manifest={**TWO.manifest, "failures": [{"method": "z", "check": "", "error": "no rule"}]})
         told = answer(claim, {"mnist": failed})
-        assert told == Answer("not measured; of its step failed: z", "cannot be told here")
+        assert told == Answer("not measured: z failed", "cannot be told here")
         with pytest.raises(NoRowsError, match="Expected rows for Pick"):
             answer(claim, {"mnist": TWO})
 

@@ -8,6 +8,7 @@ import torch
 from heatproof.papers import Pick, Results
 from heatproof.papers.accuracies import interval
 from heatproof.papers.claims import beyond, falls
+from heatproof.papers.measure import NoRowsError
 from heatproof.papers.pictures import by_method, maps_in_grid, panels, rows_of, tile_of
 from heatproof.papers.sanity.edges import only_edges
 from heatproof.papers.sanity.regressor import slant
@@ -39,6 +40,10 @@ class TestTables:
         assert sheet.make(RESULTS).to_dict("list") == {
             "method": ["one", "two"], "paper": ["0.5", "–"], "ours": ["3.0 (3.0 to 3.0)", "–"],
         }  # fmt: skip
+
+        ran = Results(rows=RESULTS.rows, manifest={"methods": [{"label": "z"}]})
+        with pytest.raises(NoRowsError):  # it ran and did not fail: the pick is wrong
+            sheet.make(ran)
 
     def test_a_line_a_step(self) -> None:
         other = Results(rows=RESULTS.rows.assign(value=RESULTS.rows["value"] + 4))
@@ -73,7 +78,7 @@ class TestClaims:
 
         assert verdict("a", "b") == "holds"
         assert verdict("b", "a") == "does not hold"
-        assert verdict("a", "b", "c") == "cannot be told here"  # equal ones do not fall
+        assert verdict("a", "b", "c") == "does not hold"  # equal ones do not fall
 
     def test_wilson(self) -> None:
         # p = 0.5, n = 100: center 0.5, half-width z/(1 + z²/n)·√(1/400 + z²/40000) = 0.0962
@@ -85,8 +90,10 @@ class TestClaims:
 
 def test_panels_of_curves(tmp_path: Path) -> None:
     rows = pd.concat([RESULTS.rows.assign(position=p) for p in (1.0, 2.0)])
-    draw = panels(of={"one": by_method(Pick(check="c", metric="m"), "ab"), "two": {"z": of("z")}}, x="x", y="y")
+    draw = panels(of={"one": by_method(Pick(check="c", metric="m"), "ab"), "two": {"z": of("c")}}, x="x", y="y")
     draw(Results(rows=rows), tmp_path / "p.png")
+    with pytest.raises(NoRowsError):
+        panels(of={"": {"z": of("z")}}, x="x", y="y")(Results(rows=rows), tmp_path / "q.png")
     assert (tmp_path / "p.png").stat().st_size > 0
     assert callable(maps_in_grid(rows={"r": ["a"]}, columns=["c"]))
 

@@ -93,7 +93,7 @@ def _higher(
     labels = [name or pick.method or "" for name, pick in zip(names, (one, other), strict=True)]
     asked = f" (by more than {margin:g})" if margin else ""
     return Answer(
-        f"{labels[0]} {first}, {labels[1]} {second}; difference {found.text()}{asked}",
+        f"{labels[0]} {first}, {labels[1]} {second}; difference {found.text(percent=percent, digits=3)}{asked}",
         positive(_shifted(found, margin)),
     )
 

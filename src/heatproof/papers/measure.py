@@ -17,16 +17,28 @@ Combine = Callable[[Array], Array]
 
 
 class NoRowsError(InputError):
-    """What was asked for has no rows: it was not measured, or failed."""
+    """What was asked for has no rows: it was not measured, or failed.
+
+    Attributes:
+        pick: what was asked for.
+    """
+
+    def __init__(self, pick: "Pick", checks: Sequence[str]) -> None:
+        super().__init__(f"Expected rows for {pick}, but the run has none; its checks are {checks}.")
+        self.pick = pick
 
 
 class Measured(NamedTuple):
-    """A figure over `n` samples with its 95 % interval; NaN where nothing was measured."""
+    """A figure over `n` samples with its 95 % interval; NaN where nothing was measured.
+
+    `degenerate` samples more were measured, but have no value, such as the rank of a constant map.
+    """
 
     value: float
     low: float
     high: float
     n: int
+    degenerate: int = 0
 
     def text(self, *, percent: bool = False, digits: int = 2) -> str:
         """The figure and its interval as a reader wants them."""
@@ -34,7 +46,9 @@ class Measured(NamedTuple):
             return "not measured"
         scale, places, unit = (100.0, max(0, digits - 2), " %") if percent else (1.0, digits, "")
         mean, low, high = (f"{scale * part:z.{places}f}" for part in self[:3])
-        return f"{mean}{unit} ({low} to {high})" if np.isfinite(self.low) else f"{mean}{unit}"
+        told = [f"{low} to {high}"] if np.isfinite(self.low) else []
+        told += [f"{self.n} of {self.n + self.degenerate} samples"] if self.degenerate else []
+        return f"{mean}{unit}" + (f" ({'; '.join(told)})" if told else "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +56,7 @@ class Pick:
     """Which rows: those equal in every given field; the network's own have the method "".
 
     `setting` may also be "stages": those of a parameter randomization, without its floors and replicates. `position`
-    may also be "first", "last" or "later" (all but the first) of what is there.
+    may also be "first", "last" or "later" (all after the trained network, which stands at 0) of what is there.
     """
 
     check: str
@@ -69,7 +83,7 @@ class Results:
         """The rows of a pick, whatever their position."""
         rows = self.rows
         for name in ("check", "method", "metric", "setting"):
-            wanted = self._stages(pick.check) if (name, pick.setting) == ("setting", STAGES) else getattr(pick, name)
+            wanted = self._stages(pick) if (name, pick.setting) == ("setting", STAGES) else getattr(pick, name)
             if wanted is not None:
                 rows = rows[rows[name] == wanted]
         return rows
@@ -89,8 +103,17 @@ class Results:
         return sorted(self._of_samples(pick)["position"].unique().tolist())
 
     def combined(self, picks: Sequence[Pick], combine: Combine) -> Measured:
-        """What `combine` makes of the means of several picks, over the samples that have all, resampled together."""
-        return measured(aligned({str(i): self.values(pick) for i, pick in enumerate(picks)}), combine)
+        """What `combine` makes of the means of several picks, over the samples that have all, resampled together.
+
+        Where picks leave their positions open, a sample counts with those positions that have a value in all of them.
+        """
+        by = [self._of_samples(pick).groupby([*DRAWN, "position"])["value"].mean() for pick in picks]
+        if all(values.index.sort_values().equals(by[0].index.sort_values()) for values in by):
+            together = pd.DataFrame(dict(enumerate(by)))
+            by = [together[i].where(together.notna().all(axis=1)) for i in together]
+        table = aligned({str(i): values.groupby(DRAWN).mean().sort_index() for i, values in enumerate(by)})
+        samples = {sample for values in by for sample in values.index.unique("sample")}
+        return measured(table, combine)._replace(degenerate=len(samples) - count(table))
 
     def mean(self, pick: Pick) -> Measured:
         """The mean over samples; degenerate ones (NaN) are left out."""
@@ -106,22 +129,25 @@ class Results:
             rows = rows[_at(rows["position"], pick.position)]
         rows = rows[rows["sample"] != ""]
         if rows.empty:
-            raise NoRowsError(f"Expected rows for {pick}, but the run has none; its checks are {self.checks}.")
+            raise NoRowsError(pick, self.checks)
+        for name in ("method", "metric", "setting"):
+            if getattr(pick, name) is None and rows[name].nunique() > 1:
+                raise InputError(f"Expected one {name} for {pick}, but there are {sorted(rows[name].unique())}.")
         return rows
 
-    def _stages(self, check: str) -> str:
+    def _stages(self, pick: Pick) -> str:
         groups = {state["group"] for state in self.manifest["states"] if state["kind"] == "randomized"}
-        settings = set(self.rows.loc[self.rows["check"] == check, "setting"]) & groups
+        settings = set(self.rows.loc[self.rows["check"] == pick.check, "setting"]) & groups
         if not settings:
-            raise NoRowsError(f"Expected rows for the randomizations of {check!r}; the checks are {self.checks}.")
+            raise NoRowsError(pick, self.checks)
         if len(settings) > 1:
-            raise InputError(f"Expected {check!r} to be one randomization, but its settings are {sorted(settings)}.")
+            raise InputError(f"Expected {pick.check!r} to be one randomization, but has {sorted(settings)}.")
         return str(settings.pop())
 
 
 def _at(positions: "pd.Series[float]", wanted: float | str) -> "pd.Series[bool]":
     if wanted == "later":
-        return positions > positions.min()
+        return positions > 0
     ends = {"first": positions.min(), "last": positions.max()}
     return positions == ends.get(str(wanted), wanted)
 
@@ -134,6 +160,7 @@ def over_samples(rows: pd.DataFrame, column: str) -> Measured:
 
 def measured(values: pd.DataFrame, combine: Combine) -> Measured:
     """What `combine` makes of the means (R, K) of the columns of `values`, by (seed, sample); it gives (R,)."""
+    values = values.dropna()
     if values.empty:
         return Measured(np.nan, np.nan, np.nan, 0)
     estimate = float(combine(values.to_numpy(np.float64).mean(0, keepdims=True))[0])

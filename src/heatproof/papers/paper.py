@@ -1,7 +1,7 @@
 """What a paper is here: audits at several scales, and its claims, each answered from rows."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
@@ -143,12 +143,18 @@ def answer(claim: Claim, results: Mapping[str, Results]) -> Answer:
     given = [results[step] for step in claim.steps]
     try:
         return claim.answer(*given)
-    except NoRowsError:
-        failures = [failure for one in given for failure in one.manifest.get("failures", [])]
-        if not failures:
+    except NoRowsError as error:
+        if not excused(error, given):
             raise
-        failed = ", ".join(sorted({failure["method"] or failure["check"] for failure in failures}))
-        return Answer(f"not measured; of its step failed: {failed}", "cannot be told here")
+        return Answer(f"not measured: {error.pick.method or error.pick.check} failed", "cannot be told here")
+
+
+def excused(error: NoRowsError, given: Iterable[Results]) -> bool:
+    """Whether what has no rows failed in its step; the page names the failure."""
+    asked = {error.pick.method or error.pick.check, error.pick.check}
+    return any(
+        {failure["method"], failure["check"]} & asked for one in given for failure in one.manifest.get("failures", [])
+    )
 
 
 def verdict(holds: bool) -> Verdict:
@@ -157,8 +163,8 @@ def verdict(holds: bool) -> Verdict:
 
 
 def positive(figure: Measured) -> Verdict:
-    """A claim that a figure is above 0: told by its whole interval, and refuted only by its whole interval."""
-    if math.isnan(figure.low) or figure.low <= 0 <= figure.high:
+    """A claim that a figure is above 0: told by its whole interval, and refuted by one without anything above 0."""
+    if math.isnan(figure.low) or figure.low <= 0 < figure.high:
         return "cannot be told here"
     return "holds" if figure.low > 0 else "does not hold"
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from heatproof.auditing.bootstrap import intervals
 from heatproof.errors import MissingExtraError
-from heatproof.papers.measure import Pick, Results
+from heatproof.papers.measure import NoRowsError, Pick, Results
 from heatproof.report.pictures import read_maps
 
 PANELS = 6  # across
@@ -268,6 +268,8 @@ def _panels(results: Results, file: Path, *, of: Mapping[str, Mapping[str, Pick]
 
 def _line(results: Results, label: str, pick: Pick, color: int) -> Line:
     means = intervals(results.picked(pick))
+    if not means:
+        raise NoRowsError(pick, results.checks)
     points = sorted((key[3], value) for key, value in means.items())
     at, values = [place for place, _ in points], [value for _, value in points]
     mean, low, high = ([v[k] for v in values] for k in range(3))

@@ -1,48 +1,109 @@
 """000: Gupta & Arora, a simple saliency method that passes the sanity checks."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
+import pandas as pd
+
 from heatproof.auditing.scorecard import chance_share
-from heatproof.papers.claims import higher, near
+from heatproof.papers.claims import alike, beyond, higher, near
 from heatproof.papers.competition import all_labels, two_labels
-from heatproof.papers.measure import STAGES, Pick, Results
+from heatproof.papers.measure import STAGES, Measured, Pick, Results
 from heatproof.papers.paper import Answer, Claim, Paper, Picture, Verdict, all_of, positive
 from heatproof.papers.pictures import maps_of_samples, maps_over_labels, maps_over_states
 
 LINEAR = 0.9  # a correlation that looks like a line
 BLANK = 0.05  # a map of which less is left is called nearly blank
+ALIKE = 0.1  # what two degradation scores may differ by and still be called comparable
 CHANCE = chance_share(10)
-AT = {"cascading": "last", "layer-wise": "later"}  # everything random, or each layer in turn
+LEARNED = 0.98
+NOUNS = {"gradient-x-input": "gradient × input", "lrp": "LRP", "cgi": "CGI", "clrp": "CLRP"}
+KEEPS = {
+    "cascading": "“displays the structure of the bird, even after multiple blocks of randomization”",
+    "layer-wise": "“displays the structure of the bird, no matter which layer is randomized”",
+}
+LOSES = {
+    "cgi": {
+        "cascading": "“almost blank even when only the softmax layer has been reinitialized”",
+        "layer-wise": "“the saliency map is almost blank when any layer is reinitialized”",
+    },
+    "clrp": {
+        "cascading": "“CLRP eliminates much of the structure of the bird”",
+        "layer-wise": "not in the paper, which randomizes CLRP in cascades alone",
+    },
+}
+ON_MNIST = "not in the paper, which randomizes ImageNet networks alone"
+PICTURED = ", in pictures without figures"
+OF_BLANKS = (
+    "SSIM calls two maps alike where both are flat, and a nearly blank map is flat nearly everywhere: by SSIM the "
+    "blanker map is the more alike, and it cannot show that competition emptied it."
+)
+OF_SIGNS = (
+    "By signed ranks the uncompeted map of a random network is already unlike the trained one: there is nothing left "
+    "for competition to lose."
+)
+OF_ENERGY = (
+    "Relative energy compares a random network's map with the trained one's, so it depends on how large the drawn "
+    "weights are, of which the paper says nothing; the energy that survives competition does not."
+)
 
 
 def _stages(check: str, method: str, metric: str, position: str | float | None) -> Pick:
     return Pick(check=check, method=method, metric=metric, setting=STAGES, position=position)
 
 
+def _random_stages(results: Results, check: str, method: str, metric: str) -> list[Pick]:
+    """What a claim about a randomization is asked of: everything random, or each layer in turn."""
+    places = [at for at in results.positions(_stages(check, method, metric, None)) if at > 0]
+    return [_stages(check, method, metric, at) for at in (places[-1:] if check == "cascading" else places)]
+
+
 def _keeps_the_picture(method: str, check: str, results: Results) -> Answer:
-    """Similarity by absolute values to the trained map, against that of a random mask."""
-    ours = _stages(check, method, "spearman-absolute", AT[check])
+    """Similarity by absolute values to the trained map is above that of a random mask, at each stage."""
     mask = Pick(check="calibration", method=method, metric="spearman-absolute", setting="map-vs-gaussian")
-    found = results.difference(ours, mask)
+    stages = _random_stages(results, check, method, mask.metric or "")
+    found = [results.mean(stage) for stage in stages]
+    over = f", the least of {len(found)} layers" if len(found) > 1 else ""
     return Answer(
-        f"similarity to the trained map {results.mean(ours).text()}, a random mask's {results.mean(mask).text()}",
-        positive(found),
+        f"similarity to the trained map {min(found).text()}{over}; a random mask's {results.mean(mask).text()}",
+        all_of([positive(results.difference(stage, mask)) for stage in stages]),
     )
 
 
-def _less_alike(ours: str, theirs: str, check: str, metric: str, results: Results) -> Answer:
-    """The competitive map is less like its trained self than the uncompeted one."""
-    one, other = (_stages(check, method, metric, AT[check]) for method in (theirs, ours))
+def _less_alike(ours: str, theirs: str, check: str, metric: str, results: Results, *, first: bool = False) -> Answer:
+    """The competitive map is less like its trained self than the uncompeted one, at each stage or at the first.
+
+    A map that competition left blank has no rank: it is like nothing, 0.
+    """
+    filled, blank = _blanks_as_unlike(results, ours, metric)
+    stages = [_stages(check, theirs, metric, 1.0)] if first else _random_stages(filled, check, theirs, metric)
+    pairs = [(stage, replace(stage, method=ours)) for stage in stages]
+    found = {pair: filled.difference(*pair) for pair in pairs}
+    one, other = min(found, key=lambda pair: found[pair].value)
+    over = f", where they differ least of {len(pairs)} layers" if len(pairs) > 1 else ""
+    counted = f"; {blank} blank maps counted as 0" if blank else ""
     return Answer(
-        f"{metric} {results.mean(other).text()} against {results.mean(one).text()}",
-        positive(results.difference(one, other)),
+        f"{metric} {filled.mean(other).text()} against {filled.mean(one).text()}{over}{counted}",
+        all_of([positive(figure) for figure in found.values()]),
     )
+
+
+def _blanks_as_unlike(results: Results, method: str, metric: str) -> tuple[Results, int]:
+    """The results with a similarity of 0 for maps of a method in which nothing is left, and how many they are."""
+    rows = results.rows
+    where = ["check", "setting", "seed", "position", "sample"]
+    of_method = rows["method"] == method
+    empty = rows[of_method & (rows["metric"] == "zeros") & (rows["value"] == 1)]
+    keys = pd.MultiIndex.from_frame(rows[where]).isin(pd.MultiIndex.from_frame(empty[where]))
+    blank = of_method & (rows["metric"] == metric) & rows["value"].isna() & keys
+    return replace(results, rows=rows.assign(value=rows["value"].mask(blank, 0.0))), int(blank.sum())
 
 
 def _loses_energy(ours: str, theirs: str, check: str, results: Results) -> Answer:
     """Σmap² over that of the trained map falls further under competition than without."""
-    picks = [_stages(check, method, "relative-energy", AT[check]) for method in (ours, theirs)]
+    at = "last" if check == "cascading" else "later"
+    picks = [_stages(check, method, "relative-energy", at) for method in (ours, theirs)]
     with_it, without = (results.mean(pick).value for pick in picks)
     ratio = results.combined(picks, lambda means: means[:, 0] / means[:, 1])
     less = ratio._replace(value=1 - ratio.value, low=1 - ratio.high, high=1 - ratio.low)
@@ -50,99 +111,121 @@ def _loses_energy(ours: str, theirs: str, check: str, results: Results) -> Answe
 
 
 def _is_blank(method: str, check: str, metric: str, results: Results) -> Answer:
-    """At no stage of a randomization is more than a twentieth left."""
-    stages = [place for place in results.positions(_stages(check, method, metric, None)) if place > 0]
+    """At no stage of a randomization is more than a twentieth left, while more is left on the trained network."""
+    stages = [at for at in results.positions(_stages(check, method, metric, None)) if at > 0]
     random = [results.mean(_stages(check, method, metric, place)) for place in stages]
-    most = max(random)
-    room = [
-        positive(one._replace(value=BLANK - one.value, low=BLANK - one.high, high=BLANK - one.low)) for one in random
-    ]
-    told = f"at most {most.text(percent=True, digits=4)} over {len(random)} stages"
-    return Answer(f"{told}; asked is below {100 * BLANK:g} %", all_of(room))
+    most = max(random).text(percent=True, digits=4)
+    told = f"at most {most} over {len(random)} stages; asked is below {100 * BLANK:g} %"
+    blank = all_of([positive(_below(one, BLANK)) for one in random])
+    if metric == "relative-energy":  # of the trained network's own, which is 1 there
+        return Answer(told, blank)
+    trained = results.mean(_stages(check, method, metric, 0.0))
+    if blank == "holds" and trained.value < BLANK:
+        return Answer(
+            f"{told}, but so is the trained network's: {trained.text(percent=True, digits=4)}", "cannot be told here"
+        )
+    return Answer(f"{told}; the trained network's {trained.text(percent=True, digits=4)}", blank)
+
+
+def _below(figure: Measured, limit: float) -> Measured:
+    return figure._replace(value=limit - figure.value, low=limit - figure.high, high=limit - figure.low)
 
 
 def _survives(method: str, check: str, results: Results) -> Answer:
     """Shares of features and energy that survive competition, on the trained and on the random network."""
     parts: list[str] = []
     verdicts: list[Verdict] = []
+    at = "last" if check == "cascading" else "later"
     for metric, noun in (("surviving-share", "features"), ("surviving-energy", "energy")):
-        trained, random = (_stages(check, method, metric, at) for at in ("first", AT[check]))
+        trained, random = (_stages(check, method, metric, place) for place in (0.0, at))
         verdicts.append(positive(results.difference(trained, random)))
         before, after = (results.mean(pick).text(percent=True, digits=4) for pick in (trained, random))
         parts.append(f"{noun}: trained {before}, randomized {after}")
-    chance = 100 * chance_share(int(results.manifest["model"]["outputs"]))
-    return Answer("; ".join(parts) + f" (chance leaves {chance:.2g} % of the features)", all_of(verdicts))
+    return Answer(f"{'; '.join(parts)} ({_by_chance(results)})", all_of(verdicts))
 
 
-def _randomized(step: str, check: str, where: str, ours: str, theirs: str) -> tuple[Claim, ...]:
+def _is_left_when_trained(method: str, results: Results) -> Answer:
+    """On the trained network more features survive than competition among maps of chance would leave."""
+    found = results.mean(_stages("cascading", method, "surviving-share", 0.0))
+    above = -1 * chance_share(int(results.manifest["model"]["outputs"]))
+    shifted = found._replace(value=found.value + above, low=found.low + above, high=found.high + above)
+    return Answer(f"{found.text(percent=True, digits=4)} of the features ({_by_chance(results)})", positive(shifted))
+
+
+def _by_chance(results: Results) -> str:
+    return f"chance leaves {100 * chance_share(int(results.manifest['model']['outputs'])):.2g} % of the features"
+
+
+def _randomized(step: str, check: str, where: str, ours: str, theirs: str) -> Iterator[Claim]:
     """The claims about one kind of randomization of one network."""
-    place = f"{check}, " + ("ten labels" if step == "mnist" else "a thousand labels")
-    noun = {"gradient-x-input": "gradient × input", "lrp": "LRP"}[theirs]
-    return (
-        Claim(
-            where=where,
-            text=f"{noun} still shows the picture when layers are random ({place})",
-            paper="“displays the structure of the bird, no matter which layer is randomized”",
-            steps=(step,),
-            answer=partial(_keeps_the_picture, theirs, check),
-        ),
-        *(
-            Claim(
-                where=where,
-                text=f"{ours.upper()} loses it: by {words} it is less like its trained self than {noun} ({place})",
-                paper="“the saliency map is almost blank when any layer is reinitialized”",
-                steps=(step,),
-                answer=partial(_less_alike, ours, theirs, check, metric),
-            )
-            for metric, words in (
-                ("spearman-absolute", "the ranks of its absolute values"),
-                ("spearman", "the ranks of its signed values"),
-                ("ssim", "SSIM"),
-            )
-        ),
-        Claim(
-            where=where,
-            text=f"{ours.upper()} loses more of its energy than {noun} ({place})",
-            paper="“almost blank”",
-            steps=(step,),
-            answer=partial(_loses_energy, ours, theirs, check),
-        ),
-        Claim(
-            where=where,
-            text=f"less of the {ours.upper()} map survives competition when the network is random ({place})",
-            paper="“almost blank”; section 3.1: about 1/C by chance (2(1−2^−C)/C with the minimum counted)",
-            steps=(step,),
-            answer=partial(_survives, ours, check),
-        ),
-        *(_of_ten if step == "mnist" else _of_a_thousand)(step, check, where, ours),
+    mnist = step == "mnist"
+    place = f"{check}, " + ("ten labels" if mnist else "a thousand labels")
+    loses, keeps = (ON_MNIST, ON_MNIST) if mnist else (LOSES[ours][check] + PICTURED, KEEPS[check] + PICTURED)
+    if ours == "clrp" and check == "layer-wise" and not mnist:
+        loses = keeps = LOSES[ours][check]
+    claim = partial(Claim, where=where, steps=(step,))
+    zeros = "; the background's zeros count, which any map times the input has" if mnist else ""
+    yield claim(
+        text=f"{NOUNS[theirs]} still shows the picture when layers are random ({place}{zeros})",
+        paper=keeps,
+        answer=partial(_keeps_the_picture, theirs, check),
     )
-
-
-def _of_ten(step: str, check: str, where: str, ours: str) -> Iterator[Claim]:
+    for metric, words, why in (
+        ("spearman-absolute", "the ranks of its absolute values", ""),
+        ("spearman", "the ranks of its signed values", OF_SIGNS),
+        ("ssim", "SSIM", OF_BLANKS),
+    ):
+        yield claim(
+            text=f"{NOUNS[ours]} loses it: by {words} it is less like its trained self than {NOUNS[theirs]} ({place})",
+            paper=loses,
+            answer=partial(_less_alike, ours, theirs, check, metric),
+            why=why,
+        )
     if check == "cascading":
+        yield claim(
+            text=f"{NOUNS[ours]} loses it as soon as the output layer is random, by ranks of absolute values ({place})",
+            paper=loses,
+            answer=partial(_less_alike, ours, theirs, check, "spearman-absolute", first=True),
+        )
+    yield claim(
+        text=f"{NOUNS[ours]} loses more of its energy than {NOUNS[theirs]} ({place})",
+        paper=loses,
+        answer=partial(_loses_energy, ours, theirs, check),
+        why=OF_ENERGY,
+    )
+    yield claim(
+        text=f"less of the {NOUNS[ours]} map survives competition when the network is random ({place})",
+        paper="section 3.1: about 1/C by chance (2(1−2^−C)/C with the minimum counted)",
+        answer=partial(_survives, ours, check),
+    )
+    if mnist and check == "cascading":
         yield near(
             where=where,
-            text=f"the share of {ours.upper()}'s features that survives falls to chance's ({check}, ten labels)",
+            text=f"the share of {NOUNS[ours]}'s features that survives falls to chance's ({place})",
             paper="section 3.1: about 1/C by chance (2(1−2^−C)/C with the minimum counted)",
             step=step,
             picks={"surviving share": _stages(check, ours, "surviving-share", "last")},
             value=round(CHANCE, 3),
             within=0.05,
         )
-
-
-def _of_a_thousand(step: str, check: str, where: str, ours: str) -> Iterator[Claim]:
-    for metric, words in (
-        ("surviving-share", "few features survive"),
-        ("surviving-energy", "little of the energy survives competition"),
-        ("relative-energy", "little of the trained map's energy is left"),
-    ):
-        yield Claim(
-            where=where,
-            text=f"{ours.upper()} is nearly blank under any randomization: {words} ({check}, a thousand labels)",
-            paper="“the saliency map is almost blank when any layer is reinitialized”",
-            steps=(step,),
-            answer=partial(_is_blank, ours, check, metric),
+    if not mnist:
+        for metric, words, why in (
+            ("surviving-share", "few features survive", ""),
+            ("surviving-energy", "little of the energy survives competition", ""),
+            ("relative-energy", "little of the trained map's energy is left", OF_ENERGY),
+        ):
+            yield claim(
+                text=f"{NOUNS[ours]} is nearly blank under any randomization: {words} ({place})",
+                paper=loses,
+                answer=partial(_is_blank, ours, check, metric),
+                why=why,
+            )
+    if check == "cascading":
+        yield claim(
+            where="3.1 (b)",
+            text=f"and not on the trained network: more of {NOUNS[ours]}'s features survive than by chance ({place})",
+            paper="“not too aggressive so as to retain a reasonable saliency map for properly trained nets”",
+            answer=partial(_is_left_when_trained, ours),
         )
 
 
@@ -167,7 +250,9 @@ PAPER = Paper(
     notes={
         "tiny": "the demo's digits and network for everything; no reproduction.",
         "small": "001's MNIST CNN stands in for AlexNet, SqueezeNet 1.0 (He's initialization, class map before its "
-        "last ReLU, crops of 112 pixels) for VGG-19 and VGG-16.",
+        "last ReLU, crops of 112 pixels, three of ten blocks) for VGG-19 and VGG-16. MNIST's layers are drawn from "
+        "truncated normals, and its permuted labels are those of 10,000 images. LRP is ε-plus, for the paper names no "
+        "rule.",
         "full": "AlexNet on MNIST as the zoo trains it, torchvision's VGG-19 and VGG-16 on ImageNet validation images.",
     },
     tables=(two_labels.TABLE, *all_labels.TABLES),
@@ -181,53 +266,78 @@ PAPER = Paper(
             steps=("imagenet-cgi",),
             answer=_linear,
         ),
+        alike(
+            where="Fig. 3",
+            text="CGI's map is as good as that of gradient × input: it finds what the label's probability rests on (a "
+            "thousand labels)",
+            paper="“our maps are of comparable quality to Gradient ⊙ Input”, in pictures; the measure is ours",
+            step="imagenet-cgi",
+            one=Pick(check="degradation", method="cgi", metric="degradation"),
+            other=Pick(check="degradation", method="gradient-x-input", metric="degradation"),
+            within=ALIKE,
+            names=("degradation score of CGI", "of gradient × input"),
+        ),
+        beyond(
+            where="4.2",
+            text="the network of permuted labels has learned them",
+            paper="“train the model to greater than 98 % accuracy”",
+            step="labels",
+            pick=Pick(check="data-randomization", method="", metric="training-accuracy"),
+            above=LEARNED,
+        ),
         *(
             higher(
-                where="Fig. 7",
-                text=f"{words} still shows the digit when the network learned permuted labels",
-                paper="“the input structure, the number 3, still shows through”",
+                where=where,
+                text=f"{NOUNS[method]} still shows the digit when the network learned permuted labels",
+                paper=words,
                 step="labels",
                 one=_permuted(method),
                 other=Pick(check="calibration", method=method, metric="spearman-absolute", setting="map-vs-gaussian"),
                 names=("similarity to the true network's map", "to a random mask"),
             )
-            for method, words in (("gradient-x-input", "gradient × input"), ("lrp", "LRP"))
+            for where, method, words in (
+                ("Fig. 7", "gradient-x-input", "“the input structure, the number 3, still shows through”"),
+                ("ours, after Fig. 7", "lrp", "not in the paper"),
+            )
         ),
         *(
             higher(
-                where="Fig. 7",
-                text=f"{ours.upper()} does not: it is less like the true network's map than {words} is",
-                paper="“CGI removes the underlying structure of the number”",
+                where=where,
+                text=f"{NOUNS[ours]} does not: it is less like the true network's map than {NOUNS[theirs]} is",
+                paper=words,
                 step="labels",
                 one=_permuted(theirs),
                 other=_permuted(ours),
             )
-            for ours, theirs, words in (("cgi", "gradient-x-input", "gradient × input"), ("clrp", "lrp", "LRP"))
+            for where, ours, theirs, words in (
+                ("Fig. 7", "cgi", "gradient-x-input", "“CGI removes the underlying structure of the number”"),
+                ("ours, after Fig. 7", "clrp", "lrp", "not in the paper"),
+            )
         ),
-        *_randomized("mnist", "cascading", "Fig. 5", "cgi", "gradient-x-input"),
-        *_randomized("mnist", "layer-wise", "Fig. 4, 8, 10", "cgi", "gradient-x-input"),
-        *_randomized("mnist", "cascading", "Fig. 6, 9", "clrp", "lrp"),
-        *_randomized("mnist", "layer-wise", "4.1.3, not pictured", "clrp", "lrp"),
+        *_randomized("mnist", "cascading", "ours, after Fig. 5", "cgi", "gradient-x-input"),
+        *_randomized("mnist", "layer-wise", "ours, after Fig. 4", "cgi", "gradient-x-input"),
+        *_randomized("mnist", "cascading", "ours, after Fig. 6", "clrp", "lrp"),
+        *_randomized("mnist", "layer-wise", "ours, after Fig. 4", "clrp", "lrp"),
         *_randomized("imagenet-cgi", "cascading", "Fig. 5", "cgi", "gradient-x-input"),
         *_randomized("imagenet-cgi", "layer-wise", "Fig. 4, 8, 10", "cgi", "gradient-x-input"),
         *_randomized("imagenet-clrp", "cascading", "Fig. 6, 9", "clrp", "lrp"),
-        *_randomized("imagenet-clrp", "layer-wise", "4.1.3, not pictured", "clrp", "lrp"),
+        *_randomized("imagenet-clrp", "layer-wise", "ours, after Fig. 4", "clrp", "lrp"),
     ),
     pictures=(
         two_labels.PICTURE,
         *all_labels.PICTURES,
         *(
             Picture(name=f"{prefix}-{name}", caption=f"{prefix}: {caption}", steps=(step,), draw=draw)
-            for prefix, step, ours, theirs in (
-                ("mnist", "mnist", "cgi", "gradient-x-input"),
-                ("mnist-clrp", "mnist", "clrp", "lrp"),
-                ("imagenet-cgi", "imagenet-cgi", "cgi", "gradient-x-input"),
-                ("imagenet-clrp", "imagenet-clrp", "clrp", "lrp"),
+            for prefix, step, ours, theirs, cascades, layers in (
+                ("mnist", "mnist", "cgi", "gradient-x-input", "as Fig. 5", "as Fig. 4"),
+                ("mnist-clrp", "mnist", "clrp", "lrp", "as Fig. 6", "as Fig. 4"),
+                ("imagenet-cgi", "imagenet-cgi", "cgi", "gradient-x-input", "Fig. 5", "Fig. 4, 8, 10"),
+                ("imagenet-clrp", "imagenet-clrp", "clrp", "lrp", "Fig. 6, 9", "as Fig. 4"),
             )
             for name, caption, draw in (
                 (
                     "trained",
-                    "maps of the trained network (Fig. 3).",
+                    f"maps of the trained network ({'Fig. 3' if step == 'imagenet-cgi' else 'as Fig. 3'}).",
                     maps_of_samples(methods=(theirs, ours)),
                 ),
                 *(
@@ -237,8 +347,8 @@ PAPER = Paper(
                         maps_over_states(methods=(theirs, ours), group=group, absolute=absolute),
                     )
                     for check, group, told, figures in (
-                        ("cascading", "cascading", "from the trained network to the fully random one", "Fig. 5, 6, 9"),
-                        ("layer-wise", "independent", "each layer random in turn", "Fig. 4, 8, 10"),
+                        ("cascading", "cascading", "from the trained network to the fully random one", cascades),
+                        ("layer-wise", "independent", "each layer random in turn", layers),
                     )
                     for suffix, words, absolute in (("", "signed", False), ("-absolute", "absolute values", True))
                 ),
