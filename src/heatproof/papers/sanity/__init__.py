@@ -10,10 +10,14 @@ from heatproof.papers.sanity import edges, regressor
 from heatproof.papers.sanity.picks import (
     ABSOLUTE,
     CALIBRATION,
+    CURVES,
+    LABELS,
     MEASURES,
     NETWORKS,
+    SIMILARITY,
     SMALL_NETWORKS,
     UNIFORM,
+    WORDLESS,
     WORDS,
     methods_of,
     noise,
@@ -23,44 +27,58 @@ from heatproof.papers.sanity.picks import (
 )
 from heatproof.papers.sanity.pictures import PICTURES, SHEETS
 
+ABOUT = 0.03  # what "about" allows
+
 
 def _randomizations(step: str, name: str) -> Iterator[Claim]:
+    where = CURVES[step]
+    measures = MEASURES[1:] if step == "imagenet" else (ABSOLUTE,)
     for method in ("guided-backprop", "guided-grad-cam"):
         if method not in methods_of(step):
             continue
-        yield higher(
-            where="Fig. 2, 16–26",
-            text=f"{method} hardly depends on the higher layers: more like itself than the gradient once the output "
-            f"layer is random ({name})",
-            paper="its maps look alike down to the lower layers",
-            step=step,
-            one=randomized(method, position=1.0),
-            other=randomized("gradient", position=1.0),
-        )
+        for metric in measures:
+            yield higher(
+                where=where,
+                text=f"{method} hardly depends on higher layers: more like itself than the gradient once the output "
+                f"layer is random, by {SIMILARITY[metric]} ({name})",
+                paper=WORDLESS,
+                step=step,
+                one=randomized(method, metric, position=1.0),
+                other=randomized("gradient", metric, position=1.0),
+            )
     for method in ("gradient-x-input", "integrated-gradients"):
         words = WORDS[method]
         yield higher(
-            where="Fig. 22–26",
+            where=where,
             text=f"{words} still looks like its trained self by absolute values when all layers are random ({name})",
-            paper="structure of the input persists in the maps",
+            paper=WORDLESS,
             step=step,
             one=randomized(method),
             other=noise(method),
             names=("randomized", "a random mask"),
         )
         yield higher(
-            where="Fig. 11, 12",
-            text=f"and does not by signed values ({words}, {name})",
-            paper="rank correlations without absolute values fall at once",
+            where=where if step == "imagenet" else "Fig. 12",
+            text=f"and less so by signed values ({words}, {name})",
+            paper=WORDLESS,
             step=step,
             one=randomized(method),
             other=randomized(method, "spearman"),
             names=("absolute", "signed"),
         )
+        yield near(
+            where=where if step == "imagenet" else "Fig. 12",
+            text=f"by signed values it is no longer like itself ({words}, {name})",
+            paper=WORDLESS,
+            step=step,
+            picks={"Spearman, signed": randomized(method, "spearman")},
+            value=0.0,
+            within=0.1,
+        )
     yield higher(
-        where="Fig. 20–25, independent randomization",
+        where=where,
         text=f"over single random layers guided backprop keeps more of itself than the gradient ({name})",
-        paper="its maps look alike but for the lowest layers",
+        paper=WORDLESS,
         step=step,
         one=randomized("guided-backprop", position=None, check="independent"),
         other=randomized("gradient", position=None, check="independent"),
@@ -78,9 +96,9 @@ def _controls(step: str, name: str) -> Iterator[Claim]:
         names=("similarity to the control", "to a random mask"),
     )
     yield near(
-        where="Fig. 1 (main text)",
+        where="main text",
         text=f"an edge detector never changes ({name})",
-        paper="edge detectors do not depend on the model",
+        paper="not in the appendix; by definition",
         step=step,
         picks={"similarity to itself": randomized("edge-detector", "spearman")},
         value=1.0,
@@ -92,7 +110,7 @@ def _reversed(step: str, name: str) -> Claim:
     return higher(
         where="Fig. 28 A, reverse cascading",
         text=f"guided backprop depends on the lowest layer more than on the output layer ({name})",
-        paper="a figure without words; its maps change with the lower layers",
+        paper=WORDLESS,
         step=step,
         one=randomized("guided-backprop", position=1.0),
         other=randomized("guided-backprop", position=1.0, check="reverse"),
@@ -120,9 +138,9 @@ def _random_labels(step: str, name: str) -> Iterator[Claim]:
     )
     for method, words in WORDS.items():
         yield higher(
-            where="Fig. 13–15",
+            where=LABELS[step],
             text=f"{words} there still looks like the true network's, by absolute values ({name})",
-            paper="masks on random labels resemble those of the true model",
+            paper=WORDLESS,
             step=step,
             one=permuted(method),
             other=noise(method),
@@ -137,20 +155,20 @@ def _calibration() -> Iterator[Claim]:
                 where="B, calibration",
                 text=f"{metric} of a map and a Gaussian mask is about 0 ({method}, ImageNet)",
                 paper=figure,
-                step="imagenet",
+                step="calibration",
                 picks={metric: noise(method, metric)},
                 value=0.0,
-                within=0.02,
+                within=ABOUT,
             )
     for metric, figure in zip(MEASURES, UNIFORM, strict=True):
         yield near(
             where="B, calibration",
             text=f"{metric} of two uniform masks is {'well above' if metric == 'hog' else 'about'} 0 (ImageNet)",
             paper=figure,
-            step="imagenet",
+            step="calibration",
             picks={metric: of_masks("uniform", metric)},
             value=0.078 if metric == "hog" else 0.0,
-            within=0.01,
+            within=ABOUT,
         )
 
 
@@ -172,20 +190,20 @@ def _regressor() -> Iterator[Claim]:
     )
     yield higher(
         where="Fig. 7",
-        text="guided backprop of a random regressor looks like that of the trained one",
+        text="guided backprop of a random regressor looks like that of the trained one, more so than the gradient does",
         paper="“Both explanations are virtually indistinguishable”",
         step="regressor",
         one=randomized("guided-backprop"),
-        other=noise("guided-backprop"),
-        names=("trained and random", "a random mask"),
+        other=randomized("gradient"),
+        names=("trained and random, guided backprop", "the gradient"),
     )
     floor = Pick(
         check="cascading", method="guided-backprop", metric=ABSOLUTE, setting="cascading truncated-normal floor"
     )
     yield alike(
-        where="Fig. 7",
+        where="ours, after Fig. 7",
         text="as much as those of two random regressors look like each other",
-        paper="“Both explanations are virtually indistinguishable”",
+        paper="not in the paper, which compares with one random network",
         step="regressor",
         one=randomized("guided-backprop"),
         other=floor,
@@ -211,10 +229,11 @@ PAPER = Paper(
     title="Sanity Checks for Saliency Maps",
     authors="Julius Adebayo, Justin Gilmer, Michael Muelly, Ian Goodfellow, Moritz Hardt, Been Kim",
     notes={
-        "small": "networks of the zoo on 32 to 48 images; SqueezeNet 1.0 with He's initialization, by blocks, on 8 "
-        "images stands in for Inception v3. A network that reads the slant of MNIST's digits stands in for the one "
-        "that reads ages from radiographs (Fig. 7). Networks of permuted labels learned 10,000 images. Fashion-MNIST "
-        "is split otherwise than published.",
+        "small": "networks of the zoo on 16 to 48 images; SqueezeNet 1.0 with He's initialization, by five of ten "
+        "blocks, on 8 images stands in for Inception v3 (50 for the calibration); SmoothGrad and VarGrad of integrated "
+        "gradients draw 4 to 8 times over 4 to 8 nodes; images are perturbed towards zero. A network that reads the "
+        "slant of MNIST's digits stands in for the one that reads ages from radiographs (Fig. 7). Networks of permuted "
+        "labels learned 10,000 images. Fashion-MNIST is split otherwise than published.",
         "full": "networks of the zoo on 200 images; torchvision's Inception v3 on 50 ImageNet validation images; "
         "permuted and true labels learned anew on MNIST. The network that reads ages (Fig. 7) has no weights to load.",
     },
@@ -236,7 +255,7 @@ PAPER = Paper(
         *_calibration(),
         alike(
             where="B, randomization tests",
-            text="uniform weights give the same as truncated normal ones (gradient, MNIST CNN)",
+            text="uniform weights give the same as truncated normal ones (gradient, MNIST CNN, three draws each)",
             paper="“obtain identical results”",
             step="mnist-cnn",
             one=randomized("gradient"),
@@ -248,7 +267,7 @@ PAPER = Paper(
         *(claim for step, name in SMALL_NETWORKS.items() for claim in _random_labels(step, name)),
         *(
             higher(
-                where="Fig. 13–15",
+                where="ours, after Fig. 13",
                 text=f"{method} tells permuted from true labels: its map is less like the trained network's than "
                 "that of a network trained anew on true labels",
                 paper="not in the paper, which has no such yardstick",
@@ -261,21 +280,34 @@ PAPER = Paper(
         ),
         *_edges(),
         *(
-            higher(
-                where="Fig. 28 B, C",
-                text=f"{words} keeps the picture when all layers are random (MNIST CNN)",
-                paper="DeepLIFT and ε-LRP behave like gradient × input",
-                step="mnist-cnn",
-                one=randomized(method),
-                other=noise(method),
-                names=("randomized", "a random mask"),
-            )
+            claim
             for method, words in (("deeplift", "DeepLIFT"), ("epsilon-lrp", "ε-LRP"))
+            for claim in (
+                higher(
+                    where="Fig. 28 B",
+                    text=f"{words} keeps the picture when all layers are random (MNIST CNN)",
+                    paper="a figure without words; A.2: equal to gradient × input with ReLUs and no additive biases",
+                    step="mnist-cnn",
+                    one=randomized(method),
+                    other=noise(method),
+                    names=("randomized", "a random mask"),
+                ),
+                near(
+                    where="Fig. 28 C",
+                    text=f"and by signed values it does not ({words}, MNIST CNN)",
+                    paper=WORDLESS,
+                    step="mnist-cnn",
+                    picks={"Spearman, signed": randomized(method, "spearman")},
+                    value=0.0,
+                    within=0.1,
+                ),
+            )
         ),
         higher(
             where="Fig. 28 D, E",
-            text="the perturbation method depends on the parameters: less like itself the more layers are random",
-            paper="similarity falls with the first randomized layers",
+            text="the perturbation method depends on the parameters: less like itself with all layers random than with "
+            "one",
+            paper=WORDLESS,
             step="perturbation",
             one=randomized("meaningful-perturbation", position=1.0),
             other=randomized("meaningful-perturbation"),

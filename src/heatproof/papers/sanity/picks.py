@@ -9,6 +9,21 @@ SMALL_NETWORKS = {
     "fashion-mlp": "Fashion-MNIST MLP",
 }
 NETWORKS = {**SMALL_NETWORKS, "imagenet": "ImageNet"}
+# Where the appendix has curves of a network: Fig. 22 to 25 are of MNIST alone.
+CURVES = {
+    "mnist-cnn": "Fig. 22, 23",
+    "mnist-mlp": "Fig. 24, 25",
+    "fashion-cnn": "Fig. 12",
+    "fashion-mlp": "Fig. 12",
+    "imagenet": "Fig. 16–21",
+}
+LABELS = {
+    "mnist-cnn": "ours, after Fig. 13",
+    "mnist-mlp": "Fig. 13",
+    "fashion-cnn": "Fig. 14",
+    "fashion-mlp": "Fig. 15",
+}
+WORDLESS = "a figure without words"
 OF_CNNS = ("grad-cam", "guided-grad-cam")
 METHODS = (
     "gradient",
@@ -37,7 +52,7 @@ CALIBRATION = {
     "gradient-x-input": ("0.00081", "0.00099", "-0.0024", "0.00023"),
 }
 UNIFORM = ("0.00016", "-0.0015", "0.078", "0.00076")
-GAUSSIAN = ("0.00018", "0.00023")  # it prints two figures for four metrics
+GAUSSIAN = ("0.00018", "0.00023")  # it prints two figures for four metrics; the first two, we take it
 
 
 def methods_of(step: str) -> tuple[str, ...]:
@@ -46,8 +61,8 @@ def methods_of(step: str) -> tuple[str, ...]:
 
 
 def group_of(step: str, check: str) -> str:
-    """The states of a randomization in a step's maps."""
-    return f"{check} {'he' if step == 'imagenet' else 'truncated-normal'}"
+    """The states of a randomization in a step's maps; on ImageNet there is one a check, whatever its blocks."""
+    return check if step == "imagenet" else f"{check} truncated-normal"
 
 
 def randomized(

@@ -11,8 +11,10 @@ from heatproof.papers.sanity import edges
 from heatproof.papers.sanity.picks import (
     ABSOLUTE,
     CALIBRATION,
+    CURVES,
     DOWN,
     GAUSSIAN,
+    LABELS,
     MEASURES,
     NETWORKS,
     SIMILARITY,
@@ -22,8 +24,9 @@ from heatproof.papers.sanity.picks import (
     methods_of,
     noise,
     of_masks,
+    permuted,
 )
-from heatproof.papers.sheets import BLANK, Cell, figures
+from heatproof.papers.sheets import BLANK, Cell, figures, over_steps
 
 
 def _calibration_lines() -> dict[str, tuple[Cell, ...]]:
@@ -39,17 +42,18 @@ def _calibration_lines() -> dict[str, tuple[Cell, ...]]:
 
 def _maps(step: str, name: str) -> Iterator[Picture]:
     """Fig. 16–21 and 13–15 of one network."""
+    of_imagenet = step == "imagenet"
     for check in ("cascading", "independent"):
         draw = partial(maps_over_states, methods=methods_of(step), group=group_of(step, check))
         yield Picture(
             name=f"{step}-{check}",
-            caption=f"{name}, {check} randomization, signed values (Fig. 17, 19–21).",
+            caption=f"{name}, {check} randomization, signed values{' (Fig. 17, 19, 21)' * of_imagenet}.",
             steps=(step,),
             draw=draw(),
         )
         yield Picture(
             name=f"{step}-{check}-absolute",
-            caption=f"The same by absolute values (Fig. 16, 18, 20, 21): {name}, {check}.",
+            caption=f"The same by absolute values{' (Fig. 16, 18, 20)' * of_imagenet}: {name}, {check}.",
             steps=(step,),
             draw=draw(absolute=True),
         )
@@ -63,7 +67,7 @@ def _maps(step: str, name: str) -> Iterator[Picture]:
     if step in SMALL_NETWORKS:
         yield Picture(
             name=f"{step}-labels",
-            caption=f"{name}: the true model and the one trained on permuted labels (Fig. 13–15).",
+            caption=f"{name}: the true model and the one trained on permuted labels ({LABELS[step]}).",
             steps=(step,),
             draw=maps_over_labels(methods=methods_of(step)),
         )
@@ -77,7 +81,7 @@ def _curves(step: str, name: str) -> Iterator[Picture]:
         pick = Pick(check="", metric=metric, setting=STAGES)
         yield Picture(
             name=f"{step}-{metric}",
-            caption=f"{name}: {SIMILARITY[metric]} with the trained network's map (Fig. 11, 12, 22–25, 28 A).",
+            caption=f"{name}: {SIMILARITY[metric]}, with the trained map ({CURVES[step]}; reverse: Fig. 28 A).",
             steps=(step,),
             draw=panels(
                 of={
@@ -95,10 +99,22 @@ SHEETS = (
         name="calibration",
         caption="Calibration of the similarity metrics on ImageNet (B): rank correlation of signed and of absolute "
         "values, HOG, SSIM; the paper prints two figures for two Gaussian masks.",
-        step="imagenet",
+        step="calibration",
         lines=_calibration_lines(),
         columns=("similarity of", *(f"paper, {one}" for one in MEASURES), *(f"ours, {one}" for one in MEASURES)),
         digits=4,
+    ),
+    *(
+        over_steps(
+            name=f"labels-{kind}-{metric}",
+            caption=f"Permuted labels: {SIMILARITY[metric]}, with the true model's map (Fig. 13–15).",
+            steps={step: name for step, name in SMALL_NETWORKS.items() if step.endswith(kind)},
+            cells=[permuted(method, metric) for method in methods_of(kind)],
+            columns=("network", *methods_of(kind)),
+            digits=2,
+        )
+        for kind in ("cnn", "mlp")
+        for metric in (ABSOLUTE, "spearman")
     ),
 )
 
