@@ -143,7 +143,7 @@ def _is_an_exception(results: Results) -> Answer:
         f"negative biases do as well: S = {EXCEPTION} has S(1) = {row['score']:.1f} and ΣR = {row['sum']:.1f} under "
         f"gradient × input, which leaves {row['score'] - row['sum']:.1f} to the bias"
     )
-    return Answer(told, verdict(bool(row["sum"] > 0)))
+    return Answer(told, verdict(bool(row["sum"] < 0)))
 
 
 def _is_conserved(results: Results) -> Answer:
@@ -188,8 +188,8 @@ CLAIMS = (
     ),
     Claim(
         where="G",
-        text="only large positive biases would be an exception, if biases get explanation scores",
-        paper="“an exception to it would occur when one has large positive biases”",
+        text="where biases get explanation scores, large positive ones are an exception, and negative ones as well",
+        paper="“an exception to it would occur when one has large positive biases”; of negative ones it says nothing",
         steps=("dominance",),
         answer=_is_an_exception,
     ),

@@ -149,7 +149,8 @@ CLAIMS = tuple(
         (
             "Theorems 1, 3, 4",
             "a process of pure noise looks best by every measure",
-            "“zero covariance … yields the best results among all statistical processes”",
+            "“a zero covariance attribution map yields the best results among all statistical processes with "
+            "non-negative covariances”",
             _noise_wins,
         ),
     )
