@@ -220,8 +220,8 @@ PAPER = Paper(
     notes={
         "small": "SqueezeNet 1.0 on 20 images stands in for ResNet-50, DenseNet-121 and EfficientNet-B0 on 1000; the "
         "demo's network for what is proved of layers. SqueezeNet's class map is explained before its last ReLU, layers "
-        "are drawn from He's distribution in ten blocks, integrated gradients take 16 nodes; SSIM has windows of 5 and a "
-        "data range of 2. MSCOCO and VOC (Fig. 2 right, 3, 6) have no stand-in.",
+        "are drawn from He's distribution in ten blocks, integrated gradients take 16 nodes; SSIM has windows of 5 and "
+        "a data range of 2. MSCOCO and VOC (Fig. 2 right, 3, 6) have no stand-in.",
         "full": "torchvision's weights for all three networks; ImageNet only.",
     },
     tables=(noise.TABLE, *overtaking.TABLES, *evidence.TABLES),
