@@ -53,9 +53,12 @@ def maps_of_samples(*, methods: Sequence[str], samples: int = 4) -> Draw:
     return partial(_maps_of_samples, methods=tuple(methods), samples=samples)
 
 
-def maps_in_grid(*, rows: Mapping[str, Sequence[str]], columns: Sequence[str], sample: int = 0) -> Draw:
-    """One sample's maps by the trained network: for each row its methods, under the names of the columns."""
-    return partial(_maps_in_grid, rows=dict(rows), columns=tuple(columns), sample=sample)
+def maps_in_grid(*, rows: Mapping[str, Sequence[str]], columns: Sequence[str], sample: int = 0, unit: str = "") -> Draw:
+    """One sample's maps by the trained network: for each row its methods, under the names of the columns.
+
+    With a unit the greatest value stands below each map.
+    """
+    return partial(_maps_in_grid, rows=dict(rows), columns=tuple(columns), sample=sample, unit=unit)
 
 
 def maps_of_networks(*, methods: Sequence[str], names: Sequence[str], sample: int = 0) -> Draw:
@@ -112,9 +115,12 @@ def chart(file: Path, panels: Mapping[str, Sequence[Line]], *, x: str, y: str, l
     size = (7.0, 4.0) if len(panels) == 1 else (2.6 * across, 2.0 * down + 0.6)
     figure, grid = plots.subplots(down, across, figsize=size, squeeze=False, sharey=True, layout="constrained")
     keys = {}
+    palette = plots.get_cmap(
+        "tab20" if max(line.color for lines in panels.values() for line in lines) >= 10 else "tab10"
+    )
     for axes, (title, lines) in zip(grid.flat, panels.items(), strict=False):
         for line in lines:
-            color = f"C{line.color}"
+            color = palette(line.color)
             keys[line.label] = axes.plot(line.x, line.y, STYLES[line.style], color=color)[0]
             if len(line.low):
                 axes.fill_between(line.x, line.low, line.high, alpha=0.15, color=color)
@@ -136,11 +142,18 @@ def _short(value: float) -> str:
 
 
 def map_grid(
-    file: Path, tiles: Sequence[Sequence[Any]], *, rows: Sequence[str], columns: Sequence[str], absolute: bool = False
+    file: Path,
+    tiles: Sequence[Sequence[Any]],
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    absolute: bool = False,
+    unit: str = "",
 ) -> None:
     """Pictures: in each row an input as it is, then maps, None for none, each scaled by its own 99.5th percentile.
 
-    Red is positive and blue negative; `absolute` ones are white on black.
+    Red is positive and blue negative; `absolute` ones are white on black. With a `unit` the greatest
+    value stands below.
     """
     plots = _pyplot()
     height, width = len(tiles), len(tiles[0])
@@ -163,6 +176,8 @@ def map_grid(
                 clean = np.nan_to_num(tile)
                 sizes = np.abs(clean)
                 scale = float(np.percentile(sizes, 99.5)) or float(sizes.max()) or 1.0
+                if unit:
+                    axis.set_xlabel(f"≤ {clean.max():.2g} {unit}", fontsize=6)
                 if absolute:
                     axis.imshow(sizes, cmap="gray", vmin=0, vmax=scale)
                 else:
@@ -234,13 +249,13 @@ def _maps_of_samples(results: Results, file: Path, *, methods: tuple[str, ...], 
 
 
 def _maps_in_grid(
-    results: Results, file: Path, *, rows: Mapping[str, Sequence[str]], columns: tuple[str, ...], sample: int
+    results: Results, file: Path, *, rows: Mapping[str, Sequence[str]], columns: tuple[str, ...], sample: int, unit: str
 ) -> None:
     maps, inputs = read_maps(results.folder, results.manifest["cells"])
     name = results.manifest["shown"][sample]
     trained = next(s["name"] for s in results.manifest["states"] if s["kind"] == "trained")
     tiles = [[_input(name, inputs), *(maps.get((trained, m, name)) for m in methods)] for methods in rows.values()]
-    map_grid(file, tiles, rows=list(rows), columns=["input", *columns])
+    map_grid(file, tiles, rows=list(rows), columns=["input", *columns], unit=unit)
 
 
 def _maps_of_networks(

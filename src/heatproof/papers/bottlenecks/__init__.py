@@ -2,19 +2,30 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from heatproof.papers.bottlenecks.published import PER_SAMPLE, READOUT, TABLE_1
-from heatproof.papers.bottlenecks.sheets import RATIOS, TRAINED_READOUTS, measured, of_ledger, sheets
+from heatproof.papers.bottlenecks.sheets import TRAINED_READOUTS, measured, of_ledger, sheets
 from heatproof.papers.claims import beyond, falls, higher, near
-from heatproof.papers.measure import STAGES, Pick
-from heatproof.papers.paper import Claim, Paper, Picture
-from heatproof.papers.pictures import by_method, curves, maps_in_grid, maps_of_samples, maps_over_states, panels
+from heatproof.papers.measure import STAGES, Pick, Results
+from heatproof.papers.paper import Answer, Claim, Paper, Picture, all_of, explained, positive
+from heatproof.papers.pictures import by_method, maps_in_grid, maps_of_samples, maps_over_states, panels
 
 OURS = "iba-10"
 BETAS = ("0.1", "1", "10", "100", "1000")
 DEPTHS = ("early", "middle", "late")
 AT_DEPTHS = {depth: [f"{depth}, β = {beta}" for beta in BETAS] for depth in DEPTHS}
 RANDOMIZED = ("guided-backprop", "lrp-alpha0-beta-1", "integrated-gradients", "smoothgrad", "grad-cam", OURS)
+COLUMNS = {
+    "degradation-8": {"VGG-16": 2, "ResNet-50": 0},
+    "degradation-14": {"VGG-16": 3, "ResNet-50": 1},
+    "bounding-box": {"VGG-16": 5, "ResNet-50": 4},
+}
+TILE, MANY = 8, 2_000  # pixels a side; hidden pixels from which on IBA is best
+OTHER_IMAGES = (
+    "2.5 and 5 nats follow from a mean (R − μ)²/σ² of 1, which the images have that mean and variance come from. On "
+    "other images features are active that were not there, and few of them with a small σ raise the mean."
+)
 RANKED = tuple(method for method in TABLE_1 if not method.startswith("iba"))
 MORF, LERF = "most relevant first (MoRF)", "least relevant first (LeRF)"
 PROBABILITY = "probability of the label"
@@ -22,13 +33,15 @@ SHARE = "replaced share of the tiles"
 
 
 def _table_1() -> Iterator[Claim]:
-    for check in RATIOS:
-        column = {"degradation-8": 2, "degradation-14": 3, "bounding-box": 5}[check]
-        for method, step in (*((one, "") for one in RANKED), ("iba-readout", "the readout one, ")):
+    rivals = {**{one: one for one in RANKED}, "iba-readout": "the readout one, trained briefly here"}
+    for check, networks in COLUMNS.items():
+        for method, words in rivals.items():
+            figures = {name: (TABLE_1[OURS][column], TABLE_1[method][column]) for name, column in networks.items()}
+            told = [f"{name}: {one:.3f} against {two:.3f}" for name, (one, two) in figures.items() if None not in (one, two)]
             yield higher(
                 where="Table 1",
-                text=f"the per-sample bottleneck (β = 10/k) beats {step}{method} ({check})",
-                paper=f"VGG-16: {TABLE_1[OURS][column]:.3f} against {TABLE_1[method][column]:.3f}",
+                text=f"the per-sample bottleneck (β = 10/k) beats {words} ({check})",
+                paper="; ".join(told),
                 step="table-1",
                 one=measured(check, OURS),
                 other=measured(check, method),
@@ -36,28 +49,30 @@ def _table_1() -> Iterator[Claim]:
     for check in ("degradation-8", "degradation-14"):
         yield near(
             where="Table 1",
-            text=f"a random map scores 0 ({check})",
+            text=f"a random map scores about 0 ({check})",
             paper="0.000",
             step="table-1",
             picks={"random": measured(check, "random")},
             value=0.0,
-            within=0.05,
+            within=0.1,
         )
 
 
-def _changed(method: str, position: float | str = "last") -> Pick:
-    return Pick(check="cascading", method=method, metric="ssim-flip", setting=STAGES, position=position)
+def _changed(method: str, position: float | str | None = "last") -> Pick:
+    """SSIM with the trained map; of LRP the larger of the map's and its negative's, as G.1 has it for LRP alone."""
+    metric = "ssim-flip" if method.startswith("lrp") else "ssim[normalization=percentile]"
+    return Pick(check="cascading", method=method, metric=metric, setting=STAGES, position=position)
 
 
 def _randomization() -> Iterator[Claim]:
     for method in ("guided-backprop", "lrp-alpha0-beta-1"):
         yield higher(
             where="Fig. 6, first row",
-            text=f"{method} stays like itself when layers are random, IBA does not (SSIM)",
+            text=f"{method} stays like itself when the layers from features.9 on are random, IBA does not (SSIM)",
             paper="“remain similar even if large portion of the network's parameters are randomized”",
             step="randomization",
-            one=_changed(method),
-            other=_changed(OURS),
+            one=_changed(method, 2.0),
+            other=_changed(OURS, 2.0),
         )
     yield near(
         where="Fig. 6, first row",
@@ -83,15 +98,22 @@ def _sensitivity(method: str, position: float | str | None = None, tile: int = 8
     return Pick(check=f"sensitivity-{tile}", method=method, metric="sensitivity-n", position=position)
 
 
+def _best_at_large_n(method: str, results: Results) -> Answer:
+    """IBA's correlation is above a method's at every measured n of more than 2,000 pixels."""
+    places = [n for n in results.positions(_sensitivity(OURS)) if n * TILE**2 > MANY]
+    found = {n: results.difference(_sensitivity(OURS, n), _sensitivity(method, n)) for n in places}
+    told = ", ".join(f"n = {n:g} tiles: {figure.text(digits=3)}" for n, figure in found.items())
+    return Answer(f"by {told}", all_of([positive(figure) for figure in found.values()]))
+
+
 def _sensitivities() -> Iterator[Claim]:
-    for method in ("integrated-gradients", "smoothgrad", "guided-backprop", "grad-cam", "guided-grad-cam"):
-        yield higher(
+    for method in RANKED:
+        yield Claim(
             where="Fig. 6, second row",
             text=f"per-sample IBA has the highest Sensitivity-n on tiles at large n: above {method}",
             paper="“perform best for both models above n = 2 · 10³ pixels”",
-            step="table-1",
-            one=_sensitivity(OURS, "last"),
-            other=_sensitivity(method, "last"),
+            steps=("table-1",),
+            answer=partial(_best_at_large_n, method),
         )
     yield near(
         where="§4.4",
@@ -127,14 +149,17 @@ def _table_4() -> Iterator[Claim]:
         ("untrained, published noise", 2.5, "with the noise of the published code"),
         ("untrained", 5.0, "by the paper's own equation 2"),
     ):
-        yield near(
-            where="Table 4, eq. 2",
-            text=f"untrained, the bottleneck lets {value:.3f} nats an element through {words}",
-            paper="2.500",
-            step="ledger",
-            picks={"L_I/k": of_ledger(label, "information")},
-            value=value,
-            within=0.1,
+        yield from explained(
+            OTHER_IMAGES,
+            near(
+                where="Table 4, eq. 2",
+                text=f"untrained, the bottleneck lets {value:.3f} nats an element through {words}",
+                paper="2.500",
+                step="ledger",
+                picks={"L_I/k": of_ledger(label, "information")},
+                value=value,
+                within=0.1,
+            ),
         )
     for noise, words in ((", published noise", "noise as published"), ("", "eq. 2")):
         yield falls(
@@ -145,7 +170,7 @@ def _table_4() -> Iterator[Claim]:
             picks={f"β = {beta}/k:": of_ledger(f"iba-{beta}{noise}", "information") for beta in PER_SAMPLE},
             digits=3,
         )
-        for beta in ("0.1", "1", "10"):
+        for beta in ("0.01", "0.1", "1", "10"):
             yield beyond(
                 where="Table 4, Appendix F",
                 text=f"with β = {beta}/k the per-sample bottleneck makes nearly every prediction right ({words})",
@@ -195,6 +220,19 @@ def _depths() -> Iterator[Claim]:
         )
 
 
+def _less_passes() -> Iterator[Claim]:
+    for depth in DEPTHS:
+        yield higher(
+            where="§4.1",
+            text=f"with β = 0.1/k more information is passed than with 1/k ({depth} layer, bits)",
+            paper="“but more information is passed”",
+            step="depth",
+            one=of_ledger(f"{depth}, β = 0.1", "bits"),
+            other=of_ledger(f"{depth}, β = 1", "bits"),
+            names=("0.1/k", "1/k"),
+        )
+
+
 def _paths(check: str) -> dict[str, dict[str, Pick]]:
     pick = Pick(check=check, metric="probability")
     every = tuple(TABLE_1)
@@ -209,14 +247,15 @@ PAPER = Paper(
     title="Restricting the Flow: Information Bottlenecks for Attribution",
     authors="Karl Schulz, Leon Sixt, Federico Tombari, Tim Landgraf",
     notes={
-        "small": "SqueezeNet 1.0 on the first 4 to 12 validation images whose boxes cover less than 33 %, with "
-        "replacement in 6 steps, stands in for ResNet-50 and VGG-16. Bottlenecks stand at a layer chosen on other "
-        "images, or at features.5, .9 and .12 of 54, 27 and 13 places a side; readouts are trained on 256 images in 2 "
-        "epochs, at a rate of 0.001. Maps keep their signs; the paper's code takes absolute values of some, guided "
-        "backpropagation among them.",
+        "small": "SqueezeNet 1.0 on the first 6 to 12 validation images whose boxes cover less than 33 %, with "
+        "replacement in 6 steps and three of ten randomized blocks (He's distribution), stands in for ResNet-50 and "
+        "VGG-16. Bottlenecks stand at a layer chosen on other images, or at features.5, .9 and .12 of 54, 27 and 13 "
+        "places a side; statistics are of 512 images, and readouts learn from them in 2 epochs, at a rate of 0.001. "
+        "Of guided backpropagation, Guided Grad-CAM, SmoothGrad and integrated gradients (16 draws and nodes) the "
+        "length over channels counts, where the paper's code takes absolute values in its own ways.",
         "full": "torchvision's VGG-16; ImageNet in subfolders by class, validation boxes in `boxes.csv` beside them.",
     },
-    claims=(*_table_1(), *_randomization(), *_sensitivities(), *_table_4(), *_depths()),
+    claims=(*_table_1(), *_randomization(), *_sensitivities(), *_table_4(), *_depths(), *_less_passes()),
     sheets=sheets(AT_DEPTHS, BETAS),
     pictures=(
         Picture(
@@ -230,7 +269,7 @@ PAPER = Paper(
             caption="Per-sample bottlenecks of one image at three depths and growing β, in units of 1/k (Fig. 4, 10); "
             "what lies behind them in the table above.",
             steps=("depth",),
-            draw=maps_in_grid(rows=AT_DEPTHS, columns=[f"β = {beta}/k" for beta in BETAS]),
+            draw=maps_in_grid(rows=AT_DEPTHS, columns=[f"β = {beta}/k" for beta in BETAS], unit="bits"),
         ),
         Picture(
             name="smoothing",
@@ -246,12 +285,11 @@ PAPER = Paper(
         ),
         Picture(
             name="ssim",
-            caption="SSIM with the trained network's map as layers are randomized from the output down, the larger of "
-            "the map's and its negative's (Fig. 6, first row).",
+            caption="SSIM with the trained network's map as layers are randomized from the output down, of LRP the "
+            "larger of the map's and its negative's (Fig. 6, first row).",
             steps=("randomization",),
-            draw=curves(
-                pick=Pick(check="cascading", metric="ssim-flip", setting=STAGES),
-                methods=(*RANDOMIZED, "iba-readout"),
+            draw=panels(
+                of={"": {one: _changed(one, None) for one in (*RANDOMIZED, "iba-readout")}},
                 x="stage of randomization",
                 y="SSIM",
             ),
