@@ -207,7 +207,7 @@ _ENTRIES = (
         training=ANCONA_CIFAR_TRAINING,
         parts=_cifar,
         published=0.805,
-        note="the paper trains on 50,000 images",
+        note="10,000 of CIFAR-10's 50,000 training images where only they are at hand",
     ),
     *(
         Entry(
@@ -217,7 +217,7 @@ _ENTRIES = (
             training=IMDB_TRAINING,
             parts=_imdb,
             published=0.873,
-            note="the paper trains on 25,000 reviews",
+            note="4,000 of IMDB's 25,000 training reviews where only they are at hand",
         )
         for name, network in (("imdb-mlp", ImdbMLP), ("imdb-lstm", ImdbLSTM))
     ),
