@@ -37,6 +37,8 @@ IMDB_TRAINING = Training(learning_rate=1e-3, epochs=30, batch_size=64, held_out=
 
 # Neither weight decay nor dropout, which work against memorizing. 000 asks for 98 % in training, 001 for 95 %.
 MEMORIZING = Training(learning_rate=1e-3, epochs=60, batch_size=50, stop_at=0.98, required_in_training=0.98)
+# In batches of 50 the perceptron has 86 % of Fashion-MNIST's permuted labels right after 60 epochs.
+MEMORIZING_FASHION_MLP = replace(MEMORIZING, batch_size=200, epochs=120)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +190,7 @@ def _adebayo() -> list[Entry]:
                     name=f"{data}-{kind}-permuted",
                     paper="001",
                     network=memorizing,
-                    training=MEMORIZING,
+                    training=MEMORIZING_FASHION_MLP if kind == "mlp" and not mnist else MEMORIZING,
                     parts=partial(_permuted, dataset),
                     note=permuted,
                 ),
