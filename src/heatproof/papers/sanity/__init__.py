@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from heatproof.papers.accuracies import accuracies, as_published
 from heatproof.papers.claims import alike, beyond, higher, near
 from heatproof.papers.measure import Measured, Pick, Results, measured
-from heatproof.papers.paper import Answer, Claim, Paper, Table, positive
+from heatproof.papers.paper import Answer, Claim, Paper, Table, explained, positive
 from heatproof.papers.sanity import edges, regressor
 from heatproof.papers.sanity.picks import (
     ABSOLUTE,
@@ -28,6 +28,14 @@ from heatproof.papers.sanity.picks import (
 from heatproof.papers.sanity.pictures import PICTURES, SHEETS
 
 ABOUT = 0.03  # what "about" allows
+OF_PRODUCTS = (
+    "Guided Grad-CAM is guided backprop, which stays like itself here as the lines about it say, times Grad-CAM, whose "
+    "weights are the output layer's: with another output layer they light up other places and blank others."
+)
+OF_TWO_RANDOM = (
+    "Two random networks look more like each other than like the trained one, so guided backprop does tell them apart "
+    "here. This regressor has two convolutions; the deeper one of the paper may have learned filters that matter less."
+)
 
 
 def _randomizations(step: str, name: str) -> Iterator[Claim]:
@@ -37,7 +45,7 @@ def _randomizations(step: str, name: str) -> Iterator[Claim]:
         if method not in methods_of(step):
             continue
         for metric in measures:
-            yield higher(
+            claim = higher(
                 where=where,
                 text=f"{method} hardly depends on higher layers: more like itself than the gradient once the output "
                 f"layer is random, by {SIMILARITY[metric]} ({name})",
@@ -46,6 +54,7 @@ def _randomizations(step: str, name: str) -> Iterator[Claim]:
                 one=randomized(method, metric, position=1.0),
                 other=randomized("gradient", metric, position=1.0),
             )
+            yield from explained(OF_PRODUCTS, claim) if method == "guided-grad-cam" else (claim,)
     for method in ("gradient-x-input", "integrated-gradients"):
         words = WORDS[method]
         yield higher(
@@ -200,15 +209,18 @@ def _regressor() -> Iterator[Claim]:
     floor = Pick(
         check="cascading", method="guided-backprop", metric=ABSOLUTE, setting="cascading truncated-normal floor"
     )
-    yield alike(
-        where="ours, after Fig. 7",
-        text="as much as those of two random regressors look like each other",
-        paper="not in the paper, which compares with one random network",
-        step="regressor",
-        one=randomized("guided-backprop"),
-        other=floor,
-        within=0.05,
-        names=("trained and random", "random and random"),
+    yield from explained(
+        OF_TWO_RANDOM,
+        alike(
+            where="ours, after Fig. 7",
+            text="as much as those of two random regressors look like each other",
+            paper="not in the paper, which compares with one random network",
+            step="regressor",
+            one=randomized("guided-backprop"),
+            other=floor,
+            within=0.05,
+            names=("trained and random", "random and random"),
+        ),
     )
 
 

@@ -49,7 +49,7 @@ def similarities(spec: AuditSpec) -> pd.DataFrame:
 def pictures(spec: AuditSpec) -> pd.DataFrame:
     """One image, its edges, and each method's map of both, in tiles of 4 × 4 pixels, as `rows_of`.
 
-    Values of a picture are shares of its greatest absolute one, to three digits.
+    Values of a picture are shares of its greatest absolute one, to two digits.
     """
     _, inputs, found = _maps(spec, 1)
     pairs = {"input": (inputs.mean(1), only_edges(inputs).mean(1)), **found}
@@ -57,7 +57,7 @@ def pictures(spec: AuditSpec) -> pd.DataFrame:
     for name, pair in pairs.items():
         for of, picture in zip(OF, pair, strict=True):
             tiles = F.avg_pool2d(picture, TILE)[0]
-            shares = (tiles / tiles.abs().max()).round(decimals=3)
+            shares = (tiles / tiles.abs().max()).round(decimals=2)
             parts.append(rows_of(shares).assign(of=of, map=name))
     return pd.concat(parts, ignore_index=True)
 
