@@ -89,7 +89,7 @@ class Results:
         return rows
 
     def values(self, pick: Pick) -> "pd.Series[float]":
-        """The picked value of every seed and sample, averaged over whatever else the pick leaves open.
+        """The picked value of every seed and sample, averaged over positions that the pick leaves open.
 
         Raises: NoRowsError if no row is picked: a figure of nothing must not look like one.
         """
