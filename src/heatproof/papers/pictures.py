@@ -125,7 +125,7 @@ def chart(file: Path, panels: Mapping[str, Sequence[Line]], *, x: str, y: str, l
             color = palette(line.color)
             keys[line.label] = axes.plot(line.x, line.y, STYLES[line.style], color=color)[0]
             if len(line.low):
-                axes.fill_between(line.x, line.low, line.high, alpha=0.15, color=color)
+                axes.fill_between(line.x, line.low, line.high, alpha=0.15 if len(lines) < 5 else 0.07, color=color)
         axes.set_title(title, fontsize="small")
         axes.grid(alpha=0.3)
         if log:
