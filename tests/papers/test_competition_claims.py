@@ -1,5 +1,8 @@
 """000's claims about surviving features, answered from rows made for them, and what its tables compute."""
 
+import math
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 import torch
@@ -7,7 +10,7 @@ import torch
 from heatproof.auditing import spec
 from heatproof.methods import GradientXInput
 from heatproof.papers import Results, get
-from heatproof.papers.competition import _is_blank, _loses_energy
+from heatproof.papers.competition import _is_blank, _less_alike, _loses_energy
 from heatproof.papers.competition.all_labels import likeness, maps, sums
 
 STATES = [{"kind": "randomized", "group": "cascading he"}]
@@ -32,12 +35,29 @@ def results(metric: str, **by_method: list[list[float]]) -> Results:
         ([[0.5, 0.5], [0.01, 0.02], [0.04, 0.04]], "holds"),
         ([[0.01, 0.01], [0.01, 0.02], [0.2, 0.3]], "does not hold"),
         ([[0.01, 0.01], [0.04, 0.06], [0.01, 0.01]], "cannot be told here"),
+        (
+            [[0.01, 0.01], [0.01, 0.02], [0.01, 0.01]],
+            "cannot be told here",
+        ),  # competition empties the trained one as well
     ],
 )
 def test_a_map_is_blank_if_it_is_at_every_stage(stages: list[list[float]], verdict: str) -> None:
     found = _is_blank("cgi", "cascading", "surviving-share", results("surviving-share", cgi=stages))
     assert found.verdict == verdict
     assert "over 2 stages" in found.ours
+
+
+def test_a_blank_map_is_like_nothing() -> None:
+    alike = results(
+        "spearman-absolute", cgi=[[math.nan] * 3, [math.nan, 0.2, math.nan]], lrp=[[math.nan] * 3, [0.5] * 3]
+    )
+    zeros = results("zeros", cgi=[[0.0] * 3, [1.0, 0.9, 0.0]], lrp=[[0.0] * 3] * 2)
+    both = replace(alike, rows=pd.concat([alike.rows, zeros.rows]))
+    found = _less_alike("cgi", "lrp", "cascading", "spearman-absolute", both)
+    # of three maps one is blank, and one has no rank for another reason
+    assert found.verdict == "holds"
+    assert found.ours.startswith("spearman-absolute 0.10 (0.00 to 0.20; 2 of 3 samples) against 0.50 (0.50 to 0.50)")
+    assert found.ours.endswith("1 blank maps counted as 0")
 
 
 def test_energy_is_compared_as_a_ratio_of_means() -> None:

@@ -76,7 +76,7 @@ def _less_alike(ours: str, theirs: str, check: str, metric: str, results: Result
 
     A map that competition left blank has no rank: it is like nothing, 0.
     """
-    filled, blank = _blanks_as_unlike(results, ours, metric)
+    filled, blank = _blanks_as_unlike(results, check, ours, metric)
     stages = [_stages(check, theirs, metric, 1.0)] if first else _random_stages(filled, check, theirs, metric)
     pairs = [(stage, replace(stage, method=ours)) for stage in stages]
     found = {pair: filled.difference(*pair) for pair in pairs}
@@ -89,11 +89,11 @@ def _less_alike(ours: str, theirs: str, check: str, metric: str, results: Result
     )
 
 
-def _blanks_as_unlike(results: Results, method: str, metric: str) -> tuple[Results, int]:
+def _blanks_as_unlike(results: Results, check: str, method: str, metric: str) -> tuple[Results, int]:
     """The results with a similarity of 0 for maps of a method in which nothing is left, and how many they are."""
     rows = results.rows
-    where = ["check", "setting", "seed", "position", "sample"]
-    of_method = rows["method"] == method
+    where = ["setting", "seed", "position", "sample"]
+    of_method = (rows["check"] == check) & (rows["method"] == method)
     empty = rows[of_method & (rows["metric"] == "zeros") & (rows["value"] == 1)]
     keys = pd.MultiIndex.from_frame(rows[where]).isin(pd.MultiIndex.from_frame(empty[where]))
     blank = of_method & (rows["metric"] == metric) & rows["value"].isna() & keys
