@@ -251,7 +251,7 @@ PAPER = Paper(
         "small": "SqueezeNet 1.0 on the first 6 to 12 validation images whose boxes cover less than 33 %, with "
         "replacement in 6 steps and three of ten randomized blocks (He's distribution), stands in for ResNet-50 and "
         "VGG-16. Bottlenecks stand at a layer chosen on other images, or at features.5, .9 and .12 of 54, 27 and 13 "
-        "places a side; statistics are of 512 images, and readouts learn from them in 4 epochs, at a rate of 0.001. "
+        "places a side; statistics are of 512 images, and readouts learn from them in 2 epochs, at a rate of 0.001. "
         "Of guided backpropagation, Guided Grad-CAM, SmoothGrad and integrated gradients (16 draws and nodes) the "
         "length over channels counts, where the paper's code takes absolute values in its own ways.",
         "full": "torchvision's VGG-16; ImageNet in subfolders by class, validation boxes in `boxes.csv` beside them.",
