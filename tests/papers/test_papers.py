@@ -99,6 +99,7 @@ class TestFigures:
         assert Measured(0.1234, 0.1, 0.2, 5).text() == "0.12 (0.10 to 0.20)"
         assert Measured(0.1234, 0.1, 0.2, 5).text(percent=True) == "12 % (10 to 20)"
         assert Measured(math.nan, math.nan, math.nan, 0).text() == "not measured"
+        assert Measured(2.5e9, 1.0, math.inf, 5).text() == "2.5e+09 (1.00 to inf)"
 
 
 class TestVerdicts:

@@ -13,6 +13,7 @@ from heatproof.auditing.bootstrap import DRAWN, Array, aligned, bounds, count, c
 from heatproof.errors import InputError
 
 STAGES = "stages"
+MANY = 1e6  # from here on only the order of magnitude is told
 Combine = Callable[[Array], Array]
 
 
@@ -45,7 +46,9 @@ class Measured(NamedTuple):
         if not np.isfinite(self.value):
             return "not measured"
         scale, places, unit = (100.0, max(0, digits - 2), " %") if percent else (1.0, digits, "")
-        mean, low, high = (f"{scale * part:z.{places}f}" for part in self[:3])
+        mean, low, high = (
+            f"{scale * part:z.{places}f}" if abs(scale * part) < MANY else f"{scale * part:.1e}" for part in self[:3]
+        )
         told = [f"{low} to {high}"] if np.isfinite(self.low) else []
         told += [f"{self.n} of {self.n + self.degenerate} samples"] if self.degenerate else []
         return f"{mean}{unit}" + (f" ({'; '.join(told)})" if told else "")

@@ -25,7 +25,7 @@ PAPER = Paper(
     notes={
         "small": "networks of the zoo, 14 to 128 samples each in place of 1000, 50 to 100 sets of 6 to 10 sizes n; "
         "IMDB has 5,000 reviews, CIFAR-10 10,000 training images; SqueezeNet 1.0 on tiles of 8 × 8 pixels stands in "
-        "for Inception v3 on pixels. Integrated Gradients take 16 to 100 nodes of Gauss–Legendre's rule; LRP's ε is "
+        "for Inception v3 on pixels. Integrated Gradients take 16 to 200 nodes of Gauss–Legendre's rule; LRP's ε is "
         "1e-6, and through the gates of the LSTM its signals go as Arras et al. have it. Images are hidden by their "
         "mean color.",
         "full": "1000 samples each, torchvision's Inception v3 on pixels; of IMDB and CIFAR-10 what there is.",

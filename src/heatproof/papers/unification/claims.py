@@ -45,8 +45,18 @@ NAMES = {
     "integrated-gradients": "Integrated Gradients",
     "epsilon-lrp": "ε-LRP",
     "deeplift": "DeepLIFT",
-    "deeplift-complete": "DeepLIFT, complete",
+    "deeplift-complete": "DeepLIFT with rules for products",
 }
+OF_LRP = (
+    "The same paper's consideration 5: where f(0) is not 0, ε-LRP is no discrete gradient, and of its maps nothing is "
+    "left here."
+)
+OF_POOLS = (
+    "Through max-pooling DeepLIFT keeps the gradient at the input, as A.2 has it, while Integrated Gradients average it "
+    "on the way from the reference; with ReLUs and pools the two differ more than with smooth functions, or without "
+    "pools, as the other lines show."
+)
+NO_POOLS = ("imdb-mlp", *(f"mlp-{activation}" for activation in ACTIVATIONS))
 THROUGH_POOLING = (
     "DeepLIFT keeps the plain gradient through max-pooling, as A.2 defines it; where the reference picks another place "
     "of a window than the input does, the difference is not shared out, and the sum misses it."
@@ -71,7 +81,7 @@ def _of_every_network(step: str, name: str) -> Iterator[Claim]:
         answer=_falls_with_n,
     )
     for method in ("integrated-gradients", "deeplift", "epsilon-lrp"):
-        yield higher(
+        claim = higher(
             where="Fig. 4, consideration 2",
             text=f"at the largest n {NAMES[method]} is better than Occlusion-1 ({name})",
             paper="“should be preferred when interested in capturing global nonlinear effects”",
@@ -80,6 +90,7 @@ def _of_every_network(step: str, name: str) -> Iterator[Claim]:
             other=sensitivity("occlusion-1", "last"),
             names=(NAMES[method], "Occlusion-1"),
         )
+        yield from explained(OF_LRP, claim) if method == "epsilon-lrp" and step.endswith(SMOOTH) else (claim,)
 
 
 def _falls_with_n(results: Results) -> Answer:
@@ -95,7 +106,7 @@ def _falls_with_n(results: Results) -> Answer:
 
 
 def _deeplift_is_integrated_gradients(step: str, name: str) -> Iterator[Claim]:
-    yield alike(
+    quality = alike(
         where="Fig. 4, consideration 4",
         text=f"DeepLIFT is as good as Integrated Gradients ({name})",
         paper="“very high correlation”; that curves differ by at most 0.05 is ours",
@@ -105,7 +116,8 @@ def _deeplift_is_integrated_gradients(step: str, name: str) -> Iterator[Claim]:
         within=NEAR,
         names=("Integrated Gradients", "DeepLIFT"),
     )
-    yield beyond(
+    yield from explained(OF_POOLS, quality) if step not in NO_POOLS else (quality,)
+    likeness = beyond(
         where="Fig. 4, consideration 4",
         text=f"and its maps are much like those of Integrated Gradients: rank correlation above 0.9 ({name})",
         paper="“very high correlation”; the figure is ours",
@@ -113,6 +125,7 @@ def _deeplift_is_integrated_gradients(step: str, name: str) -> Iterator[Claim]:
         pick=agreement("deeplift", "integrated-gradients"),
         above=0.9,
     )
+    yield from explained(OF_POOLS, likeness) if step not in NO_POOLS else (likeness,)
 
 
 def _lrp_is_gradient_x_input(step: str, name: str) -> Iterator[Claim]:
