@@ -52,7 +52,7 @@ OF_LRP = (
     "left here."
 )
 OF_POOLS = (
-    "Through max-pooling DeepLIFT keeps the gradient at the input, as A.2 has it, while Integrated Gradients average it "
+    "Through max-pooling DeepLIFT keeps the gradient at the input, as A.2 has it; Integrated Gradients average it "
     "on the way from the reference; with ReLUs and pools the two differ more than with smooth functions, or without "
     "pools, as the other lines show."
 )
