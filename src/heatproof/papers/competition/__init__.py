@@ -43,6 +43,10 @@ OF_SIGNS = (
     "By signed ranks the uncompeted map of a random network is already unlike the trained one: there is nothing left "
     "for competition to lose."
 )
+OF_TURNED_SIGNS = (
+    "Where a random network's score is negative LRP's maps turn their sign: by SSIM and by signed ranks little or less "
+    "than no likeness is left to them, and a blank map counts as 0."
+)
 OF_ENERGY = (
     "Relative energy compares a random network's map with the trained one's, so it depends on how large the drawn "
     "weights are, of which the paper says nothing; the energy that survives competition does not."
@@ -172,8 +176,8 @@ def _randomized(step: str, check: str, where: str, ours: str, theirs: str) -> It
     )
     for metric, words, why in (
         ("spearman-absolute", "the ranks of its absolute values", ""),
-        ("spearman", "the ranks of its signed values", OF_SIGNS),
-        ("ssim", "SSIM", OF_BLANKS),
+        ("spearman", "the ranks of its signed values", OF_SIGNS if ours == "cgi" else OF_TURNED_SIGNS),
+        ("ssim", "SSIM", OF_BLANKS if ours == "cgi" else OF_TURNED_SIGNS),
     ):
         yield claim(
             text=f"{NOUNS[ours]} loses it: by {words} it is less like its trained self than {NOUNS[theirs]} ({place})",
