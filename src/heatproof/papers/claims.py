@@ -66,8 +66,8 @@ def _beyond(results: Results, *, pick: Pick, above: float | None, below: float |
     found = results.mean(pick)
     told = [f"above {above:g}"] if above is not None else []
     told += [f"below {below:g}"] if below is not None else []
-    verdicts = [positive(_shifted(found, above))] if above is not None else []
-    verdicts += [positive(_shifted(_negative(found), -below))] if below is not None else []
+    verdicts = [positive(found.above(above))] if above is not None else []
+    verdicts += [positive(found.below(below))] if below is not None else []
     return Answer(f"{found.text(digits=3)}; asked is {' and '.join(told)}", all_of(verdicts))
 
 
@@ -75,14 +75,6 @@ def _falls(results: Results, *, picks: Mapping[str, Pick], digits: int) -> Answe
     told = ", ".join(f"{name} {results.mean(pick).text(digits=digits)}" for name, pick in picks.items())
     steps = [positive(results.difference(one, other)) for one, other in pairwise(picks.values())]
     return Answer(told, all_of(steps))
-
-
-def _shifted(found: Measured, by: float) -> Measured:
-    return found._replace(value=found.value - by, low=found.low - by, high=found.high - by)
-
-
-def _negative(found: Measured) -> Measured:
-    return found._replace(value=-found.value, low=-found.high, high=-found.low)
 
 
 def _higher(
@@ -94,7 +86,7 @@ def _higher(
     asked = f" (by more than {margin:g})" if margin else ""
     return Answer(
         f"{labels[0]} {first}, {labels[1]} {second}; difference {found.text(percent=percent, digits=3)}{asked}",
-        positive(_shifted(found, margin)),
+        positive(found.above(margin)),
     )
 
 

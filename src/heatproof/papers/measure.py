@@ -41,6 +41,14 @@ class Measured(NamedTuple):
     n: int
     degenerate: int = 0
 
+    def above(self, bound: float) -> "Measured":
+        """By how much the figure is above a bound, with its interval."""
+        return self._replace(value=self.value - bound, low=self.low - bound, high=self.high - bound)
+
+    def below(self, bound: float) -> "Measured":
+        """By how much the figure is below a bound, with its interval."""
+        return self._replace(value=bound - self.value, low=bound - self.high, high=bound - self.low)
+
     def text(self, *, percent: bool = False, digits: int = 2) -> str:
         """The figure and its interval as a reader wants them."""
         if not np.isfinite(self.value):

@@ -9,7 +9,7 @@ import pandas as pd
 from heatproof.auditing.scorecard import chance_share
 from heatproof.papers.claims import alike, beyond, higher, near
 from heatproof.papers.competition import all_labels, two_labels
-from heatproof.papers.measure import STAGES, Measured, Pick, Results
+from heatproof.papers.measure import STAGES, Pick, Results
 from heatproof.papers.paper import Answer, Claim, Paper, Picture, Verdict, all_of, positive
 from heatproof.papers.pictures import maps_of_samples, maps_over_labels, maps_over_states
 
@@ -18,6 +18,7 @@ BLANK = 0.05  # a map of which less is left is called nearly blank
 ALIKE = 0.1  # what two degradation scores may differ by and still be called comparable
 CHANCE = chance_share(10)
 LEARNED = 0.98
+AT = {"cascading": "last", "layer-wise": "later"}  # everything random, or every layer in turn
 NOUNS = {"gradient-x-input": "gradient × input", "lrp": "LRP", "cgi": "CGI", "clrp": "CLRP"}
 KEEPS = {
     "cascading": "“displays the structure of the bird, even after multiple blocks of randomization”",
@@ -106,12 +107,12 @@ def _blanks_as_unlike(results: Results, check: str, method: str, metric: str) ->
 
 def _loses_energy(ours: str, theirs: str, check: str, results: Results) -> Answer:
     """Σmap² over that of the trained map falls further under competition than without."""
-    at = "last" if check == "cascading" else "later"
-    picks = [_stages(check, method, "relative-energy", at) for method in (ours, theirs)]
+    picks = [_stages(check, method, "relative-energy", AT[check]) for method in (ours, theirs)]
     with_it, without = (results.mean(pick).value for pick in picks)
     ratio = results.combined(picks, lambda means: means[:, 0] / means[:, 1])
-    less = ratio._replace(value=1 - ratio.value, low=1 - ratio.high, high=1 - ratio.low)
-    return Answer(f"relative energy {with_it:.2g} against {without:.2g}, a ratio of {ratio.text()}", positive(less))
+    return Answer(
+        f"relative energy {with_it:.2g} against {without:.2g}, a ratio of {ratio.text()}", positive(ratio.below(1.0))
+    )
 
 
 def _is_blank(method: str, check: str, metric: str, results: Results) -> Answer:
@@ -120,7 +121,7 @@ def _is_blank(method: str, check: str, metric: str, results: Results) -> Answer:
     random = [results.mean(_stages(check, method, metric, place)) for place in stages]
     most = max(random).text(percent=True, digits=4)
     told = f"at most {most} over {len(random)} stages; asked is below {100 * BLANK:g} %"
-    blank = all_of([positive(_below(one, BLANK)) for one in random])
+    blank = all_of([positive(one.below(BLANK)) for one in random])
     if metric == "relative-energy":  # of the trained network's own, which is 1 there
         return Answer(told, blank)
     trained = results.mean(_stages(check, method, metric, 0.0))
@@ -131,17 +132,12 @@ def _is_blank(method: str, check: str, metric: str, results: Results) -> Answer:
     return Answer(f"{told}; the trained network's {trained.text(percent=True, digits=4)}", blank)
 
 
-def _below(figure: Measured, limit: float) -> Measured:
-    return figure._replace(value=limit - figure.value, low=limit - figure.high, high=limit - figure.low)
-
-
 def _survives(method: str, check: str, results: Results) -> Answer:
     """Shares of features and energy that survive competition, on the trained and on the random network."""
     parts: list[str] = []
     verdicts: list[Verdict] = []
-    at = "last" if check == "cascading" else "later"
     for metric, noun in (("surviving-share", "features"), ("surviving-energy", "energy")):
-        trained, random = (_stages(check, method, metric, place) for place in (0.0, at))
+        trained, random = (_stages(check, method, metric, place) for place in (0.0, AT[check]))
         verdicts.append(positive(results.difference(trained, random)))
         before, after = (results.mean(pick).text(percent=True, digits=4) for pick in (trained, random))
         parts.append(f"{noun}: trained {before}, randomized {after}")
@@ -151,13 +147,16 @@ def _survives(method: str, check: str, results: Results) -> Answer:
 def _is_left_when_trained(method: str, results: Results) -> Answer:
     """On the trained network more features survive than competition among maps of chance would leave."""
     found = results.mean(_stages("cascading", method, "surviving-share", 0.0))
-    above = -1 * chance_share(int(results.manifest["model"]["outputs"]))
-    shifted = found._replace(value=found.value + above, low=found.low + above, high=found.high + above)
-    return Answer(f"{found.text(percent=True, digits=4)} of the features ({_by_chance(results)})", positive(shifted))
+    told = f"{found.text(percent=True, digits=4)} of the features ({_by_chance(results)})"
+    return Answer(told, positive(found.above(_chance(results))))
+
+
+def _chance(results: Results) -> float:
+    return chance_share(int(results.manifest["model"]["outputs"]))
 
 
 def _by_chance(results: Results) -> str:
-    return f"chance leaves {100 * chance_share(int(results.manifest['model']['outputs'])):.2g} % of the features"
+    return f"chance leaves {100 * _chance(results):.2g} % of the features"
 
 
 def _randomized(step: str, check: str, where: str, ours: str, theirs: str) -> Iterator[Claim]:
@@ -243,8 +242,9 @@ def _linear(results: Results) -> Answer:
         results.mean(Pick(check="completeness", method="gradient-x-input", metric=metric))
         for metric in ("label-slope", "label-correlation")
     )
-    above = found._replace(value=found.value - LINEAR, low=found.low - LINEAR, high=found.high - LINEAR)
-    return Answer(f"correlation {found.text()}, slope {slope.text()}; asked is above {LINEAR}", positive(above))
+    return Answer(
+        f"correlation {found.text()}, slope {slope.text()}; asked is above {LINEAR}", positive(found.above(LINEAR))
+    )
 
 
 PAPER = Paper(

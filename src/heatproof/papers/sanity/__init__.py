@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from heatproof.papers.accuracies import accuracies, as_published
 from heatproof.papers.claims import alike, beyond, higher, near
-from heatproof.papers.measure import Measured, Pick, Results, measured
+from heatproof.papers.measure import Pick, Results, measured
 from heatproof.papers.paper import Answer, Claim, Paper, Table, explained, positive
 from heatproof.papers.sanity import edges, regressor
 from heatproof.papers.sanity.picks import (
@@ -185,8 +185,7 @@ def _reads_slants(results: Results) -> Answer:
     """1 − Σ error² / Σ deviation² over test images."""
     values = results.rows.assign(seed=0).set_index(["seed", "sample"])[["squared-error", "squared-deviation"]]
     found = measured(values, lambda means: 1 - means[:, 0] / means[:, 1])
-    shifted: Measured = found._replace(value=found.value - 0.9, low=found.low - 0.9, high=found.high - 0.9)
-    return Answer(f"R² {found.text(digits=3)}; asked is above 0.9", positive(shifted))
+    return Answer(f"R² {found.text(digits=3)}; asked is above 0.9", positive(found.above(0.9)))
 
 
 def _regressor() -> Iterator[Claim]:

@@ -65,9 +65,8 @@ def _disagreement(results: Results, *, size: int, metric: str, sign: float) -> A
     """ρ over methods of two rankings: best first by faithfulness, best first by how much randomization changes them."""
     picks = [*(blurred(m, size) for m in METHODS), *(changed(m, metric) for m in METHODS)]
     found = results.combined(picks, partial(_rank_correlation, sign=sign))
-    opposite = found._replace(value=-found.value, low=-found.high, high=-found.low)
     told = f"rank correlation of the two rankings over {len(METHODS)} methods: {found.text()}; asked is below 0"
-    return Answer(told, positive(opposite))
+    return Answer(told, positive(found.below(0.0)))
 
 
 def _above_every_gradient(results: Results, *, relevance: Pick, gradients: tuple[Pick, ...], sign: float) -> Answer:

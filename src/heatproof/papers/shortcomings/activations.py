@@ -8,7 +8,7 @@ import numpy as np
 
 from heatproof.auditing.bootstrap import DRAWN, Array, intervals
 from heatproof.checks.network_structure import HIGH, LOW, NON_POSITIVE
-from heatproof.papers.measure import Measured, Pick, Results, measured
+from heatproof.papers.measure import Pick, Results, measured
 from heatproof.papers.paper import Answer, Claim, Picture, positive
 from heatproof.papers.pictures import Line, chart
 
@@ -93,7 +93,7 @@ def _rarely_overtake(results: Results) -> Answer:
         f"on average {mean.text(digits=3)}, below {SMALL} in {below.text(percent=True)} of {len(layers)} layers and "
         f"{len(HIGH) * len(LOW)} pairs of quantiles; asked is that the average is below {SMALL}"
     )
-    return Answer(told, positive(Measured(SMALL - mean.value, SMALL - mean.high, SMALL - mean.low, mean.n)))
+    return Answer(told, positive(mean.below(SMALL)))
 
 
 def _are_sparse(results: Results, *, share: float = SPARSE) -> Answer:
@@ -102,7 +102,7 @@ def _are_sparse(results: Results, *, share: float = SPARSE) -> Answer:
     table = rows[rows["position"] > 1].pivot_table(index=DRAWN, columns="setting", values="value")
     found = measured(table, lambda means: (means >= share).mean(1))
     told = f"{found.text(percent=True)} of {table.shape[1]} layers behind the first; asked is above half"
-    return Answer(told, positive(found._replace(value=found.value - 0.5, low=found.low - 0.5, high=found.high - 0.5)))
+    return Answer(told, positive(found.above(0.5)))
 
 
 def _draw_overtaking(results: Results, file: Path) -> None:

@@ -51,10 +51,9 @@ def _small(results: Results) -> Answer:
     worst = max(exact, key=lambda layer: exact[layer].value)
     bound = over_samples(known[known["layer"] == worst], "bound")
     told = f"{over_samples(known, 'exact').text(digits=3)} over {len(exact)} layers, most in {worst}: "
-    below = [f._replace(value=SMALL - f.value, low=SMALL - f.high, high=SMALL - f.low) for f in exact.values()]
     return Answer(
         f"{told}{exact[worst].text(digits=3)} (bound {bound.text(digits=3)}); asked is below {SMALL} in every layer",
-        all_of([positive(figure) for figure in below]),
+        all_of([positive(figure.below(SMALL)) for figure in exact.values()]),
     )
 
 

@@ -171,14 +171,12 @@ def relative_gap(results: Results, method: str) -> Measured:
 
 def _is_complete(results: Results, *, method: str) -> Answer:
     found = relative_gap(results, method)
-    below = found._replace(value=COMPLETE - found.value, low=COMPLETE - found.high, high=COMPLETE - found.low)
-    return Answer(found.text(percent=True, digits=4), positive(below))
+    return Answer(found.text(percent=True, digits=4), positive(found.below(COMPLETE)))
 
 
 def _is_not_complete(results: Results) -> Answer:
     found = relative_gap(results, "deeplift")
-    above = found._replace(value=found.value - COMPLETE, low=found.low - COMPLETE, high=found.high - COMPLETE)
-    return Answer(found.text(percent=True, digits=4), positive(above))
+    return Answer(found.text(percent=True, digits=4), positive(found.above(COMPLETE)))
 
 
 def _of_mnist(step: str, name: str, activation: str) -> Iterator[Claim]:
