@@ -39,7 +39,7 @@ class TestRows:
         assert list(rows) == ["check", "method", "setting", "position", "sample", "metric", "value", "seed"]
         assert not rows.drop(columns="value").duplicated().any()
         assert run.manifest["status"] == "complete"
-        cascade = rows[(rows.setting == "cascading truncated-normal") & (rows.metric == "spearman")]
+        cascade = rows[(rows.setting == "cascading he") & (rows.metric == "spearman")]
         # three layers, seven samples, four methods
         assert cascade.groupby(["method", "position"]).size().unstack().to_numpy().tolist() == [[7, 7, 7]] * 4
 
@@ -54,7 +54,7 @@ class TestRows:
                 maps = method(model, inputs, targets).sum(1)
             for name in ("spearman", "spearman-absolute", "ssim", "mse"):
                 here = rows[
-                    (rows.setting == "cascading truncated-normal")
+                    (rows.setting == "cascading he")
                     & (rows.metric == name)
                     & (rows.method == "gradient-x-input")
                     & (rows.position == stage.index)
@@ -72,7 +72,7 @@ class TestRows:
     def test_an_edge_detector_never_changes_and_noise_never_repeats(self, tmp_path: Path) -> None:
         rows = toys.run(tmp_path).rows()
         spearman = rows[rows.metric == "spearman"].set_index(["method", "setting"]).value
-        assert (spearman["edge-detector", "cascading truncated-normal"] == 1.0).all()
+        assert (spearman["edge-detector", "cascading he"] == 1.0).all()
         assert (spearman["edge-detector", "replicate"] == 1.0).all()
         assert spearman["random", "replicate"].abs().max() < 4 / 144**0.5  # 4 standard errors of 144 features
 
@@ -369,7 +369,7 @@ class TestForeignMethods:
         torch.manual_seed(2)
         same(toys.run(tmp_path / "b", methods=[drawing]).rows(), first)
         spearman = first[(first.metric == "spearman") & (first.method == "drawing")].set_index("setting").value
-        assert (spearman["cascading truncated-normal"] == 1.0).all()  # the same noise in every state
+        assert (spearman["cascading he"] == 1.0).all()  # the same noise in every state
         assert spearman["replicate"].abs().max() < 4 / 144**0.5  # other noise: 4 standard errors
 
     @pytest.mark.parametrize("wrong", ["shape", "type"])

@@ -127,7 +127,7 @@ class TestOnChangedNetworks:
                 maps = again(model, inputs, targets).sum(1)
             expected = hp.similarity.get("spearman")(trained, maps)
             ours = rows.query("metric == 'spearman' and position == @stage.index and seed == 0")
-            ours = ours[ours.setting == "cascading truncated-normal"].sort_values("sample").value
+            ours = ours[ours.setting == "cascading he"].sort_values("sample").value
             torch.testing.assert_close(torch.tensor(ours.to_numpy()), expected, rtol=0, atol=1e-3)
         named = rows[rows.metric == "refit"]
         assert sorted(set(named.position)) == [1, 2, 3]
@@ -173,7 +173,7 @@ class TestOnChangedNetworks:
         page = done.report().read_text()
         because = "the signal that weights are fitted to is learned, and random weights have none"
         assert f"Fitted on 40 samples of practice; on a changed network left out: {because}." in page
-        assert f"patterns, cascading truncated-normal: excluded, as {because}; no value: " in page
+        assert f"patterns, cascading he: excluded, as {because}; no value: " in page
         assert "Fitted on 40 samples of practice at 1; on a changed network fitted anew: mean and variance" in page
         card = done.scorecard().query("method == 'patterns'").set_index("question")
         assert card.loc["parameters"].verdict == "excluded"
@@ -315,7 +315,7 @@ class TestAFitThatFails:
         ]
         rows = done.rows()
         similar = rows[(rows.method == "iba") & (rows.metric == "spearman")]
-        assert set(similar[similar.setting == "cascading truncated-normal"].position) == {1, 2}
+        assert set(similar[similar.setting == "cascading he"].position) == {1, 2}
         assert len(similar[similar.setting == "replicate"]) == 7
         assert set(rows[(rows.method == "gradient") & (rows.metric == "spearman")].position) == {0, 1, 2, 3}
 
@@ -339,7 +339,7 @@ class TestAFitThatFails:
         assert tried == [True, True, False, False]
         assert (fit["check"], fit["count"]) == ("", 1)
         assert floor["check"] == "parameter-randomization"
-        assert "AuditError: Expected maps in state 'cascading/truncated-normal/seed0/03-0'" in floor["error"]
+        assert "AuditError: Expected maps in state 'cascading/he/seed0/03-0'" in floor["error"]
 
 
 class TestSharedFits:
@@ -377,8 +377,8 @@ class TestWhatIsSaidOfIt:
             assert (said.value == 1).all()
             found = {(row.check, row.setting, row.position) for row in said.itertuples()}
             assert found == {
-                *(("mprt", "cascading truncated-normal", stage) for stage in (1, 2, 3)),
-                ("mprt", "cascading truncated-normal floor", 3),
+                *(("mprt", "cascading he", stage) for stage in (1, 2, 3)),
+                ("mprt", "cascading he floor", 3),
                 ("emprt", "", 0),
                 ("labels", "permuted-labels", 0),
                 ("labels", "true-labels", 0),

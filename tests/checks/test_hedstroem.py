@@ -131,6 +131,6 @@ class TestSmooth:
         for one in Cascading().stages(model, inputs[:1]):
             with one:
                 random = [averaged(i) for i in range(3)]
-            got = toys.row(rows, "smooth", "spearman", "cascading truncated-normal", one.index)
+            got = toys.row(rows, "smooth", "spearman", "cascading he", one.index)
             for i in range(3):
                 assert float(got[i]) == pytest.approx(spearman(trained[i], random[i]), abs=1e-6)

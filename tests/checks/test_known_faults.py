@@ -30,7 +30,7 @@ from heatproof.randomization.layers import Layer, Usage
 from heatproof.similarity import Spearman, spearman
 from heatproof.testing.playing import play, stage
 
-GROUP = "cascading truncated-normal"
+GROUP = "cascading he"
 
 
 class Given(Method):
@@ -146,6 +146,8 @@ class Attending(nn.Module):
 
 def nothing_stays_trained() -> None:
     model = Attending().double().eval()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter)  # none as an initializer leaves it: drawn biases are zero
     trained = {name: value.clone() for name, value in model.named_parameters()}
     with fully_random(model):
         same = [name for name, value in model.named_parameters() if torch.equal(value, trained[name])]

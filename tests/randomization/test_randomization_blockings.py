@@ -126,7 +126,7 @@ def test_only_and_blocks_agree_on_where_stages_end() -> None:
 def test_a_name_is_its_recipe_and_groups_say_which() -> None:
     assert Cascading(blocks="resnet-conv1") == Cascading(blocks=EndingAt())
     assert pickle.loads(pickle.dumps(Cascading(blocks="depthwise"))) == Cascading(blocks=Depthwise())
-    assert Cascading(blocks="inception-v3").group == "cascading truncated-normal by blocks inception-v3"
+    assert Cascading(blocks="inception-v3").group == "cascading he by blocks inception-v3"
     groups = {Cascading(blocks=b).group for b in (*BLOCKINGS.names(), EndingAt(rest=True), Depthwise(rest=True))}
     assert len(groups) == len(BLOCKINGS.names()) - 1 + 2  # `resnet-conv1` is `ending-at` with its defaults
 

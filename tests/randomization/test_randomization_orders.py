@@ -85,7 +85,7 @@ def test_names_are_unique_and_say_what_and_where() -> None:
     ]
     assert len({stage.name for stage in stages}) == len(stages) == 3 * 3 * 2 * 2 * 3
     named = Cascading(batch_norm="keep", seed=7).stages(resnet(), IMAGE)[2]
-    assert named.name == "cascading/truncated-normal/batch-norm-keep/seed7/03-layer4.1.conv2"
+    assert named.name == "cascading/he/batch-norm-keep/seed7/03-layer4.1.conv2"
     assert (named.index, named.label) == (3, "layer4.1.conv2")
     own = Cascading(initializer=TruncatedNormal(std=0.1)).stages(mlp(), ROW)[0]
     assert own.name == "cascading/TruncatedNormal(std=0.1)/seed0/01-4"
@@ -105,7 +105,7 @@ def test_names_of_blocks_differ_from_names_of_layers() -> None:
 
 
 def test_groups_name_a_randomization_without_its_seed() -> None:
-    assert Cascading().group == Cascading(seed=3).group == "cascading truncated-normal"
+    assert Cascading().group == Cascading(seed=3).group == "cascading he"
     assert BottomUp(initializer="he", batch_norm="keep").group == "bottom-up he batch-norm-keep"
 
 
@@ -119,9 +119,9 @@ def test_groups_and_names_tell_blocks_and_patterns_apart() -> None:
     assert len({variant.group for variant in variants}) == len(variants) == 20
     assert len({stage.name for v in variants for stage in v.stages(resnet(), IMAGE)[:1]}) == len(variants)
     given = Cascading(blocks=("layer4", "layer3"), only=("fc", "layer*"))
-    assert given.group == "cascading truncated-normal by blocks layer3, layer4 only fc, layer*"
+    assert given.group == "cascading he by blocks layer3, layer4 only fc, layer*"
     assert Cascading(blocks=("layer3", "layer4"), only=("layer*", "fc")).group == given.group
-    assert re.fullmatch("cascading truncated-normal by blocks 8 [0-9a-f]{8}", Cascading(blocks=many).group)
+    assert re.fullmatch("cascading he by blocks 8 [0-9a-f]{8}", Cascading(blocks=many).group)
     # A name that holds the separator is no list of two.
     assert Cascading(only=("a, b",)).group != Cascading(only=("a", "b")).group
 

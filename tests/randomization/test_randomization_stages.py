@@ -130,7 +130,7 @@ def test_two_stages_of_one_model_at_a_time_are_refused() -> None:
     first, *_, last = Independent().stages(model, inputs)
     with first:
         inside = snapshot(model)
-        with pytest.raises(InputError, match=r"is inside stage 'independent/truncated-normal/seed0/01-c'"), last:
+        with pytest.raises(InputError, match=r"is inside stage 'independent/he/seed0/01-c'"), last:
             pass
         with pytest.raises(InputError, match="leave that one first"), first:
             pass
@@ -317,7 +317,7 @@ def test_stages_are_a_sequence() -> None:
     assert len(stages) == 3
     assert isinstance(stages[1:], Stages)
     assert [stage.index for stage in stages[1:]] == [2, 3]
-    assert repr(stages[0]) == "Stage('cascading/truncated-normal/seed0/01-4', 1 of 3 layers)"
+    assert repr(stages[0]) == "Stage('cascading/he/seed0/01-4', 1 of 3 layers)"
 
 
 def test_stages_work_in_inference_mode() -> None:

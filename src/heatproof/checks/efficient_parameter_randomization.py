@@ -49,7 +49,7 @@ class EfficientParameterRandomization(Check):
     over both maps, where published code takes each map's own range (`span="own"`); several seeds and the yardsticks.
     """
 
-    initializer: str | Initializer = "truncated-normal"
+    initializer: str | Initializer = "he"
     batch_norm: BatchNorm = "reset"
     seeds: tuple[int, ...] = (0,)
     bins: int | str = 100

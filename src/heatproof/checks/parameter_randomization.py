@@ -75,7 +75,7 @@ class ParameterRandomization(Check):
 
     @property
     def group(self) -> str:
-        """The setting that this check's rows carry, such as `cascading truncated-normal`."""
+        """The setting that this check's rows carry, such as `cascading he`."""
         return self.randomization.group + ("" if self.targets == "trained" else " own-label")
 
     def metrics(self, study: Study) -> tuple[Metric, ...]:

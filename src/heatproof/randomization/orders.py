@@ -51,7 +51,7 @@ class Randomization(ABC):
     """
 
     order: ClassVar[str]
-    initializer: str | Initializer = "truncated-normal"
+    initializer: str | Initializer = "he"
     seed: int = 0
     blocks: Blocking | tuple[str, ...] | str = ()
     batch_norm: BatchNorm = "reset"
@@ -69,7 +69,7 @@ class Randomization(ABC):
 
     @property
     def group(self) -> str:
-        """What this randomization is called, its seed aside: `cascading truncated-normal`.
+        """What this randomization is called, its seed aside: `cascading he`.
 
         Two that differ in more than their seed are called differently: `… by blocks classifier, features`, `… only
         *.conv1`; many names, which would fill a line, are counted and told apart by a digest.

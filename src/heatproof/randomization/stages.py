@@ -52,7 +52,7 @@ class Stage:
     again after it was left; two stages of one model at a time are an error. One model, one thread.
 
     Attributes:
-        name: unique and stable, such as `cascading/truncated-normal/seed0/03-features.12`.
+        name: unique and stable, such as `cascading/he/seed0/03-features.12`.
         index: 1 … S in the order of the stages.
         label: the layer or block that this stage randomizes and the one before does not.
         layers: every layer that is random here, in the order in which the randomization reaches them.
