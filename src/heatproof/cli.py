@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 out = Console()
 err = Console(stderr=True)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 Threads = Annotated[int | None, typer.Option(help="CPU threads; torch's own number by default.")]
 MaxErrors = Annotated[int | None, typer.Option(help="Different failures after which the audit stops.")]
@@ -65,10 +66,17 @@ def explain(
     weights: Annotated[Path | None, typer.Option(help="A safetensors file or a state dict.")] = None,
     layer: Annotated[str | None, typer.Option(help="Explain this submodule's output instead of the logits.")] = None,
     target: Annotated[int | None, typer.Option(help="The label; the predicted one by default.")] = None,
-    resize: Annotated[int | None, typer.Option(help="Length of the short side before cropping.")] = 256,
-    crop: Annotated[int | None, typer.Option(help="Side of the square in the middle.")] = 224,
-    mean: Annotated[str, typer.Option(help="Mean of each channel, by commas.")] = "0.485,0.456,0.406",
-    std: Annotated[str, typer.Option(help="Standard deviation of each channel, by commas.")] = "0.229,0.224,0.225",
+    resize: Annotated[
+        str, typer.Option(help="Short side before cropping; or HEIGHT,WIDTH; or none to keep the size.")
+    ] = "256",
+    crop: Annotated[
+        str, typer.Option(help="Side of the square in the middle; or HEIGHT,WIDTH; or none to keep all.")
+    ] = "224",
+    channels: Annotated[int, typer.Option(help="3 for RGB, 1 for grey.")] = 3,
+    mean: Annotated[
+        str | None, typer.Option(help="Mean of each channel, by commas; ImageNet's for RGB, none for grey.")
+    ] = None,
+    std: Annotated[str | None, typer.Option(help="Standard deviation of each channel, by commas.")] = None,
     fit_on: Annotated[
         Path | None, typer.Option(help="Pictures for methods that learn: a folder a label, or a CSV of file,index.")
     ] = None,
@@ -77,20 +85,19 @@ def explain(
     """Attribute one prediction by one or several methods, and draw the maps beside the picture."""
     from heatproof.auditing.explain import explain_image
     from heatproof.auditing.model_spec import ModelSpec
+    from heatproof.data import ImageFile
 
     spec = ModelSpec(name=model, weights=None if weights is None else str(weights.resolve()), layer=layer)
-    numbers = (_numbers(text) for text in (mean, std))
-    table = explain_image(
-        spec,
-        image,
-        method,
-        target=target,
-        resize=resize,
-        crop=crop,
-        normalize=tuple(numbers),
-        out=folder,
-        fit_on=fit_on,
+    usual = channels == 3 and mean is None and std is None
+    reading = ImageFile(
+        path=str(image),
+        resize=_pixels(resize),
+        crop=_pixels(crop),
+        channels=channels,
+        mean=IMAGENET_MEAN if usual else _numbers(mean or ""),
+        std=IMAGENET_STD if usual else _numbers(std or ""),
     )
+    table = explain_image(spec, reading, method, target=target, out=folder, fit_on=fit_on)
     out.print(table)
     out.print(f"Wrote {folder}", highlight=False)
 
@@ -267,6 +274,17 @@ def _numbers(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError:
         raise InputError(f"Expected numbers with commas between them, but got {text!r}.") from None
+
+
+def _pixels(text: str) -> int | tuple[int, int] | None:
+    """A number of pixels, HEIGHT,WIDTH, or none."""
+    if text.strip().lower() == "none":
+        return None
+    numbers = text.replace("x", ",").split(",")
+    if not all(number.strip().isdigit() for number in numbers) or len(numbers) > 2:
+        raise InputError(f"Expected a number of pixels, HEIGHT,WIDTH or none, but got {text!r}.")
+    first, last = int(numbers[0]), int(numbers[-1])
+    return first if len(numbers) == 1 else (first, last)
 
 
 def _print_path(path: Path) -> None:

@@ -43,7 +43,8 @@ def test_a_dataset_names_its_bad_samples():
         ({"inputs": X.double()}, "float32"),
         ({"inputs": X[:0]}, "at least one sample"),
         ({"targets": Y.int()}, "int64"),
-        ({"targets": Y - 1}, "from 0 on"),
+        ({"targets": Y - 2}, "from 0 on"),
+        ({"targets": torch.tensor([0, -1])}, "from 0 on"),
         ({"targets": Y[:1]}, "each of the 2 samples"),
         ({"ids": ("a",)}, "2 ids"),
         ({"ids": ("a", "a")}, "'a' comes twice"),
@@ -285,11 +286,18 @@ def test_a_bad_index_says_what_is_wrong(indexed: Path, text: str, message: str):
         ({"index": "none.csv"}, "CSV file at .*none.csv"),
         ({"resize": None, "crop": None, "index": "all.csv"}, "one size, but got 2 sizes"),
         ({"resize": 20, "crop": 21}, "got crop 21 of 20"),
-        ({}, "subfolder of images for each class"),
+        ({"root": "."}, "subfolder of images for each class in '.', or images without labels, but found no image"),
+        ({"crop": (16, 16, 16)}, r"crop to be a number of pixels or \(height, width\), but got \(16, 16, 16\)"),
+        ({"resize": "256"}, "resize to be a number of pixels .* but got '256'"),
+        ({"resize": (20, 30), "crop": (21, 20)}, r"got crop \(21, 20\) of \(20, 30\)"),
+        ({"channels": 4}, "3 for RGB or 1 for grey, but got 4"),
+        ({"background": (0, 0, 256)}, "three numbers from 0 to 255"),
         ({"root": "nowhere"}, "'nowhere' to be a folder"),
     ],
 )
-def test_bad_folders_are_errors(indexed: Path, fields: dict, message: str):
+def test_bad_folders_are_errors(indexed: Path, fields: dict, message: str, monkeypatch: pytest.MonkeyPatch):
+    (indexed / "empty").mkdir()
+    monkeypatch.chdir(indexed / "empty")
     with pytest.raises(InputError, match=message):
         ImageFolder(**{"root": str(indexed), **fields}).load()
 

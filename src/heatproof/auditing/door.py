@@ -104,6 +104,11 @@ def _check_training(training: Dataset | None, inputs: Tensor, outputs: int) -> N
             f"Expected training data like the samples, {tuple(inputs.shape[1:])} each, but {training.name} has "
             f"{tuple(training.inputs.shape[1:])}; load both alike."
         )
+    if not training.labelled:
+        raise InputError(
+            f"Expected training data with labels, but {training.name} has none; give it a subfolder a class, or a CSV "
+            "file as `index`."
+        )
     highest = int(training.targets.max())
     if highest >= max(outputs, 2):
         raise InputError(

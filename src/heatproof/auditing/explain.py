@@ -1,7 +1,7 @@
 """One picture explained by several methods, side by side."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from heatproof.auditing.fits import Lessons
 from heatproof.auditing.model_spec import DTYPES, ModelSpec
 from heatproof.data import ImageFile, ImageFolder
+from heatproof.data.pictures import PictureSource
 from heatproof.errors import InputError
 from heatproof.features import Pixels
 from heatproof.fingerprint import model_fingerprint
@@ -28,13 +29,10 @@ CAPTION, GAP, SIDE = 22, 8, 224
 
 def explain_image(
     spec: ModelSpec,
-    image: Path,
+    picture: ImageFile,
     methods: Sequence[str],
     *,
     target: int | None,
-    resize: int | None,
-    crop: int | None,
-    normalize: tuple[tuple[float, ...], ...],
     out: Path,
     fit_on: Path | None = None,
 ) -> Table:
@@ -54,7 +52,7 @@ def explain_image(
             f"Expected pictures for {' and '.join(learning)} to learn from, but got none; give --fit-on with a folder "
             "of pictures like those that the network was trained on."
         )
-    data = ImageFile(path=str(image), resize=resize, crop=crop, mean=normalize[0], std=normalize[1]).load()
+    data = picture.load()
     model = spec.load()
     inputs = data.inputs.to(spec.device, DTYPES[spec.dtype])
     with torch.no_grad():
@@ -64,7 +62,8 @@ def explain_image(
     if learning and fit_on is not None:
         index = None if fit_on.is_dir() else fit_on.name
         root = fit_on if index is None else fit_on.parent
-        folder = ImageFolder(root=str(root), index=index, resize=resize, crop=crop, mean=normalize[0], std=normalize[1])
+        read_alike = {field.name: getattr(picture, field.name) for field in fields(PictureSource)}
+        folder = ImageFolder(root=str(root), index=index, **read_alike)
         lessons = Lessons(fingerprint=model_fingerprint(model), data=folder.load(), like=inputs)
         recipes |= {name: _fitted(recipes[name], model, lessons) for name in learning}
     found = {name: recipe.explain(model, inputs, label.to(inputs.device)) for name, recipe in recipes.items()}
@@ -72,7 +71,9 @@ def explain_image(
     panels = [("input", data.display[0].numpy())]
     panels += [(name, colored(Pixels().pool(e.maps, inputs.shape[1:])[0])) for name, e in found.items()]
     side_by_side(panels).save(out)
-    return _table(found, int(label), float(outputs.softmax(1)[0, label]))
+    if outputs.shape[1] == 1:  # alone it is no probability of anything
+        return _table(found, f"score {float(outputs[0, 0]):.4g}")
+    return _table(found, f"label {int(label)}, probability {float(outputs.softmax(1)[0, label]):.3f}")
 
 
 def colored(values: Tensor) -> "np.ndarray":
@@ -110,8 +111,8 @@ def _fitted(recipe: Method, model: nn.Module, lessons: Lessons) -> Method:
     return with_learners(recipe, fit)
 
 
-def _table(found: dict[str, Explanation], label: int, probability: float) -> Table:
-    table = Table(title=f"label {label}, probability {probability:.3f}", title_justify="left")
+def _table(found: dict[str, Explanation], title: str) -> Table:
+    table = Table(title=title, title_justify="left")
     table.add_column("method", no_wrap=True)
     table.add_column("diagnostic", no_wrap=True)
     table.add_column("value", no_wrap=True)

@@ -70,6 +70,11 @@ def _targets(rule: str, data: Dataset, model: nn.Module, inputs: Tensor) -> Tens
     if _outputs(model, inputs) == 1:
         return torch.zeros_like(data.targets)
     if rule == "label":
+        if not data.labelled:
+            raise InputError(
+                f'Expected the labels of {data.name} for targets = "label", but it has none; explain the predicted '
+                "ones, or give labels: a subfolder a class, or a CSV file as `index`."
+            )
         return data.targets
     return None if data.box_labels is None else predict(model, inputs, rows_per_pass(inputs), show=False)[0]
 

@@ -18,6 +18,7 @@ from heatproof.registry import Registry
 
 Box = tuple[float, float, float, float]
 DATA_VARIABLE = "HEATPROOF_DATA"
+UNLABELLED = -1  # the target of a sample whose label nobody knows
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,8 +29,8 @@ class Dataset:
         name: what the data is called in reports.
         inputs: (N, …) float32, scaled and normalized as the network was trained; finite. Texts are (N, T) int64, the
             tokens' places in a vocabulary, which the network's embedding takes.
-        targets: (N,) int64, the label of each sample, never negative. Where a sample has several, the one whose object
-            takes most of the picture.
+        targets: (N,) int64, the label of each sample, from 0 on; −1 for all where nobody knows them. Where a sample has
+            several, the one whose object takes most of the picture.
         ids: N unique names: a file's path within its folder, or a place in an array.
         classes: the name of each label, or None.
         display: uint8 (N, H, W) or (N, H, W, 3), the pictures before normalization, or None.
@@ -61,7 +62,8 @@ class Dataset:
                 f"Expected the inputs of {self.name} to be float32 (N, …) (texts: int64) with at least one sample, but "
                 f"got {self.inputs.dtype} {tuple(self.inputs.shape)}."
             )
-        if self.targets.dtype != torch.int64 or self.targets.shape != (n,) or bool((self.targets < 0).any()):
+        fits = self.targets.dtype == torch.int64 and self.targets.shape == (n,)
+        if not fits or (self.labelled and bool((self.targets < 0).any())):
             raise InputError(
                 f"Expected one label from 0 on in int64 for each of the {n} samples of {self.name}, but got "
                 f"{self.targets.dtype} {tuple(self.targets.shape)}, smallest {self.targets.min() if n else None}."
@@ -89,6 +91,11 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the samples' labels are known."""
+        return not bool((self.targets == UNLABELLED).all())
 
     def boxes_of(self, targets: Tensor) -> tuple[tuple[Box, ...], ...] | None:
         """Each sample's boxes of the explained label (N,) alone, where it is known whose they are; else all."""

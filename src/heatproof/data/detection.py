@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from heatproof.data.base import DATA, Box, Dataset, Source, data_root, picture_channels
-from heatproof.data.pictures import Decoded, check_sizes, decode, read_each, stacked
+from heatproof.data.base import DATA, Box, Dataset, data_root, picture_channels
+from heatproof.data.pictures import Decoded, PictureSource, read_each, stacked
 from heatproof.errors import InputError
 
 VOC_CLASSES = (
@@ -22,10 +22,14 @@ VOC_CLASSES = (
 
 
 class Object(NamedTuple):
-    """An object's label, and its box in pixels of the stored image, pixel x inside where xmin <= x < xmax."""
+    """An object's label, and its box in pixels of the file's picture, pixel x inside where xmin <= x < xmax.
+
+    `size` is that picture's width and height where the annotation says it.
+    """
 
     label: int
     box: Box
+    size: tuple[int, int] | None = None
 
 
 class _Seen(NamedTuple):
@@ -36,7 +40,7 @@ class _Seen(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Detection(Source):
+class Detection(PictureSource):
     """Pictures with boxes of several labels. A subclass says where pictures and objects stand.
 
     A label counts where at least `inside` of the area of a box of it lies in the crop. `boxes` are those of the objects
@@ -48,21 +52,17 @@ class Detection(Source):
 
     Attributes:
         root: the folder; empty for the one in HEATPROOF_DATA.
-        resize: length of the short side, bilinear; None keeps the size.
-        crop: side of the square that is cut out of the middle; None keeps all, and then every image has one size.
         inside: the share of a box's area that must lie in the crop.
 
     Source: Binder et al. 2023, supplement A.3: 224, 224 and 40 %.
     """
 
     root: str = ""
-    resize: int | None = 224
-    crop: int | None = 224
+    resize: int | tuple[int, int] | None = 224
     inside: float = 0.4
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_sizes(self.resize, self.crop)
         if not 0 < self.inside <= 1:
             raise InputError(f"Expected `inside` above 0 and at most 1, but got {self.inside}.")
 
@@ -75,7 +75,7 @@ class Detection(Source):
         known = self.pictures(root)
         chosen = [known.files[i] for i in self.choose(len(known.files))]
         seen, skipped = read_each(chosen, partial(self._look, known), str(known.folder))
-        display = stacked([one.decoded.picture for _, one in seen], str(known.folder))
+        display = stacked([(file, one.decoded) for file, one in seen], str(known.folder))
         return Dataset(
             name=known.name,
             inputs=self.normalize(picture_channels(display)),
@@ -89,12 +89,12 @@ class Detection(Source):
         )
 
     def _look(self, known: "Pictures", file: str) -> _Seen:
-        decoded = decode(known.folder / file, self.resize, self.crop)
+        decoded = self.decode(known.folder / file)
         objects = tuple(
             Object(thing.label, cut)
             for thing in known.objects(file)
-            if (cut := decoded.cut(thing.box)) is not None
-            and _area(cut) >= self.inside * _area(decoded.resized(thing.box))
+            if (cut := decoded.cut(thing.box, thing.size)) is not None
+            and _area(cut) >= self.inside * _area(decoded.resized(thing.box, thing.size))
         )
         if not objects:
             raise ValueError(f"no object has {self.inside:.0%} of its box in the crop")
@@ -146,16 +146,17 @@ class _Voc(Pictures):
     def objects(self, file: str) -> Sequence[Object]:
         path = self.folder.parent / "Annotations" / f"{Path(file).stem}.xml"
         root = ElementTree.parse(path).getroot()
-        return [self._object(found, path) for found in root.iter("object") if found.findtext("difficult") != "1"]
+        size = _stated(root.findtext("size/width"), root.findtext("size/height"))
+        return [self._object(found, path, size) for found in root.iter("object") if found.findtext("difficult") != "1"]
 
-    def _object(self, found: ElementTree.Element, path: Path) -> Object:
+    def _object(self, found: ElementTree.Element, path: Path, size: tuple[int, int] | None) -> Object:
         name = (found.findtext("name") or "").strip()
         texts = [found.findtext(f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")]
         if name not in self.classes or None in texts:
             raise ValueError(f"{path.name} has an object {name!r} without a box, or of no class of VOC's")
         xmin, ymin, xmax, ymax = (float(text or "") for text in texts)
         # VOC counts pixels from 1, both ends inside.
-        return Object(self.classes.index(name), (xmin - 1, ymin - 1, xmax, ymax))
+        return Object(self.classes.index(name), (xmin - 1, ymin - 1, xmax, ymax), size)
 
 
 @DATA.register("coco")
@@ -190,6 +191,7 @@ class _Coco(Pictures):
         categories = sorted(table["categories"], key=lambda one: int(one["id"]))
         self._labels = {one["id"]: label for label, one in enumerate(categories)}
         images = {one["id"]: str(one["file_name"]) for one in table["images"]}
+        self._sizes = {str(one["file_name"]): _stated(one.get("width"), one.get("height")) for one in table["images"]}
         self._annotations: dict[str, list[Mapping[str, Any]]] = {file: [] for file in images.values()}
         for one in table["annotations"]:
             if one["image_id"] in images:
@@ -197,14 +199,20 @@ class _Coco(Pictures):
         super().__init__(name, folder, sorted(self._annotations), tuple(str(one["name"]) for one in categories))
 
     def objects(self, file: str) -> Sequence[Object]:
-        return [self._object(one) for one in self._annotations[file] if not one.get("iscrowd")]
+        return [self._object(one, self._sizes[file]) for one in self._annotations[file] if not one.get("iscrowd")]
 
-    def _object(self, one: Mapping[str, Any]) -> Object:
+    def _object(self, one: Mapping[str, Any], size: tuple[int, int] | None) -> Object:
         try:
             x, y, width, height = (float(edge) for edge in one["bbox"])
-            return Object(self._labels[one["category_id"]], (x, y, x + width, y + height))
+            return Object(self._labels[one["category_id"]], (x, y, x + width, y + height), size)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"an annotation without box or known category ({error!r})") from None
+
+
+def _stated(width: object, height: object) -> tuple[int, int] | None:
+    """A picture's size as an annotation states it; tools that do not know it leave it out or write 0."""
+    size = (int(float(str(width or 0))), int(float(str(height or 0))))
+    return size if min(size) > 0 else None
 
 
 def _area(box: Box) -> float:
@@ -214,6 +222,6 @@ def _area(box: Box) -> float:
 def _largest(objects: Sequence[Object]) -> int:
     """The label whose boxes have the largest area in all; the lowest of equals."""
     areas: dict[int, float] = {}
-    for label, box in objects:
+    for label, box, _ in objects:
         areas[label] = areas.get(label, 0.0) + _area(box)
     return min(areas, key=lambda label: (-areas[label], label))

@@ -4,66 +4,81 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
-from heatproof.data.base import DATA, Box, Dataset, Source, data_root, picture_channels, pixels_inside, select
-from heatproof.data.pictures import ENDINGS, UNREADABLE, check_sizes, decode, read_each, stacked
-from heatproof.errors import InputError
+from heatproof.data.base import DATA, UNLABELLED, Box, Dataset, data_root, picture_channels, pixels_inside, select
+from heatproof.data.pictures import ENDINGS, UNREADABLE, Decoded, PictureSource, read_each, stacked
+from heatproof.errors import InputError, unknown
+
+
+class Drawn(NamedTuple):
+    """A box of a picture file, and the width and height of the picture that it was drawn in, where that is known."""
+
+    box: Box
+    size: tuple[int, int] | None
 
 
 @DATA.register("image-folder")
 @dataclass(frozen=True, kw_only=True)
-class ImageFolder(Source):
-    """Image files as RGB in [0, 1], resized and cropped as torchvision's `Resize` and `CenterCrop` do.
+class ImageFolder(PictureSource):
+    """A folder of picture files: a subfolder a class, a CSV file of labels, or no labels at all.
 
-    A file that cannot be decoded is named in `skipped` and left out; that no file can be is an error.
+    Hidden files and folders (`.name`) are no pictures and no classes. A flat folder without `index` has no labels
+    (targets −1), which is enough where predicted labels are explained. A file that cannot be read is named in `skipped`
+    and left out; that no file can be is an error.
 
     Attributes:
         root: the folder; empty for the one in HEATPROOF_DATA.
         index: a CSV file (relative to `root`) with a line a file: columns `file` (relative to `root`) and `index`, the
             label; `class_name` is used where it is there. None: each subfolder is a class, in sorted order.
+        classes: the names of the network's classes in their order, where the subfolders are only some of them; empty
+            where they are all.
         boxes: a CSV file (relative to `root`) with a line a box: `file`, `xmin`, `ymin`, `xmax`, `ymax` in pixels of
-            the stored image. They are moved with the image and cut at its border.
+            the picture, and perhaps its `width` and `height`, which are then checked and tell how a box of a picture
+            that is stored turned was drawn. They are moved with the image and cut at its border.
         boxes_below: only images whose boxes, cut like that, cover some of the picture and less than this share of it
             (004, section 4.5: 0.33); None keeps all.
-        resize: length of the short side, bilinear; None keeps the size.
-        crop: side of the square that is cut out of the middle; None keeps all, and then every image has one size.
     """
 
     root: str = ""
     index: str | None = None
+    classes: tuple[str, ...] = ()
     boxes: str | None = None
     boxes_below: float | None = None
-    resize: int | None = 256
-    crop: int | None = 224
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "classes", tuple(self.classes))
 
     def load(self) -> Dataset:
-        check_sizes(self.resize, self.crop)
         if self.boxes_below is not None and (self.boxes is None or not 0 < self.boxes_below <= 1):
             raise InputError(
                 f"Expected boxes_below, a share in (0, 1], beside a file of `boxes`, but got {self.boxes_below} and "
                 f"boxes {self.boxes!r}."
             )
         root = data_root(self.root)
-        files, classes = _subfolders(root) if self.index is None else _index(root / self.index)
+        files, classes = _in_folders(root, self.classes) if self.index is None else _index(root / self.index)
         labels = dict(files)
         known_boxes = None if self.boxes is None else _boxes(root / self.boxes)
         chosen = [files[i][0] for i in self.choose(len(files))]
-        read, skipped = read_each(chosen, lambda file: decode(root / file, self.resize, self.crop), str(root))
-        display = stacked([decoded.picture for _, decoded in read], str(root))
-        boxes = None
-        if known_boxes is not None:
-            cut = ([decoded.cut(box) for box in known_boxes.get(file, ())] for file, decoded in read)
-            boxes = tuple(tuple(box for box in one if box is not None) for one in cut)
+
+        def read(file: str) -> tuple[Decoded, tuple[Box, ...]]:
+            decoded = self.decode(root / file)
+            cut = (decoded.cut(*drawn) for drawn in (known_boxes or {}).get(file, ()))
+            return decoded, tuple(box for box in cut if box is not None)
+
+        seen, skipped = read_each(chosen, read, str(root))
+        display = stacked([(file, decoded) for file, (decoded, _) in seen], str(root))
         data = Dataset(
             name=root.name,
             inputs=self.normalize(picture_channels(display)),
-            targets=torch.tensor([labels[file] for file, _ in read]),
-            ids=tuple(file for file, _ in read),
-            classes=classes,
+            targets=torch.tensor([labels[file] for file, _ in seen]),
+            ids=tuple(file for file, _ in seen),
+            classes=self.classes or classes,
             display=display,
-            boxes=boxes,
+            boxes=None if known_boxes is None else tuple(boxes for _, (_, boxes) in seen),
             skipped=tuple(skipped),
         )
         return data if self.boxes_below is None else select(data, self._with_small_boxes(data))
@@ -84,48 +99,66 @@ class ImageFolder(Source):
 
 @DATA.register("image-file")
 @dataclass(frozen=True, kw_only=True)
-class ImageFile(Source):
-    """One image file as RGB in [0, 1], resized and cropped like those of a folder; its label is 0.
+class ImageFile(PictureSource):
+    """One picture file, read like those of a folder, without a label (target −1).
 
     Attributes:
         path: the file.
-        resize: length of the short side, bilinear; None keeps the size.
-        crop: side of the square that is cut out of the middle; None keeps all.
     """
 
     path: str = ""
-    resize: int | None = 256
-    crop: int | None = 224
 
     def load(self) -> Dataset:
         try:
-            picture = decode(Path(self.path), self.resize, self.crop).picture
+            decoded = self.decode(Path(self.path))
         except UNREADABLE as error:
             raise InputError(f"Expected an image in {self.path!r}, but it cannot be read: {error}.") from None
-        display = torch.from_numpy(picture)[None]
+        name = Path(self.path).name
+        display = stacked([(name, decoded)], str(Path(self.path).parent))
         return Dataset(
-            name=Path(self.path).name,
+            name=name,
             inputs=self.normalize(picture_channels(display)),
-            targets=torch.zeros(1, dtype=torch.int64),
-            ids=(Path(self.path).name,),
+            targets=torch.tensor([UNLABELLED]),
+            ids=(name,),
             display=display,
         )
 
 
-def _subfolders(root: Path) -> tuple[list[tuple[str, int]], tuple[str, ...]]:
-    classes = sorted(path.name for path in root.iterdir() if path.is_dir())
-    files = [
-        (path.relative_to(root).as_posix(), label)
-        for label, name in enumerate(classes)
-        for path in sorted((root / name).rglob("*"))
-        if path.suffix.lower() in ENDINGS
-    ]
-    if not files:
+def _in_folders(root: Path, known: tuple[str, ...]) -> tuple[list[tuple[str, int]], tuple[str, ...] | None]:
+    """Each picture's path below `root` and its label by its subfolder; UNLABELLED for all where there is none."""
+    folders = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    found = {name: _pictures(root, root / name) for name in folders}
+    flat = [file for file in _pictures(root, root) if "/" not in file]
+    if not flat and not any(found.values()):
         raise InputError(
-            f"Expected a subfolder of images for each class in {str(root)!r}, but found no image; "
-            "name a CSV file with `index` for a flat folder."
+            f"Expected a subfolder of images for each class in {str(root)!r}, or images without labels, but found no "
+            f"image ({', '.join(ENDINGS)})."
         )
-    return files, tuple(classes)
+    if flat and any(found.values()):
+        raise InputError(
+            f"Expected images either in subfolders of {str(root)!r}, a class each, or beside one another, but found "
+            f"both, such as {flat[0]!r}; name a CSV file of labels with `index`, or move them."
+        )
+    if flat:
+        return [(file, UNLABELLED) for file in flat], None
+    empty = [name for name, files in found.items() if not files]
+    if empty and not known:
+        raise InputError(
+            f"Expected images in every subfolder of {str(root)!r}, each a class, but found none in {empty[0]!r}, which "
+            "would shift the labels of those after it; remove it, or give the network's classes in their order as "
+            "`classes`."
+        )
+    for name in folders if known else ():
+        if found[name] and name not in known:
+            raise unknown(f"class, as a subfolder of {str(root)!r}", name, known)
+    order = known or tuple(folders)
+    return [(file, order.index(name)) for name in folders for file in found[name]], order
+
+
+def _pictures(root: Path, folder: Path) -> list[str]:
+    """The pictures in `folder` and below, as paths within `root`; nothing hidden is one."""
+    paths = sorted(path.relative_to(root) for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+    return [path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts)]
 
 
 def _index(path: Path) -> tuple[list[tuple[str, int]], tuple[str, ...] | None]:
@@ -138,6 +171,8 @@ def _index(path: Path) -> tuple[list[tuple[str, int]], tuple[str, ...] | None]:
             raise InputError(
                 f"Expected whole numbers in column 'index' of {path}, but got {row['index']!r} for {row['file']!r}."
             ) from None
+        if label < 0:
+            raise InputError(f"Expected labels from 0 on in {path}, but got {label} for {row['file']!r}.")
         if labels.setdefault(row["file"], label) != label:
             raise InputError(
                 f"Expected one label a file in {path}, but {row['file']!r} has {labels[row['file']]} and {label}."
@@ -148,14 +183,15 @@ def _index(path: Path) -> tuple[list[tuple[str, int]], tuple[str, ...] | None]:
     return list(labels.items()), classes
 
 
-def _boxes(path: Path) -> dict[str, tuple[Box, ...]]:
-    boxes: dict[str, tuple[Box, ...]] = {}
+def _boxes(path: Path) -> dict[str, tuple[Drawn, ...]]:
+    boxes: dict[str, tuple[Drawn, ...]] = {}
     for row in _read_csv(path, ("file", "xmin", "ymin", "xmax", "ymax")):
         try:
             box = (float(row["xmin"]), float(row["ymin"]), float(row["xmax"]), float(row["ymax"]))
+            size = (int(row["width"]), int(row["height"])) if row.get("width") and row.get("height") else None
         except ValueError:
             raise InputError(f"Expected numbers for the boxes of {row['file']!r} in {path}, but got {row}.") from None
-        boxes[row["file"]] = (*boxes.get(row["file"], ()), box)
+        boxes[row["file"]] = (*boxes.get(row["file"], ()), Drawn(box, size))
     return boxes
 
 

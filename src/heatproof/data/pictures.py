@@ -1,6 +1,8 @@
-"""Picture files, decoded and cut to one size, with the boxes of what they show."""
+"""Pictures of a source, decoded and cut to one size, with the boxes of what they show."""
 
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -9,59 +11,102 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from heatproof.data.base import Box
-from heatproof.errors import InputError
+from heatproof.data.base import Box, Source
+from heatproof.data.decoding import Shown, shown
+from heatproof.errors import HeatproofWarning, InputError
 
 # Pillow reports broken files through all of these.
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-T = TypeVar("T")
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
+MOST_PIXELS = 2**26  # of a resized picture: a strip of 1 x 20000 pixels would become one of 4 GB
+ENLARGED, LONG = 4.0, 4.0  # beyond this, what the network sees is hardly the picture any more, and it is said
+
+T = TypeVar("T")
 
 
 class Decoded(NamedTuple):
-    """A picture uint8 (H, W, 3), the scale (x, y) from stored to resized pixels, and the corner of the crop."""
+    """A picture uint8 (H, W, 3) or (H, W), and how it was cut out of what its file shows."""
 
     picture: "np.ndarray"
-    scale: tuple[float, float]
-    corner: tuple[int, int]
+    scale: tuple[float, float]  # (x, y), from the file's pixels to resized ones
+    corner: tuple[int, int]  # (x, y) of the cut-out in resized pixels
+    shown: Shown
 
-    def resized(self, box: Box) -> Box:
-        """A box of the stored image in pixels of the cut-out, which it may overhang."""
-        xmin, ymin, xmax, ymax = box
+    def resized(self, box: Box, annotated: tuple[int, int] | None = None) -> Box:
+        """A box of the file in pixels of the cut-out, which it may overhang; `annotated` as in `Shown.upright`."""
+        xmin, ymin, xmax, ymax = self.shown.upright(box, annotated)
         (across, down), (left, top) = self.scale, self.corner
         return (xmin * across - left, ymin * down - top, xmax * across - left, ymax * down - top)
 
-    def cut(self, box: Box) -> Box | None:
-        """The part of a box of the stored image that lies in the cut-out; None if none does."""
+    def cut(self, box: Box, annotated: tuple[int, int] | None = None) -> Box | None:
+        """The part of a box of the file that lies in the cut-out; None if none does."""
         height, width = self.picture.shape[:2]
-        xmin, ymin, xmax, ymax = self.resized(box)
+        xmin, ymin, xmax, ymax = self.resized(box, annotated)
         left, right = (min(max(x, 0.0), float(width)) for x in (xmin, xmax))
         top, bottom = (min(max(y, 0.0), float(height)) for y in (ymin, ymax))
         return (left, top, right, bottom) if left < right and top < bottom else None
 
 
-def check_sizes(resize: int | None, crop: int | None) -> None:
-    """Refuse a crop that is larger than the resized image."""
-    if resize is not None and crop is not None and crop > resize:
-        raise InputError(f"Expected a crop within the resized image, but got crop {crop} of {resize}; raise `resize`.")
+@dataclass(frozen=True, kw_only=True)
+class PictureSource(Source):
+    """Picture files as a viewer shows them, in [0, 1], resized and cropped as torchvision's `Resize` and `CenterCrop`.
 
+    Upright as EXIF says, 16-bit grey over its whole range, color profiles brought to sRGB, transparency on
+    `background`; what has no agreed look (32-bit or floating-point grey, several pages) is left out with the reason.
+    Deviation from torchvision's loader, which does neither.
 
-def decode(path: Path, resize: int | None, crop: int | None) -> Decoded:
-    """An image file as RGB, short side brought to `resize`, middle square `crop` cut out, as torchvision does."""
-    with Image.open(path) as stored:
-        image = stored.convert("RGB")
-    width, height = image.size
-    if resize is not None:
-        short = min(width, height)
-        image = image.resize((int(resize * width / short), int(resize * height / short)), Image.Resampling.BILINEAR)
-    scale = (image.width / width, image.height / height)
-    left = top = 0
-    if crop is not None:
-        if min(image.size) < crop:
-            raise ValueError(f"{image.width} x {image.height} pixels are less than the crop of {crop}")
-        left, top = round((image.width - crop) / 2), round((image.height - crop) / 2)
-        image = image.crop((left, top, left + crop, top + crop))
-    return Decoded(np.array(image), scale, (left, top))
+    Attributes:
+        resize: length of the short side, bilinear; or (height, width), which may change its shape; None keeps the size.
+        crop: side of the square that is cut out of the middle, or (height, width); None keeps all, and then every
+            picture has one size.
+        channels: 3 for RGB, 1 for grey.
+        background: the color, RGB from 0 to 255, that transparent pixels show; white, as on a page.
+    """
+
+    resize: int | tuple[int, int] | None = 256
+    crop: int | tuple[int, int] | None = 224
+    channels: int = 3
+    background: tuple[int, int, int] = (255, 255, 255)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("resize", "crop"):
+            object.__setattr__(self, name, _size(name, getattr(self, name)))
+        object.__setattr__(self, "background", tuple(self.background))
+        if self.channels not in (1, 3):
+            raise InputError(f"Expected channels to be 3 for RGB or 1 for grey, but got {self.channels}.")
+        if len(self.background) != 3 or not all(isinstance(c, int) and 0 <= c <= 255 for c in self.background):
+            raise InputError(f"Expected background to be three numbers from 0 to 255, but got {self.background}.")
+        if self.resize is not None and self.crop is not None:
+            have, want = (_pair(size) for size in (self.resize, self.crop))
+            if want[0] > have[0] or want[1] > have[1]:
+                raise InputError(
+                    f"Expected a crop within the resized image, but got crop {self.crop} of {self.resize}; raise "
+                    "`resize`."
+                )
+
+    def decode(self, path: Path) -> Decoded:
+        """A file's picture, resized and cut.
+
+        Raises: one of UNREADABLE, with the reason.
+        """
+        seen = shown(path, self.channels, self.background)
+        image = seen.image
+        width, height = image.size
+        if self.resize is not None:
+            across, down = _resized(image.size, self.resize)
+            if across * down > MOST_PIXELS:
+                raise ValueError(f"{width} x {height} pixels would be resized to {across} x {down}; crop it first")
+            image = image.resize((across, down), Image.Resampling.BILINEAR)
+        scale = (image.width / width, image.height / height)
+        left = top = 0
+        if self.crop is not None:
+            tall, wide = _pair(self.crop)
+            if image.height < tall or image.width < wide:
+                raise ValueError(f"{image.width} x {image.height} pixels are less than the crop of {_told(self.crop)}")
+            left, top = round((image.width - wide) / 2), round((image.height - tall) / 2)
+            image = image.crop((left, top, left + wide, top + tall))
+        return Decoded(np.array(image), scale, (left, top), seen)
 
 
 def read_each(
@@ -86,9 +131,49 @@ def read_each(
     return kept, skipped
 
 
-def stacked(pictures: Sequence["np.ndarray"], where: str) -> Tensor:
-    """Pictures of one size as one tensor uint8 (N, H, W, 3)."""
-    sizes = {picture.shape[:2] for picture in pictures}
+def stacked(pictures: Sequence[tuple[str, Decoded]], where: str) -> Tensor:
+    """Pictures of one size as one tensor uint8 (N, H, W, 3) or (N, H, W).
+
+    Warns: HeatproofWarning where the network sees little of a picture, or little but interpolation.
+    """
+    sizes = {decoded.picture.shape[:2] for _, decoded in pictures}
     if len(sizes) > 1:
         raise InputError(f"Expected images of one size, but got {len(sizes)} sizes under {where!r}; set `crop`.")
-    return torch.from_numpy(np.stack(pictures))
+    small = [name for name, decoded in pictures if max(decoded.scale) > ENLARGED]
+    long = [name for name, decoded in pictures if max(decoded.shown.image.size) > LONG * min(decoded.shown.image.size)]
+    for names, what in (
+        (small, f"enlarged more than {ENLARGED:g} times: their maps show interpolation"),
+        (long, f"more than {LONG:g} times as long as wide: a crop or another shape shows little of them"),
+    ):
+        if names:
+            warnings.warn(
+                f"{len(names)} of {len(pictures)} pictures under {where!r} are {what} ({', '.join(names[:3])}).",
+                HeatproofWarning,
+                stacklevel=3,
+            )
+    return torch.from_numpy(np.stack([decoded.picture for _, decoded in pictures]))
+
+
+def _resized(size: tuple[int, int], resize: int | tuple[int, int]) -> tuple[int, int]:
+    """Width and height, as torchvision's `Resize` rounds them."""
+    if isinstance(resize, tuple):
+        return resize[1], resize[0]
+    short = min(size)
+    return int(resize * size[0] / short), int(resize * size[1] / short)
+
+
+def _size(name: str, value: object) -> int | tuple[int, int] | None:
+    numbers = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if value is None:
+        return None
+    if len(numbers) > 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in numbers):
+        raise InputError(f"Expected {name} to be a number of pixels or (height, width), but got {value!r}.")
+    return numbers[0] if isinstance(value, int) else _pair(numbers)
+
+
+def _pair(size: "int | tuple[int, ...]") -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size[0], size[-1])
+
+
+def _told(size: int | tuple[int, int]) -> str:
+    return str(size) if isinstance(size, int) else f"{size[1]} x {size[0]}"
