@@ -1,71 +1,65 @@
-"""What a model is, so that two models never answer for each other."""
+"""What a model is, so that two models never answer for each other, and no fit outlives the code it was made on."""
 
-import hashlib
-import inspect
-import json
-from collections.abc import Mapping
-from typing import Any
+import math
 
 import torch
 from torch import Tensor, nn
 
-from heatproof.models import Bound, forward, plain_attributes
-from heatproof.recipes import describe
+from heatproof.identity import combined, identity
+from heatproof.models import Bound, forward
 
 PROBE_TOLERANCE = 1e-3
+Outputs = list[list[float | str]]
+_PLAINLY_BOUND = vars(Bound(nn.Identity()))
 
 
 def model_fingerprint(model: nn.Module) -> str:
-    """SHA-256 of class names, `repr`, the source of every module class outside torch, all tensors, and what binds it.
+    """SHA-256 of what a model computes: `network_fingerprint`, and the arguments that a Bound fills in.
 
-    Non-persistent buffers, plain attributes of modules and preprocessing count. The device does not.
+    Cost: one look at all weights and at the code; no pass.
     """
-    digest = hashlib.sha256(repr(model).encode())
-    for name, module in model.named_modules():
-        digest.update(f"{name}:{type(module).__module__}.{type(module).__qualname__}".encode())
-        digest.update(json.dumps(plain_attributes(module), sort_keys=True).encode())
-        if isinstance(module, Bound):
-            digest.update(json.dumps([_code(module.output), _code(module.preprocessing)]).encode())
-            _update_tensors(digest, module.given)
-    for kind in sorted({type(module) for module in model.modules()}, key=lambda k: (k.__module__, k.__qualname__)):
-        if not kind.__module__.startswith("torch."):
-            digest.update(_code(kind).encode())
-    _update_tensors(digest, {**dict(model.named_parameters()), **dict(model.named_buffers())})
-    return digest.hexdigest()
+    if not isinstance(model, Bound):
+        return network_fingerprint(model)
+    return combined("bound", network_fingerprint(model), identity(dict(model.given)))
+
+
+def network_fingerprint(model: nn.Module) -> str:
+    """SHA-256 of what a network computes, whatever samples it is bound to.
+
+    Classes with the code of their methods (and the functions of the user's own modules that these call), settings,
+    callables and overrides kept by an instance, hooks left on it, all tensors (parameters, buffers, plain attributes),
+    and what a Bound explains of it: where, which output, after which preprocessing. Device, dtype and modes do not
+    count, nor whether a module works in place. See `identity` for what of code counts.
+    Cost: one look at all weights and at the code; no pass.
+    """
+    if not isinstance(model, Bound):
+        return identity(model)
+    bound = {
+        name: value
+        for name, value in vars(model).items()
+        if name[0] != "_" and name not in ("given", "origin", "training") and value != _PLAINLY_BOUND.get(name)
+    }
+    net = network_fingerprint(model.net)
+    return combined(net, identity(bound)) if bound else net
 
 
 def tensor_digest(tensor: Tensor) -> str:
     """SHA-256 of a tensor's dtype, shape and values."""
-    digest = hashlib.sha256(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-    digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    return combined(str(tensor.dtype), identity(tensor))
 
 
-def probe(model: nn.Module, inputs: Tensor) -> list[list[float]]:
-    """The model's outputs on (at most) two samples, kept in the manifest to recognize it by what it does."""
+def probe(model: nn.Module, inputs: Tensor) -> Outputs:
+    """The model's outputs on (at most) two samples, kept beside what was computed to recognize it by what it does."""
     with torch.no_grad():
-        values: list[list[float]] = forward(model, inputs[:2], torch.arange(len(inputs[:2]))).double().cpu().tolist()
-    return values
+        values = forward(model, inputs[:2], torch.arange(len(inputs[:2]))).double().cpu().tolist()
+    # JSON has no word for them.
+    return [[value if math.isfinite(value) else str(value) for value in row] for row in values]
 
 
-def same_outputs(recorded: list[list[float]], now: list[list[float]]) -> bool:
-    """Whether two probes agree to 1e-3 of their largest value."""
-    a, b = torch.tensor(recorded), torch.tensor(now)
-    return a.shape == b.shape and bool((a - b).abs().max() <= PROBE_TOLERANCE * a.abs().max())
-
-
-def _update_tensors(digest: Any, tensors: Mapping[str, Tensor]) -> None:
-    for name in sorted(tensors):
-        digest.update(f"{name}={tensor_digest(tensors[name])}".encode())
-
-
-def _code(value: Any) -> Any:
-    """What tells a callable, a class or a name apart: its source and its state."""
-    if isinstance(value, nn.Module):
-        return model_fingerprint(value)
-    if not isinstance(value, type):
-        return describe(value)
-    try:
-        return inspect.getsource(value)
-    except (OSError, TypeError):
-        return f"{value.__module__}.{value.__qualname__}"
+def same_outputs(recorded: Outputs, now: Outputs) -> bool:
+    """Whether two probes agree to 1e-3 of their largest finite value, and exactly in what is not finite."""
+    a, b = (torch.tensor([[float(value) for value in row] for row in rows]) for rows in (recorded, now))
+    if a.shape != b.shape:
+        return False
+    largest = a.abs().nan_to_num(posinf=0.0).max() if a.numel() else torch.zeros(())
+    return torch.allclose(b, a, rtol=0.0, atol=float(PROBE_TOLERANCE * largest), equal_nan=True)

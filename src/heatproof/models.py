@@ -219,19 +219,6 @@ def check_targets(inputs: Tensor, targets: Tensor, outputs: int | None = None) -
         raise InputError(f"Expected targets between 0{bound}, but got {low if low < 0 else high}.")
 
 
-def plain_attributes(module: nn.Module) -> dict[str, Any]:
-    """Numbers, names and tuples or lists of them that a module keeps as public attributes: its settings."""
-
-    def plain(value: Any) -> bool:
-        if isinstance(value, tuple | list):
-            return all(map(plain, value))
-        return isinstance(value, str | int | float | None)
-
-    return {
-        name: value for name, value in vars(module).items() if name != "training" and name[0] != "_" and plain(value)
-    }
-
-
 @contextmanager
 def _hook(net: nn.Module, name: str, see: Callable[[Any], Any]) -> Iterator[None]:
     def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:

@@ -14,6 +14,7 @@ from torch import Tensor
 from heatproof.baselines import BASELINES, Baseline
 from heatproof.errors import InputError, unknown
 from heatproof.features import FEATURES, Features
+from heatproof.identity import identity
 from heatproof.methods.base import METHODS, Method
 from heatproof.methods.fitted import Fitted
 from heatproof.randomization import BLOCKINGS, INITIALIZERS, RANDOMIZATIONS, Blocking, Initializer, Randomization
@@ -65,7 +66,7 @@ def _with_given(default: Any, given: Mapping[str, Any], what: str) -> Any:
 def describe(recipe: Any) -> Any:
     """Plain data that identifies a recipe: its class, version and every field, numbers in their field's type.
 
-    A callable that is no dataclass is identified by its source and what it closes over; one whose state cannot be read
+    A callable that is no dataclass is identified by its code and what it closes over; one whose state cannot be read
     that way is refused.
     """
     if isinstance(recipe, Fitted):
@@ -184,11 +185,10 @@ def _describe_callable(function: Callable[..., Any]) -> dict[str, Any]:
     plain = isinstance(function, types.FunctionType)
     owner = function if plain else type(function)
     try:
-        source = inspect.getsource(owner)
         state = inspect.getclosurevars(function).nonlocals if plain else vars(function)
-    except (OSError, TypeError):
+    except TypeError:
         raise InputError(
-            f"Expected a recipe whose source can be read, but got {function!r}; "
+            f"Expected a recipe whose code and state can be read, but got {function!r}; "
             "make it a frozen dataclass whose fields are its configuration."
         ) from None
-    return {"callable": _qualified(owner), "source": digest(source), "state": describe(dict(state))}
+    return {"callable": _qualified(owner), "code": identity(owner), "state": describe(dict(state))}

@@ -11,6 +11,7 @@ import audit_toys as toys
 import pandas as pd
 import pytest
 import torch
+from torch import Tensor, nn
 
 import heatproof as hp
 from heatproof import artifacts
@@ -95,6 +96,38 @@ class TestOnTheTrainedNetwork:
             same(run(tmp_path / "b").rows(), first)
         assert len({str(one.message) for one in said}) == len(fits(cache)) == 7
         assert all(Fitted.load(path) for path in cache.glob("*.safetensors"))
+
+    @pytest.mark.parametrize("what", ["its code", "something that no fingerprint reads"])
+    def test_no_fit_outlives_what_the_network_did(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+    ) -> None:
+        gain = [1.0]  # what code may count in, such as a list, is no part of a fingerprint
+
+        def network(edited: bool) -> nn.Module:
+            class Net(nn.Module):
+                def __init__(self) -> None:
+                    super().__init__()
+                    self.net = toys.network()
+
+                def as_it_was(self, x: Tensor) -> Tensor:
+                    out: Tensor = self.net(x * gain[0])
+                    return out
+
+                def as_it_is(self, x: Tensor) -> Tensor:
+                    out: Tensor = self.net(x * gain[0] + 0.5)
+                    return out
+
+                forward = as_it_is if edited and what == "its code" else as_it_was
+
+            gain[0] = 3.0 if edited and what != "its code" else 1.0
+            return Net().eval()
+
+        settings = {"methods": {"iba": IBA}, "checks": ["calibration"]}
+        run(tmp_path / "before", model=network(edited=False), **settings)
+        rows = run(tmp_path / "after", model=network(edited=True), **settings).rows()
+        monkeypatch.setenv("HEATPROOF_CACHE", str(tmp_path / "empty"))
+        same(rows, run(tmp_path / "anew", model=network(edited=True), **settings).rows())
+        assert len(fits(tmp_path / "cache")) == (2 if what == "its code" else 1)  # or the same name, made anew
 
     def test_nested_methods_learn_too(self, tmp_path: Path) -> None:
         nested = {

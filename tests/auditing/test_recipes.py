@@ -23,7 +23,7 @@ def test_nested_fields_and_versions_count() -> None:
     assert describe(plain)["version"] == 1
 
 
-def test_callables_are_told_apart_by_source_arguments_and_closure() -> None:
+def test_callables_are_told_apart_by_code_arguments_and_closure() -> None:
     def explainer(factor: float, model: object, inputs: object, targets: object) -> float:
         return factor
 
@@ -35,8 +35,8 @@ def test_callables_are_told_apart_by_source_arguments_and_closure() -> None:
     assert digest(describe(made(1.0))) == digest(describe(made(1.0)))
 
 
-def test_functions_without_source_are_refused() -> None:
-    with pytest.raises(InputError, match="Expected a recipe whose source can be read"):
+def test_functions_without_code_are_refused() -> None:
+    with pytest.raises(InputError, match="Expected a recipe whose code and state can be read"):
         describe(torch.sin)
 
 

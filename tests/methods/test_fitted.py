@@ -13,8 +13,9 @@ from torch import nn
 
 import heatproof as hp
 from heatproof.errors import InputError
+from heatproof.fingerprint import network_fingerprint
 from heatproof.methods.bottleneck import PerSampleBottleneck
-from heatproof.methods.fitted import Fitted, network_fingerprint
+from heatproof.methods.fitted import Fitted
 from heatproof.methods.moments import Moments
 from heatproof.recipes import describe
 

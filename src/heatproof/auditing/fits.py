@@ -5,7 +5,6 @@ So a resumed run, another audit and every worker read the same bits, and nobody 
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,12 @@ from torch import Tensor, nn
 from heatproof import artifacts, draws
 from heatproof.artifacts import Stored
 from heatproof.data.base import Dataset
+from heatproof.fingerprint import network_fingerprint, probe, same_outputs
 from heatproof.methods.base import METHODS
-from heatproof.methods.fitted import Fitted, FittedMethod, network_fingerprint
+from heatproof.methods.fitted import Fitted, FittedMethod
 from heatproof.recipes import describe, digest
 
-VERSION = 2  # counted up whenever the same name would stand for another fit, or for another kind of file
+VERSION = 3  # counted up whenever the same name would stand for another fit, or for another kind of file
 Read = Callable[[], None]  # hears of every batch that a fit reads
 
 
@@ -70,7 +70,7 @@ class Lessons:
                 checkpoint.unlink(missing_ok=True)
             return _value(one.fit_recipe.fit(model, self._batches(one, read), checkpoint=checkpoint))
 
-        found = artifacts.kept_tensors(name, read=partial(_of, model), make=make, parts=Fitted.parts)
+        found = self._kept(name, model, make)
         checkpoint.unlink(missing_ok=True)
         return found
 
@@ -81,7 +81,7 @@ class Lessons:
             recipe = replace(one.fit_recipe, fitted=one.fitted)
             return _value(recipe.on_changed(model, self._batches(one, read)))
 
-        return artifacts.kept_tensors(self.name(one, state), read=partial(_of, model), make=make, parts=Fitted.parts)
+        return self._kept(self.name(one, state), model, make)
 
     def name(self, one: FittedMethod, state: Mapping[str, Any] | None = None) -> str:
         """The file of a fit, named by everything that decides its bits but the processor."""
@@ -112,6 +112,24 @@ class Lessons:
         """Forward and backward passes of one sample that a fit takes, for estimates."""
         return one.fit_cost * len(self.data)
 
+    def _kept(self, name: str, model: nn.Module, make: Callable[[], Fitted]) -> Fitted:
+        """A kept fit, if it is of this very network by code, tensors and outputs; else made now and kept.
+
+        One that was trained again may have other bits, and what no fingerprint reads may have changed what it does.
+        """
+        outputs = probe(model, self.data.inputs[:2].to(self.like))
+
+        def read(stored: Stored) -> Fitted | None:
+            found = Fitted.together(stored)
+            same = found.network == network_fingerprint(model) and "probe" in stored.facts
+            return found if same and same_outputs(stored.facts["probe"], outputs) else None
+
+        def parts(fitted: Fitted) -> Stored:
+            tensors, facts = fitted.parts()
+            return Stored(tensors, {**facts, "probe": outputs})
+
+        return artifacts.kept_tensors(name, read=read, make=make, parts=parts)
+
     def _batches(self, one: FittedMethod, read: Read) -> Batches:
         return Batches(self.data, one.fit_batch, self.like, read)
 
@@ -120,9 +138,3 @@ def _value(method: FittedMethod | None) -> Fitted:
     assert method is not None  # an excluded method is never fitted
     assert method.fitted is not None
     return method.fitted
-
-
-def _of(model: nn.Module, stored: Stored) -> Fitted | None:
-    """What is kept, if it is of this very network: one that was trained again may have other bits."""
-    found = Fitted.together(stored)
-    return found if found.network == network_fingerprint(model) else None

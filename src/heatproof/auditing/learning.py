@@ -13,7 +13,8 @@ from heatproof.auditing.parts import Condition, NamedMethod
 from heatproof.auditing.plan import Plan
 from heatproof.checks.base import TRAINED, State
 from heatproof.errors import InputError
-from heatproof.methods.fitted import Fitted, FittedMethod, learners, network_fingerprint, with_learners
+from heatproof.fingerprint import network_fingerprint
+from heatproof.methods.fitted import Fitted, FittedMethod, learners, with_learners
 from heatproof.models import Bound
 from heatproof.recipes import digest
 

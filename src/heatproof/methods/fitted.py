@@ -1,7 +1,5 @@
 """Methods that learn something from data before they attribute: a recipe, and a value that a function fits."""
 
-import hashlib
-import json
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -15,8 +13,9 @@ from torch import Tensor, nn
 from heatproof import artifacts
 from heatproof.artifacts import Stored
 from heatproof.errors import DamagedError, InputError
+from heatproof.fingerprint import network_fingerprint
 from heatproof.methods.base import Method
-from heatproof.models import Bound, check_inputs, check_model, plain_attributes
+from heatproof.models import check_inputs, check_model
 
 # Input batches (N, …), as a tensor or as the first of what a DataLoader gives, such as (inputs, labels).
 Batch = Tensor | Sequence[Tensor]
@@ -86,8 +85,12 @@ class Fitted:
 
     @classmethod
     def together(cls, stored: Stored) -> "Fitted":
-        """What `parts` gave, as a value again. Raises: DamagedError for the content of another file."""
-        tensors, facts = artifacts.matching(stored, stored.tensors, ("network", "facts"))
+        """What `parts` gave, as a value again; who keeps it may have added facts of his own.
+
+        Raises: DamagedError for the content of another file.
+        """
+        ours = {name: fact for name, fact in stored.facts.items() if name in ("network", "facts")}
+        tensors, facts = artifacts.matching(Stored(stored.tensors, ours), stored.tensors, ("network", "facts"))
         return cls(tensors, network=facts["network"], facts=facts["facts"])
 
 
@@ -227,24 +230,6 @@ def peeked(batches: Iterable[Batch]) -> tuple[Tensor, Iterable[Batch]]:
 def inputs_of(batch: Batch) -> Tensor:
     """The inputs of a batch: itself, or its first element."""
     return batch if isinstance(batch, Tensor) else batch[0]
-
-
-def network_fingerprint(model: nn.Module) -> str:
-    """SHA-256 of a network's classes, their settings, and its parameters and buffers in float32, by name.
-
-    Settings are the modules' plain attributes, such as the slope of a leaky ReLU; whether it works in place is none. A
-    Bound answers as the network inside it; device, dtype and modes do not count. Cost: one look at all weights.
-    """
-    network = model.net if isinstance(model, Bound) else model
-    digest = hashlib.sha256()
-    for name, module in network.named_modules():
-        settings = {key: value for key, value in plain_attributes(module).items() if key != "inplace"}
-        digest.update(f"{name}={type(module).__qualname__}{json.dumps(settings, sort_keys=True)};".encode())
-    for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
-        digest.update(f"{name}:{tuple(tensor.shape)}".encode())
-        values = tensor.detach()
-        digest.update(artifacts.bytes_of(values.float() if values.is_floating_point() else values))
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from heatproof import draws
 from heatproof.errors import InputError
+from heatproof.fingerprint import network_fingerprint
 from heatproof.methods.backward import nothing_overwritten
-from heatproof.methods.fitted import Batch, Fitted, network_fingerprint
+from heatproof.methods.fitted import Batch, Fitted
 from heatproof.methods.moments import moments_at
 from heatproof.methods.readout_network import WEIGHTS, collected, initial, predicted
 from heatproof.methods.restriction import Adam, Mask, Noise, statistics_of
