@@ -4,7 +4,6 @@ States are the outer loop and methods the inner one: a map is computed once a st
 that wants it. Nothing here knows of files or of other blocks.
 """
 
-import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,8 +22,8 @@ from heatproof.auditing.plan import Plan
 from heatproof.auditing.store import COLUMNS
 from heatproof.checks.base import Block, Maps, Scores, State
 from heatproof.draws import reseed
-from heatproof.errors import AuditError
-from heatproof.methods.base import Attribution, Method
+from heatproof.errors import AuditError, InputError
+from heatproof.methods.base import Attribution, Explanation, Method
 from heatproof.metrics import EXCLUDE
 from heatproof.models import forward, select
 
@@ -40,6 +39,7 @@ class Finished:
     maps: dict[tuple[str, str, str], Tensor] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)
+    unusable: dict[str, int] = field(default_factory=dict)  # maps that hold NaN or infinity, by method
 
 
 def run_block(
@@ -114,7 +114,7 @@ class _BlockRun:
                 if (check.label, state.name, method.label, "") in self.wanted and check.label in shared:
                     work, earlier = shared[check.label], self._kept_for(check, method)
                     scores = partial(check.recipe.rows, block, state, drawn, maps, earlier, work)
-                    self._enter(done, block, check, state, (method.label, ""), scores, left_out=_left_out(maps))
+                    self._enter(done, block, check, state, (method.label, ""), scores, blank=_blank(maps))
                     self._worked(check, state, method.label)
             if any(state.kept for _, state in condition.readers):
                 self.kept[condition.id, method.label] = maps
@@ -139,7 +139,7 @@ class _BlockRun:
                     (method, maps), (other, theirs) = computed[one], computed[two]
                     work = shared[check.label]
                     scores = partial(check.recipe.pair_rows, block, state, (method, other), (maps, theirs), work)
-                    self._enter(done, block, check, state, (one, two), scores, left_out=_left_out(maps, theirs))
+                    self._enter(done, block, check, state, (one, two), scores, blank=_blank(maps, theirs))
 
     def _shared(self, condition: Condition, block: Block, done: Finished) -> dict[str, Any]:
         """Each check's work that no method influences, and its rows about the network; without checks that fail."""
@@ -172,11 +172,21 @@ class _BlockRun:
             self.computed(method.label, self.plan.passes[method.label])
             return self.kept[trained, method.label]
         start = time.perf_counter()
-        values, diagnostics = _explain(recipe, state, block)
-        pooled = block.pool(values)
+        explanation = _explain(recipe, state, block)
+        pooled = block.pool(explanation.maps)
+        self._count_unusable(pooled, state, block, method, done)
         done.seconds[method.label] = time.perf_counter() - start
         self.computed(method.label, self.plan.passes[method.label])
-        return Maps(pooled, {**diagnostics, **treated})
+        return Maps(pooled, {**explanation.diagnostics, **treated})
+
+    def _count_unusable(self, pooled: Tensor, state: State, block: Block, method: NamedMethod, done: Finished) -> None:
+        """Count maps that hold NaN or infinity, whose values are NaN; on the trained network not all may be such."""
+        bad = _blank(Maps(pooled, {}))[: len(block.samples)]
+        number = int(bad.sum())
+        if number == len(bad) and state.kind == "trained":
+            raise InputError("Expected finite attributions, but every map of this block holds NaN or infinity.")
+        if number:
+            done.unusable[method.label] = number
 
     def _worked(self, check: NamedCheck, state: State, method: str) -> None:
         passes = self.plan.passes_of_checks[check.label, state.name, method]
@@ -201,17 +211,18 @@ class _BlockRun:
         methods: tuple[str, str],
         scores: Callable[[], Iterable[Scores]],
         *,
-        left_out: bool = False,
+        blank: Tensor | None = None,
     ) -> None:
-        """Enter the rows of one cell, all or none, under the first of its methods; NaN where it is `left_out`."""
+        """Enter the rows of one cell, all or none, under the first of its methods; NaN where its map is `blank`."""
         cell, count = self.wanted[check.label, state.name, *methods], len(block.samples)
         method = methods[0]
         rows: dict[str, list[Any]] = {name: [] for name in COLUMNS}
         try:
             for score in scores():
-                values = score.values.detach().double().cpu()[:count].tolist()
-                if left_out and score.metric != EXCLUDE.name:
-                    values = [math.nan] * count
+                found = score.values.detach().double().cpu()[:count]
+                if blank is not None and score.metric != EXCLUDE.name:
+                    found = found.masked_fill(blank.cpu()[:count], torch.nan)
+                values = found.tolist()
                 entry = (check.label, method, score.setting, score.position, None, score.metric, None, score.seed, cell)
                 for name, value in zip(COLUMNS, entry, strict=True):
                     rows[name] += {"sample": block.samples, "value": values}.get(name, [value] * count)
@@ -234,14 +245,18 @@ def _left_out(*maps: Maps) -> bool:
     return any(EXCLUDE.name in one.diagnostics for one in maps)
 
 
-def _explain(recipe: Attribution, state: State, block: Block) -> tuple[Tensor, dict[str, Tensor]]:
-    if isinstance(recipe, Method):
-        explanation = recipe.explain(block.model, block.inputs, block.targets)
-        return explanation.maps, dict(explanation.diagnostics)
+def _blank(*maps: Maps) -> Tensor:
+    """The samples (N,) of which any map stands for nothing, or holds NaN or infinity."""
+    bad = [~torch.isfinite(one.values).flatten(1).all(1) for one in maps]
+    return torch.stack(bad).any(0) | _left_out(*maps)
+
+
+def _explain(recipe: Attribution, state: State, block: Block) -> Explanation:
+    if isinstance(recipe, Method) and foreign.is_ours(recipe):
+        return recipe.explain(block.model, block.inputs, block.targets)
     # The same draws in every state of one replicate, as our own methods have them.
-    return foreign.attribute(
-        recipe, block.model, block.inputs, block.targets, "foreign", state.replicate, block.samples[0]
-    ), {}
+    key = ("foreign", state.replicate, block.samples[0])
+    return foreign.explain(recipe, block.model, block.inputs, block.targets, *key)
 
 
 def _failure(block: Block, state: State, error: Exception, *, method: str = "", check: str = "") -> dict[str, Any]:

@@ -99,6 +99,7 @@ def manifest_of(plan: Plan, about: About, threads: int, predicted: Tensor, proba
         "estimate": {},
         "failures": [],
         "costs": {},
+        "unusable": {},  # maps that hold NaN or infinity, by method, of those that `costs` counts
     }
 
 
@@ -134,7 +135,12 @@ def carried_over(before: Mapping[str, Any] | None, plan: Plan, threads: int) -> 
             "the rows' bits depend on it. Choose another folder."
         )
     earlier = [*before["earlier"], *([past] if past != present else [])]
-    return {"created": before["created"], "costs": before["costs"], "earlier": earlier}
+    return {
+        "created": before["created"],
+        "costs": before["costs"],
+        "unusable": before.get("unusable", {}),
+        "earlier": earlier,
+    }
 
 
 def pictures(plan: Plan, about: About) -> dict[str, Any]:

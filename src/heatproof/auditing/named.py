@@ -20,7 +20,8 @@ def named(entries: Any, registry: Registry[Any], kind: type[Any]) -> dict[str, t
         recipe = registry.get(entry) if isinstance(entry, str) else entry
         foreign = kind is Method and callable(recipe) and not isinstance(recipe, Check | type)
         if not isinstance(recipe, kind) and not foreign:
-            raise InputError(f"Expected a {registry.kind} or the name of one, but got {entry!r}.")
+            hint = _two_lines(entry) if kind is Method and not isinstance(entry, Check) else ""
+            raise InputError(f"Expected a {registry.kind} or the name of one, but got {entry!r}.{hint}")
         name = entry if isinstance(entry, str) else registry.name_of(recipe)
         label = _label(recipe, name, registry) if given is None else given
         if not isinstance(label, str) or not label:
@@ -29,6 +30,21 @@ def named(entries: Any, registry: Registry[Any], kind: type[Any]) -> dict[str, t
             raise InputError(f"Expected every label once, but got {label!r} twice; map labels to recipes instead.")
         found[label] = (name or label, recipe)
     return found
+
+
+def _two_lines(entry: Any) -> str:
+    """How an explainer that is an object, or a class, becomes a method."""
+    name = entry.__name__ if isinstance(entry, type) else type(entry).__name__
+    if isinstance(entry, type) and issubclass(entry, Method):
+        return f" Make one of it: {name}()."
+    if not any(callable(getattr(entry, verb, None)) for verb in ("attribute", "explain", "shap_values")):
+        return ""
+    verb = next(verb for verb in ("attribute", "explain", "shap_values") if callable(getattr(entry, verb, None)))
+    return (
+        f" A method is a function of model, inputs and targets; wrap {name} in two lines:\n"
+        "def method(model, inputs, targets):\n"
+        f"    return {name}(model).{verb}(inputs, target=targets)"
+    )
 
 
 def _label(recipe: Any, name: str | None, registry: Registry[Any]) -> str:

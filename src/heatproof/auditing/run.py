@@ -226,6 +226,8 @@ def _count(manifest: dict[str, Any], done: Finished) -> None:
             manifest["failures"].append({**failure, "count": 1})
         else:
             alike["count"] += 1
+    for label, number in done.unusable.items():
+        manifest["unusable"][label] = manifest["unusable"].get(label, 0) + number
     for label, seconds in done.seconds.items():
         cost = manifest["costs"].setdefault(label, {"maps": 0, "seconds": 0.0})
         cost["maps"] += manifest["environment"]["compute_batch"]
