@@ -61,6 +61,12 @@ DIAGNOSTICS = (
         text="The sum of the map minus the relevance that was handed back from the output.",
     ),
     Metric(
+        name="condition-number",
+        unit="ratio",
+        low=0.0,
+        text="The sum of the map's magnitudes over the magnitude of what the map should sum to.",
+    ),
+    Metric(
         name="inherent-gap",
         unit="score",
         text="The part of the conservation gap that neurons without a contribution of the rule's sign account for.",

@@ -405,6 +405,18 @@ def test_completeness_is_relative_to_the_score(metric: str) -> None:
     assert (one["mean"], one["verdict"]) == (pytest.approx(0.1), "not complete")
 
 
+def test_completeness_is_relative_to_the_difference_from_the_baseline() -> None:
+    # S(x) = 5 and S(x̄) = 4.9: a gap of 0.5 is five times what the map should sum to, and not a tenth of the score.
+    base = rows_for({"c": [0.5] * 8}, metrics=("x",), samples=8).assign(check=PR, setting=GROUP)
+    said = {"completeness-gap": 0.5, "score": 5.0, "baseline-score": 4.9, "condition-number": 40.0}
+    parts = [base.assign(metric=name, value=value) for name, value in said.items()]
+    explained = base.assign(metric="target-score", method="", value=5.0)
+    found = scorecard.findings(pd.concat([*parts, explained]), manifest())
+    (one,) = found[found["question"] == "complete"].to_dict("records")
+    assert (one["mean"], one["verdict"]) == (pytest.approx(5.0), "not complete")
+    assert one["sentence"] == "Its sum misses what it should explain by 500 % of that, at a condition number of 40."
+
+
 def completeness_rows(**values: float) -> pd.DataFrame:
     """Rows of the check of completeness, the same value for eight samples."""
     base = rows_for({"c": [0.5] * 8}, metrics=("x",), samples=8).assign(check="completeness", setting="")
@@ -426,9 +438,9 @@ def test_completeness_over_labels_is_told() -> None:
         attribution_sum=4.0, score_gap=-1.0, completeness_gap=-1.0, label_slope=0.8, label_correlation=0.97
     )
     (one,) = scorecard.findings(rows, manifest()).query("question == 'complete'").to_dict("records")
-    assert (one["verdict"], one["mean"]) == ("not complete", pytest.approx(0.2))
+    assert (one["verdict"], one["mean"]) == ("not complete", pytest.approx(0.2))  # 4 where 5 was promised
     assert one["sentence"] == (
-        "Its sum misses what it should explain by 20 % of the score. "
+        "Its sum misses what it should explain by 20 % of that. "
         "From label to label its sums follow with slope 0.80 and correlation 0.97."
     )
 

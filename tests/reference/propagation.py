@@ -142,3 +142,39 @@ def reveal_cancel(f, W, b, x, x_bar, relevance):
             elif c < 0:
                 result[i] += d_down * c / down * relevance[j]
     return result
+
+
+def logarithmic_mean(p, q, *, points=200):
+    """∫₀¹ q^(1−t) p^t dt, by Gauss–Legendre quadrature: not the closed form."""
+    if p == 0 or q == 0:
+        return 0.0
+    nodes, weights = np.polynomial.legendre.leggauss(points)
+    return sum(w / 2 * q ** (1 - (t + 1) / 2) * p ** ((t + 1) / 2) for t, w in zip(nodes, weights, strict=True))
+
+
+def softmax_secant(x, bar):
+    """The multipliers (outputs, inputs) of a softmax, L_i (δ_ij − L_j/ΣL), and those of logsumexp."""
+    p, q = ([np.exp(v - max(t)) / sum(np.exp(u - max(t)) for u in t) for v in t] for t in (x, bar))
+    means = [logarithmic_mean(a, b) for a, b in zip(p, q, strict=True)]
+    total = sum(means)
+    rows = [[means[i] * ((i == j) - means[j] / total) for j in range(len(x))] for i in range(len(x))]
+    return np.array(rows), np.array([mean / total for mean in means])
+
+
+def normalization_secant(x, bar, *, eps, centered):
+    """The multipliers (outputs, inputs) of d/√(mean d² + ε), as a quotient: (2 δ − (y + ȳ) ∂Δσ)/(σ + σ̄)."""
+    n = len(x)
+    d, e = ([v - sum(t) / n if centered else v for v in t] for t in (x, bar))
+    s, r = (np.sqrt(sum(v * v for v in t) / n + eps) for t in (d, e))
+    result = np.zeros((n, n))
+    for i in range(n):
+        for k in range(n):  # with respect to the deviation k
+            slope = (2 * (i == k) - (d[i] / s + e[i] / r) * (d[k] + e[k]) / (n * (s + r))) / (s + r)
+            for j in range(n):
+                result[i, j] += slope * ((k == j) - (1 / n if centered else 0.0))
+    return result
+
+
+def quotient_secant(a, d, a_bar, d_bar):
+    """The multipliers of a and d in a/d: mediants of the slopes at both ends."""
+    return 2 / (d + d_bar), -(a / d + a_bar / d_bar) / (d + d_bar)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from heatproof.auditing.bootstrap import aligned, bounds, column, count, cube, resampled_means
+from heatproof.auditing.bootstrap import Key, aligned, bounds, column, count, cube, resampled_means
 from heatproof.auditing.finding import Finding, Manifest, Means, finding_of
 from heatproof.auditing.survival import FEWEST, HALF, JUDGED, RANDOMIZATION, TENTH
 
@@ -43,14 +43,14 @@ GAPS = ("completeness-gap", "conservation-gap")
 
 
 def completeness(table: pd.DataFrame, means: Means, method: str) -> Iterator[Finding]:
-    """|ΣR − what it should sum to| of the trained model's maps, relative to the mean absolute target score.
+    """|ΣR − what it should sum to| of the trained model's maps, relative to the mean magnitude of what it should be.
 
+    Beside it the median of the condition number Σ|R|/|what it should sum to|, by which rounding is magnified.
     From the check of completeness where it was run, else from what the method itself says of its sum. A method that
     promises no sum is not called incomplete.
     """
     ours = sorted(means, key=lambda key: key[0] != COMPLETENESS)
     gap = next((k for k in ours if k[1] == method and k[3] == 0 and k[4] in GAPS), None)
-    score = next((k for k in ours if k[1] == "" and k[3] == 0 and k[4] == "target-score"), None)
     if gap is None and (COMPLETENESS, method, "", 0.0, "attribution-sum") in means:
         yield Finding(
             method=method,
@@ -62,15 +62,16 @@ def completeness(table: pd.DataFrame, means: Means, method: str) -> Iterator[Fin
             verdict="promises no sum",
             sentence="It does not say what its maps should sum to.",
         )
-    gaps, scores = (None if key is None else column(table, key) for key in (gap, score))
-    if gap is None or gaps is None or scores is None:
+    gaps = None if gap is None else column(table, gap)
+    promised = None if gap is None or gaps is None else _promised(table, means, gap, gaps)
+    if gap is None or gaps is None or promised is None:
         return
-    both = aligned({"gap": gaps.abs(), "score": scores.abs()})
-    if both.empty or both["score"].sum() == 0:
+    both = aligned({"gap": gaps.abs(), "promised": promised.abs()})
+    if both.empty or both["promised"].sum() == 0:
         return
     draws = resampled_means(cube(both))
     low, high = (float(bound) for bound in bounds(draws[:, 0] / draws[:, 1]))
-    mean = float(both["gap"].mean() / both["score"].mean())
+    mean = float(both["gap"].mean() / both["promised"].mean())
     verdict, tone = "cannot be told", "unknown"
     if count(both) >= FEWEST and high < COMPLETE:
         verdict, tone = "complete", "good"
@@ -89,9 +90,32 @@ def completeness(table: pd.DataFrame, means: Means, method: str) -> Iterator[Fin
         nan=means[gap].nan,
         verdict=verdict,
         tone=tone,
-        sentence=f"Its sum misses what it should explain by {precise(100 * mean)} % of the score."
+        sentence=f"Its sum misses what it should explain by {precise(100 * mean)} % of that{_condition(table, gap)}."
         + _over_labels(means, method),
     )
+
+
+def _promised(table: pd.DataFrame, means: Means, gap: Key, gaps: "pd.Series[float]") -> "pd.Series[float] | None":
+    """What the maps should sum to: their sum less the gap, the score less the baseline's, or the explained output."""
+    check, method, setting, position, _ = gap
+
+    def of(name: str) -> "pd.Series[float] | None":
+        return column(table, (check, method, setting, position, name))
+
+    if (total := of("attribution-sum")) is not None:
+        return total - gaps
+    if (score := of("score")) is not None:
+        baseline = of("baseline-score")
+        return score if baseline is None else score - baseline
+    explained = next((k for k in means if k[1] == "" and k[3] == 0 and k[4] == "target-score"), None)
+    return None if explained is None else column(table, explained)
+
+
+def _condition(table: pd.DataFrame, gap: Key) -> str:
+    """The condition number in words; empty where it was not measured."""
+    numbers = column(table, (*gap[:4], "condition-number"))
+    median = float("nan") if numbers is None or numbers.empty else float(numbers.median())
+    return f", at a condition number of {precise(median)}" if np.isfinite(median) else ""
 
 
 def _over_labels(means: Means, method: str) -> str:

@@ -26,6 +26,20 @@ GAP = Metric(
     ideal=0.0,
     text="The sum of the map minus what the method promises that it is, where it promises anything.",
 )
+RELATIVE_GAP = Metric(
+    name="relative-gap",
+    unit="ratio",
+    low=0.0,
+    ideal=0.0,
+    higher_is_better=False,
+    text="How far the sum of the map is from what the method promises that it is, relative to that.",
+)
+CONDITION = Metric(
+    name="condition-number",
+    unit="ratio",
+    low=0.0,
+    text="The sum of the map's magnitudes over the magnitude of what the method promises that its sum is.",
+)
 SCORE_GAP = Metric(name="score-gap", unit="score", ideal=0.0, text="The sum of the map minus the explained output.")
 RELATIVE = Metric(
     name="relative-score-gap",
@@ -75,10 +89,11 @@ class Completeness(Check):
     `score-gap` is ΣR_c − S_c(x) for every method, `relative-score-gap` its magnitude over |S_c(x)|, NaN where the score
     is 0. The others are about methods that promise what their maps sum to, E_i (`Method.promised_sums`: S_i(x), or
     S_i(x) − S_i(x̄) where they have a baseline); gradients, magnitudes and foreign callables promise nothing and have no
-    such rows. `completeness-gap` is ΣR_c − E_c. Of those that can be linearized as well, over the explained label and
-    others drawn at random, `labels` together (0 for all): `label-slope` and `label-correlation`, the slope of the
-    least-squares line of ΣR_i on E_i, and Pearson's r; `label-gap`, Σ_i |ΣR_i − E_i| / Σ_i |E_i|. NaN for fewer than
-    three labels or where a side does not vary.
+    such rows. `completeness-gap` is ΣR_c − E_c, `relative-gap` its magnitude over |E_c|, and beside it stands
+    `condition-number`, Σ|R_c|/|E_c|, by which rounding is magnified; both are NaN where E_c is 0. Of those that can be
+    linearized as well, over the explained label and others drawn at random, `labels` together (0 for all):
+    `label-slope` and `label-correlation`, the slope of the least-squares line of ΣR_i on E_i, and Pearson's r;
+    `label-gap`, Σ_i |ΣR_i − E_i| / Σ_i |E_i|. NaN for fewer than three labels or where a side does not vary.
     Cost: a forward pass a sample; for each method that has rows over labels one or two more, and a backward pass for
     each label but the explained one (path methods: their passes for each label). Sums are taken in float64.
 
@@ -93,7 +108,7 @@ class Completeness(Check):
             raise InputError(f"Expected labels to be at least 0, which takes all of them, but got {self.labels}.")
 
     def metrics(self, study: Study) -> tuple[Metric, ...]:
-        return (SUM, SCORE, GAP, SCORE_GAP, RELATIVE, SLOPE, CORRELATION, LABEL_GAP)
+        return (SUM, SCORE, GAP, RELATIVE_GAP, CONDITION, SCORE_GAP, RELATIVE, SLOPE, CORRELATION, LABEL_GAP)
 
     def states(self, study: Study) -> Sequence[State]:
         if isinstance(study.features, Pixels) and study.features.reduction != "sum":
@@ -133,7 +148,11 @@ class Completeness(Check):
         promised = _promised(method, block, shared.outputs)
         if promised is None:
             return
-        yield Scores(metric=GAP.name, values=total - _of(promised, block.targets))
+        owed = _of(promised, block.targets)
+        size = torch.where(owed == 0, torch.nan, owed.abs())
+        yield Scores(metric=GAP.name, values=total - owed)
+        yield Scores(metric=RELATIVE_GAP.name, values=(total - owed).abs() / size)
+        yield Scores(metric=CONDITION.name, values=maps.values.double().flatten(1).abs().sum(1) / size)
         linearized = block.linearize(method)
         if linearized is not None:
             others = _sums(linearized.pull, shared.labels[:, 1:], shared.outputs, block.inputs)

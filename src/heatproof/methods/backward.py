@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.errors import InputError, OperationError
-from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, Method, scores, total
+from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, Method, scores, sum_rule
 from heatproof.models import forward
 
 
@@ -35,7 +35,8 @@ class GradientXInput(Linearizable):
     """The gradient times the input: a first-order share of the score.
 
     R = x ⊙ ∂S_c/∂x, signed, in units of the score. Shape of the inputs. On ReLU networks without biases R sums to S_c
-    (Gupta & Arora, Lemma 1); elsewhere the diagnostic `completeness-gap` = ΣR − S_c says by how much it does not.
+    (Gupta & Arora, Lemma 1); elsewhere the diagnostic `completeness-gap` = ΣR − S_c says by how much it does not,
+    beside `condition-number` = Σ|R|/|S_c|.
     Cost: one forward and one backward pass.
 
     Source: Shrikumar et al. 2016; Ancona et al. 2018, Table 1; Adebayo et al. 2018, A.2.
@@ -51,7 +52,7 @@ class GradientXInput(Linearizable):
         self, maps: Tensor, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor
     ) -> Mapping[str, Tensor]:
         score = scores(outputs, targets)
-        return {"score": score, "completeness-gap": total(maps) - score}
+        return {"score": score, **sum_rule(maps, score)}
 
 
 @METHODS.register("saliency")

@@ -164,6 +164,17 @@ def total(maps: Tensor) -> Tensor:
     return maps.flatten(1).sum(1)
 
 
+def sum_rule(maps: Tensor, promised: Tensor, gap: str = "completeness-gap") -> dict[str, Tensor]:
+    """What the sums of `maps` say of themselves, given what they should be (N,): two diagnostics.
+
+    `gap` is the sum less the promised one, and `condition-number` Σ|R| over the promised sum's magnitude: by how much
+    rounding in a contribution is magnified in the sum; NaN where nothing is promised. Sums are taken in float64.
+    """
+    rows, exact = maps.double().flatten(1), promised.double()
+    ratio = rows.abs().sum(1) / torch.where(exact == 0, torch.nan, exact.abs())
+    return {gap: (rows.sum(1) - exact).to(maps), "condition-number": ratio.to(maps)}
+
+
 def evaluate(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     """The scores (N,) of the labels, without a graph."""
     with torch.no_grad():

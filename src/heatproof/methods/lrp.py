@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.methods.backward import nothing_overwritten
-from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, one_hot, scores, total
+from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, one_hot, scores, sum_rule
 from heatproof.methods.competition import Competitive
 from heatproof.models import check_targets, forward
 from heatproof.propagation.composites import Composite, composite
@@ -147,7 +147,7 @@ class RelevancePull:
             lost = lost + self._sorted(unsorted, cotangent)
         score = scores(self.outputs, targets)
         owed = score.clamp(min=0) if self.positive else score
-        return Explanation(maps, {"score": score, "conservation-gap": total(maps) - owed, "inherent-gap": -lost})
+        return Explanation(maps, {"score": score, **sum_rule(maps, owed, "conservation-gap"), "inherent-gap": -lost})
 
     def _accounted(self, cotangent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The relevance (N, …), what each sample lost (N,), and lost elements of unknown samples."""

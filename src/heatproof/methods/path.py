@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from heatproof.baselines import Baseline, Zero, resolved
 from heatproof.errors import InputError, unknown
 from heatproof.methods.backward import gradients
-from heatproof.methods.base import METHODS, Linearizable, Linearization, evaluate, mixes, passes, scores, total
+from heatproof.methods.base import METHODS, Linearizable, Linearization, evaluate, mixes, passes, scores, sum_rule
 from heatproof.models import forward
 
 Quadrature = Literal["gauss-legendre", "riemann", "linspace"]
@@ -24,10 +24,10 @@ class IntegratedGradients(Linearizable):
 
     R = (x − x̄) ⊙ Σ_k w_k ∂S_c(x̄ + a_k(x − x̄))/∂x, with nodes a_k and weights w_k on [0, 1].
 
-    Attributions are signed, in units of the score, of the inputs' shape, and sum to S_c(x) − S_c(x̄) up to the error of
-    the quadrature. Diagnostics: `score` S_c(x), `baseline-score` S_c(x̄), and `completeness-gap` = ΣR − (S_c(x) −
-    S_c(x̄)). Cost: `steps` forward and backward passes a sample, in chunks that are never held together, and one forward
-    pass each for x and x̄. Several labels pulled at once share the forward passes.
+    Attributions are signed, in units of the score, of the inputs' shape, and sum to ΔS = S_c(x) − S_c(x̄) up to the
+    error of the quadrature. Diagnostics: `score` S_c(x), `baseline-score` S_c(x̄), `completeness-gap` = ΣR − ΔS, and
+    `condition-number` = Σ|R|/|ΔS|. Cost: `steps` forward and backward passes a sample, in chunks that are never held
+    together, and one forward pass each for x and x̄. Several labels pulled at once share the forward passes.
 
     Args:
         steps: number of nodes.
@@ -87,8 +87,7 @@ class IntegratedGradients(Linearizable):
     ) -> Mapping[str, Tensor]:
         score = scores(outputs, targets)
         baseline_score = evaluate(model, resolved(self.baseline, inputs), targets)
-        gap = total(maps) - (score - baseline_score)
-        return {"score": score, "baseline-score": baseline_score, "completeness-gap": gap}
+        return {"score": score, "baseline-score": baseline_score, **sum_rule(maps, score - baseline_score)}
 
 
 def _column(values: Tensor, inputs: Tensor) -> Tensor:

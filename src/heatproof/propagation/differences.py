@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
 from heatproof.errors import OperationError
-from heatproof.propagation import choices, normalization, secants
+from heatproof.propagation import choices, normalization, quotients, secants, softmax
 from heatproof.propagation.calls import Call
 from heatproof.propagation.facts import Facts
 from heatproof.propagation.linear import Linear, linear_of
@@ -19,10 +19,10 @@ from heatproof.propagation.strategy import Strategy, UnsupportedCallError
 from heatproof.propagation.terms import Term
 
 SECANTS: dict[str, Callable[[Call, list[Tensor]], Tensor]] = {
-    "product": secants.product,
+    "product": quotients.product,
     "choice": choices.choice,
-    "softmax": secants.softmax,
-    "logsumexp": secants.logsumexp,
+    "softmax": softmax.softmax,
+    "logsumexp": softmax.logsumexp,
     "norm": secants.norm,
     "variance": secants.variance,
     "normalization": secants.normalized,
@@ -51,6 +51,7 @@ class Differences(Strategy):
         self._max_pool, self._products, self._rule = max_pool, products, rule
         self._references = WeakIdKeyDictionary()
         self._made: Facts[tuple[Linear, Tensor]] = Facts()
+        self._divisors: Facts[bool] = Facts()
 
     def begin(self, x: Tensor) -> None:
         self._remember(x, _copied(self._reference.detach()))
@@ -82,7 +83,12 @@ class Differences(Strategy):
         before = [_copied(bar) for bar in bars] if call.in_place and call.kind not in BLIND else bars
         with torch.no_grad():
             reference = self._referred(call, bars)
+        divides = quotients.makes_divisors(call) or (
+            quotients.keeps_divisors(call) and self._divisors.get(call.inputs[0]) is not None
+        )
         result = self._differentiated(call, before, reference)
+        if divides and isinstance(result, Tensor):
+            self._divisors[result] = True
         if isinstance(result, Tensor) and result is call.target and call.in_place:
             self._pending = reference
         else:
@@ -124,7 +130,7 @@ class Differences(Strategy):
         match call.kind:
             case "structural" | "sum" | "write" | "linear" | "convolution" | "product" if len(call.inputs) == 1:
                 if call.name == "rdiv" or (call.name == "div" and call.position(call.inputs[0]) == 1):
-                    return graft(call.value(), secants.reciprocal(call, bars[0]))
+                    return graft(call.value(), quotients.reciprocal(call, bars[0]))
                 out = call.execute()
                 if self._rule == "reveal-cancel" and (linear := linear_of(call)) is not None:
                     self._made[out] = (linear, bars[0])
@@ -156,12 +162,20 @@ class Differences(Strategy):
         if secant is None:
             raise UnsupportedCallError("")
         try:
-            s = secant(call, bars)
+            s = self._by_divisor(call, bars) if call.name == "mul" and len(bars) == 2 else secant(call, bars)
         except secants.NoSecantError as reason:
             raise UnsupportedCallError(str(reason)) from None
         with torch.no_grad():
             plain = call.run(*call.inputs)  # the values, and perhaps the indices that they stand at
         return tree_map_only(Tensor, lambda t: graft(t, s) if t.is_floating_point() else t, plain)
+
+    def _by_divisor(self, call: Call, bars: list[Tensor]) -> Tensor:
+        """An elementwise product of two marked tensors; a quotient where one of them is one over something."""
+        (a, b), (a_bar, b_bar) = call.inputs, bars
+        divides = [self._divisors.get(t) is not None for t in (a, b)]
+        if divides[0] == divides[1]:
+            return quotients.product(call, bars)
+        return quotients.divided_by(a, b, a_bar, b_bar) if divides[1] else quotients.divided_by(b, a, b_bar, a_bar)
 
     def _nonlinearity(self, call: Call, bars: list[Tensor], reference: Tensor) -> Tensor:
         if len(call.inputs) != 1:

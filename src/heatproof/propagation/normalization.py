@@ -50,17 +50,16 @@ class Normalization:
     def secant(self, x: Tensor, reference: Tensor) -> Tensor:
         """The surrogate whose difference between x and reference is the normalization's (linear in x).
 
-        d·r changes by Δd·(r + r̄)/2 + (d + d̄)/2·Δr, r by its slope times the change of the power, and the power by
-        the mean of (d + d̄)·Δd.
+        y = d/σ with σ² = mean d² + ε, a quotient: Δy = (2 Δd − (y + ȳ) Δσ)/(σ + σ̄), and Δσ = mean((d + d̄) Δd)/(σ + σ̄).
+        Slopes are at most twice 2/(σ + σ̄), whatever ε is: at a baseline without variance (d̄ = 0) they do not swell as
+        1/√ε does. Symmetric in x and x̄; the derivative where they meet.
         """
         d, bar = self.deviation(x), self.deviation(reference.detach())
         held = d.detach()
-        power, power_bar = self.power(held), self.power(bar)
-        r, r_bar = torch.rsqrt(power + self.eps), torch.rsqrt(power_bar + self.eps)
-        # (r − r̄)/(power − power̄) without the difference in the denominator.
-        slope = -r * r_bar / (torch.sqrt(power + self.eps) + torch.sqrt(power_bar + self.eps))
-        change = ((held + bar) * d).mean(self.dims, keepdim=True) * slope
-        return self.finish(d * (r + r_bar) / 2 + (held + bar) / 2 * change)
+        root, root_bar = (torch.sqrt(self.power(t) + self.eps) for t in (held, bar))
+        both = root + root_bar
+        change = ((held + bar) * d).mean(self.dims, keepdim=True) / both
+        return self.finish((2 * d - (held / root + bar / root_bar) * change) / both)
 
 
 def of(call: Call) -> Normalization:

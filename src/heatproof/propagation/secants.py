@@ -44,6 +44,9 @@ def slope(call: Call, x: Tensor, bar: Tensor, y: Tensor, y_bar: Tensor) -> Tenso
     with torch.enable_grad():
         middle.requires_grad_()
         (derivative,) = torch.autograd.grad(call.run(middle).sum(), middle)
+    if not bool(derivative.sum().isfinite()):  # √x at 0: it is not needed where nothing changes
+        secant = divided(y - y_bar, difference, 0.0)
+        derivative = torch.where(derivative.isfinite(), derivative, secant)
     return torch.where(meet, derivative, (y - y_bar) / torch.where(meet, 1.0, difference))
 
 
@@ -85,85 +88,40 @@ def reveal_cancel(call: Call, linear: Linear, x: Tensor, x_bar: Tensor) -> list[
     return [Term(s_up, m_up), Term(s_down, m_down)]
 
 
-def product(call: Call, bars: list[Tensor]) -> Tensor:
-    """Δ(ab) = Δa·(b + b̄)/2 + Δb·(a + ā)/2 for everything bilinear; a quotient is a product with 1/b."""
-    if len(call.inputs) != 2:
-        raise NoSecantError("more than two of its arguments depend on the input")
-    (a, b), (a_bar, b_bar) = call.inputs, bars
-    if call.name in ("div", "rdiv"):
-        if call.name == "rdiv":
-            a, b, a_bar, b_bar = b, a, b_bar, a_bar
-        q, q_bar = 1 / b.detach(), 1 / b_bar
-        return a * ((q + q_bar) / 2) - b * ((a.detach() + a_bar) / 2 * q * q_bar)
-    first: Tensor = call.run(a, (b.detach() + b_bar) / 2)
-    second: Tensor = call.run((a.detach() + a_bar) / 2, b)
-    return first + second
-
-
-def reciprocal(call: Call, bar: Tensor) -> Tensor:
-    """c/b with constant c: Δ(c/b) = −c·Δb/(b·b̄)."""
-    b = call.inputs[0]
-    q, q_bar = 1 / b.detach(), 1 / bar
-    constant: Tensor = call.run(torch.ones_like(b))
-    return constant.detach() * (b * (-q * q_bar))
-
-
-def softmax(call: Call, bars: list[Tensor]) -> Tensor:
-    """softmax as exp, a sum and a quotient, each with its secant; log-softmax as x − logsumexp x.
-
-    In float64 and shifted by the larger of both maxima, so that nothing overflows; scores that differ from the
-    reference's by more than about 700 lose their smaller part.
-    """
-    (x,), (bar,) = call.inputs, bars
-    dim = call.bind("input dim").get("dim")
-    if not isinstance(dim, int) or call.name == "softmin":
-        raise NoSecantError("its dimension is not given")
-    if call.name == "log_softmax":
-        return x - _logsumexp(x, bar, (dim,), keep=True)
-    rates, e, e_bar = _exponentials(x.detach(), bar, (dim,))
-    total, total_bar = e.sum(dim, keepdim=True), e_bar.sum(dim, keepdim=True)
-    change = x.double() * rates
-    numerator = change * ((1 / total + 1 / total_bar) / 2)
-    denominator = change.sum(dim, keepdim=True) * ((e + e_bar) / 2 / (total * total_bar))
-    return (numerator - denominator).to(x.dtype)
-
-
-def logsumexp(call: Call, bars: list[Tensor]) -> Tensor:
-    """log Σ exp x along one or more dimensions."""
-    given = call.bind("input dim keepdim")
-    dim = given["dim"]
-    dims = (dim,) if isinstance(dim, int) else tuple(dim)
-    return _logsumexp(call.inputs[0], bars[0], dims, keep=bool(given.get("keepdim", False)))
-
-
-def _exponentials(x: Tensor, bar: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    x, bar = x.double(), bar.double()
-    shift = torch.maximum(x.amax(dims, keepdim=True), bar.amax(dims, keepdim=True))
-    e, e_bar = (x - shift).exp(), (bar - shift).exp()
-    # A masked score is −∞ in both: its exponential is 0 and stays so.
-    difference = torch.where(torch.isneginf(x) & torch.isneginf(bar), 0.0, x - bar)
-    # (eˣ − eˣ̄)/(x − x̄) from the larger of the two, so that neither cancellation nor overflow can spoil it.
-    rates = torch.maximum(e, e_bar) * divided(-torch.expm1(-difference.abs()), difference.abs(), 1.0)
-    return rates, e, e_bar
-
-
-def _logsumexp(x: Tensor, bar: Tensor, dims: tuple[int, ...], *, keep: bool) -> Tensor:
-    rates, e, e_bar = _exponentials(x.detach(), bar, dims)
-    total, total_bar = e.sum(dims, keepdim=True), e_bar.sum(dims, keepdim=True)
-    outer = divided(torch.log1p((total - total_bar) / total_bar), total - total_bar, 1 / total)
-    return ((x.double() * rates).sum(dims, keepdim=keep) * (outer if keep else outer.sum(dims))).to(x.dtype)
-
-
 def norm(call: Call, bars: list[Tensor]) -> Tensor:
-    """The Euclidean norm: Δ‖x‖ = Σ Δx_i (x_i + x̄_i)/(‖x‖ + ‖x̄‖)."""
+    """Norms of order 1 ≤ p < ∞. The Euclidean one: Δ‖x‖ = Σ Δx_i (x_i + x̄_i)/(‖x‖ + ‖x̄‖); 0 for two zero vectors.
+
+    In general Δ‖x‖ = Σ Δx_i a_i q(|x_i|, |x̄_i|)/q(‖x‖, ‖x̄‖), with q(u, v) = (uᵖ − vᵖ)/(u − v) and a_i the slope
+    (x_i + x̄_i)/(|x_i| + |x̄_i|) of the absolute value. Slopes are at most p, since q(u, v) lies between the larger
+    number's power p − 1 and p times that.
+    """
     given = call.bind("input p dim keepdim" if call.name == "norm" else "input ord dim keepdim")
-    if given.get("p", given.get("ord", 2)) not in (2, 2.0, "fro", None):
-        raise NoSecantError("only the Euclidean norm has a rule")
+    order = given.get("p", given.get("ord", 2))
+    order = 2 if order in ("fro", None) else order
+    if not isinstance(order, int | float) or not 1 <= order < math.inf:
+        raise NoSecantError(f"only norms of order 1 ≤ p < ∞ have a rule, not {order}")
     (x,), (bar,) = call.inputs, bars
     dims = _dims(given.get("dim"), x)
-    both = x.detach().square().sum(dims, keepdim=True).sqrt() + bar.square().sum(dims, keepdim=True).sqrt()
-    s = (x * (x.detach() + bar)).sum(dims, keepdim=True) / both.clamp(min=torch.finfo(x.dtype).tiny)
+    size, size_bar = (torch.linalg.vector_norm(t, order, dims, keepdim=True) for t in (x.detach(), bar))
+    largest = torch.maximum(size, size_bar)
+    unit = torch.where(largest == 0, 1.0, largest)  # or powers of tiny numbers would vanish
+    now, then = x.detach() / unit, bar / unit
+    if order == 2:
+        slopes = (now + then) / ((size + size_bar) / unit).clamp(min=1.0)
+    else:
+        sign = divided(now + then, now.abs() + then.abs(), 0.0)
+        slopes = sign * _power_slope(now.abs(), then.abs(), order) / _power_slope(size / unit, size_bar / unit, order)
+    s: Tensor = (x * slopes.nan_to_num(0.0)).sum(dims, keepdim=True)
     return s if given.get("keepdim", False) else s.squeeze(dims)
+
+
+def _power_slope(u: Tensor, v: Tensor, order: float) -> Tensor:
+    """(uᵖ − vᵖ)/(u − v) for u, v ≥ 0."""
+    dtype = u.dtype
+    u, v = u.double(), v.double()
+    near = (u - v).abs() <= 1e-6 * torch.maximum(u, v)  # there the derivative in the middle is off by 1e-12
+    slopes: Tensor = torch.where(near, order * ((u + v) / 2).pow(order - 1), (u.pow(order) - v.pow(order)) / (u - v))
+    return slopes.to(dtype)
 
 
 def variance(call: Call, bars: list[Tensor]) -> Tensor:
