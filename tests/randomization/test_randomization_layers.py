@@ -212,13 +212,6 @@ def test_a_model_in_training_mode_is_refused() -> None:
         usage(nn.Linear(4, 3), torch.randn(1, 4))
 
 
-def test_complex_parameters_are_refused_by_name() -> None:
-    model = mlp()
-    model.register_parameter("phase", nn.Parameter(torch.zeros(2, dtype=torch.complex64)))
-    with pytest.raises(InputError, match=r"'phase' is of torch\.complex64"):
-        usage(model, torch.randn(1, 4))
-
-
 def test_a_tensor_in_two_roles_of_a_batch_norm_is_refused() -> None:
     class Confused(nn.Module):
         def __init__(self) -> None:

@@ -61,7 +61,8 @@ class State:
     at most, a backward pass counting as two. `targets` is "trained" (the explained label is fixed) or "own" (the
     label that the model in this state predicts). In replicate r > 0 every method draws other noise. The pooled maps of
     a `kept` state stay alive for later ones. `complete` says that nothing which the model was seen to use is as
-    trained. `rests_on` is what else decides the check's own rows here, but no attribution: the data of an accuracy.
+    trained, `fixed` what is all the same: constants of the architecture, as far as can be told. `rests_on` is what
+    else decides the check's own rows here, but no attribution: the data of an accuracy.
     """
 
     name: str
@@ -76,6 +77,7 @@ class State:
     replicate: int = 0
     kept: bool = False
     complete: bool = False
+    fixed: tuple[str, ...] = ()
     rests_on: Mapping[str, Any] = field(default_factory=dict)
     open: Callable[[nn.Module], AbstractContextManager[Any]] = field(default=_as_it_is, compare=False, repr=False)
     prepare: Callable[[], None] = field(default=_nothing, compare=False, repr=False)
@@ -84,7 +86,8 @@ class State:
     def describe(self) -> dict[str, Any]:
         """What the manifest says of this state."""
         names = ("name", "kind", "group", "label", "index", "seed", "targets", "replicate", "complete")
-        return {**{name: getattr(self, name) for name in names}, "layers": list(self.layers)}
+        plain = {name: getattr(self, name) for name in names}
+        return {**plain, "layers": list(self.layers), "fixed": list(self.fixed)}
 
 
 TRAINED = State(name="trained", key={"state": "trained"}, label="trained", kept=True)

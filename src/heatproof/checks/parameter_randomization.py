@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 
 from heatproof.checks.base import CHECKS, TRAINED, Block, Check, Maps, Recipe, Scores, State, Study
-from heatproof.checks.random_states import REPLICATE, everything, stages_of, state_of, treatment_rows
+from heatproof.checks.random_states import REPLICATE, everything, stages_of, state_of, treatment_rows, undrawn
 from heatproof.checks.similarities import (
     ENERGY,
     SHARED_ZEROS,
@@ -22,7 +22,6 @@ from heatproof.metrics import DIAGNOSTICS, Metric
 from heatproof.randomization import Cascading, Randomization, Stage
 from heatproof.similarity import Similarity
 
-NAMED = 6  # parameters that a note names; the others it counts
 DEAD = Metric(
     name="dead-target",
     unit="0 or 1",
@@ -48,7 +47,8 @@ class ParameterRandomization(Check):
 
     What counts as a layer is found on the first block of samples. A parameter that it does not use stays trained and is
     named in the notes; a stage is `complete` all the same, because most such parameters never matter (an auxiliary
-    head), and no run could tell those from a branch that other samples take.
+    head), and no run could tell those from a branch that other samples take. So are buffers that decide outputs and are
+    no weights (position codes, constants).
 
     `targets` is "trained" (the label explained on the trained model, default) or "own" (the argmax of the randomized
     model, as Adebayo et al.'s code does).
@@ -84,15 +84,7 @@ class ParameterRandomization(Check):
 
     def notes(self, study: Study) -> tuple[str, ...]:
         left_out = fitting(self.similarities, study.grid)[1]
-        unused = stages_of(study, self.randomization, self.seeds[0]).unused
-        if not unused:
-            return left_out
-        names = ", ".join(unused[:NAMED]) + (f" and {len(unused) - NAMED} more" if len(unused) > NAMED else "")
-        return (
-            *left_out,
-            f"Not used on the first samples ({len(study.example)}), so never randomized: {names}. "
-            "Where other samples use them, a fully randomized network is not.",
-        )
+        return (*left_out, *undrawn(stages_of(study, self.randomization, self.seeds[0]), len(study.example)))
 
     def states(self, study: Study) -> Sequence[State]:
         fitting(self.similarities, study.grid)

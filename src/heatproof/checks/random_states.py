@@ -1,12 +1,13 @@
 """States in which a network is partly or wholly random, as every check that randomizes declares them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from heatproof.checks.base import Maps, Scores, State, Study
 from heatproof.metrics import TREATMENTS
 from heatproof.randomization import INITIALIZERS, Cascading, Randomization, Stage, Stages
 
+NAMED = 6  # what a note names; the others it counts
 # The trained network again, with the methods' other noise.
 REPLICATE = State(
     name="trained, other noise", key={"state": "trained"}, kind="replicate", label="trained, other noise", replicate=1
@@ -22,6 +23,30 @@ def everything(study: Study, randomization: Randomization, seed: int) -> Stage:
     """The stage in which every layer is random, drawn as `randomization` draws it."""
     recipe = Cascading(initializer=randomization.initializer, batch_norm=randomization.batch_norm)
     return stages_of(study, recipe, seed)[-1]
+
+
+def undrawn(stages: Stages, samples: int) -> tuple[str, ...]:
+    """What a reader must know of what a randomization does not draw, as found on so many samples, in sentences."""
+    notes = []
+    if stages.unused:
+        notes.append(
+            f"Not used on the first samples ({samples}), so never randomized: {_some(stages.unused)}. "
+            "Where other samples use them, a fully randomized network is not."
+        )
+    if stages.fixed:
+        notes.append(
+            f"Decides outputs and is never randomized, as constants of the architecture: {_some(stages.fixed)}."
+        )
+    if stages.hidden:
+        notes.append(
+            f"Weights that stay trained, because no module holds them: {_some(stages.hidden)}. So no network here is "
+            "fully random; register them as parameters or buffers."
+        )
+    return tuple(notes)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def state_of(
@@ -51,6 +76,7 @@ def state_of(
         targets=targets,
         kept=stage.complete,
         complete=stage.complete,
+        fixed=stage.fixed,
         open=lambda _model: stage,
     )
 

@@ -47,7 +47,14 @@ class WeightByWeight(Initializer):
 
     def draw(self, layer: Layer, seed: int) -> dict[str, Tensor]:
         key = self._key(seed, layer)
-        return {weight.name: self.value(weight, generator(*key, weight.name)) for weight in layer.weights}
+        return {weight.name: self._value(weight, *key, weight.name) for weight in layer.weights}
+
+    def _value(self, weight: Weight, *key: int | str) -> Tensor:
+        """`value`; of a complex weight real and imaginary part, each with half of the variance."""
+        real = self.value(weight, generator(*key))
+        if not weight.tensor.is_complex() or real.is_complex():
+            return real
+        return torch.complex(real, self.value(weight, generator(*key, "imaginary"))) / math.sqrt(2)
 
     @abstractmethod
     def value(self, weight: Weight, stream: torch.Generator) -> Tensor:
@@ -108,8 +115,10 @@ class He(WeightByWeight):
     """w ~ N(0, 2 / fan-in), biases 0.
 
     Fan-in is what torch.nn.init counts: the second dimension times the positions of a kernel, also for a transposed
-    convolution, an embedding table, or a bare parameter of two dimensions and more. A scale of fewer dimensions that
-    is no bias (layer norm, layer scale) multiplies one number: its fan-in is 1. A weight is a bias if its name says so.
+    convolution, an embedding table, or a bare parameter of two dimensions and more; for a matrix that a product takes
+    on its right, the rows. Of a pruned weight it counts what the mask lets through, on average. A scale of fewer
+    dimensions that is no bias (layer norm, layer scale) multiplies one number: its fan-in is 1. A weight is a bias if
+    its name or its operation says so.
 
     Source: He et al. 2015, eq. 10, biases after eq. 10; used by 002 A.1.
     """
@@ -118,9 +127,10 @@ class He(WeightByWeight):
 
     def value(self, weight: Weight, stream: torch.Generator) -> Tensor:
         shape = weight.tensor.shape
-        if "bias" in weight.name:
+        if weight.bias or "bias" in weight.name:
             return torch.zeros(shape)
-        fan_in = _calculate_fan_in_and_fan_out(weight.tensor)[0] if len(shape) > 1 else 1
+        counted = _calculate_fan_in_and_fan_out(weight.tensor)[0] if len(shape) > 1 else 1
+        fan_in = (weight.fan_in or counted) * weight.density
         return torch.randn(shape, generator=stream, dtype=torch.float32) * math.sqrt(2 / fan_in)
 
 
@@ -170,7 +180,7 @@ class Default(Initializer):
             raise self._stays_trained(layer, missed)
         if missed and self.fallback is not None:
             key = (*self._key(seed, layer), self.fallback.name)
-            values |= {weight.name: self.fallback.value(weight, generator(*key, weight.name)) for weight in missed}
+            values |= {weight.name: self.fallback._value(weight, *key, weight.name) for weight in missed}
         return values
 
     def _stays_trained(self, layer: Layer, missed: Sequence[Weight]) -> InputError:
@@ -186,7 +196,8 @@ class Default(Initializer):
         if name is None:
             return {}
         twin = copy.deepcopy(layer.module).to("cpu", torch.float32)
-        own = {weight.name: twin.get_parameter(weight.name) for weight in layer.weights}
+        parameters = dict(twin.named_parameters())
+        own = {w.name: parameters[w.name] for w in layer.weights if w.name in parameters and not w.tensor.is_complex()}
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             for value in own.values():
                 value.fill_(math.nan)

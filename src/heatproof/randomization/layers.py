@@ -1,36 +1,48 @@
-"""The layers of a network: which parameters a run of it uses, and in which order, found by running it."""
+"""The layers of a network: which weights a run of it uses, and in which order, found by running it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from heatproof.errors import InputError
 from heatproof.models import Bound, check_inputs, check_model, forward
-from heatproof.randomization.watching import ROLES, Role, Watch, quiet, region
+from heatproof.randomization.memory import quiet
+from heatproof.randomization.norms import Role
+from heatproof.randomization.owned import ROOT, Owned, joined, owned_by
+from heatproof.randomization.watching import Seen, Watch
 
-ROOT = "(root)"  # the layer of the parameters that the network itself owns, outside all its submodules
+__all__ = ["ROOT", "Layer", "Pair", "Usage", "Weight", "usage"]
+
+Way = Literal["drawn", "permuted", "singular"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Weight:
-    """One tensor of a layer: a parameter, or a buffer that a batch norm keeps.
+    """One tensor of a layer: a parameter, or a buffer or attribute that serves as one.
 
-    `name` is its name within the layer; `role` says what it is to a batch norm, None elsewhere.
+    `name` is its name within the layer; `role` says what it is to a batch norm, None elsewhere. `way` says how it gets
+    another value: as the initializer draws it; `permuted` within itself, where no initializer has a meaning (integers,
+    their scale, a mask); or as a `singular` vector of the matrix that it belongs to. `bias` is what is added, one
+    number a channel; `fan_in` how many numbers a product sums, where the shape does not tell; `density` the share of it
+    that its mask lets through.
     """
 
     name: str
     tensor: Tensor
     role: Role | None = None
+    way: Way = "drawn"
+    bias: bool = False
+    fan_in: int | None = None
+    density: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Layer:
-    """A module that directly owns parameters that the network uses, with the first and the last time it uses one.
+    """A module that directly owns weights that the network uses, with the first and the last time it uses one.
 
     A parametrized module owns its originals: `conv.parametrizations.weight.original0` belongs to layer `conv`.
     """
@@ -42,19 +54,39 @@ class Layer:
     last: int
 
 
+class Pair(NamedTuple):
+    """The two vectors between which a spectral norm holds its matrix."""
+
+    left: Tensor
+    right: Tensor
+
+
 class Usage(NamedTuple):
-    """The layers that a run used, in the order of their first use, and the names of parameters that it did not."""
+    """The layers that a run used, in the order of their first use.
+
+    `unused` names parameters that it did not use; `fixed` what decides the outputs and belongs to no layer, so that no
+    randomization draws it; `hidden` describes weights that no module holds.
+    """
 
     layers: tuple[Layer, ...]
     unused: tuple[str, ...]
+    fixed: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    pairs: tuple[Pair, ...] = ()
 
 
 def usage(model: nn.Module, inputs: Tensor) -> Usage:
-    """Run `model` once on `inputs` (N, …) and see which parameters each operation receives.
+    """Run `model` once on `inputs` (N, …) and see what each operation receives, and where it meets the input's values.
 
-    Operations are watched, not modules, so bare parameters, attention projections, functional calls, reused modules
-    and parametrizations are found. Tied parameters are one, named where they are registered first. In a Bound, what
-    runs inside `at` or after `layer` is no part of the explained function, and its parameters are not used.
+    Operations are watched, not modules, so bare parameters, attention projections, functional calls, reused modules,
+    parametrizations and weights made by arithmetic are found. Tied parameters are one, named where they are registered
+    first. In a Bound, what runs inside `at` or after `layer` is no part of the explained function, and its parameters
+    are not used.
+
+    A buffer, or a tensor that a module keeps as an attribute, is a weight where a linear map or a norm takes it, or
+    what was computed from it, beside the input, or where it is added to what one of those gave, one number a channel.
+    Any other one that decides outputs (a position code, a mask on attention, a mean to subtract) is a constant of the
+    architecture as far as can be told; it is `fixed`.
 
     Cost: one forward pass; another with a graph, and a backward pass, if some parameter seems to be unused.
 
@@ -63,16 +95,17 @@ def usage(model: nn.Module, inputs: Tensor) -> Usage:
     """
     check_model(model)
     check_inputs(model, inputs)
-    owned = list(_owned(model))
-    watch = Watch([entry.tensor for entry in owned])
+    owned = list(owned_by(model))
+    given = list(model.given.values()) if isinstance(model, Bound) else []
+    watch = Watch([entry.tensor for entry in owned], inputs, given)
     with quiet(inputs), torch.no_grad(), watch, _pauses(model, watch):
         forward(model, inputs)
-    unused = [entry for i, entry in enumerate(owned) if entry.trainable and i not in watch.first]
+    unused = [entry for i, entry in enumerate(owned) if entry.trainable and i not in watch.seen]
     _refuse_hidden(model, inputs, unused)
+    weights = _weights(owned, watch)
     members: dict[str, list[int]] = {}
-    for i in sorted(watch.first, key=lambda i: (watch.first[i], i)):
-        if owned[i].trainable or _role(watch, owned, i) is not None:
-            members.setdefault(owned[i].layer, []).append(i)
+    for i in sorted(weights, key=lambda i: (watch.seen[i].first, i)):
+        members.setdefault(owned[i].layer, []).append(i)
     if not members:
         raise InputError(
             f"Expected a model that uses parameters, but {type(model).__name__} uses none on these inputs."
@@ -81,71 +114,68 @@ def usage(model: nn.Module, inputs: Tensor) -> Usage:
         Layer(
             name=name,
             module=owned[indices[0]].module,
-            weights=tuple(
-                Weight(name=owned[i].name, tensor=owned[i].tensor, role=_role(watch, owned, i)) for i in sorted(indices)
-            ),
-            first=min(watch.first[i] for i in indices),
-            last=max(watch.last[i] for i in indices),
+            weights=tuple(weights[i] for i in sorted(indices)),
+            first=min(watch.seen[i].first for i in indices),
+            last=max(watch.seen[i].last for i in indices),
         )
         for name, indices in members.items()
     )
-    return Usage(layers, tuple(_join(entry.layer, entry.name) for entry in unused))
+    fixed = [i for i, seen in watch.seen.items() if seen.met and i not in weights]
+    return Usage(
+        layers,
+        tuple(joined(entry.layer, entry.name) for entry in unused),
+        tuple(joined(owned[i].layer, owned[i].name) for i in sorted(fixed)),
+        tuple(dict.fromkeys(watch.strangers)),
+        tuple(Pair(owned[one.left].tensor, owned[one.right].tensor) for one in watch.singular),
+    )
 
 
-class _Owned(NamedTuple):
-    """A parameter or a floating-point buffer, and the layer that owns it."""
-
-    layer: str
-    name: str
-    module: nn.Module
-    tensor: Tensor
-    trainable: bool
-    role: Role | None
-
-
-def _owned(model: nn.Module) -> Iterator[_Owned]:
-    """Every parameter and floating-point buffer, once for each stretch of memory."""
-    seen: set[object] = set()
-    # The layer's own module, not the ParametrizationList within it.
-    modules = dict(_named_modules(model))
-    for path, module in modules.items():
-        if isinstance(module, torch.jit.ScriptModule):
-            raise InputError(
-                f"Expected a model in Python, but submodule {path!r} is a TorchScript module, whose operations "
-                "nobody sees; use the module it was made from."
-            )
-        if hasattr(module, "_orig_mod"):
-            raise InputError(f"Expected a model before torch.compile, but {path!r} is compiled; use its `_orig_mod`.")
-        base, _, rest = path.partition(".parametrizations.")
-        if path.startswith("parametrizations."):
-            base, rest = "", path.removeprefix("parametrizations.")
-        prefix = f"parametrizations.{rest}." if rest else ""
-        moving = module._buffers.get("running_mean") is not None and module._buffers.get("running_var") is not None
-        tensors: list[tuple[str, Tensor | None, bool]] = [(n, t, True) for n, t in module._parameters.items()]
-        tensors += [(n, t, False) for n, t in module._buffers.items()]
-        for name, tensor, trainable in tensors:
-            if tensor is None or (not trainable and not tensor.is_floating_point()):
-                continue
-            if trainable and (is_lazy(tensor) or not tensor.is_floating_point()):
-                what = "not initialized yet" if is_lazy(tensor) else f"of {tensor.dtype}"
-                raise InputError(f"Expected parameters of real numbers, but {_join(path, name)!r} is {what}.")
-            place = region(tensor)
-            if place is None or place in seen:
-                continue
-            seen.add(place)
-            role = ROLES.get(name) if moving else None
-            yield _Owned(base or ROOT, prefix + name, modules[base], tensor, trainable, role)
+def _weights(owned: Sequence[Owned], watch: Watch) -> dict[int, Weight]:
+    """The weights among what was seen, by index."""
+    masks = {i for i, seen in watch.seen.items() if seen.weight and _is_mask(owned, i, seen)}
+    whole = {i for i in watch.seen if _is_whole(owned[i].tensor)}
+    singular = {i for pair in watch.singular for i in pair}
+    found = {}
+    for i, seen in watch.seen.items():
+        entry = owned[i]
+        # A frozen batch norm keeps its scale in a buffer and computes by itself: its buffers' names tell.
+        role = watch.roles.get(i, entry.role)
+        real = entry.tensor.is_floating_point() or entry.tensor.is_complex()
+        if not (role is not None or seen.weight or (real and (entry.trainable or seen.bias))):
+            continue
+        scales_integers = bool(seen.beside & (whole - masks))
+        way: Way = "drawn"
+        if i in singular:
+            way = "singular"
+        elif not real or i in masks or scales_integers or (not entry.trainable and seen.weight and not seen.plain):
+            way = "permuted"
+        density = 1.0
+        for mask in seen.beside & masks if i not in masks else ():
+            if owned[mask].tensor.numel() == entry.tensor.numel():
+                density *= float(owned[mask].tensor.double().mean())
+        found[i] = Weight(
+            name=entry.name,
+            tensor=entry.tensor,
+            role=role,
+            way="drawn" if role is not None else way,
+            bias=seen.bias and not seen.weight,
+            fan_in=seen.fan_in if seen.plain else None,
+            density=density or 1.0,
+        )
+    return found
 
 
-def _named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Submodules by the names that the user knows: those of the network inside a Bound."""
-    for name, module in model.named_modules():
-        if not isinstance(model, Bound):
-            yield name, module
-        elif name == "net" or name.startswith("net."):
-            yield name.removeprefix("net").removeprefix("."), module
-        elif name:
-            yield name, module  # preprocessing, where it is a module
+def _is_whole(tensor: Tensor) -> bool:
+    return not (tensor.is_floating_point() or tensor.is_complex())
+
+
+def _is_mask(owned: Sequence[Owned], index: int, seen: Seen) -> bool:
+    """Whether a tensor of zeros and ones, which nobody trains, goes into the same weights as one of its size."""
+    tensor = owned[index].tensor
+    if tensor.is_complex() or tensor.requires_grad:
+        return False
+    alike = any(owned[other].tensor.numel() == tensor.numel() for other in seen.beside)
+    return alike and bool(((tensor == 0) | (tensor == 1)).all())
 
 
 @contextmanager
@@ -171,12 +201,7 @@ def _pauses(model: nn.Module, watch: Watch) -> Iterator[None]:
             handle.remove()
 
 
-def _role(watch: Watch, owned: list[_Owned], index: int) -> Role | None:
-    # A frozen batch norm keeps its scale in a buffer and computes by itself: its buffers' names tell.
-    return watch.roles.get(index, owned[index].role)
-
-
-def _refuse_hidden(model: nn.Module, inputs: Tensor, unused: list[_Owned]) -> None:
+def _refuse_hidden(model: nn.Module, inputs: Tensor, unused: list[Owned]) -> None:
     """Refuse a parameter that no operation was seen to receive, but that the output has a gradient for."""
     suspects = [entry for entry in unused if entry.tensor.requires_grad]
     if not suspects:
@@ -186,13 +211,9 @@ def _refuse_hidden(model: nn.Module, inputs: Tensor, unused: list[_Owned]) -> No
         if not outputs.requires_grad:
             return
         gradients = torch.autograd.grad(outputs.sum(), [entry.tensor for entry in suspects], allow_unused=True)
-    hidden = [_join(entry.layer, entry.name) for entry, g in zip(suspects, gradients, strict=True) if g is not None]
+    hidden = [joined(entry.layer, entry.name) for entry, g in zip(suspects, gradients, strict=True) if g is not None]
     if hidden:
         raise InputError(
             f"Expected every parameter to reach a torch operation in Python, but {', '.join(hidden[:5])} changed the "
             "output inside an operation that hides it (TorchScript, a custom kernel); use a version in plain PyTorch."
         )
-
-
-def _join(layer: str, name: str) -> str:
-    return name if layer in ("", ROOT) else f"{layer}.{name}"

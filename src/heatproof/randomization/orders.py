@@ -3,7 +3,7 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import ClassVar, Literal, get_args
@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from heatproof.errors import InputError
 from heatproof.randomization.blocks import BLOCKINGS, Block, Blocking, blocks_of
-from heatproof.randomization.initializers import INITIALIZERS, Initializer
-from heatproof.randomization.layers import Layer, usage
-from heatproof.randomization.reestimation import Reestimate
+from heatproof.randomization.initializers import INITIALIZERS, Initializer, Permutation
+from heatproof.randomization.layers import Layer, Weight, usage
+from heatproof.randomization.norms import Role
+from heatproof.randomization.owned import joined
+from heatproof.randomization.reestimation import Reestimate, SingularVectors
 from heatproof.randomization.stages import Drawn, Stage, Stages, refuse_entered
-from heatproof.randomization.watching import Role
 from heatproof.registry import Registry
 
 RANDOMIZATIONS: "Registry[Randomization]" = Registry("randomization")
@@ -44,8 +45,16 @@ class Randomization(ABC):
 
     A layer is a module that directly owns parameters. Layers stand in execution order, found by running the model.
     One that runs several times stands at its last use in Cascading and Independent, at its first use in BottomUp, so
-    that whatever lies beyond the boundary of a cascade is random. Buffers other than a batch norm's stay as they are.
-    A parametrized weight (weight norm) is randomized through its original parameters, drawn like any others.
+    that whatever lies beyond the boundary of a cascade is random. A weight is used where its value meets the input's,
+    whatever arithmetic on weights alone comes before (a hypernetwork, weight norm, an average of networks).
+
+    Weights are parameters, and the buffers and attributes that serve as one (`heatproof.randomization.layers.usage`):
+    a converted network keeps its weights in buffers, a quantized one as integers. A fixed kernel in a buffer (a blur, a
+    filter bank) is drawn as well, for nothing tells it from a learned one. What no initializer has a meaning for is
+    permuted within itself under each of them: integers, what scales integers, a pruning mask, and any other buffer that
+    is one factor of a weight. A weight made by arithmetic (weight norm) is randomized through what it is made of. The
+    singular vectors of a spectral norm are those of the drawn matrix. What decides the outputs and is drawn by no stage
+    (position codes, attention masks, constants) is named in `Stages.fixed`.
 
     Source: 001 appendix B; 002 A.1.
     """
@@ -90,9 +99,11 @@ class Randomization(ABC):
         or pattern matches nothing, or two blocks share a layer; if the initializer cannot draw a layer (where only
         drawing shows that, on entering).
         """
-        layers, unused = usage(model, inputs)
+        found = usage(model, inputs)
+        layers, fixed = found.layers, list(found.fixed)
         refuse_entered(layers, self.group)
         if self.batch_norm == "keep":
+            fixed += [joined(layer.name, w.name) for layer in layers for w in layer.weights if _is_statistic(w)]
             layers = tuple(kept for layer in layers if (kept := _without_statistics(layer)).weights)
         if not layers:
             raise InputError(
@@ -102,12 +113,17 @@ class Randomization(ABC):
         for layer in layers:
             initializer.check(_to_draw(layer, initializer))
         drawn = Drawn(layers, lambda layer: draw(layer, initializer, self.seed))
-        finish = Reestimate(model, inputs.detach().clone()) if self.batch_norm == "re-estimate" else None
+        example = inputs.detach().clone()
+        finish: list[Callable[[Sequence[Layer]], None]] = []
+        if found.pairs:
+            finish.append(SingularVectors(model, example, found.pairs))
+        if self.batch_norm == "re-estimate":
+            finish.append(Reestimate(model, example))
         named = self.blocks
-        found = self._sorted(named.blocks(layers) if isinstance(named, Blocking) else blocks_of(layers, named))
+        blocks = self._sorted(named.blocks(layers) if isinstance(named, Blocking) else blocks_of(layers, named))
         stem = "/".join([self.order, *self._words(), *self._grouping(), f"seed{self.seed}"])
-        wanted = self._wanted([block.label for block in found])
-        cumulated = [(block, chosen) for block, chosen in self._cumulated(found) if block.label in wanted]
+        wanted = self._wanted([block.label for block in blocks])
+        cumulated = [(block, chosen) for block, chosen in self._cumulated(blocks) if block.label in wanted]
         digits = max(2, len(str(len(cumulated))))
         stages = [
             Stage(
@@ -118,10 +134,12 @@ class Randomization(ABC):
                 used=layers,
                 drawn=drawn,
                 finish=finish,
+                fixed=fixed,
+                hidden=found.hidden,
             )
             for index, (block, chosen) in enumerate(cumulated, start=1)
         ]
-        return Stages(stages, unused)
+        return Stages(stages, found.unused, fixed=tuple(fixed), hidden=found.hidden)
 
     @abstractmethod
     def _sorted(self, blocks: list[Block]) -> list[Block]:
@@ -203,9 +221,15 @@ class BottomUp(Randomization):
 
 
 def draw(layer: Layer, initializer: Initializer, seed: int) -> dict[str, Tensor]:
-    """New values for every weight of `layer` by name; a batch norm's are reset unless `initializer` draws those too."""
+    """New values for every weight of `layer` by name.
+
+    A batch norm's are reset unless `initializer` draws those too; what has no meaning for an initializer is permuted;
+    singular vectors stay, to be measured when all else is drawn.
+    """
     resets = {w.name: torch.full(w.tensor.shape, _RESET[w.role]) for w in layer.weights if w.role is not None}
-    return resets | initializer.draw(_to_draw(layer, initializer), seed)
+    stay = {w.name: w.tensor.detach() for w in layer.weights if w.way == "singular"}
+    permuted = replace(layer, weights=tuple(w for w in layer.weights if w.way == "permuted"))
+    return resets | stay | Permutation().draw(permuted, seed) | initializer.draw(_to_draw(layer, initializer), seed)
 
 
 def _blocking(blocks: Blocking | Sequence[str] | str) -> Blocking | tuple[str, ...]:
@@ -243,9 +267,14 @@ def _cumulated(blocks: Sequence[Block]) -> list[tuple[Block, list[Layer]]]:
 
 
 def _to_draw(layer: Layer, initializer: Initializer) -> Layer:
-    """The part of `layer` that `initializer` draws; the rest belongs to a batch norm and is reset."""
-    return replace(layer, weights=tuple(w for w in layer.weights if w.role is None or initializer.of_batch_norm))
+    """The part of `layer` that `initializer` draws; of the rest, what belongs to a batch norm is reset."""
+    drawn = (w for w in layer.weights if w.way == "drawn" and (w.role is None or initializer.of_batch_norm))
+    return replace(layer, weights=tuple(drawn))
+
+
+def _is_statistic(weight: Weight) -> bool:
+    return weight.role in ("mean", "variance")
 
 
 def _without_statistics(layer: Layer) -> Layer:
-    return replace(layer, weights=tuple(w for w in layer.weights if w.role not in ("mean", "variance")))
+    return replace(layer, weights=tuple(weight for weight in layer.weights if not _is_statistic(weight)))

@@ -56,7 +56,8 @@ class Stage:
         index: 1 … S in the order of the stages.
         label: the layer or block that this stage randomizes and the one before does not.
         layers: every layer that is random here, in the order in which the randomization reaches them.
-        complete: whether no layer that the model uses stays trained.
+        complete: whether no layer that the model uses stays trained, nor a weight that no module holds.
+        fixed: where every layer is random, what still decides the outputs: buffers and attributes by name.
     """
 
     def __init__(
@@ -68,11 +69,14 @@ class Stage:
         chosen: Sequence[Layer],
         used: Sequence[Layer],
         drawn: Drawn,
-        finish: Callable[[Sequence[Layer]], None] | None = None,
+        finish: Sequence[Callable[[Sequence[Layer]], None]] = (),
+        fixed: Sequence[str] = (),
+        hidden: Sequence[str] = (),
     ) -> None:
         self.name, self.index, self.label = name, index, label
         self.layers = tuple(layer.name for layer in chosen)
-        self.complete = len(chosen) == len(used)
+        whole = len(chosen) == len(used)
+        self.complete, self.fixed = whole and not hidden, (*fixed, *hidden) if whole else ()
         self._chosen, self._used, self._drawn, self._finish = chosen, used, drawn, finish
         self._saved: list[tuple[Tensor, Tensor]] = []
 
@@ -87,8 +91,8 @@ class Stage:
         _ENTERED.update((id(weight.tensor), self.name) for layer in self._used for weight in layer.weights)
         try:
             _write(pairs)
-            if self._finish is not None:
-                self._finish(self._chosen)
+            for finish in self._finish:
+                finish(self._chosen)
         except BaseException:
             self._restore()
             raise
@@ -116,10 +120,15 @@ class Stages(Sequence[Stage]):
         unused: names of parameters that the model did not use on the inputs given; they are left as they are. A
             parameter that ought to matter and stands here is one that the model uses on other inputs only, or keeps a
             copy of.
+        fixed: names of buffers and attributes that decide the outputs and are drawn by no stage.
+        hidden: weights that no module holds (in a closure, a global, an object that is no module), by operation and
+            shape; where there are any, no stage is complete. Register them as parameters or buffers.
     """
 
-    def __init__(self, stages: Sequence[Stage], unused: tuple[str, ...]) -> None:
-        self._stages, self.unused = tuple(stages), unused
+    def __init__(
+        self, stages: Sequence[Stage], unused: tuple[str, ...], *, fixed: tuple[str, ...], hidden: tuple[str, ...]
+    ) -> None:
+        self._stages, self.unused, self.fixed, self.hidden = tuple(stages), unused, fixed, hidden
 
     @overload
     def __getitem__(self, index: int) -> Stage: ...
@@ -127,7 +136,9 @@ class Stages(Sequence[Stage]):
     def __getitem__(self, index: slice) -> "Stages": ...
     def __getitem__(self, index: int | slice) -> "Stage | Stages":
         chosen = self._stages[index]
-        return chosen if isinstance(chosen, Stage) else Stages(chosen, self.unused)
+        if isinstance(chosen, Stage):
+            return chosen
+        return Stages(chosen, self.unused, fixed=self.fixed, hidden=self.hidden)
 
     def __iter__(self) -> Iterator[Stage]:
         return iter(self._stages)
