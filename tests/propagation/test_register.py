@@ -79,6 +79,18 @@ def test_a_decomposition_is_the_rule(name, method):
     torch.testing.assert_close(method(net, X, TARGETS), method(plain, X, TARGETS))
 
 
+def test_a_gate_stays_a_gate_where_a_decomposition_makes_it():
+    class Squash(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, h):
+            return torch.sigmoid(h)
+
+    register(Squash, torch.sigmoid)
+    for method in METHODS:
+        fused, plain = (Net(lambda h, f=f: h.flip(1) * f(h)) for f in (lambda h: Squash.apply(h), torch.sigmoid))
+        torch.testing.assert_close(method(fused, X, TARGETS), method(plain, X, TARGETS))
+
+
 def test_a_decomposition_is_complete_under_deeplift():
     register(Gate, gated)
     explained = DeepLIFT().explain(Net(lambda h: Gate.apply(h, h.flip(1))).double(), X.double(), TARGETS)

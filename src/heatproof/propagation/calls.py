@@ -16,8 +16,8 @@ from heatproof.propagation.operations import Operation
 class Call:
     """A call `function(*args, **kwargs)` of `operation`.
 
-    `inputs` are the floating tensors among its arguments that depend on the explained input, in order of appearance
-    (one that appears twice stands there twice). `constants` are its other floating tensors; `choices` are the masks and
+    `inputs` are the floating and complex tensors among its arguments that depend on the explained input, in order of
+    appearance (one that appears twice stands there twice). `constants` are its other ones; `choices` are the masks and
     indices that depend on the explained input.
     """
 
@@ -32,15 +32,13 @@ class Call:
         self.function, self.operation = function, operation
         self.args, self.kwargs = args, kwargs
         self._leaves, self._spec = tree_flatten((tuple(args), kwargs))
-        self._floats = [
-            i for i, leaf in enumerate(self._leaves) if isinstance(leaf, Tensor) and leaf.is_floating_point()
-        ]
+        self._floats = [i for i, leaf in enumerate(self._leaves) if isinstance(leaf, Tensor) and is_number(leaf)]
         self._places = [i for i in self._floats if marked(self._leaves[i])]
         self._others = [i for i in self._floats if i not in self._places]
         self.inputs: list[Tensor] = [self._leaves[i] for i in self._places]
         self.constants: list[Tensor] = [self._leaves[i] for i in self._others]
         self.choices = [
-            leaf for leaf in self._leaves if isinstance(leaf, Tensor) and not leaf.is_floating_point() and marked(leaf)
+            leaf for leaf in self._leaves if isinstance(leaf, Tensor) and not is_number(leaf) and marked(leaf)
         ]
         self._target = next((i for i, leaf in enumerate(self._leaves) if isinstance(leaf, Tensor)), 0)
         self.in_place = operation.in_place or _asks_in_place(function, args, kwargs)
@@ -114,6 +112,11 @@ class Call:
     def _result(result: Any, args: Sequence[Any]) -> Any:
         # An assignment to an index returns nothing: what it wrote into is its result.
         return args[0] if result is None else result
+
+
+def is_number(tensor: Tensor) -> bool:
+    """Whether a tensor may have a derivative: real and complex numbers, not masks and indices."""
+    return tensor.is_floating_point() or tensor.is_complex()
 
 
 def _asks_in_place(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from heatproof.propagation.calls import Call
+from heatproof.propagation.calls import Call, is_number
 from heatproof.propagation.facts import Facts
 
 AVERAGES = frozenset(f"{a}avg_pool{d}d" for a in ("", "adaptive_") for d in (1, 2, 3))
@@ -40,7 +40,7 @@ class Known:
         """What is known of the operands of a rearrangement or sum holds, rearranged or summed, for its result."""
         masks = [self.masked.get(tensor) for tensor in call.inputs]
         splits = [self.split.get(tensor) for tensor in call.inputs]
-        outputs = [leaf for leaf in listed(result) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+        outputs = [leaf for leaf in listed(result) if isinstance(leaf, Tensor) and is_number(leaf)]
         if all(mask is not None for mask in masks):
             self._carry_mask(call, [mask for mask in masks if mask is not None], outputs)
         known = [split is not None for split in splits]

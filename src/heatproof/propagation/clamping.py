@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from heatproof.errors import InputError
@@ -9,6 +10,31 @@ from heatproof.propagation import normalization
 from heatproof.propagation.calls import Call
 from heatproof.propagation.nodes import graft
 from heatproof.propagation.strategy import Strategy
+
+PROBES = (-1e30, -3.0, -1.0, -1e-3, 0.0, 1e-3, 1.0, 3.0, 7.0, 1e30)
+MASKED = frozenset(("mul", "where", "masked_fill"))
+LARGER = frozenset(("maximum", "fmax", "max"))
+
+
+def rectifies(call: Call) -> bool:
+    """Whether a call is max(x, 0) in other words: `clamp(min=0)`, `maximum(x, 0)`, `where(x > 0, x, 0)`, `x * (x > 0)`.
+
+    A function of one tensor is tried at a few numbers; a mask is compared with the signs of x.
+    """
+    if len(call.inputs) != 1:
+        return False
+    x = call.inputs[0].detach()
+    if x.is_complex():
+        return False
+    if call.kind == "nonlinearity":
+        probes = torch.tensor(PROBES, dtype=x.dtype, device=x.device)
+        return not call.constants and torch.equal(call.run(probes), torch.relu(probes))
+    if call.name in LARGER and len(call.constants) == 1:
+        return not bool(call.constants[0].any())
+    beside = [other for other in (*call.choices, *call.constants) if other.shape == x.shape]
+    if call.name not in MASKED or not beside:
+        return False
+    return bool((x < 0).any()) and torch.equal(call.value(), torch.relu(x))
 
 
 class Clamping(Strategy):
@@ -19,6 +45,7 @@ class Clamping(Strategy):
 
     label: ClassVar[str] = "guided backpropagation"
     holds_choices: ClassVar[bool] = True
+    own_derivatives: ClassVar[bool] = True
 
     def __init__(self, *, masked: bool) -> None:
         self._masked = masked
@@ -35,10 +62,14 @@ class Clamping(Strategy):
     def handle(self, call: Call) -> Any:
         if call.kind == "batch-norm":
             return graft(call.value(), normalization.rescaled(call, call.inputs[0]))
-        if call.name != "relu":
+        if call.name == "relu":
+            out: Tensor = call.execute() if self._masked else graft(call.value(), call.inputs[0])
+        elif rectifies(call):
+            x = call.inputs[0]
+            out = graft(call.value(), torch.relu(x) if self._masked else x)
+        else:
             return call.execute()
         self.rectifiers += 1
-        out: Tensor = call.execute() if self._masked else graft(call.value(), call.inputs[0])
         # The clamp is on what comes back, so no surrogate can do it.
         out.register_hook(lambda g: g.clamp(min=0))  # type: ignore[no-untyped-call]
         return out

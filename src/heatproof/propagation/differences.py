@@ -9,25 +9,28 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
 from heatproof.errors import OperationError
-from heatproof.propagation import choices, normalization, quotients, secants, softmax
-from heatproof.propagation.calls import Call
+from heatproof.propagation import choices, multilinear, normalization, norms, quotients, secants, softmax
+from heatproof.propagation.calls import Call, is_number
+from heatproof.propagation.decompositions import is_linear
 from heatproof.propagation.facts import Facts
 from heatproof.propagation.linear import Linear, linear_of
 from heatproof.propagation.nodes import Kept, graft, postpone, scale
 from heatproof.propagation.shared import SharingEndsError, row, shared, treats_rows_alike
-from heatproof.propagation.strategy import Strategy, UnsupportedCallError
+from heatproof.propagation.strategy import Strategy
 from heatproof.propagation.terms import Term
+from heatproof.propagation.unsupported import UnsupportedCallError
 
 SECANTS: dict[str, Callable[[Call, list[Tensor]], Tensor]] = {
-    "product": quotients.product,
+    "product": multilinear.product,
+    "prod": multilinear.many,
     "choice": choices.choice,
     "softmax": softmax.softmax,
     "logsumexp": softmax.logsumexp,
-    "norm": secants.norm,
+    "norm": norms.norm,
     "variance": secants.variance,
     "normalization": secants.normalized,
 }
-BLIND = frozenset(("structural", "sum", "write"))  # what they do does not depend on values
+BLIND = frozenset(("structural", "sum", "map", "write"))  # what they do does not depend on values
 
 
 class Differences(Strategy):
@@ -121,7 +124,7 @@ class Differences(Strategy):
     def _pair(self, result: Any, reference: Any) -> None:
         tensors, bars = ([leaf for leaf in tree_leaves(t) if isinstance(leaf, Tensor)] for t in (result, reference))
         for tensor, bar in zip(tensors, bars, strict=True):
-            if tensor.is_floating_point():
+            if is_number(tensor):
                 self._remember(tensor, bar)
 
     # -- one kind after the other ---------------------------------------------------------------------------------
@@ -136,6 +139,8 @@ class Differences(Strategy):
                     self._made[out] = (linear, bars[0])
                 return out
             case "structural" | "sum" | "write":
+                return call.execute()
+            case "map" if is_linear(call):
                 return call.execute()
             case "batch-norm":
                 (x,) = call.inputs
@@ -154,7 +159,7 @@ class Differences(Strategy):
                 value, index, s = choices.max_pool(call, bars)
                 out = graft(value, s)
                 return out if isinstance(reference, Tensor) else (out, index)
-            case "product" | "softmax" | "normalization" | "norm" | "variance" | "logsumexp" if (
+            case "product" | "prod" | "softmax" | "normalization" | "norm" | "variance" | "logsumexp" if (
                 self._products == "gradient"
             ):
                 return call.execute()
@@ -167,7 +172,7 @@ class Differences(Strategy):
             raise UnsupportedCallError(str(reason)) from None
         with torch.no_grad():
             plain = call.run(*call.inputs)  # the values, and perhaps the indices that they stand at
-        return tree_map_only(Tensor, lambda t: graft(t, s) if t.is_floating_point() else t, plain)
+        return tree_map_only(Tensor, lambda t: graft(t, s) if is_number(t) else t, plain)
 
     def _by_divisor(self, call: Call, bars: list[Tensor]) -> Tensor:
         """An elementwise product of two marked tensors; a quotient where one of them is one over something."""

@@ -13,7 +13,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from heatproof.errors import InputError, OperationError
 from heatproof.propagation.attention import attention, gated
-from heatproof.propagation.calls import Call
+from heatproof.propagation.calls import Call, is_number
+from heatproof.propagation.decompositions import BODIES, body_of
 from heatproof.propagation.nodes import graft
 from heatproof.propagation.normalization import refuse_randomness
 from heatproof.propagation.operations import Operation, identify, key, registered
@@ -28,8 +29,10 @@ from heatproof.propagation.proofs import (
     unseen,
     where,
 )
+from heatproof.propagation.reasons import REMEDIES, reason, refuse_underivable
 from heatproof.propagation.recurrent import DECOMPOSED
-from heatproof.propagation.strategy import Strategy, UnsupportedCallError
+from heatproof.propagation.strategy import Strategy
+from heatproof.propagation.unsupported import UnsupportedCallError
 
 
 class Engine(TorchFunctionMode):
@@ -108,23 +111,29 @@ class Engine(TorchFunctionMode):
                     raise unseen(node.name())
                 self._aside.add(node)
         before = {tensor.grad_fn for tensor in call.inputs}
-        if call.kind in ("open", "attention", "recurrent"):
-            result = self._opened(call)
-        else:
-            result = self._in_place(call) if call.in_place else self._handle(call)
-        return self._checked(call, result, before)
+        try:
+            refuse_underivable(call)
+            body = _body(call, self.strategy)
+            if body is None:
+                result = self._in_place(call) if call.in_place else self._handle(call)
+            else:
+                result = self._opened(call, body)
+        except UnsupportedCallError as why:
+            raise self._no_rule(call, str(why)) from None
+        result = self._checked(call, result, before)
+        if body is None or not call.in_place:
+            return result
+        with self:
+            return call.target.copy_(result)
 
     def _handle(self, call: Call) -> Any:
         refuse_randomness(call)
         if call.kwargs.get("rounding_mode"):
-            raise self._no_rule(call, "it rounds")
-        try:
-            return self.strategy.handle(call)
-        except UnsupportedCallError as reason:
-            raise self._no_rule(call, str(reason)) from None
+            raise UnsupportedCallError("it rounds")
+        return self.strategy.handle(call)
 
     def _without_rule(self, call: Call) -> Any:
-        floating = call.args and isinstance(call.args[0], Tensor) and call.args[0].is_floating_point()
+        floating = call.args and isinstance(call.args[0], Tensor) and is_number(call.args[0])
         if call.kind == "leak" and floating and not self.allow_detached:
             raise OperationError(
                 f"Expected a derivative through every step, but {call.name} in {where(self.model)} cuts the path to "
@@ -132,21 +141,25 @@ class Engine(TorchFunctionMode):
             )
         result = call.function(*call.args, **call.kwargs)
         made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-        numbers = [leaf for leaf in made if leaf.is_floating_point()]
+        numbers = [leaf for leaf in made if is_number(leaf)]
         if any(leaf.is_quantized for leaf in made) or (call.kind == "" and call.inputs and numbers):
             raise self._no_rule(call, "")
         if numbers and not call.inputs and call.kind != "independent" and not self.strategy.holds_choices:
             raise self._no_rule(call, "it makes numbers from a mask or an index that depends on the input")
         for leaf in made:  # comparisons and indices depend on the input, too; numbers made from them have no derivative
-            if not leaf.is_floating_point() and call.kind != "independent":
+            if not is_number(leaf) and call.kind != "independent":
                 self._mark(leaf)
         return result
 
-    def _no_rule(self, call: Call, reason: str) -> OperationError:
+    def _no_rule(self, call: Call, why: str) -> OperationError:
+        why = why or reason(call.name)
+        advice = (
+            "Tell what it is with heatproof.propagation.register(function, kind or the same in known operations), or "
+            "choose another method."
+        )
         return OperationError(
             f"Expected operations that {self.strategy.label} has rules for, but {where(self.model)} calls "
-            f"{call.name}{f' ({reason})' if reason else ''}. Tell what it is with "
-            "heatproof.propagation.register(function, kind or the same in known operations), or choose another method."
+            f"{call.name}{f' ({why})' if why else ''}. {REMEDIES.get(why, advice)}"
         )
 
     def _in_place(self, call: Call) -> Any:
@@ -158,14 +171,16 @@ class Engine(TorchFunctionMode):
         self.strategy.after_write(target, new)
         return target
 
-    def _opened(self, call: Call) -> Any:
+    def _opened(self, call: Call, body: Callable[..., Any]) -> Any:
         """Run as operations that have rules; the plain call's value stands on top, so that no bit changes."""
+        if call.name in BODIES and call.choices and not self.strategy.holds_choices:
+            raise UnsupportedCallError("it chooses by a mask or an index that depends on the input")
         # With a graph, and one tensor where the call had one: torch takes other kernels, with other last bits, where no
         # gradient is asked for, or where query, key and value are not the same tensor.
         leaves = {id(tensor): tensor.detach().requires_grad_() for tensor in call.inputs}
         plain = call.run(*[leaves[id(tensor)] for tensor in call.inputs])
         with self:
-            opened = _body(call)(*call.args, **call.kwargs)
+            opened = body(*call.args, **call.kwargs)
         decomposed = [leaf for leaf in tree_leaves(opened) if isinstance(leaf, Tensor)]
         values = [leaf.detach() for leaf in tree_leaves(plain) if isinstance(leaf, Tensor)]
         outputs = [graft(v, d.view_as(v)) if d.requires_grad else v for v, d in zip(values, decomposed, strict=True)]
@@ -177,13 +192,13 @@ class Engine(TorchFunctionMode):
         for leaf in tree_leaves(result):
             if not isinstance(leaf, Tensor):
                 continue
-            if leaf.is_floating_point():
+            if is_number(leaf):
                 if self.allow_detached and not leaf.requires_grad:
                     continue
                 check_unbroken(leaf, call.name, self.model)
                 made = list(nodes_between(leaf.grad_fn, before, self._made, self._aside))
                 self._made.update(made)
-            elif call.kind not in ("max-pool", "choice"):
+            elif call.kind not in ("max-pool", "choice", "open"):
                 continue  # the lengths of a packed sequence, not places that the input chose
             self._mark(leaf)
         return result
@@ -196,11 +211,21 @@ def _never(*_: Any) -> bool:
     return False
 
 
-def _body(call: Call) -> Callable[..., Any]:
-    """What a composite call consists of: for a Python function its own code, run with the interception left on."""
+def _body(call: Call, strategy: Strategy) -> Callable[..., Any] | None:
+    """What a composite call consists of: for a Python function its own code, run with the interception left on.
+
+    None for a call whose kind has a rule.
+    """
     own: dict[str, Callable[..., Any]] = {"scaled_dot_product_attention": attention, "glu": gated, **DECOMPOSED}
     if call.operation.body is not None:
         return call.operation.body
+    if strategy.own_derivatives:
+        if call.name in BODIES:
+            return None
+    elif (body := body_of(call)) is not None:
+        return body
+    if call.kind not in ("open", "attention", "recurrent"):
+        return None
     if call.name in own:
         return own[call.name]
     if not isinstance(call.function, types.FunctionType):

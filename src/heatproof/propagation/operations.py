@@ -13,6 +13,7 @@ from torch._ops import OpOverload, OpOverloadPacket
 from torch.overrides import resolve_name
 
 from heatproof.errors import InputError
+from heatproof.propagation.decompositions import BODIES, LINEAR_IN
 
 STRUCTURAL = """
     __getitem__ alias adjoint as_strided atleast_1d atleast_2d atleast_3d broadcast_tensors broadcast_to
@@ -29,20 +30,40 @@ SUM = """
     concat concatenate constant_pad_nd cumsum dstack fold hstack interpolate mean neg negative nansum
     pad positive row_stack rsub stack sub subtract sum upsample upsample_bilinear upsample_nearest vstack trapz diff
 """
+STRUCTURAL += """
+    complex conj conj_physical diag diagflat embedding fft_fftshift fft_ifftshift H im2col imag linalg_diagonal
+    max_unpool1d max_unpool2d max_unpool3d nan_to_num resolve_conj resolve_neg take view_as_complex view_as_real
+"""
+SUM += "block_diag col2im cumulative_trapezoid sum_to_size trace trapezoid"
+# Linear over the reals, with fixed numbers that mix their values: transforms, and what is linear in one tensor only.
+MAP = (
+    " ".join(LINEAR_IN)
+    + """
+    fft_fft fft_fft2 fft_fftn fft_hfft fft_hfft2 fft_hfftn fft_ifft fft_ifft2 fft_ifftn fft_ihfft fft_ihfft2 fft_ihfftn
+    fft_irfft fft_irfft2 fft_irfftn fft_rfft fft_rfft2 fft_rfftn _fft_c2c _fft_c2r _fft_r2c gradient
+"""
+)
 WRITE = (
     "__setitem__ copy_ index_put index_put_ index_copy index_copy_ index_add index_add_ scatter scatter_ scatter_add "
 )
 WRITE += "masked_scatter masked_scatter_ select_scatter slice_scatter"
+WRITE += " diagonal_scatter as_strided_scatter fill fill_ fill_diagonal_ index_fill index_fill_ put put_ zero zero_"
 NONLINEARITY = """
-    abs absolute acos acosh arctan asinh atan celu ceil clamp clamp_max clamp_min clip cos cosh deg2rad elu erf erfc
+    abs absolute acos acosh arctan asinh atan celu clamp clamp_max clamp_min clip cos cosh deg2rad elu erf erfc
     erfinv exp exp2 expm1 float_power gelu hardshrink hardsigmoid hardswish hardtanh leaky_relu log log10 log1p log2
     log_sigmoid logsigmoid mish pow prelu reciprocal relu relu6 rrelu rpow rsqrt selu sigmoid silu sin sinh softplus
     softshrink softsign sqrt square tan tanh tanhshrink threshold
 """
+NONLINEARITY += """
+    arccos arccosh arcsin arcsinh arctan2 arctanh asin atan2 atanh copysign digamma entr erfcx
+    fake_quantize_per_channel_affine fake_quantize_per_tensor_affine fmod frac i0 i0e i1 i1e lgamma log_ndtr logit
+    mvlgamma ndtr ndtri polygamma rad2deg remainder sinc
+"""
 PRODUCT = "mul multiply div divide true_divide rdiv matmul rmatmul mm bmm mv dot inner outer einsum baddbmm addmm"
+PRODUCT += " kron linalg_matmul linalg_vecdot tensordot vdot"
 CONVOLUTION = "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d"
 MAX_POOL = "max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d"
-CHOICE = "amax amin max min maximum minimum topk sort fmax fmin median"
+CHOICE = "amax amin max min maximum minimum mode topk sort fmax fmin"
 NORMALIZATION = "layer_norm group_norm instance_norm rms_norm native_layer_norm"
 INDEPENDENT = """
     empty_like full_like new_empty new_full new_ones new_tensor new_zeros ones_like rand_like randn_like zeros_like
@@ -53,6 +74,7 @@ KINDS: dict[str, str] = {}
 for _kind, _names in {
     "structural": STRUCTURAL,
     "sum": SUM,
+    "map": MAP,
     "write": WRITE,
     "nonlinearity": NONLINEARITY,
     "product": PRODUCT,
@@ -63,10 +85,11 @@ for _kind, _names in {
     "normalization": NORMALIZATION,
     "batch-norm": "batch_norm",
     "softmax": "softmax log_softmax softmin",
-    "norm": "norm vector_norm linalg_vector_norm linalg_norm",
+    "norm": "norm vector_norm linalg_vector_norm linalg_norm matrix_norm linalg_matrix_norm frobenius_norm",
+    "prod": "prod cumprod",
     "variance": "var std",
     "logsumexp": "logsumexp",
-    "open": "multi_head_attention_forward normalize glu",
+    "open": f"multi_head_attention_forward normalize glu local_response_norm {' '.join(BODIES)}",
     "attention": "scaled_dot_product_attention",
     "recurrent": "lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell",
     "independent": INDEPENDENT,
@@ -97,6 +120,15 @@ _SAME = {
     "_unsafe_view": "view",
     "linalg_vector_norm": "vector_norm",
     "clip": "clamp",
+    "arctan2": "atan2",
+    "floordiv": "floor_divide",
+    "rfloordiv": "floor_divide",
+    "mod": "remainder",
+    "rmod": "remainder",
+    "pos": "positive",
+    "_threshold": "threshold",
+    "linalg_matmul": "matmul",
+    "linalg_matrix_norm": "matrix_norm",
 }
 _DUNDERS_KEPT = {"getitem", "setitem", "iter", "array", "float", "int", "index", "complex", "dlpack", "reduce_ex"}
 

@@ -12,7 +12,8 @@ from heatproof.propagation.calls import Call
 from heatproof.propagation.facts import Facts
 from heatproof.propagation.linear import Linear, linear_of
 from heatproof.propagation.nodes import graft
-from heatproof.propagation.strategy import Strategy, UnsupportedCallError
+from heatproof.propagation.strategy import Strategy
+from heatproof.propagation.unsupported import UnsupportedCallError
 
 
 class Walk(Strategy):

@@ -7,19 +7,21 @@ import torch
 from torch import Tensor
 
 from heatproof.errors import OperationError
-from heatproof.propagation import normalization
+from heatproof.propagation import multilinear, normalization
 from heatproof.propagation.calls import Call
 from heatproof.propagation.carried import AVERAGES, Known, Masked, Split, mapped
 from heatproof.propagation.composites import Composite
+from heatproof.propagation.decompositions import is_linear
 from heatproof.propagation.facts import Facts
 from heatproof.propagation.first_rules import Box, FirstRule
 from heatproof.propagation.linear import Linear, linear_of
 from heatproof.propagation.nodes import Kept, Loss, graft, postpone
 from heatproof.propagation.rules import Epsilon
 from heatproof.propagation.shared import keeps_rows, rowwise
-from heatproof.propagation.strategy import Strategy, UnsupportedCallError
+from heatproof.propagation.strategy import Strategy
 from heatproof.propagation.sums import share
 from heatproof.propagation.terms import Ledger, Share
+from heatproof.propagation.unsupported import UnsupportedCallError
 
 FLOOR = 1e-9
 GATES = ("sigmoid", "hardsigmoid", "softmax")
@@ -108,7 +110,12 @@ class Relevance(Strategy):
                 out = call.execute()
                 self._gates[out] = True
                 return out
+            case "prod":
+                product: Tensor = call.execute()
+                return graft(product, product / multilinear.counts(call, product))
             case "norm" | "variance" | "logsumexp" | "max-pool" | "choice" | "write":
+                return call.execute()
+            case "map" if is_linear(call):
                 return call.execute()
         raise UnsupportedCallError("")
 
@@ -119,8 +126,15 @@ class Relevance(Strategy):
     def after_write(self, target: Tensor, new: Tensor) -> None:
         if new is target:
             return
+        self._hand_over(new, target)
+
+    def _hand_over(self, known: Tensor, other: Tensor) -> None:
         for facts in (self._made, self._known.split, self._known.masked, self._gates):
-            facts.hand_over(new, target)
+            facts.hand_over(known, other)
+
+    def grafted(self, call: Call, outputs: list[Tensor], decomposed: list[Tensor]) -> None:
+        for known, output in zip(decomposed, outputs, strict=True):
+            self._hand_over(known, output)
 
     # -- one kind after the other ---------------------------------------------------------------------------------
 
@@ -175,6 +189,8 @@ class Relevance(Strategy):
         """The ε of average pooling and of sums of two tensors that depend on the input."""
         if call.name in AVERAGES:
             return self.composite.pooling_epsilon
+        if call.inputs[0].is_complex():  # which have no sign that a stabilizer could take
+            return 0.0
         return self.composite.sum_epsilon if call.name == "add" and len(call.inputs) == 2 else 0.0
 
     def _stabilized(self, call: Call, epsilon: float) -> Tensor:
@@ -235,7 +251,8 @@ class Relevance(Strategy):
             quotient: Tensor = call.run(top, bottom)
             return quotient
         if len(call.inputs) != 2:
-            raise UnsupportedCallError("more than two of its arguments depend on the input")
+            many: Tensor = call.execute()
+            return graft(many, many / len(call.inputs))
         a, b = call.inputs
         gates = [self._gates.get(t) is not None for t in (a, b)]
         if call.name == "mul" and self.composite.gates == "signal" and gates[0] != gates[1]:

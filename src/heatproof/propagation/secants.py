@@ -99,7 +99,7 @@ def norm(call: Call, bars: list[Tensor]) -> Tensor:
     order = given.get("p", given.get("ord", 2))
     order = 2 if order in ("fro", None) else order
     if not isinstance(order, int | float) or not 1 <= order < math.inf:
-        raise NoSecantError(f"only norms of order 1 ≤ p < ∞ have a rule, not {order}")
+        raise NoSecantError(f"only norms of order p ≥ 1 have a rule, not {order}")
     (x,), (bar,) = call.inputs, bars
     dims = _dims(given.get("dim"), x)
     size, size_bar = (torch.linalg.vector_norm(t, order, dims, keepdim=True) for t in (x.detach(), bar))

@@ -8,19 +8,17 @@ from torch import Tensor
 from heatproof.propagation.calls import Call
 
 
-class UnsupportedCallError(Exception):
-    """Raised by a strategy that has no rule for a call; the engine adds where the call stands."""
-
-
 class Strategy(ABC):
     """How one family of methods treats the calls that depend on the input. It lives as long as one linearization.
 
     `label` is what errors call the method. `holds_choices`: masks and indices computed from the input are constant, as
-    they are for every derivative.
+    they are for every derivative. `own_derivatives`: an operation without a rule keeps its own derivative, so that none
+    is written out in others.
     """
 
     label: ClassVar[str]
     holds_choices: ClassVar[bool]
+    own_derivatives: ClassVar[bool] = False
 
     def begin(self, x: Tensor) -> None:
         """Called with the explained tensor, before the model runs."""
