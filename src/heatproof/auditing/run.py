@@ -157,7 +157,12 @@ def _compute(
             raise StoreError(
                 f"Expected {store.run} as it was a moment ago, but another process wrote to it; run again."
             )
+        if before is not None and store.has_others(manifest["cells"]):
+            # What is in `rows` is at every moment among the manifest's cells, and a run that lacks some is not done.
+            store.write_manifest({**before, "status": "running"})
+            store.set_aside(manifest["cells"])
         store.write_manifest(manifest)
+        store.bring_back(plan.cells)
         store.write_maps("inputs", pictures(plan, about))
         unfinished = plan.cells.keys() - store.finished_cells()
         seconds = seconds_a_pass(plan) if unfinished else 0.0

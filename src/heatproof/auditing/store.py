@@ -1,10 +1,12 @@
 """A run folder: plain files, each complete or absent, readable without heatproof."""
 
+import hashlib
 import json
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +35,8 @@ ROW_SCHEMA = pa.schema(
     ]
 )
 _CELLS = b"heatproof.cells"
-_OURS = (".lock", "rows", "maps")
+_OURS = (".lock", "rows", "maps", "superseded")
+_READS = 5  # how often a reader looks again where a file was moved aside under its eyes
 _HALF_WRITTEN = re.compile(r".+\.\d+\.\d+\.tmp").fullmatch
 
 
@@ -94,15 +97,52 @@ class Store:
     def finished_cells(self) -> set[str]:
         """The ids of every cell whose rows are on disk."""
         cells: set[str] = set()
-        for path in sorted((self.run / "rows").glob("*.parquet")):
+        for path in self._files("rows"):
             cells.update(_cells_of(path))
         return cells
 
     def write_rows(self, stem: str, rows: Mapping[str, list[Any]], cells: Iterable[str]) -> None:
         """The rows of some cells as one file; a cell without rows is finished all the same."""
-        metadata = {_CELLS: json.dumps(sorted(cells)).encode()}
-        table = pa.table({name: rows[name] for name in COLUMNS}, schema=ROW_SCHEMA.with_metadata(metadata))
-        _write(self.run / "rows" / f"{stem}.parquet", lambda path: pq.write_table(table, path, compression="zstd"))
+        table = pa.table({name: rows[name] for name in COLUMNS}, schema=ROW_SCHEMA)
+        _write_table(self.run / "rows" / f"{stem}.parquet", table, set(cells))
+
+    def has_others(self, cells: Collection[str]) -> bool:
+        """Whether there are rows of other cells than these, or of one cell twice."""
+        here = [cell for path in self._files("rows") for cell in _cells_of(path)]
+        return len(set(here)) < len(here) or not set(here) <= set(cells)
+
+    def set_aside(self, cells: Collection[str]) -> None:
+        """Leave the rows of these cells, each once, and move all others to `superseded`.
+
+        At every moment each row is in `rows` at most once, and nothing is lost if the process is killed: what is moved
+        is written there first, and a file takes the place of the one that it is the rest of.
+        """
+        wanted, seen = set(cells), set[str]()
+        for path in self._files("rows"):
+            here = set(_cells_of(path))
+            left, moved = (here & wanted) - seen, here - wanted
+            seen |= left
+            if left == here:
+                continue
+            table = pq.read_table(path)
+            if moved:
+                (self.run / "superseded").mkdir(exist_ok=True)
+                _write_table(self.run / "superseded" / _name(path, moved), table, moved)
+            if left:
+                _write_table(path, table, left)
+            else:
+                path.unlink()
+
+    def bring_back(self, cells: Collection[str]) -> None:
+        """Take those of these cells from `superseded` that `rows` lacks."""
+        missing = set(cells) - self.finished_cells()
+        for path in self._files("superseded"):
+            if found := missing & set(_cells_of(path)):
+                missing -= found
+                _write_table(self.run / "rows" / _name(path, found), pq.read_table(path), found)
+
+    def _files(self, folder: str) -> list[Path]:
+        return sorted((self.run / folder).glob("*.parquet"))
 
     def write_maps(
         self, stem: str, maps: Mapping[str, "np.ndarray[Any, Any]"], cells: Mapping[str, Sequence[str]] | None = None
@@ -135,11 +175,15 @@ def read_manifest(run: Path) -> dict[str, Any]:
 
 def read_rows(run: Path) -> pd.DataFrame:
     """Every row of the cells that the run's current plan asks for, in an order that depends on nothing but the rows."""
+    for _ in range(_READS - 1):
+        with suppress(FileNotFoundError):  # an audit that goes on has moved a file aside meanwhile
+            return _rows_of(Path(run))
+    return _rows_of(Path(run))
+
+
+def _rows_of(run: Path) -> pd.DataFrame:
     manifest = read_manifest(run)
-    tables = [
-        ROW_SCHEMA.empty_table(),
-        *(pq.read_table(path) for path in sorted((Path(run) / "rows").glob("*.parquet"))),
-    ]
+    tables = [ROW_SCHEMA.empty_table(), *(pq.read_table(path) for path in sorted((run / "rows").glob("*.parquet")))]
     table = pa.concat_tables(part.replace_schema_metadata() for part in tables)
     rows = table.filter(pc.is_in(table["cell"], pa.array(manifest["cells"], pa.string()))).to_pandas()
     order = ["check", "method", "setting", "position", "seed", "metric", "sample"]
@@ -154,6 +198,19 @@ def _cells_of(path: Path) -> list[str]:
         raise StoreError(f"Expected {path} to be a complete Parquet file, but it cannot be read: {error}.") from error
     cells: list[str] = json.loads(metadata.get(_CELLS, b"[]"))
     return cells
+
+
+def _name(path: Path, cells: set[str]) -> str:
+    """A name for those rows of a file that belong to these cells: block and state as before, then the cells."""
+    digest = hashlib.sha256("".join(sorted(cells)).encode()).hexdigest()[:12]
+    return f"{'-'.join(path.stem.split('-')[:2])}-{digest}.parquet"
+
+
+def _write_table(path: Path, table: pa.Table, cells: set[str]) -> None:
+    """Those rows of a table that belong to these cells, as a file that lists the cells."""
+    rows = table.filter(pc.is_in(table["cell"], pa.array(sorted(cells), pa.string())))
+    rows = rows.replace_schema_metadata({_CELLS: json.dumps(sorted(cells)).encode()})
+    _write(path, lambda unfinished: pq.write_table(rows, unfinished, compression="zstd"))
 
 
 def _write(path: Path, write: Any) -> None:

@@ -9,22 +9,26 @@ from heatproof.recipes import digest
 
 
 def summary_ids(plan: Plan) -> dict[str, str]:
-    """For each check the id that its summary's rows carry in place of a cell: it hashes all cells they are of."""
-    cells: dict[str, list[str]] = {check.label: [] for check in plan.checks}
+    """By check that has a summary, the id that its rows carry in place of a cell: it hashes all cells they are of."""
+    having = [check.label for check in plan.checks if type(check.recipe).summary is not Check.summary]
+    cells: dict[str, list[str]] = {label: [] for label in having}
     for key, cell in plan.cells.items():
-        cells[cell.check].append(key)
+        if cell.check in cells:
+            cells[cell.check].append(key)
     return {label: digest(["summary", sorted(keys)]) for label, keys in cells.items()}
 
 
 def summarize(plan: Plan, store: Store) -> list[dict[str, Any]]:
     """Write what each check says of the whole data set, from the rows that are on disk now; gives the failures."""
     failures: list[dict[str, Any]] = []
-    if all(type(check.recipe).summary is Check.summary for check in plan.checks):
+    ids = summary_ids(plan)
+    if not ids:
         return failures  # nothing to say: large runs need not be read
-    ids, rows = summary_ids(plan), read_rows(store.run)
+    rows = read_rows(store.run)
     rows = rows[~rows["cell"].isin(ids.values())]
     found: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    for check in plan.checks:
+    done: set[str] = set()
+    for check in (check for check in plan.checks if check.label in ids):
         ours = rows[rows["check"] == check.label].drop(columns=["check", "cell"])
         try:
             summary = check.recipe.summary(ours) if len(ours) else None
@@ -32,10 +36,10 @@ def summarize(plan: Plan, store: Store) -> list[dict[str, Any]]:
             said = f"{type(error).__name__}: {error}"
             failures.append({"method": "", "check": check.label, "state": "", "samples": [], "error": said, "count": 1})
             continue
+        done.add(ids[check.label])
         if summary is not None:
             summary = summary.assign(check=check.label, cell=ids[check.label])
             for name in COLUMNS:
                 found[name] += summary[name].tolist()
-    if found["cell"]:
-        store.write_rows("summary", found, set(found["cell"]))
+    store.write_rows("summary", found, done)
     return failures
