@@ -42,6 +42,24 @@ def test_audit_runs_a_spec_and_prints_the_report(tmp_path: Path) -> None:
     assert Path(last).read_bytes() == first
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_failures_are_named_in_the_terminal_and_strict_makes_them_count(tmp_path: Path, strict: bool) -> None:
+    (tmp_path / "net.py").write_text("from heatproof.zoo import DemoCNN\n")
+    spec = tmp_path / "small.toml"
+    spec.write_text(
+        'methods = ["gradient", { name = "grad-cam", layer = "nowhere" }]\nchecks = ["calibration"]\n'
+        '[model]\nname = "net:DemoCNN"\n[data]\nname = "demo"\nlimit = 3\n'
+    )
+    command = ["audit", str(spec), "--threads", "1", *(["--strict"] if strict else [])]
+    result = CliRunner().invoke(cli.app, command, catch_exceptions=False, env={"COLUMNS": "1000"})
+    assert result.exit_code == (1 if strict else 0)
+    assert "Not everything worked: the rows of what failed are missing or NaN." in result.output
+    (line,) = (line for line in result.output.splitlines() if "failed (" in line)
+    assert line.startswith("  grad-cam failed (trained, 3 samples): UnknownNameError: Expected")
+    assert "'nowhere'" in line
+    assert Path(result.output.strip().splitlines()[-1]) == tmp_path / "runs" / "small" / "report.html"
+
+
 def test_explain_draws_methods_side_by_side_and_shows_the_gap(tmp_path: Path) -> None:
     picture = np.zeros((40, 60, 3), dtype=np.uint8)
     picture[10:20, 20:50] = 200

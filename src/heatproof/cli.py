@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from heatproof.errors import AuditError, HeatproofError, InputError
+from heatproof.errors import AuditError, FailureWarning, HeatproofError, InputError
 
 if TYPE_CHECKING:
     from heatproof.auditing.spec import AuditSpec
@@ -28,6 +28,7 @@ err = Console(stderr=True)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 Threads = Annotated[int | None, typer.Option(help="CPU threads; torch's own number by default.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with status 1 if anything failed at all.")]
 MaxErrors = Annotated[int | None, typer.Option(help="Different failures after which the audit stops.")]
 
 
@@ -35,11 +36,12 @@ MaxErrors = Annotated[int | None, typer.Option(help="Different failures after wh
 def demo(
     folder: Annotated[Path, typer.Option("--out", help="Where the run goes.")] = Path("runs/demo"),
     threads: Threads = None,
+    strict: Strict = False,
 ) -> None:
     """Train a small network on handwritten digits, audit methods of every kind on it, and write the report."""
     from heatproof.auditing.from_spec import demo_spec
 
-    _audit(demo_spec(), folder, threads)
+    _audit(demo_spec(), folder, threads, strict=strict)
 
 
 @app.command()
@@ -48,6 +50,7 @@ def audit(
     folder: Annotated[Path | None, typer.Option("--out", help="The run folder; the spec's own by default.")] = None,
     threads: Threads = None,
     max_errors: MaxErrors = None,
+    strict: Strict = False,
 ) -> None:
     """Run an audit, or go on with one that was interrupted, and write its report."""
     from heatproof.auditing.spec import read
@@ -55,7 +58,7 @@ def audit(
     read_spec = read(spec)
     if max_errors is not None:
         read_spec = replace(read_spec, max_errors=max_errors)
-    _audit(read_spec, folder or (read_spec.folder / (read_spec.out or f"runs/{spec.stem}")), threads)
+    _audit(read_spec, folder or (read_spec.folder / (read_spec.out or f"runs/{spec.stem}")), threads, strict=strict)
 
 
 @app.command()
@@ -232,20 +235,28 @@ def main() -> None:
         raise SystemExit(2) from None
 
 
-def _audit(spec: "AuditSpec", folder: Path, threads: int | None) -> None:
+def _audit(spec: "AuditSpec", folder: Path, threads: int | None, *, strict: bool) -> None:
+    import warnings
+
+    from heatproof.auditing.failures import failures
     from heatproof.auditing.from_spec import run
     from heatproof.report import write
 
     try:
-        with _resumable():
-            failures = run(spec, folder, threads=threads).manifest["failures"]
-        if failures:
-            err.print(f"[yellow]{len(failures)} kinds of failure are named at the top of the report.[/]")
+        with _resumable(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FailureWarning)  # named here, in a line each
+            failed = failures(run(spec, folder, threads=threads).manifest)
     except AuditError as error:
         err.print(f"[bold red]Error:[/] {_plain(str(error))}", highlight=False)
         _print_path(write(folder))
         raise typer.Exit(1) from None
+    if failed:
+        err.print("[bold red]Not everything worked[/]: the rows of what failed are missing or NaN.", highlight=False)
+        for line in failed:
+            err.print(f"  {_plain(line)}", highlight=False, soft_wrap=True)
     _print_path(write(folder))
+    if failed and strict:
+        raise typer.Exit(1)
 
 
 @contextmanager

@@ -32,6 +32,10 @@ class HeatproofWarning(UserWarning):
     """A result that is right but surely not what was wanted, or a kept file that is damaged and made anew."""
 
 
+class FailureWarning(HeatproofWarning):
+    """Something in an audit failed, and the rest went on: the rows of what failed are missing or NaN."""
+
+
 class AuditError(HeatproofError, RuntimeError):
     """An audit that stopped because too much of it failed."""
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import heatproof as hp
 from heatproof.auditing import store as store_module
-from heatproof.errors import AuditError, InputError, StoreError
+from heatproof.errors import AuditError, FailureWarning, InputError, StoreError
 from heatproof.methods import GradientXInput
 
 
@@ -296,6 +296,22 @@ class TestFailures:
         assert run.manifest["status"] == "incomplete"
         assert [(f["error"], f["count"]) for f in run.manifest["failures"]] == [("ValueError: no luck", 3)]
         assert set(run.rows().method) == {"", "gradient"}
+
+    def test_a_warning_in_python_names_them(self, tmp_path: Path) -> None:
+        def broken(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+            raise ValueError("no luck\nand many details")
+
+        with pytest.warns(FailureWarning) as said:
+            hp.audit(
+                toys.network(), toys.images(), methods=[broken], checks=["calibration"], batch=3, progress=False,
+                out=tmp_path,
+            )  # fmt: skip
+        (warning,) = said
+        assert str(warning.message) == (
+            "1 failure in this audit, whose rows are missing or NaN:\n"
+            "  broken failed 3 times, first (trained, 7 samples): ValueError: no luck"
+        )
+        assert warning.filename == __file__
 
     def test_too_many_failures_stop_the_audit_and_keep_what_is_done(self, tmp_path: Path) -> None:
         def broken(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:

@@ -19,9 +19,10 @@ from safetensors.numpy import save_file
 from synthetic import SIDE
 
 from heatproof import report
+from heatproof.auditing.failures import failure
 from heatproof.auditing.store import read_rows
 from heatproof.errors import StoreError
-from heatproof.report import pictures, words
+from heatproof.report import pictures
 from heatproof.report.colors import strokes
 from heatproof.report.content import content
 from heatproof.report.effects import effects
@@ -132,10 +133,10 @@ def manifest_of(run: Path) -> dict[str, Any]:
 
 def test_failure_is_told_in_one_line_whatever_failed() -> None:
     failed = {"check": "", "state": "s/1", "samples": ["a", "b"], "error": "ValueError: no"}
-    assert words.failure({**failed, "method": "mine", "count": 3}) == (
+    assert failure({**failed, "method": "mine", "count": 3}) == (
         "mine failed 3 times, first (s/1, 2 samples): ValueError: no"
     )
-    assert words.failure({"method": "", "check": "degradation", "state": "", "samples": [], "error": "E: x"}) == (
+    assert failure({"method": "", "check": "degradation", "state": "", "samples": [], "error": "E: x"}) == (
         "degradation failed: E: x"
     )
 

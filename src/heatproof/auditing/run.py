@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.arithmetic import pinned
-from heatproof.auditing import learning
+from heatproof.auditing import failures, learning
 from heatproof.auditing.block import Finished
 from heatproof.auditing.door import make
 from heatproof.auditing.engines import local
@@ -104,7 +104,8 @@ def audit(
         gallery: how many samples' maps are kept for the report.
         max_errors: different failures after which the audit stops; what is finished stays.
 
-    Returns: a `Run`; `run.rows()` is the DataFrame of all rows, `run.report()` writes the page.
+    Returns: a `Run`; `run.rows()` is the DataFrame of all rows, `run.report()` writes the page. A `FailureWarning`
+        names what failed meanwhile, if anything did: its rows are missing or NaN.
 
     Raises: InputError for input that cannot be audited, before anything expensive; StoreError if `out` belongs to
         another audit; AuditError after more than `max_errors` failures.
@@ -138,6 +139,7 @@ def audit(
         }
         learning.recall(manifest, before)
         _compute(plan, store, manifest, about, before, max_errors=max_errors, show=progress)
+    failures.warn(manifest)
     return Run(store.run, folder)
 
 
@@ -184,8 +186,8 @@ def _compute(
                     )
 
             try:
-                possible, failures = learning.learn(plan, missing, manifest["methods"], progress.fitting)
-                manifest["failures"] += failures
+                possible, failed = learning.learn(plan, missing, manifest["methods"], progress.fitting)
+                manifest["failures"] += failed
                 local.run(plan, possible, finish, progress.computed)
                 manifest["failures"] += summarize(plan, store)
             finally:
@@ -231,6 +233,7 @@ def _count(manifest: dict[str, Any], done: Finished) -> None:
             manifest["failures"].append({**failure, "count": 1})
         else:
             alike["count"] += 1
+            alike["samples"] += [name for name in failure["samples"] if name not in alike["samples"]]
     for label, number in done.unusable.items():
         manifest["unusable"][label] = manifest["unusable"].get(label, 0) + number
     for label, seconds in done.seconds.items():

@@ -10,6 +10,7 @@ import pandas as pd
 from heatproof.auditing import scorecard
 from heatproof.auditing.answers import precise
 from heatproof.auditing.bootstrap import Interval, intervals
+from heatproof.auditing.failures import failure, unusable
 from heatproof.auditing.finding import Means
 from heatproof.auditing.scorecard import CONTROLS, QUESTIONS, chance_share
 from heatproof.auditing.store import read_manifest, read_rows
@@ -20,7 +21,7 @@ from heatproof.report.effects import effects
 from heatproof.report.gallery import gallery_of, number
 from heatproof.report.ledger import ledger, three
 from heatproof.report.texts import texts_of
-from heatproof.report.words import failure, lead, learned, order, unjudged, ways, without_verdict
+from heatproof.report.words import lead, learned, order, unjudged, ways, without_verdict
 
 PANELS = {
     "shared-zeros": "Zero in both maps",
@@ -156,6 +157,7 @@ def _problems(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
             "This run is not complete: what follows rests on what had been computed when this page was written."
         )
     said += [failure(failed) for failed in manifest.get("failures", [])]
+    said += unusable(manifest)
     said += _degenerate(rows[rows["check"] != AGREEMENT], manifest)
     said += filter(None, [blanks(rows)])
     dead = rows[(rows["metric"] == "dead-target") & (rows["value"] > 0)]

@@ -87,14 +87,3 @@ def learned(method: Manifest, manifest: Manifest) -> str:
         layer = f" at {one['facts']['layer']}" if "layer" in one.get("facts", {}) else ""
         parts.append(f"{on}{of}{layer}; on a changed network {TREATED[one['changed']]}: {one['because']}.")
     return " ".join(dict.fromkeys(parts))
-
-
-def failure(failed: Mapping[str, Any]) -> str:
-    """One failure in one line."""
-    method, check, samples = failed.get("method") or "", failed.get("check") or "", failed.get("samples") or []
-    who = f"{method} failed in {check}" if method and check else f"{method or check or 'the network'} failed"
-    count = f"{len(samples)} sample{'s' if len(samples) != 1 else ''}"
-    where = ", ".join(part for part in (failed.get("state") or "", count if samples else "") if part)
-    times = failed.get("count", 1)
-    often = f" {times} times, first" if times > 1 else ""
-    return f"{who}{often}{f' ({where})' if where else ''}: {failed.get('error')}"
