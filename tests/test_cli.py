@@ -60,6 +60,21 @@ def test_failures_are_named_in_the_terminal_and_strict_makes_them_count(tmp_path
     assert Path(result.output.strip().splitlines()[-1]) == tmp_path / "runs" / "small" / "report.html"
 
 
+@pytest.mark.filterwarnings("always::heatproof.errors.HeatproofWarning")
+def test_a_dead_random_network_is_named_in_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("from heatproof.zoo import DemoCNN\n")
+    spec = tmp_path / "small.toml"
+    initializer = '{ name = "truncated-normal", std = 1e-12 }'
+    spec.write_text(
+        'methods = ["gradient"]\n[[checks]]\nname = "efficient-parameter-randomization"\n'
+        f'initializer = {initializer}\n[model]\nname = "net:DemoCNN"\n[data]\nname = "demo"\nlimit = 3\n'
+    )
+    result = CliRunner().invoke(cli.app, ["audit", str(spec), "--threads", "1"], catch_exceptions=False)
+    said = " ".join(result.output.split())
+    assert "Warning: Expected a random network that answers to its inputs, but TruncatedNormal(std=1e-12)" in said
+    assert "its outputs are the same for every sample. Its maps say nothing; set initializer='he'." in said
+
+
 def test_explain_draws_methods_side_by_side_and_shows_the_gap(tmp_path: Path) -> None:
     picture = np.zeros((40, 60, 3), dtype=np.uint8)
     picture[10:20, 20:50] = 200

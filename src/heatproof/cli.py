@@ -245,6 +245,7 @@ def _audit(spec: "AuditSpec", folder: Path, threads: int | None, *, strict: bool
     try:
         with _resumable(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FailureWarning)  # named here, in a line each
+            warnings.showwarning = lambda message, *_, **__: _warned(message)
             failed = failures(run(spec, folder, threads=threads).manifest)
     except AuditError as error:
         err.print(f"[bold red]Error:[/] {_plain(str(error))}", highlight=False)
@@ -257,6 +258,11 @@ def _audit(spec: "AuditSpec", folder: Path, threads: int | None, *, strict: bool
     _print_path(write(folder))
     if failed and strict:
         raise typer.Exit(1)
+
+
+def _warned(message: Warning | str) -> None:
+    """A warning as a sentence, without the line of code that gave it."""
+    err.print(f"[bold yellow]Warning:[/] {_plain(str(message))}", highlight=False, soft_wrap=True)
 
 
 @contextmanager

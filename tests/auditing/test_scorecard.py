@@ -105,6 +105,63 @@ def test_a_yardstick_that_failed_is_never_taken_for_the_most_favorable_one(
     assert found["sentence"] == f"Not enough to go by: {reason}."
 
 
+def dead(**more: Any) -> dict[str, Any]:
+    run = manifest()
+    run["states"][-1] |= {"dead": "its outputs are not finite", "remedy": "initializer='he'", **more}
+    return run
+
+
+BLANK: dict[str, float | list[float]] = {"s": [float("nan")] * 40, "f": 0.0, "r": 1, "c": 0.0}
+DEATH = "The randomized network is dead: its outputs are not finite; set initializer='he'."
+
+
+def test_a_dead_network_is_why_nothing_can_be_told() -> None:
+    found = scorecard.findings(rows_for(BLANK), dead())
+    one = scorecard.primary(found, dead())["m"]
+    assert (one["verdict"], one["tone"], one["sentence"]) == ("network is dead", "unknown", DEATH)
+    headline = f"Whether these heatmaps depend on what this network learned cannot be judged. {DEATH}"
+    assert scorecard.headline(found, dead()) == headline
+    assert scorecard.primary(scorecard.findings(rows_for(BLANK), manifest()), manifest())["m"]["verdict"] == (
+        "cannot be told"
+    )
+
+
+def test_a_verdict_on_a_dead_network_says_so() -> None:
+    found = scorecard.findings(rows_for({"s": 0.05, "f": 0.05, "r": 1, "c": 0.0}), dead())
+    one = scorecard.primary(found, dead())["m"]
+    assert one["verdict"] == "depends"
+    assert one["sentence"].endswith(DEATH)
+
+
+@pytest.mark.parametrize(
+    ("trained", "random", "word"),
+    [(0.0, 0.5, "network is dead"), (0.0, 0.4, "cannot be told"), (0.6, 0.6, "cannot be told")],
+)
+def test_explained_outputs_that_turn_zero_are_dead(trained: float, random: float, word: str) -> None:
+    network = [
+        (PR, "", GROUP, float(position), f"s{i}", "dead-target", float(i < share * SAMPLES), 0, "x")
+        for position, share in ((0, trained), (STAGES, random))
+        for i in range(SAMPLES)
+    ]
+    rows = pd.concat([rows_for(BLANK), pd.DataFrame(network, columns=COLUMNS)])
+    one = scorecard.primary(scorecard.findings(rows, manifest()), manifest())["m"]
+    assert one["verdict"] == word
+    if word == "network is dead":
+        assert one["sentence"] == (
+            "The randomized network is dead: 50 % of its explained outputs are exactly zero; set initializer='he'."
+        )
+
+
+def test_a_network_that_is_still_trained_is_not_judged() -> None:
+    run = dead(dead="", complete=False, agreement=0.98)
+    found = scorecard.findings(rows_for({"s": 0.9, "f": 0.05, "r": 1, "c": 0.0}), run)
+    assert set(found["question"]) == {"similarity", "noise"}
+    said = found[found["question"] == "similarity"]["sentence"]
+    assert said.str.startswith(
+        "Shown, not judged: fully randomized, its outputs still correlate by 0.98 with the trained ones. "
+    ).all()
+
+
 def test_every_similarity_stands_beside_its_floors_and_calibration() -> None:
     levels: dict[str, float | list[float]] = {"s": [0.3] * 6, "f": [0.2] * 6, "r": [0.9] * 6, "c": [0.01] * 6}
     rows = rows_for(levels, metrics=("spearman", "ssim", "hog[cell=8]"), samples=6)

@@ -25,6 +25,7 @@ from heatproof.auditing.preparation import announce, prepare
 from heatproof.auditing.progress import Progress
 from heatproof.auditing.store import Store, read_manifest, read_rows
 from heatproof.auditing.summaries import summarize
+from heatproof.auditing.trials import entered, trials, warn
 from heatproof.checks import CHECKS, Boxes, Check
 from heatproof.data.base import Dataset
 from heatproof.errors import AuditError, InputError, StoreError
@@ -137,6 +138,9 @@ def audit(
             **manifest_of(plan, about, settings["threads"], predicted, probabilities),
             **carried_over(before, plan, settings["threads"]),
         }
+        tried = trials(plan)
+        warn(tried)
+        manifest["states"] = entered(manifest["states"], tried)
         learning.recall(manifest, before)
         _compute(plan, store, manifest, about, before, max_errors=max_errors, show=progress)
     failures.warn(manifest)

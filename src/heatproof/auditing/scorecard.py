@@ -53,6 +53,8 @@ QUESTIONS = {
     "complexity": "More complex when random?",
     "cost": "What does it cost?",
 }
+DEAD = "network is dead"
+HE = "initializer='he'"
 TONES = {
     "depends": "good",
     "depends in part": "mid",
@@ -61,6 +63,7 @@ TONES = {
     "never looks at the model": "bad",
     "is noise": "noise",
     "cannot be told": "unknown",
+    DEAD: "unknown",
 }
 EXCLUDED = "excluded"
 MIDDLING = ("depends in part", "hardly depends")
@@ -150,6 +153,8 @@ def headline(found: pd.DataFrame, manifest: Manifest) -> str:
         why = "judged: no randomization ended with every layer random" if known else "measured"
         return f"Whether these heatmaps depend on what this network learned was not {why}."
     judged = [label for label in judged if verdicts[label]["verdict"] != EXCLUDED]
+    if judged and all(verdicts[label]["verdict"] == DEAD for label in judged):
+        return f"Whether these heatmaps depend on {what} cannot be judged. {verdicts[judged[0]]['sentence']}"
     if not judged:
         return f"Whether these heatmaps depend on {what} was not judged: no method has a meaning on a changed network."
     passed = sum(verdicts[label]["verdict"] == "depends" for label in judged)
@@ -163,7 +168,7 @@ def primary(found: pd.DataFrame, manifest: Manifest) -> dict[str, dict[str, Any]
     Of equal verdicts the one with the higher similarity is given.
     """
     chosen = found[(found["question"] == "parameters") & found["setting"].isin(groups(manifest))]
-    ranks = {word: rank for rank, word in enumerate([EXCLUDED, "cannot be told", *GRADES, "is noise"])}
+    ranks = {word: rank for rank, word in enumerate([EXCLUDED, "cannot be told", DEAD, *GRADES, "is noise"])}
     records: list[dict[str, Any]] = chosen.to_dict("records")  # type: ignore[assignment]  # columns are text
     records.sort(key=lambda r: (ranks[r["verdict"]], np.nan_to_num(r["mean"], nan=-np.inf)))
     return {record["method"]: record for record in records}
@@ -188,6 +193,11 @@ def _parameters(table: pd.DataFrame, means: Means, manifest: Manifest, method: s
         worst = max(grades, key=lambda name: np.nan_to_num(grades[name].share, nan=-np.inf))
         verdict = combine(grades)
         sentence = explain(verdict, grades, worst, _likest_control(means, method, worst))
+        cause = _dead(manifest, group, stage)
+        if verdict == "cannot be told" and (cause := cause or _blank(means, group, stage)):
+            verdict, sentence = DEAD, cause
+        elif cause:
+            sentence += f" {cause}"
         zeros = (RANDOMIZATION, method, group, stage, "shared-zeros")
         if zeros in means and means[zeros].mean >= HALF and verdict in ("depends", *MIDDLING):
             share = percent(means[zeros].mean)
@@ -210,9 +220,36 @@ def _unjudged(means: Means, manifest: Manifest, method: str, group: str) -> Iter
     """Similarities at the last stage of a randomization that leaves layers trained."""
     stage = last_stage(manifest, group)
     for name in _measured(means, method, group, stage):
-        said = "Shown, not judged: this randomization never has every layer random. "
+        said = f"Shown, not judged: {_why_unjudged(manifest, group, stage)}. "
         said += _yardsticks(means, method, group, stage, name)
         yield finding_of(means, (RANDOMIZATION, method, group, stage, name), "similarity", sentence=said)
+
+
+def _why_unjudged(manifest: Manifest, group: str, stage: float) -> str:
+    agreement = next((s["agreement"] for s in _states(manifest, group, stage) if s.get("agreement")), None)
+    if agreement is None:
+        return "this randomization never has every layer random"
+    return f"fully randomized, its outputs still correlate by {agreement:.2f} with the trained ones"
+
+
+def _states(manifest: Manifest, group: str, stage: float) -> list[dict[str, Any]]:
+    states = (s for s in manifest["states"] if s["kind"] == "randomized" and s["group"] == group)
+    return [s for s in states if s["index"] == stage]
+
+
+def _dead(manifest: Manifest, group: str, stage: float) -> str:
+    """What to say of a fully randomized network that was found dead, with what to set; empty for one that lives."""
+    found = next((s for s in _states(manifest, group, stage) if s.get("dead")), None)
+    return "" if found is None else f"The randomized network is dead: {found['dead']}; set {found['remedy']}."
+
+
+def _blank(means: Means, group: str, stage: float) -> str:
+    """The same of one whose explained outputs are zero for half of the samples, where the trained ones are not."""
+    before, after = ((RANDOMIZATION, "", group, position, "dead-target") for position in (0.0, stage))
+    if not (before in means and after in means and means[after].mean >= HALF > means[before].mean):
+        return ""
+    share = f"{percent(means[after].mean)} of its explained outputs are exactly zero"
+    return f"The randomized network is dead: {share}; set {'another seed or initializer' if ' he' in group else HE}."
 
 
 def _yardsticks(means: Means, method: str, group: str, stage: float, name: str) -> str:

@@ -21,7 +21,8 @@ results; one tenth is there because with few samples pure noise lies "surely abo
 are judged: Spearman of the signed values (what counts for and against) and of the absolute values (where the map is
 strong). `depends` needs both; where they disagree, or only one was measured, the better one counts, but never for more
 than `depends in part`. Only randomizations that end with every layer random are judged; of several (initializers,
-orders) the worst verdict counts; one that cannot be told, as where a deep network died, counts only where no other can.
+orders) the worst verdict counts; one that cannot be told counts only where no other can, and where the reason is a
+random network that is dead, the scorecard says so (`network is dead`) and what to set.
 A low similarity alone is no merit: zero covariance minimizes these measures, and noise has it.
 
 Source: Adebayo et al. 2018 (randomization, calibration); Binder et al. 2023, Theorems 1, 3, 4 (why low is no merit).
