@@ -11,6 +11,10 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from heatproof.propagation.operations import Operation
+from heatproof.propagation.schemas import bound
+
+# Only the first tensor gives values to these; of any other they take shape, dtype or device.
+LIKE = frozenset(("expand_as", "reshape_as", "view_as", "type_as", "to"))
 
 
 class Call:
@@ -32,15 +36,15 @@ class Call:
         self.function, self.operation = function, operation
         self.args, self.kwargs = args, kwargs
         self._leaves, self._spec = tree_flatten((tuple(args), kwargs))
-        self._floats = [i for i, leaf in enumerate(self._leaves) if isinstance(leaf, Tensor) and is_number(leaf)]
-        self._places = [i for i in self._floats if marked(self._leaves[i])]
-        self._others = [i for i in self._floats if i not in self._places]
+        tensors = [i for i, leaf in enumerate(self._leaves) if isinstance(leaf, Tensor)]
+        valued = tensors[:1] if operation.name in LIKE else tensors
+        floats = [i for i in valued if is_number(self._leaves[i])]
+        self._places = [i for i in floats if marked(self._leaves[i])]
+        self._others = [i for i in floats if i not in self._places]
         self.inputs: list[Tensor] = [self._leaves[i] for i in self._places]
         self.constants: list[Tensor] = [self._leaves[i] for i in self._others]
-        self.choices = [
-            leaf for leaf in self._leaves if isinstance(leaf, Tensor) and not is_number(leaf) and marked(leaf)
-        ]
-        self._target = next((i for i, leaf in enumerate(self._leaves) if isinstance(leaf, Tensor)), 0)
+        self.choices: list[Tensor] = [self._leaves[i] for i in valued if i not in floats and marked(self._leaves[i])]
+        self._target = tensors[0] if tensors else 0
         self.in_place = operation.in_place or _asks_in_place(function, args, kwargs)
 
     @property
@@ -91,9 +95,9 @@ class Call:
             value: Tensor = self.run(*self.inputs) if self.in_place else self.execute()
         return value
 
-    def bind(self, signature: str) -> dict[str, Any]:
-        """The arguments by the names in `signature`, as far as they were given."""
-        return dict(zip(signature.split(), self.args, strict=False)) | self.kwargs
+    def bind(self) -> dict[str, Any]:
+        """The arguments by name, as the called function's own signature orders them; those left out are not there."""
+        return bound(self.function, self.name, self.args, self.kwargs)
 
     def _run(
         self, inputs: Sequence[Tensor], constants: Sequence[Tensor] | None = None, *, clone: bool, **kwargs: Any

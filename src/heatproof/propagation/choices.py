@@ -15,14 +15,7 @@ from heatproof.propagation.calls import Call
 from heatproof.propagation.secants import NoSecantError, divided
 from heatproof.propagation.shared import row, shared
 
-SIGNATURES = {
-    "topk": "input k dim largest sorted",
-    "sort": "input dim descending stable",
-    "max": "input dim keepdim",
-    "min": "input dim keepdim",
-    "amax": "input dim keepdim",
-    "amin": "input dim keepdim",
-}
+OF_MANY = frozenset(("topk", "sort", "max", "min", "amax", "amin"))
 
 
 def max_pool(call: Call, bars: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -33,15 +26,12 @@ def max_pool(call: Call, bars: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     dims = int(call.name[-2])
     function: Callable[..., Any] = getattr(F, call.name)
     (x,), (bar,) = call.inputs, bars
-    at = call.position(x)
-    args = [bar if i == at else arg for i, arg in enumerate(call.args)]
-    kwargs = {k: v for k, v in call.kwargs.items() if k != "return_indices"}
+    given = {k: v for k, v in call.bind().items() if k not in ("input", "return_indices")}
+    if not given.get("stride", True):  # ATen's way to say: as large as the kernel
+        del given["stride"]
 
     def indexed(t: Tensor) -> tuple[Tensor, Tensor]:
-        given = dict(kwargs)
-        if "input" in given:
-            given["input"] = t
-        return function(*[t if arg is bar else arg for arg in args], **given, return_indices=True)  # type: ignore
+        return function(t, **given, return_indices=True)  # type: ignore[no-any-return]
 
     top, index = indexed(x.detach())
     top_bar, index_bar = indexed(row(bar) if shared(bar) else bar)
@@ -54,7 +44,7 @@ def choice(call: Call, bars: list[Tensor]) -> Tensor:
     """The larger or smaller of two tensors, by their joint change; or the k-th largest or smallest along dimensions."""
     if len(call.inputs) == 2 and call.name in ("maximum", "minimum", "max", "min", "fmax", "fmin"):
         return _of_two(call, bars)
-    if len(call.inputs) == 1 and len(call.constants) == 0 and call.name in SIGNATURES:
+    if len(call.inputs) == 1 and len(call.constants) == 0 and call.name in OF_MANY:
         return _of_many(call, bars)
     raise NoSecantError("only maxima, minima, topk and sort have a rule")
 
@@ -69,7 +59,7 @@ def _of_two(call: Call, bars: list[Tensor]) -> Tensor:
 
 
 def _of_many(call: Call, bars: list[Tensor]) -> Tensor:
-    given = call.bind(SIGNATURES[call.name])
+    given = call.bind()
     (x,), (bar,) = call.inputs, bars
     if call.name == "topk" and not given.get("sorted", True):
         raise NoSecantError("its values come in no order")

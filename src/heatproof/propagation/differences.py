@@ -22,6 +22,8 @@ from heatproof.propagation.unsupported import UnsupportedCallError
 
 SECANTS: dict[str, Callable[[Call, list[Tensor]], Tensor]] = {
     "product": multilinear.product,
+    "linear": multilinear.product,
+    "convolution": multilinear.product,
     "prod": multilinear.many,
     "choice": choices.choice,
     "softmax": softmax.softmax,
@@ -103,8 +105,8 @@ class Differences(Strategy):
         written = call.in_place and call.target in self._references
         if treats_rows_alike(call, bars):
             rows = [row(bar) for bar in bars]
-            one: Tensor = call.write(*rows) if written else call.run(*rows)
-            return one.expand(len(bars[0]), *one.shape[1:])
+            result = call.write(*rows) if written else call.run(*rows)
+            return tree_map_only(Tensor, lambda one: one.expand(len(bars[0]), *one.shape[1:]), result)
         if written and shared(self._references[call.target][0]):
             raise SharingEndsError
         return call.write(*bars) if written else call.run(*bars)

@@ -4,16 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from heatproof.propagation.addends import WITH_ADDEND
 from heatproof.propagation.calls import Call
 
-SIGNATURES = {
-    "linear": "input weight bias",
-    "conv": "input weight bias stride padding dilation groups",
-    "conv_transpose": "input weight bias stride padding output_padding groups dilation",
-}
-WITH_BIAS = {"addmm": "input mat1 mat2", "baddbmm": "input batch1 batch2"}
+SETTINGS = ("stride", "padding", "dilation", "groups", "output_padding")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +57,17 @@ class Linear:
             z, offset = self.apply(x, self.weight), self.offset()
             return z if offset is None else z + offset
 
+    def channels(self, constant: object, dims: int) -> Tensor | None:
+        """A constant that is one number, or one a channel of z (of `dims` dimensions); None for any other."""
+        if isinstance(constant, int | float):
+            return self.unscaled.new_tensor(constant)
+        if not isinstance(constant, Tensor) or constant.dim() > dims:
+            return None
+        after = self.unscaled.dim() - 2 if self.convolution else 0
+        channels = constant.dim() - 1 - after
+        alone = all(size == 1 for at, size in enumerate(constant.shape) if at != channels)
+        return constant.detach() if alone and constant.is_floating_point() else None
+
     def scaled(self, scale: Tensor, shift: Tensor) -> "Linear | None":
         """scale · z + shift, one number a channel, folded into weight and bias; None where that is impossible."""
         if self.outputs_at is None:
@@ -83,20 +91,19 @@ def linear_of(call: Call) -> Linear | None:
 
 
 def _weighted(call: Call) -> Linear | None:
-    name = "linear" if call.kind == "linear" else "conv_transpose" if "transpose" in call.name else "conv"
-    given = call.bind(SIGNATURES[name])
-    x, weight, bias = given.pop("input"), given.pop("weight").detach(), given.pop("bias", None)
+    given = call.bind()
+    x, weight, bias = given["input"], given["weight"].detach(), given.get("bias")
     if x is not call.inputs[0]:
         return None
     bias = None if bias is None else bias.detach()
-    if name == "linear":
+    if call.kind == "linear":
         fold = 0 if x.dim() == 2 else None
-        return Linear(apply=call.function, x=x, unscaled=weight, bias=bias, outputs_at=fold)
-    function = call.function
+        return Linear(apply=F.linear, x=x, unscaled=weight, bias=bias, outputs_at=fold)
+    function: Callable[..., Tensor] = getattr(F, call.name)  # whichever way it was called
+    settings = {name: given[name] for name in SETTINGS if name in given}
 
     def apply(x: Tensor, weight: Tensor) -> Tensor:
-        z: Tensor = function(x, weight, None, **given)
-        return z
+        return function(x, weight, None, **settings)
 
     return Linear(
         apply=apply,
@@ -104,27 +111,25 @@ def _weighted(call: Call) -> Linear | None:
         unscaled=weight,
         bias=None if bias is None else bias.view(-1, *[1] * (weight.dim() - 2)),
         convolution=True,
-        outputs_at=None if x.dim() != weight.dim() else 1 if name == "conv_transpose" else 0,
+        outputs_at=None if x.dim() != weight.dim() else 1 if "transpose" in call.name else 0,
         groups=given.get("groups", 1),
     )
 
 
 def _matrix(call: Call) -> Linear | None:
     """A product with a constant matrix, on either side."""
-    if len(call.constants) != (2 if call.name in WITH_BIAS else 1):
+    given = call.bind() if call.name in WITH_ADDEND else {}
+    addend, beta = given.get("input"), given.get("beta", 1)
+    weights = [constant for constant in call.constants if constant is not addend]
+    if len(weights) != 1 or any(tensor is addend for tensor in call.inputs):
         return None
-    bias = None
-    if call.name in WITH_BIAS:
-        given = call.bind(WITH_BIAS[call.name])
-        if given.get("alpha", 1) != 1 or given.get("beta", 1) != 1 or given["input"] is call.inputs[0]:
-            return None
-        bias = given["input"].detach()
-    weight = call.constants[-1].detach()
+    zeros = {id(constant): torch.zeros_like(constant) for constant in call.constants if constant is addend}
+    order = [zeros.get(id(constant)) for constant in call.constants]
     bare = call.released()
-    zero = [] if bias is None else [torch.zeros_like(bias)]
 
     def apply(x: Tensor, weight: Tensor) -> Tensor:
-        z: Tensor = bare.run(x, constants=[*zero, weight])
+        z: Tensor = bare.run(x, constants=[weight if zero is None else zero for zero in order])
         return z
 
-    return Linear(apply=apply, x=call.inputs[0], unscaled=weight, bias=bias)
+    bias = None if addend is None or beta == 0 else addend.detach() * beta
+    return Linear(apply=apply, x=call.inputs[0], unscaled=weights[0].detach(), bias=bias)

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
 from heatproof.errors import InputError, OperationError
+from heatproof.propagation import addends
 from heatproof.propagation.attention import attention, gated
 from heatproof.propagation.calls import Call, is_number
 from heatproof.propagation.decompositions import BODIES, body_of
@@ -31,6 +32,7 @@ from heatproof.propagation.proofs import (
 )
 from heatproof.propagation.reasons import REMEDIES, reason, refuse_underivable
 from heatproof.propagation.recurrent import DECOMPOSED
+from heatproof.propagation.respelled import BY_PLACE, RESPELLED
 from heatproof.propagation.strategy import Strategy
 from heatproof.propagation.unsupported import UnsupportedCallError
 
@@ -81,7 +83,10 @@ class Engine(TorchFunctionMode):
         kwargs = kwargs or {}
         if not any(isinstance(leaf, Tensor) and leaf in self._marks for leaf in tree_leaves((args, kwargs))):
             return function(*args, **kwargs)
-        return self.intercept(Call(function, identify(key(function)), args, kwargs, self.depends))
+        call = Call(function, identify(key(function)), args, kwargs, self.depends)
+        if not call.inputs and not call.choices:  # the input gives it a shape, or a type, and nothing else
+            return function(*args, **kwargs)
+        return self.intercept(call)
 
     def depends(self, tensor: Tensor) -> bool:
         """Whether the tensor was computed from the explained input."""
@@ -96,6 +101,11 @@ class Engine(TorchFunctionMode):
             )
         if call.kind in ("", "independent", "leak") or not call.inputs:
             return self._without_rule(call)
+        for tensor in call.inputs:
+            if not self.allow_detached:
+                check_unbroken(tensor, call.name, self.model)
+        if call.kind == "respelled":
+            return self._respelled(call)
         if call.kind == "iterate":
             with self:
                 return iter(call.args[0].unbind(0))
@@ -130,6 +140,8 @@ class Engine(TorchFunctionMode):
         refuse_randomness(call)
         if call.kwargs.get("rounding_mode"):
             raise UnsupportedCallError("it rounds")
+        if call.kwargs.get("out") is not None:
+            raise UnsupportedCallError("it writes into `out`")
         return self.strategy.handle(call)
 
     def _without_rule(self, call: Call) -> Any:
@@ -170,6 +182,20 @@ class Engine(TorchFunctionMode):
             target.copy_(new)
         self.strategy.after_write(target, new)
         return target
+
+    def _respelled(self, call: Call) -> Any:
+        """Run as the calls that it is in other words; what it returns besides has no derivative to hand on."""
+        body, first = RESPELLED[call.name]
+        with self:
+            made = body(*call.args, **call.kwargs) if call.name in BY_PLACE else body(**call.bind())
+        if not first:
+            return made
+        with torch.no_grad():
+            rest = call.execute()[1:]
+        for tensor in rest:
+            if isinstance(tensor, Tensor) and is_number(tensor):
+                self._mark(tensor)
+        return (made, *rest)
 
     def _opened(self, call: Call, body: Callable[..., Any]) -> Any:
         """Run as operations that have rules; the plain call's value stands on top, so that no bit changes."""
@@ -222,7 +248,7 @@ def _body(call: Call, strategy: Strategy) -> Callable[..., Any] | None:
     if strategy.own_derivatives:
         if call.name in BODIES:
             return None
-    elif (body := body_of(call)) is not None:
+    elif (body := body_of(call) or addends.opened(call)) is not None:
         return body
     if call.kind not in ("open", "attention", "recurrent"):
         return None

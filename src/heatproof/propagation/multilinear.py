@@ -43,7 +43,7 @@ def product(call: Call, bars: list[Tensor]) -> Tensor:
 
 def factors(call: Call) -> tuple[int | None, int]:
     """Along which dimension (None: all) a call of `prod` or `cumprod` multiplies, and how many values at most."""
-    given = call.bind("input dim keepdim")
+    given = call.bind()
     dim = given.get("dim")
     x = call.inputs[0]
     return dim, x.numel() if dim is None else x.shape[dim] if x.dim() else 1
@@ -64,7 +64,7 @@ def many(call: Call, bars: list[Tensor]) -> Tensor:
 
     A cumulative product is one of as many products as it has results, the values behind each replaced by 1.
     """
-    given = call.bind("input dim keepdim")
+    given = call.bind()
     (x,), (bar,) = call.inputs, bars
     dim, most = factors(call)
     flat, flat_bar = (t.reshape(-1) if dim is None else t.movedim(dim, -1) if t.dim() else t[None] for t in (x, bar))

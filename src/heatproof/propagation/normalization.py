@@ -9,14 +9,6 @@ from torch import Tensor
 from heatproof.errors import OperationError
 from heatproof.propagation.calls import Call
 
-SIGNATURES = {
-    "batch_norm": "input running_mean running_var weight bias training momentum eps",
-    "layer_norm": "input normalized_shape weight bias eps",
-    "group_norm": "input num_groups weight bias eps",
-    "instance_norm": "input running_mean running_var weight bias use_input_stats momentum eps",
-    "rms_norm": "input normalized_shape weight eps",
-}
-
 
 @dataclass(frozen=True)
 class Normalization:
@@ -64,12 +56,12 @@ class Normalization:
 
 def of(call: Call) -> Normalization:
     """The normalization that a call of `layer_norm`, `group_norm`, `instance_norm` or `rms_norm` is."""
-    given = call.bind(SIGNATURES.get(call.name, "input normalized_shape weight bias eps"))
+    given = call.bind()
     x = call.inputs[0]
     weight = given.get("weight")
     weight = None if weight is None else weight.detach()
     eps = given.get("eps", 1e-5)
-    if call.name in ("layer_norm", "rms_norm", "native_layer_norm"):
+    if call.name in ("layer_norm", "rms_norm"):
         dims = tuple(range(-len(given["normalized_shape"]), 0))
         if eps is None:
             eps = torch.finfo(x.dtype).eps
@@ -91,7 +83,7 @@ def of(call: Call) -> Normalization:
 
 def refuse_batch_statistics(call: Call) -> None:
     """Refuse a batch norm that takes its statistics from the batch, so that samples would depend on each other."""
-    given = call.bind(SIGNATURES["batch_norm"])
+    given = call.bind()
     if given.get("training") or given.get("running_mean") is None or given.get("running_var") is None:
         raise OperationError(
             "Expected a batch norm with running statistics in eval mode, but this one normalizes with the batch's own: "
@@ -105,7 +97,7 @@ def batch_norm_of(call: Call) -> tuple[Tensor, Tensor]:
     Raises: OperationError for any other.
     """
     refuse_batch_statistics(call)
-    given = call.bind(SIGNATURES["batch_norm"])
+    given = call.bind()
     mean, variance = given["running_mean"], given["running_var"]
     scale = torch.rsqrt(variance + given.get("eps", 1e-5))
     if given.get("weight") is not None:
@@ -133,10 +125,10 @@ def along(channels: Tensor, x: Tensor) -> Tensor:
 def refuse_randomness(call: Call) -> None:
     """Refuse dropout and random leaks that are switched on."""
     if "dropout" in call.name:
-        given = call.bind("input p training") | call.kwargs
-        active = given.get("train", given.get("training", True)) and given.get("p", 1) != 0
+        given = call.bind()
+        active = given.get("training", True) and given.get("p", 1) != 0
     else:
-        active = call.name == "rrelu" and call.bind("input lower upper training").get("training", False)
+        active = call.name == "rrelu" and call.bind().get("training", False)
     if active:
         raise OperationError(
             f"Expected a deterministic model, but {call.name} is active: it ignores eval mode; switch it off."

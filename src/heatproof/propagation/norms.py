@@ -16,9 +16,9 @@ OF_MATRICES = "of a matrix only the Frobenius norm and the largest sums of rows 
 
 def norm(call: Call, bars: list[Tensor]) -> Tensor:
     """The norm's surrogate, of whichever name and order."""
-    given = call.bind("input p dim keepdim" if call.name == "norm" else "input ord dim keepdim")
+    given = call.bind()
     (x,), (bar,) = call.inputs, bars
-    order = given.get("p", given.get("ord", "fro"))
+    order = given.get("p", "fro")
     dim = given.get("dim", (-2, -1) if call.name == "matrix_norm" else None)
     dims = tuple(range(x.dim())) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
     of_matrices = call.name == "matrix_norm" or (call.name == "linalg_norm" and order is not None and len(dims) == 2)

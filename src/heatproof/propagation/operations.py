@@ -14,21 +14,23 @@ from torch.overrides import resolve_name
 
 from heatproof.errors import InputError
 from heatproof.propagation.decompositions import BODIES, LINEAR_IN
+from heatproof.propagation.respelled import RESPELLED
 
 STRUCTURAL = """
-    __getitem__ alias adjoint as_strided atleast_1d atleast_2d atleast_3d broadcast_tensors broadcast_to
-    channel_shuffle chunk clone contiguous cpu cuda diag_embed diagonal double dropout dropout1d dropout2d
-    dropout3d dsplit expand expand_as feature_dropout feature_alpha_dropout alpha_dropout flatten flip fliplr
-    flipud float gather half hsplit bfloat16 identity index_select masked_fill masked_select mH moveaxis movedim
-    mT narrow permute pixel_shuffle pixel_unshuffle ravel native_channel_shuffle real repeat repeat_interleave
-    requires_grad_ reshape reshape_as roll rot90 select split split_with_sizes squeeze swapaxes swapdims T t
-    take_along_dim tensor_split tile to transpose tril triu type type_as unbind unflatten unfold unsqueeze
-    unsafe_chunk unsafe_split view view_as vsplit where _pack_padded_sequence _pad_packed_sequence
+    __getitem__ _reshape_alias _unsafe_index _to_copy alias adjoint as_strided broadcast_to channel_shuffle chunk
+    clone contiguous cpu cuda diag_embed diagonal double dropout dropout1d dropout2d dropout3d dsplit expand expand_as
+    feature_dropout feature_alpha_dropout alpha_dropout flatten flip fliplr flipud float gather half hsplit bfloat16
+    identity index index_select lift_fresh masked_fill masked_select mH moveaxis movedim mT narrow permute
+    pixel_shuffle pixel_unshuffle ravel native_channel_shuffle real repeat repeat_interleave requires_grad_ reshape
+    reshape_as roll rot90 select slice split split_with_sizes squeeze swapaxes swapdims T t take_along_dim
+    tensor_split tile to transpose tril triu type type_as unbind unflatten unfold unsqueeze unsafe_chunk unsafe_split
+    unsafe_split_with_sizes view view_as vsplit where _pack_padded_sequence _pad_packed_sequence
 """
 SUM = """
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d add avg_pool1d avg_pool2d avg_pool3d cat column_stack
     concat concatenate constant_pad_nd cumsum dstack fold hstack interpolate mean neg negative nansum
     pad positive row_stack rsub stack sub subtract sum upsample upsample_bilinear upsample_nearest vstack trapz diff
+    reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d
 """
 STRUCTURAL += """
     complex conj conj_physical diag diagflat embedding fft_fftshift fft_ifftshift H im2col imag linalg_diagonal
@@ -59,12 +61,12 @@ NONLINEARITY += """
     fake_quantize_per_channel_affine fake_quantize_per_tensor_affine fmod frac i0 i0e i1 i1e lgamma log_ndtr logit
     mvlgamma ndtr ndtri polygamma rad2deg remainder sinc
 """
-PRODUCT = "mul multiply div divide true_divide rdiv matmul rmatmul mm bmm mv dot inner outer einsum baddbmm addmm"
-PRODUCT += " kron linalg_matmul linalg_vecdot tensordot vdot"
+PRODUCT = "mul multiply div divide true_divide rdiv matmul rmatmul mm bmm mv dot inner outer einsum"
+PRODUCT += " addmm addmv addbmm baddbmm addr kron linalg_matmul linalg_vecdot tensordot vdot"
 CONVOLUTION = "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d"
 MAX_POOL = "max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d"
 CHOICE = "amax amin max min maximum minimum mode topk sort fmax fmin"
-NORMALIZATION = "layer_norm group_norm instance_norm rms_norm native_layer_norm"
+NORMALIZATION = "layer_norm group_norm instance_norm rms_norm"
 INDEPENDENT = """
     empty_like full_like new_empty new_full new_ones new_tensor new_zeros ones_like rand_like randn_like zeros_like
 """
@@ -89,6 +91,7 @@ for _kind, _names in {
     "prod": "prod cumprod",
     "variance": "var std",
     "logsumexp": "logsumexp",
+    "respelled": " ".join(RESPELLED),
     "open": f"multi_head_attention_forward normalize glu local_response_norm {' '.join(BODIES)}",
     "attention": "scaled_dot_product_attention",
     "recurrent": "lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell",
@@ -129,6 +132,25 @@ _SAME = {
     "_threshold": "threshold",
     "linalg_matmul": "matmul",
     "linalg_matrix_norm": "matrix_norm",
+    "max_pool1d_with_indices": "max_pool1d",
+    "max_pool2d_with_indices": "max_pool2d",
+    "max_pool3d_with_indices": "max_pool3d",
+    "adaptive_max_pool1d_with_indices": "adaptive_max_pool1d",
+    "adaptive_max_pool2d_with_indices": "adaptive_max_pool2d",
+    "adaptive_max_pool3d_with_indices": "adaptive_max_pool3d",
+    "_adaptive_avg_pool3d": "adaptive_avg_pool3d",
+    "upsample_linear1d": "interpolate",
+    "upsample_bilinear2d": "interpolate",
+    "upsample_trilinear3d": "interpolate",
+    "upsample_bicubic2d": "interpolate",
+    "upsample_nearest1d": "interpolate",
+    "upsample_nearest2d": "interpolate",
+    "upsample_nearest3d": "interpolate",
+    "_upsample_nearest_exact1d": "interpolate",
+    "_upsample_nearest_exact2d": "interpolate",
+    "_upsample_nearest_exact3d": "interpolate",
+    "_upsample_bilinear2d_aa": "interpolate",
+    "_upsample_bicubic2d_aa": "interpolate",
 }
 _DUNDERS_KEPT = {"getitem", "setitem", "iter", "array", "float", "int", "index", "complex", "dlpack", "reduce_ex"}
 
@@ -218,6 +240,8 @@ def _named(name: str) -> Operation:
         bare = _SAME.get(bare[1:] if in_place else bare, bare[1:] if in_place else bare)
         return Operation(bare, KINDS.get(bare, ""), in_place)
     bare = name.removeprefix("special_")
+    if KINDS.get(bare.removesuffix("_copy")) == "structural":  # a view's copy
+        bare = bare.removesuffix("_copy")
     if bare in KINDS and KINDS[bare] in ("write", "structural"):
         return Operation(bare, KINDS[bare], bare.endswith("_") and KINDS[bare] == "write")
     in_place = bare.endswith("_")

@@ -68,7 +68,7 @@ def reciprocal(call: Call, bar: Tensor) -> Tensor:
 def makes_divisors(call: Call) -> bool:
     """Whether the call's result is one over something: 1/√v, v⁻¹, a negative power, a constant over a tensor."""
     if call.name in POWERS:
-        exponent = call.bind("input exponent").get("exponent")
+        exponent = call.bind().get("exponent")
         return isinstance(exponent, int | float) and exponent < 0
     x = call.inputs[0]
     over = call.name == "rdiv" or (call.name == "div" and call.position(x) == 1)

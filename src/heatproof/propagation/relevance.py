@@ -93,10 +93,12 @@ class Relevance(Strategy):
                 return self._nonlinearity(call)
             case "batch-norm":
                 return self._batch_norm(call)
-            case "product":
+            case "product" | "linear" | "convolution":
                 return self._product(call)
             case "normalization":
                 return graft(call.value(), normalization.of(call).held(call.inputs[0]))
+            case "sum" if (shifted := self._shifted(call)) is not None:
+                return shifted
             case "structural" | "sum":
                 epsilon = self._stabilizer(call)
                 result = self._stabilized(call, epsilon) if epsilon else call.execute()
@@ -225,14 +227,8 @@ class Relevance(Strategy):
         made = self._made.get(x)
         folded = None if made is None else made.linear.scaled(scale, shift)
         if made is not None and folded is not None:
-            rule = self.composite.convolution if folded.convolution else self.composite.dense
-            first = self._known.masked.get(folded.x) if self.composite.first is not None else None
-            if first is None and isinstance(rule, Epsilon) and made.plain is not None:
-                value, plain = call.value(), normalization.rescaled(call, made.plain)
-                scaled = graft(value, plain * rule.factor(value))
-                self._made[scaled] = Made(folded, plain)
-                return scaled
-            return self._ruled(folded, call.value(), first)
+            plain = None if made.plain is None else normalization.rescaled(call, made.plain)
+            return self._folded(call, folded, plain)
         out = graft(call.value(), normalization.rescaled(call, x))
         along = (1, -1, *[1] * (x.dim() - 2))
         constant = shift.view(along).expand_as(x)
@@ -242,9 +238,31 @@ class Relevance(Strategy):
         self._known.split[out] = Split(x * scale.view(along), constant)
         return out
 
+    def _shifted(self, call: Call) -> Tensor | None:
+        """A constant a channel, added to what a linear operation made: its bias, written by itself."""
+        if call.name not in ("add", "sub") or len(call.inputs) != 1 or call.inputs[0] is not call.target:
+            return None
+        made, given = self._made.get(call.target), call.bind()
+        if made is None or (shift := made.linear.channels(given.get("other"), call.target.dim())) is None:
+            return None
+        shift = shift * given.get("alpha", 1) * (1 if call.name == "add" else -1)
+        bias = made.linear.bias
+        return self._folded(call, replace(made.linear, bias=shift if bias is None else bias + shift), made.plain)
+
+    def _folded(self, call: Call, folded: Linear, plain: Tensor | None) -> Tensor:
+        """The result of a call that a linear operation has taken into itself; `plain` has its plain derivative."""
+        rule = self.composite.convolution if folded.convolution else self.composite.dense
+        first = self._known.masked.get(folded.x) if self.composite.first is not None else None
+        if first is not None or not isinstance(rule, Epsilon) or plain is None:
+            return self._ruled(folded, call.value(), first)
+        value = call.value()
+        out = graft(value, plain * rule.factor(value))
+        self._made[out] = Made(folded, plain)
+        return out
+
     def _product(self, call: Call) -> Tensor:
         if len(call.inputs) == 1:
-            return self._rescaled(call)
+            return self._rescaled(call) if call.kind == "product" else call.execute()
         if call.name in ("div", "rdiv"):
             top, bottom = call.inputs
             top, bottom = (top, bottom.detach()) if call.name == "div" else (top.detach(), bottom)

@@ -95,8 +95,8 @@ def norm(call: Call, bars: list[Tensor]) -> Tensor:
     (x_i + x̄_i)/(|x_i| + |x̄_i|) of the absolute value. Slopes are at most p, since q(u, v) lies between the larger
     number's power p − 1 and p times that.
     """
-    given = call.bind("input p dim keepdim" if call.name == "norm" else "input ord dim keepdim")
-    order = given.get("p", given.get("ord", 2))
+    given = call.bind()
+    order = given.get("p", 2)
     order = 2 if order in ("fro", None) else order
     if not isinstance(order, int | float) or not 1 <= order < math.inf:
         raise NoSecantError(f"only norms of order p ≥ 1 have a rule, not {order}")
@@ -129,8 +129,7 @@ def variance(call: Call, bars: list[Tensor]) -> Tensor:
 
     The mean takes no part in it: Σ d = 0.
     """
-    all_of_it = len(call.args) > 1 and isinstance(call.args[1], bool)
-    given = call.bind("input unbiased" if all_of_it else "input dim unbiased keepdim")
+    given = call.bind()
     (x,), (bar,) = call.inputs, bars
     dims = _dims(given.get("dim"), x)
     correction = given.get("correction", 1 if given.get("unbiased", True) else 0)

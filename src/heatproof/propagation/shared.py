@@ -59,7 +59,7 @@ def rowwise(call: Call) -> bool:
     if call.name in POOLS:
         return dims == int(call.name[-2]) + 2
     if call.name in JOINS:
-        return not call.constants and call.bind("tensors dim").get("dim", 0) not in (0, -dims)
+        return not call.constants and call.bind().get("dim", 0) not in (0, -dims)
     return False
 
 

@@ -22,7 +22,7 @@ from heatproof.propagation.secants import NoSecantError
 def softmax(call: Call, bars: list[Tensor]) -> Tensor:
     """softmax, softmin and log-softmax along one dimension."""
     (x,), (bar,) = call.inputs, bars
-    dim = call.bind("input dim").get("dim")
+    dim = call.bind().get("dim")
     if not isinstance(dim, int):
         raise NoSecantError("its dimension is not given")
     if call.name == "softmin":
@@ -36,7 +36,7 @@ def softmax(call: Call, bars: list[Tensor]) -> Tensor:
 
 def logsumexp(call: Call, bars: list[Tensor]) -> Tensor:
     """log Σ exp x along one or more dimensions."""
-    given = call.bind("input dim keepdim")
+    given = call.bind()
     dim = given["dim"]
     dims = (dim,) if isinstance(dim, int) else tuple(dim)
     (x,) = call.inputs
