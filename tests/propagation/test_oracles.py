@@ -25,7 +25,7 @@ with warnings.catch_warnings():
     captum = pytest.importorskip("captum.attr")
 
 EPSILON = Epsilon()
-# Zennit counts the bias in z⁺ and αβ; its name for the composite, and ours with that setting.
+# Zennit counts the bias in z⁺ and αβ, and its ε is absolute; its name for the composite, and ours with that setting.
 COMPOSITES = {
     "EpsilonPlus": Composite(convolution=z_plus(bias="counted"), dense=EPSILON),
     "EpsilonPlusFlat": Composite(convolution=z_plus(bias="counted"), dense=EPSILON, first=Flat()),
@@ -33,6 +33,7 @@ COMPOSITES = {
     "EpsilonAlpha2Beta1Flat": Composite(convolution=AlphaBeta(bias="counted"), dense=EPSILON, first=Flat()),
     "EpsilonGammaBox": Composite(convolution=Gamma(), dense=EPSILON, first=Box(low=-3.0, high=3.0)),
 }
+COMPOSITES = {name: composite.stabilized("absolute") for name, composite in COMPOSITES.items()}
 NETWORKS = {"vgg16": "VGGCanonizer", "resnet18": "ResNetCanonizer", "resnet50": "ResNetCanonizer"}
 CASES = [
     pytest.param(network, name, marks=[] if network == "resnet18" and "Flat" not in name else [pytest.mark.slow])
@@ -74,6 +75,20 @@ def test_zennit_agrees(calibrated, network, name):
     ours = LRP(composite=COMPOSITES[name])(model, x, targets)
     theirs = zennits(model, x, targets, name, NETWORKS[network])
     assert float((ours - theirs).abs().max() / theirs.abs().max()) < 1e-3
+
+
+@pytest.mark.parametrize("name", ["EpsilonPlus", "EpsilonAlpha2Beta1", "EpsilonPlusFlat"])
+def test_zennits_epsilon_is_the_absolute_one(name):
+    torch.manual_seed(1)
+    layers = nn.Conv2d(1, 4, 3, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3, bias=False)
+    model, targets = nn.Sequential(*layers).double().eval(), torch.tensor([0, 1, 2, 0])
+    x = 1e-6 * small_images()
+    with zennit_attribution.Gradient(copy.deepcopy(model), getattr(zennit_composites, name)()) as attributor:
+        _, theirs = attributor(x, lambda out: out * torch.eye(3).to(out)[targets])
+    absolute = LRP(composite=COMPOSITES[name])(model, x, targets)
+    assert float((absolute - theirs).abs().max() / theirs.abs().max()) < 1e-9
+    relative = LRP(composite=COMPOSITES[name].stabilized("relative"))(model, x, targets)
+    assert float(absolute.abs().sum() / relative.abs().sum()) < 0.5  # ε takes the rest
 
 
 @pytest.mark.slow

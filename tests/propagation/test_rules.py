@@ -1,5 +1,7 @@
 """Each rule against its twin of explicit sums over connections, for every kind of linear operation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -27,31 +29,31 @@ LAYERS = {
     "transposed3d": (lambda: nn.ConvTranspose3d(1, 2, 2), (1, 2, 2, 2)),
 }
 RULES = {
-    "epsilon": (Epsilon(epsilon=EPS), lambda *a: twin.epsilon(*a, eps=EPS)),
-    "z+": (z_plus(epsilon=EPS), lambda *a: twin.alpha_beta(*a, alpha=1, beta=0, eps=EPS)),
+    "epsilon": (Epsilon(epsilon=EPS), lambda *a, **k: twin.epsilon(*a, **k, eps=EPS)),
+    "z+": (z_plus(epsilon=EPS), lambda *a, **k: twin.alpha_beta(*a, **k, alpha=1, beta=0, eps=EPS)),
     "z+ with bias": (
         z_plus(epsilon=EPS, bias="counted"),
-        lambda *a: twin.alpha_beta(*a, alpha=1, beta=0, eps=EPS, count_bias=True),
+        lambda *a, **k: twin.alpha_beta(*a, **k, alpha=1, beta=0, eps=EPS, count_bias=True),
     ),
-    "alpha2 beta1": (AlphaBeta(epsilon=EPS), lambda *a: twin.alpha_beta(*a, alpha=2, beta=1, eps=EPS)),
+    "alpha2 beta1": (AlphaBeta(epsilon=EPS), lambda *a, **k: twin.alpha_beta(*a, **k, alpha=2, beta=1, eps=EPS)),
     "alpha2 beta1 with bias": (
         AlphaBeta(epsilon=EPS, bias="counted"),
-        lambda *a: twin.alpha_beta(*a, alpha=2, beta=1, eps=EPS, count_bias=True),
+        lambda *a, **k: twin.alpha_beta(*a, **k, alpha=2, beta=1, eps=EPS, count_bias=True),
     ),
     "alpha0 beta-1": (
         AlphaBeta(alpha=0.0, beta=-1.0, epsilon=5.0, lone="conserving"),
-        lambda *a: twin.alpha_beta(*a, alpha=0, beta=-1, eps=5.0, conserving=True),
+        lambda *a, **k: twin.alpha_beta(*a, **k, alpha=0, beta=-1, eps=5.0, conserving=True),
     ),
-    "beta 0.5": (beta_rule(0.5, epsilon=EPS), lambda *a: twin.alpha_beta(*a, alpha=1.5, beta=0.5, eps=EPS)),
-    "adaptive": (AdaptiveBeta(epsilon=EPS), lambda *a: twin.adaptive_beta(*a, maximum=3.0, eps=EPS)),
+    "beta 0.5": (beta_rule(0.5, epsilon=EPS), lambda *a, **k: twin.alpha_beta(*a, **k, alpha=1.5, beta=0.5, eps=EPS)),
+    "adaptive": (AdaptiveBeta(epsilon=EPS), lambda *a, **k: twin.adaptive_beta(*a, **k, maximum=3.0, eps=EPS)),
     "adaptive, as coded": (
         AdaptiveBeta(epsilon=EPS, dominated="code"),
-        lambda *a: twin.adaptive_beta(*a, maximum=3.0, eps=EPS, code=True),
+        lambda *a, **k: twin.adaptive_beta(*a, **k, maximum=3.0, eps=EPS, code=True),
     ),
-    "gamma": (Gamma(epsilon=EPS), lambda *a: twin.gamma(*a, gamma=0.25, eps=EPS)),
+    "gamma": (Gamma(epsilon=EPS), lambda *a, **k: twin.gamma(*a, **k, gamma=0.25, eps=EPS)),
     "gamma without bias": (
         Gamma(gamma=2.0, epsilon=EPS, bias="ignored"),
-        lambda *a: twin.gamma(*a, gamma=2.0, eps=EPS, count_bias=False),
+        lambda *a, **k: twin.gamma(*a, **k, gamma=2.0, eps=EPS, count_bias=False),
     ),
 }
 
@@ -88,23 +90,29 @@ def propagated(model, x, composite, coefficients):
     return pull(coefficients), outputs
 
 
-@pytest.mark.parametrize("positive", [True, False], ids=["non-negative inputs", "signed inputs"])
+@pytest.mark.parametrize(
+    ("positive", "stabilizer"),
+    [(True, "absolute"), (False, "absolute"), (False, "relative")],
+    ids=["non-negative inputs", "signed inputs", "relative"],
+)
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("kind", LAYERS)
-def test_rule_equals_sums_over_connections(kind, rule, positive):
+def test_rule_equals_sums_over_connections(kind, rule, positive, stabilizer):
     model, _, x, W, b = case(kind, positive=positive)
     ours, slow = RULES[rule]
+    ours = replace(ours, stabilizer=stabilizer)
     coefficients = torch.randn(2, len(W), dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     maps, outputs = propagated(model, x, Composite(convolution=ours, dense=ours), coefficients)
     assert torch.equal(outputs, model(x))
     for n in range(2):
         relevance = (coefficients * outputs)[n].numpy()
-        expected = slow(W, b, x[n].flatten().numpy(), relevance)
+        expected = slow(W, b, x[n].flatten().numpy(), relevance, relative=stabilizer == "relative")
         np.testing.assert_allclose(maps[n].flatten().numpy(), expected, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize("stabilizer", ["absolute", "relative"])
 @pytest.mark.parametrize("kind", LAYERS)
-def test_first_rules_equal_sums_over_connections(kind):
+def test_first_rules_equal_sums_over_connections(kind, stabilizer):
     model, layer, x, W, _ = case(kind)
     x = x.clamp(-1, 1)
     x[:, :1] = 0  # a black part gets its share all the same
@@ -114,13 +122,19 @@ def test_first_rules_equal_sums_over_connections(kind):
     end = np.full(W.shape[1], 1.0)
     rest = Epsilon()
     for first, slow in (
-        (Flat(epsilon=EPS), lambda sample, r: twin.flat(W, r, reached=reached, eps=EPS)),
-        (WSquare(epsilon=EPS), lambda sample, r: twin.w_square(W, r, eps=EPS)),
-        (Box(low=-1.0, high=1.0, epsilon=EPS), lambda sample, r: twin.box(W, sample, r, low=-end, high=end, eps=EPS)),
+        (Flat(epsilon=EPS), lambda sample, r, **k: twin.flat(W, r, reached=reached, eps=EPS, **k)),
+        (WSquare(epsilon=EPS), lambda sample, r, **k: twin.w_square(W, r, eps=EPS, **k)),
+        (
+            Box(low=-1.0, high=1.0, epsilon=EPS),
+            lambda sample, r, **k: twin.box(W, sample, r, low=-end, high=end, eps=EPS, **k),
+        ),
     ):
+        first = replace(first, stabilizer=stabilizer)
         maps, outputs = propagated(model, x, Composite(convolution=rest, dense=rest, first=first), coefficients)
         for n in range(2):
-            expected = slow(x[n].flatten().numpy(), (coefficients * outputs)[n].numpy())
+            expected = slow(
+                x[n].flatten().numpy(), (coefficients * outputs)[n].numpy(), relative=stabilizer == "relative"
+            )
             np.testing.assert_allclose(maps[n].flatten().numpy(), expected, rtol=1e-9, atol=1e-10)
 
 
@@ -131,7 +145,7 @@ def test_gamma_is_finite_where_the_sum_of_the_other_sign_is_minus_epsilon(sign):
     layer = nn.Linear(1, 1, bias=False).double().eval()
     with torch.no_grad():
         layer.weight.fill_(-sign * epsilon)
-    rule = Gamma(epsilon=epsilon)
+    rule = Gamma(epsilon=epsilon, stabilizer="absolute")
     x = torch.ones(1, 1, dtype=torch.float64)
     maps = LRP(composite=Composite(convolution=rule, dense=rule))(layer, x, torch.tensor([0]))
     torch.testing.assert_close(maps, layer(x).detach() * 1.25 / 2.25)

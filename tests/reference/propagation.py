@@ -22,19 +22,39 @@ def sign(z):
     return 1.0 if z >= 0 else -1.0
 
 
-def epsilon(W, b, x, relevance, *, eps):
+def sized(eps, denominators, relative):
+    """ε itself, or its share of the mean magnitude of a layer's denominators."""
+    if not relative:
+        return eps
+    size = sum(abs(d) for d in denominators) / len(denominators)
+    return eps * (size if size > 0 else 1.0)
+
+
+def signed_sums(W, b, x, count_bias):
+    """What is divided by: for each output the sums of positive and of negative contributions."""
+    sums = []
+    for j in range(len(W)):
+        z = [W[j, i] * x[i] for i in range(len(x))] + ([b[j]] if count_bias else [])
+        sums.append((sum(max(c, 0.0) for c in z), sum(min(c, 0.0) for c in z)))
+    return sums
+
+
+def epsilon(W, b, x, relevance, *, eps, relative=False):
     """Bach et al. 2015, eq. 58."""
     result = np.zeros(len(x))
-    for j in range(len(W)):
-        z = sum(W[j, i] * x[i] for i in range(len(x))) + b[j]
+    outputs = [sum(W[j, i] * x[i] for i in range(len(x))) + b[j] for j in range(len(W))]
+    eps = sized(eps, outputs, relative)
+    for j, z in enumerate(outputs):
         for i in range(len(x)):
             result[i] += W[j, i] * x[i] / (z + eps * sign(z)) * relevance[j]
     return result
 
 
-def alpha_beta(W, b, x, relevance, *, alpha, beta, eps, count_bias=False, conserving=False):
+def alpha_beta(W, b, x, relevance, *, alpha, beta, eps, count_bias=False, conserving=False, relative=False):
     """Bach et al. 2015, eq. 60."""
     result = np.zeros(len(x))
+    rises, falls = zip(*signed_sums(W, b, x, count_bias), strict=True)
+    eps_above, eps_below = sized(eps, rises, relative), sized(eps, falls, relative)
     for j in range(len(W)):
         z = [W[j, i] * x[i] for i in range(len(x))]
         above = sum(max(c, 0.0) for c in z) + (max(b[j], 0.0) if count_bias else 0.0)
@@ -45,9 +65,9 @@ def alpha_beta(W, b, x, relevance, *, alpha, beta, eps, count_bias=False, conser
         if conserving and above == 0:
             c_ = -1.0
         for i, c in enumerate(z):
-            result[i] += a * max(c, 0.0) / (above + eps) * relevance[j]
+            result[i] += a * max(c, 0.0) / (above + eps_above) * relevance[j]
             if c < 0:
-                result[i] -= c_ * c / (below - eps) * relevance[j]
+                result[i] -= c_ * c / (below - eps_below) * relevance[j]
     return result
 
 
@@ -63,9 +83,11 @@ def lost(W, x, relevance, *, alpha, beta):
     return total
 
 
-def adaptive_beta(W, b, x, relevance, *, maximum, eps, code=False):
+def adaptive_beta(W, b, x, relevance, *, maximum, eps, code=False, relative=False):
     """Binder et al. 2023, A.2, eq. 1 solved for β."""
     result = np.zeros(len(x))
+    rises, falls = zip(*signed_sums(W, b, x, False), strict=True)
+    eps_above, eps_below = sized(eps, rises, relative), sized(eps, falls, relative)
     for j in range(len(W)):
         z = [W[j, i] * x[i] for i in range(len(x))]
         P, M = sum(max(c, 0.0) for c in z), -sum(min(c, 0.0) for c in z)
@@ -77,51 +99,62 @@ def adaptive_beta(W, b, x, relevance, *, maximum, eps, code=False):
         else:
             beta = min(M / (P - M), maximum) if P > M else maximum
         for i, c in enumerate(z):
-            result[i] += (1 + beta) * max(c, 0.0) / (P + eps) * relevance[j]
+            result[i] += (1 + beta) * max(c, 0.0) / (P + eps_above) * relevance[j]
             if c < 0:
-                result[i] -= beta * c / (-M - eps) * relevance[j]
+                result[i] -= beta * c / (-M - eps_below) * relevance[j]
     return result
 
 
-def gamma(W, b, x, relevance, *, gamma, eps, count_bias=True):
-    """Montavon et al. 2019, with the favored sign that of z."""
+def gamma(W, b, x, relevance, *, gamma, eps, count_bias=True, relative=False):
+    """Montavon et al. 2019, with the favored sign that of z; each sign has a size of its own."""
     result = np.zeros(len(x))
+
+    def parts_and_sum(j, favored):
+        parts = [W[j, i] * x[i] + gamma * favored(W[j, i] * x[i]) for i in range(len(x))]
+        return parts, sum(parts) + ((b[j] + gamma * favored(b[j])) if count_bias else 0.0)
+
+    rising, falling = (lambda c: max(c, 0.0)), (lambda c: min(c, 0.0))
+    least = {f: sized(eps, [parts_and_sum(j, f)[1] for j in range(len(W))], relative) for f in (rising, falling)}
     for j in range(len(W)):
-        z = [W[j, i] * x[i] for i in range(len(x))]
-        total = sum(z) + b[j]
+        total = sum(W[j, i] * x[i] for i in range(len(x))) + b[j]
         if total == 0:
             continue
-        favored = (lambda c: max(c, 0.0)) if total > 0 else (lambda c: min(c, 0.0))
-        parts = [c + gamma * favored(c) for c in z]
-        den = sum(parts) + ((b[j] + gamma * favored(b[j])) if count_bias else 0.0)
+        favored = rising if total > 0 else falling
+        (parts, den), eps = parts_and_sum(j, favored), least[favored]
         for i, c in enumerate(parts):
             result[i] += c / (den + eps * sign(den)) * relevance[j]
     return result
 
 
-def flat(W, relevance, *, reached, eps):
+def flat(W, relevance, *, reached, eps, relative=False):
     """Every input that reaches the output gets the same; `reached` is 1 for a connection, also one of weight 0."""
     result = np.zeros(W.shape[1])
+    eps = sized(eps, [row.sum() for row in reached], relative)
     for j in range(len(W)):
         for i in range(W.shape[1]):
             result[i] += reached[j, i] / (reached[j].sum() + eps) * relevance[j]
     return result
 
 
-def w_square(W, relevance, *, eps):
+def w_square(W, relevance, *, eps, relative=False):
     """Montavon et al. 2017, eq. 10."""
     result = np.zeros(W.shape[1])
+    eps = sized(eps, [(row**2).sum() for row in W], relative)
     for j in range(len(W)):
         for i in range(W.shape[1]):
             result[i] += W[j, i] ** 2 / ((W[j] ** 2).sum() + eps) * relevance[j]
     return result
 
 
-def box(W, x, relevance, *, low, high, eps):
+def box(W, x, relevance, *, low, high, eps, relative=False):
     """Montavon et al. 2017, eq. 14."""
     result = np.zeros(len(x))
-    for j in range(len(W)):
-        parts = [W[j, i] * x[i] - low[i] * max(W[j, i], 0) - high[i] * min(W[j, i], 0) for i in range(len(x))]
+    shares = [
+        [W[j, i] * x[i] - low[i] * max(W[j, i], 0) - high[i] * min(W[j, i], 0) for i in range(len(x))]
+        for j in range(len(W))
+    ]
+    eps = sized(eps, [sum(parts) for parts in shares], relative)
+    for j, parts in enumerate(shares):
         for i, c in enumerate(parts):
             result[i] += c / (sum(parts) + eps) * relevance[j]
     return result

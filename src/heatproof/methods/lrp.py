@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,9 @@ class LRP(Linearizable):
     that the model adds (positions, a shift of its input) takes its share, as a counted bias does.
     Cost: one forward pass, and one backward pass with up to four evaluations of each linear operation.
 
+    The ε of the rules is a share of the size of a sample's outputs in their layer, so that relevance keeps the units of
+    the score; `Composite.stabilized("absolute")` is the ε of Bach et al. and of Zennit, a number.
+
     Args:
         composite: which rule where, by name (`heatproof.propagation.composites.COMPOSITES`) or a `Composite`.
         allow_detached: accept a model that cuts paths to the input on purpose (`detach`, `no_grad`).
@@ -43,6 +47,7 @@ class LRP(Linearizable):
     Source: Bach et al. 2015; as modified gradients, Ancona et al. 2018, Prop. 1; the rules in `propagation.rules`.
     """
 
+    version: ClassVar[int] = 2
     composite: str | Composite = "epsilon-plus"
     allow_detached: bool = False
 
@@ -100,6 +105,7 @@ class DeepTaylor(Linearizable):
     the paper trains with biases ≤ 0.
     """
 
+    version: ClassVar[int] = 2
     low: float | tuple[float, ...] | None = None
     high: float | tuple[float, ...] | None = None
     allow_detached: bool = False

@@ -4,8 +4,8 @@ Binder et al. 2023 print no table of their LRP settings, but β* ≤ 3 (A.2); th
 Their composites are named here for what the networks do, not for what they are called:
 
 - `binder-residual` (their network of residual sums; the one of depthwise convolutions, of the same parts, has no
-  published settings): β = 0 on convolutions, biases ignored; ε = 1e-6 on dense layers, average pooling and residual
-  sums; max-pooling its winner.
+  published settings): β = 0 on convolutions, biases ignored; an absolute ε = 1e-6 on dense layers, average pooling and
+  residual sums; max-pooling its winner.
 - `binder-concatenated` (their network of concatenations): the same with ε = 1e-3 in average pooling.
 - `…-adaptive`: the same with the adaptive β* on convolutions, as coded (β = 0 where z ≤ 0).
 
@@ -15,7 +15,7 @@ squeeze-and-excitation gets none.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from heatproof.errors import InputError, unknown
@@ -37,7 +37,7 @@ class Composite:
             gives all relevance to the signal (Arras et al. 2017); `uniform` gives each factor half, as every other
             product of two values does (Achtibat et al. 2024, eq. 15).
         pooling_epsilon, sum_epsilon: the ε of the ε-rule in average pooling, and in sums of two tensors that depend on
-            the input; 0 shares in proportion to the values, all of it.
+            the input, in units of their values; 0 shares in proportion to the values, all of it.
     """
 
     convolution: Rule
@@ -47,6 +47,12 @@ class Composite:
     gates: str = "signal"
     pooling_epsilon: float = 0.0
     sum_epsilon: float = 0.0
+
+    def stabilized(self, stabilizer: str) -> "Composite":
+        """The same composite with every rule's ε `relative` to the layer's own size, or `absolute`."""
+        first = None if self.first is None else replace(self.first, stabilizer=stabilizer)
+        convolution, dense = (replace(rule, stabilizer=stabilizer) for rule in (self.convolution, self.dense))
+        return replace(self, convolution=convolution, dense=dense, first=first)
 
     def __post_init__(self) -> None:
         for field, value, known in (
@@ -66,7 +72,8 @@ _EPSILON, _PLUS, _ALPHA2 = Epsilon(), z_plus(), AlphaBeta(alpha=2.0, beta=1.0)
 
 
 def _binder(convolution: Rule, pooling_epsilon: float) -> Composite:
-    return Composite(convolution=convolution, dense=_EPSILON, pooling_epsilon=pooling_epsilon, sum_epsilon=1e-6)
+    rules = Composite(convolution=convolution, dense=_EPSILON, pooling_epsilon=pooling_epsilon, sum_epsilon=1e-6)
+    return rules.stabilized("absolute")
 
 
 _CODED = AdaptiveBeta(dominated="code")
@@ -83,10 +90,10 @@ COMPOSITES: Mapping[str, Composite] = MappingProxyType(
         # Schulz et al. 2020 call these α1β0 and α0β−1, both with ε = 5, and name the second one "β = 1".
         "alpha1-beta0-epsilon5": Composite(
             convolution=AlphaBeta(alpha=1.0, beta=0.0, epsilon=5.0, lone="conserving"), dense=Epsilon(epsilon=5.0)
-        ),
+        ).stabilized("absolute"),
         "alpha0-beta-1-epsilon5": Composite(
             convolution=AlphaBeta(alpha=0.0, beta=-1.0, epsilon=5.0, lone="conserving"), dense=Epsilon(epsilon=5.0)
-        ),
+        ).stabilized("absolute"),
         "adaptive-beta": Composite(convolution=AdaptiveBeta(), dense=_EPSILON),
         "binder-residual": _binder(_PLUS, 1e-6),
         "binder-concatenated": _binder(_PLUS, 1e-3),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from heatproof.errors import InputError
 from heatproof.propagation.linear import Linear
+from heatproof.propagation.stabilizers import Stabilizer, check_stabilizer
 from heatproof.propagation.sums import negative, positive
 from heatproof.propagation.terms import Share
 
@@ -22,11 +23,15 @@ class Flat:
     """
 
     epsilon: float = 1e-6
+    stabilizer: str = "relative"
+
+    def __post_init__(self) -> None:
+        check_stabilizer(self.stabilizer)
 
     def surrogate(self, op: Linear, y: Tensor, mask: Tensor) -> list[Share]:
         """Σ_i m_i over the neuron's inputs, times the held z / number of inputs."""
         shares = op.apply(mask, torch.ones_like(op.weight))
-        return [Share(part=shares, amount=y, epsilon=self.epsilon)]
+        return [Share(part=shares, amount=y, stabilizer=_stabilizer(self, op))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +39,15 @@ class WSquare:
     """R_i = w_i² / Σ w² · R. For the first linear operation. Source: Montavon et al. 2017, eq. 10."""
 
     epsilon: float = 1e-6
+    stabilizer: str = "relative"
+
+    def __post_init__(self) -> None:
+        check_stabilizer(self.stabilizer)
 
     def surrogate(self, op: Linear, y: Tensor, mask: Tensor) -> list[Share]:
         """Σ_i m_i w_i², times the held z / Σ w²."""
         shares = op.apply(mask, op.weight.square())
-        return [Share(part=shares, amount=y, epsilon=self.epsilon)]
+        return [Share(part=shares, amount=y, stabilizer=_stabilizer(self, op))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +64,10 @@ class Box:
     low: float | tuple[float, ...] | None = None
     high: float | tuple[float, ...] | None = None
     epsilon: float = 1e-6
+    stabilizer: str = "relative"
 
     def __post_init__(self) -> None:
+        check_stabilizer(self.stabilizer)
         if (self.low is None) != (self.high is None):
             raise InputError("Expected both ends of the box or none, but got one of `low` and `high`.")
 
@@ -83,7 +94,11 @@ class Box:
         """
         x, weight = op.x.detach(), op.weight
         shares = op.apply(mask * (x - low), positive(weight)) + op.apply(mask * (x - high), negative(weight))
-        return [Share(part=shares, amount=y, epsilon=self.epsilon)]
+        return [Share(part=shares, amount=y, stabilizer=_stabilizer(self, op))]
+
+
+def _stabilizer(rule: "FirstRule", op: Linear) -> Stabilizer:
+    return Stabilizer(rule.epsilon, op.outputs() if rule.stabilizer == "relative" else None)
 
 
 FirstRule = Flat | WSquare | Box

@@ -10,6 +10,7 @@ from torch import Tensor
 from heatproof.propagation.addends import WITH_ADDEND
 from heatproof.propagation.calls import Call
 
+ROW_BY_ROW = frozenset(("matmul", "mm", "bmm", "addmm", "baddbmm"))
 SETTINGS = ("stride", "padding", "dilation", "groups", "output_padding")
 
 
@@ -21,6 +22,7 @@ class Linear:
     apply(constant, weight) belongs to the bias. `outputs_at` is the dimension of the weight that goes with the channels
     of z (None where a scale a channel cannot be folded), `groups` a transposed convolution's groups. The weight is
     `unscaled` times a folded `scale`, multiplied when it is asked for: kept, it would double a network's memory.
+    `last` says that z has the outputs of one place along its last dimension.
     """
 
     apply: Callable[[Tensor, Tensor], Tensor]
@@ -32,6 +34,7 @@ class Linear:
     convolution: bool = False
     outputs_at: int | None = None
     groups: int = 1
+    last: bool = False
 
     @property
     def weight(self) -> Tensor:
@@ -43,6 +46,12 @@ class Linear:
         # A transposed convolution: (inputs, outputs / groups, …).
         grouped = self.unscaled.reshape(self.groups, -1, *self.unscaled.shape[1:])
         return (grouped * self.scale.view(self.groups, 1, -1, *[1] * (self.unscaled.dim() - 2))).flatten(0, 1)
+
+    def outputs(self) -> tuple[int, ...]:
+        """Dimensions of z that hold outputs of one sample, and of no other; none where that is not known."""
+        if self.convolution:
+            return tuple(range(1 if self.outputs_at is not None else 0, self.x.dim()))
+        return (-1,) if self.last else ()
 
     def offset(self) -> Tensor | None:
         """What z has that does not come from x: the bias and the constant part's share."""
@@ -98,7 +107,7 @@ def _weighted(call: Call) -> Linear | None:
     bias = None if bias is None else bias.detach()
     if call.kind == "linear":
         fold = 0 if x.dim() == 2 else None
-        return Linear(apply=F.linear, x=x, unscaled=weight, bias=bias, outputs_at=fold)
+        return Linear(apply=F.linear, x=x, unscaled=weight, bias=bias, outputs_at=fold, last=True)
     function: Callable[..., Tensor] = getattr(F, call.name)  # whichever way it was called
     settings = {name: given[name] for name in SETTINGS if name in given}
 
@@ -132,4 +141,6 @@ def _matrix(call: Call) -> Linear | None:
         return z
 
     bias = None if addend is None or beta == 0 else addend.detach() * beta
-    return Linear(apply=apply, x=call.inputs[0], unscaled=weights[0].detach(), bias=bias)
+    (x,), weight = call.inputs, weights[0].detach()
+    on_the_right = call.name in ROW_BY_ROW and call.position(x) < call.position(weights[0]) and weight.dim() > 1
+    return Linear(apply=apply, x=x, unscaled=weight, bias=bias, last=on_the_right)

@@ -23,7 +23,7 @@ from heatproof.propagation.sums import share
 from heatproof.propagation.terms import Ledger, Share
 from heatproof.propagation.unsupported import UnsupportedCallError
 
-FLOOR = 1e-9
+STEEPEST = 1e9
 GATES = ("sigmoid", "hardsigmoid", "softmax")
 HOMOGENEOUS = ("relu", "leaky_relu", "prelu", "abs", "absolute", "rrelu")  # f(x)/x is the derivative already
 
@@ -36,9 +36,9 @@ class Made(NamedTuple):
 
 
 def ratio(y: Tensor, x: Tensor) -> Tensor:
-    """f(x)/x for y = f(x), with 0/0 = 0 and the denominator kept from vanishing where y does not (σ(0) = ½)."""
-    kept = torch.where(x.abs() > FLOOR, x, torch.where(x >= 0, FLOOR, -FLOOR).to(x.dtype))
-    return torch.where(y == 0, 0.0, y / kept)
+    """f(x)/x for y = f(x), with 0/0 = 0, and at most STEEPEST where x vanishes and y does not (σ(0) = ½)."""
+    steep = torch.where(y == 0, 0.0, y / torch.where(x == 0, 0.0, x))  # sign(0) = +1, also of −0
+    return steep.clamp(-STEEPEST, STEEPEST)
 
 
 class Relevance(Strategy):
@@ -148,7 +148,7 @@ class Relevance(Strategy):
         rule = self.composite.convolution if linear.convolution else self.composite.dense
         if first is None and isinstance(rule, Epsilon) and split is None:
             plain: Tensor = call.execute()
-            out = graft(plain, plain * rule.factor(plain.detach()))
+            out = graft(plain, plain * rule.factor(linear, plain.detach()))
             self._made[out] = Made(linear, plain)
             return out
         return self._ruled(linear, call.value(), first)
@@ -159,7 +159,7 @@ class Relevance(Strategy):
             return self._first(linear, value, first)
         rule = self.composite.convolution if linear.convolution else self.composite.dense
         if isinstance(rule, Epsilon):
-            out = graft(value, linear.apply(linear.x, linear.weight) * rule.factor(value))
+            out = graft(value, linear.apply(linear.x, linear.weight) * rule.factor(linear, value))
         else:
             kept = Kept(value, lambda: linear.value(linear.x))
             out = postpone(value, kept, lambda y, x: rule.surrogate(linear, y, x), [linear.x], self._loss())
@@ -256,7 +256,7 @@ class Relevance(Strategy):
         if first is not None or not isinstance(rule, Epsilon) or plain is None:
             return self._ruled(folded, call.value(), first)
         value = call.value()
-        out = graft(value, plain * rule.factor(value))
+        out = graft(value, plain * rule.factor(folded, value))
         self._made[out] = Made(folded, plain)
         return out
 

@@ -5,6 +5,11 @@ function of x (or of the mask m on the input) with x_i · ∂s/∂x_i = R_i / g:
 rule's relevance. It is a list of terms: a part, linear in x, times a factor that is held. Every rule keeps the sum
 (Σ_i R_i = R) up to its stabilizer, the bias's share, and neurons that have no contribution of the sign that it shares
 among.
+
+ε is a share of the layer's own size (`stabilizer="relative"`): of the mean magnitude of a sample's denominators in that
+layer. So a network without biases hands back c times the relevance for c times the input, and what is tiny is not swept
+away. With `stabilizer="absolute"` ε is a number, as Bach et al. write it and Zennit has it: it takes most of the
+relevance where outputs are as small as it.
 """
 
 from collections.abc import Sequence
@@ -16,6 +21,7 @@ from torch import Tensor
 
 from heatproof.errors import InputError
 from heatproof.propagation.linear import Linear
+from heatproof.propagation.stabilizers import Stabilizer, check_stabilizer
 from heatproof.propagation.sums import negative, parts, positive, share
 from heatproof.propagation.terms import Share, Term
 
@@ -36,11 +42,15 @@ class Epsilon:
     """
 
     epsilon: float = 1e-6
+    stabilizer: str = "relative"
     of_value: ClassVar[bool] = True
 
-    def factor(self, y: Tensor) -> Tensor:
+    def __post_init__(self) -> None:
+        check_stabilizer(self.stabilizer)
+
+    def factor(self, op: Linear, y: Tensor) -> Tensor:
         """z / (z + ε·sign z), what the plain derivative is multiplied with."""
-        return share(y, y, self.epsilon) if self.epsilon else torch.ones_like(y)
+        return share(y, y, _stabilizer(self, op).of(y)) if self.epsilon else torch.ones_like(y)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +70,11 @@ class AlphaBeta:
     epsilon: float = 1e-6
     bias: str = "ignored"
     lone: str = "plain"
+    stabilizer: str = "relative"
     of_value: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        check_stabilizer(self.stabilizer)
         _check_bias(self.bias)
         if abs(self.alpha - self.beta - 1) > 1e-9:
             raise InputError(f"Expected α − β = 1, but got α = {self.alpha} and β = {self.beta}.")
@@ -79,9 +91,10 @@ class AlphaBeta:
         if self.lone == "conserving" and down is not None:
             alpha = torch.where(_sum(down, fall) == 0, 1.0, self.alpha).to(y.dtype)
             beta = torch.where(_sum(up, rise) == 0, -1.0, self.beta).to(y.dtype)
-        terms = [Share(part=up, amount=y, epsilon=self.epsilon, bias=rise, coefficient=alpha)]
+        by = _stabilizer(self, op)
+        terms = [Share(part=up, amount=y, stabilizer=by, bias=rise, coefficient=alpha)]
         if down is not None:
-            terms.append(Share(part=down, amount=y, epsilon=-self.epsilon, bias=fall, coefficient=-beta))
+            terms.append(Share(part=down, amount=y, stabilizer=by.negative(), bias=fall, coefficient=-beta))
         return terms
 
 
@@ -114,9 +127,11 @@ class AdaptiveBeta:
     maximum: float = 3.0
     epsilon: float = 1e-6
     dominated: str = "limit"
+    stabilizer: str = "relative"
     of_value: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        check_stabilizer(self.stabilizer)
         if self.dominated not in ("limit", "code"):
             raise InputError(f"Expected dominated to be 'limit' or 'code', but got {self.dominated!r}.")
 
@@ -131,9 +146,10 @@ class AdaptiveBeta:
         beta = torch.div(below, rest, out=rest).neg_().clamp_(max=self.maximum)
         if self.dominated == "code":
             beta = torch.where(y > 0, beta, 0.0)
+        by = _stabilizer(self, op)
         return [
-            Share(part=up, amount=y, epsilon=self.epsilon, coefficient=1 + beta),
-            Share(part=down, amount=y, epsilon=-self.epsilon, coefficient=beta.neg_()),  # 1 + β is taken already
+            Share(part=up, amount=y, stabilizer=by, coefficient=1 + beta),
+            Share(part=down, amount=y, stabilizer=by.negative(), coefficient=beta.neg_()),  # 1 + β is taken already
         ]
 
 
@@ -148,28 +164,35 @@ class Gamma:
     gamma: float = 0.25
     epsilon: float = 1e-6
     bias: str = "counted"
+    stabilizer: str = "relative"
     of_value: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        check_stabilizer(self.stabilizer)
         _check_bias(self.bias)
 
     def surrogate(self, op: Linear, y: Tensor, x: Tensor) -> Sequence[Term | Share]:
         """Σ c with the favored sign that of z, times the held z/Σ c."""
         up, down = parts(op, x, gamma=self.gamma)
         assert down is not None
+        by = _stabilizer(self, op)
         if self.bias == "ignored":  # then Σ c may have the other sign than z
             return [
-                Share(part=up, amount=positive(y), epsilon=self.epsilon, either=True),
-                Share(part=down, amount=negative(y), epsilon=self.epsilon, either=True),
+                Share(part=up, amount=positive(y), stabilizer=by, either=True),
+                Share(part=down, amount=negative(y), stabilizer=by, either=True),
             ]
         offset = op.offset()
         rise, fall = (
             (None, None) if offset is None else (offset + self.gamma * sign(offset) for sign in (positive, negative))
         )
         return [
-            Share(part=up, amount=positive(y), epsilon=self.epsilon, bias=rise, mixed=True),
-            Share(part=down, amount=negative(y), epsilon=-self.epsilon, bias=fall, mixed=True),
+            Share(part=up, amount=positive(y), stabilizer=by, bias=rise, mixed=True),
+            Share(part=down, amount=negative(y), stabilizer=by.negative(), bias=fall, mixed=True),
         ]
+
+
+def _stabilizer(rule: "Rule", op: Linear) -> Stabilizer:
+    return Stabilizer(rule.epsilon, op.outputs() if rule.stabilizer == "relative" else None)
 
 
 Rule = Epsilon | AlphaBeta | AdaptiveBeta | Gamma

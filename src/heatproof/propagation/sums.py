@@ -9,10 +9,10 @@ from torch import Tensor
 from heatproof.propagation.linear import Linear
 
 
-def share(amount: Tensor, total: Tensor, epsilon: float) -> Tensor:
-    """amount / (total + ε·sign total) with sign(0) = +1, and 0/0 = 0."""
+def share(amount: Tensor, total: Tensor, epsilon: float | Tensor) -> Tensor:
+    """amount / (total + ε·sign total) with sign(0) = +1, and 0/0 = 0; as a tensor, ε is above 0."""
     stabilized = torch.where(total >= 0, total + epsilon, total - epsilon)
-    if epsilon > 0:
+    if isinstance(epsilon, Tensor) or epsilon > 0:
         return torch.div(amount, stabilized, out=stabilized)
     return torch.where(stabilized == 0, 0.0, amount / stabilized)
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from heatproof.propagation.stabilizers import Stabilizer
 from heatproof.propagation.sums import share
 
 
@@ -30,7 +31,7 @@ class Share:
 
     part: Tensor
     amount: Tensor
-    epsilon: float
+    stabilizer: Stabilizer
     bias: Tensor | None = None
     coefficient: float | Tensor = 1.0
     mixed: bool = False
@@ -38,14 +39,20 @@ class Share:
 
     def settled(self, *, reuse: bool) -> Term:
         """The term with its factor, in the memory of the part's value if that may be reused: no derivative needs it."""
-        offset = self.epsilon if self.bias is None else self.bias + self.epsilon
-        held = self.part.detach()
+        total = self.part.detach()
+        if self.bias is not None:
+            total = total.add_(self.bias) if reuse else total + self.bias
+        epsilon = self.stabilizer.of(total)
         if self.either:
-            return Term(self.part, share(self.amount, held, self.epsilon))
-        total = held.add_(offset) if reuse else held + offset
-        if self.mixed and self.epsilon != 0:  # or Σ = −ε would make 0/0
-            total.clamp_(*((self.epsilon, None) if self.epsilon > 0 else (None, self.epsilon)))
-        if self.epsilon == 0:
+            return Term(self.part, share(self.amount, total, epsilon))
+        nothing = self.stabilizer.epsilon == 0
+        if not nothing:
+            total = total.add_(epsilon) if reuse or self.bias is not None else total + epsilon
+        if self.mixed and not nothing:  # or Σ = −ε would make 0/0
+            least = torch.as_tensor(epsilon, dtype=total.dtype, device=total.device)
+            bound = torch.maximum if self.stabilizer.epsilon > 0 else torch.minimum
+            bound(total, least, out=total)
+        if nothing:
             factor = torch.where(total == 0, 0.0, self.amount / total)
         else:
             factor = torch.div(self.amount, total, out=total)
