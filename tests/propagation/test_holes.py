@@ -421,17 +421,16 @@ def test_a_composite_whose_first_rule_never_applies_is_refused():
         LRP(composite="epsilon-plus-flat")(net, X, TARGETS)
 
 
-def test_numbers_made_from_a_choice_have_no_difference_rule():
+def test_numbers_made_from_a_choice_are_a_relus():
     net = Net(lambda h: h * (h > 0).float())
-    with pytest.raises(OperationError, match="calls float \\(it makes numbers from a mask"):
-        DeepLIFT()(net, X, TARGETS)
+    torch.testing.assert_close(DeepLIFT()(net, X, TARGETS), DeepLIFT()(Net(F.relu), X, TARGETS))
     torch.testing.assert_close(LRP()(net, X, TARGETS), LRP()(Net(F.relu), X, TARGETS))
 
 
-def test_a_choice_by_the_input_has_no_difference_rule():
+def test_a_choice_by_the_input_has_the_whole_difference():
     net = Net(lambda h: torch.where(h > 0, h, 2 * h))
-    with pytest.raises(OperationError, match="calls where \\(it chooses by a mask"):
-        DeepLIFT()(net, X, TARGETS)
+    bent = Net(lambda h: 2 * h - F.relu(h))
+    torch.testing.assert_close(DeepLIFT()(net, X, TARGETS), DeepLIFT()(bent, X, TARGETS))
     assert torch.isfinite(LRP()(net, X, TARGETS)).all()
 
 

@@ -178,6 +178,7 @@ def test_a_normalization_from_zero_by_hand():
         lambda t: t / t.norm(dim=1, keepdim=True).clamp_min(1e-12),
         lambda t: t * torch.rsqrt(t.square().sum(1, keepdim=True) + 1e-24),
         lambda t: t * (t.pow(2).sum(1) + 1e-24).pow(-0.5).unsqueeze(1),
+        lambda t: t * (t.pow(2).sum(1, keepdim=True) + 1e-24) ** -0.5,
         lambda t: t * (1 / (t.square().sum(1, keepdim=True) + 1e-24).sqrt()).expand_as(t),
         lambda t: t / (t.square().sum(1, keepdim=True) + 1e-24).sqrt(),
         lambda t: t * torch.reciprocal((t.square().sum(1, keepdim=True) + 1e-24).sqrt()) * 1.0,

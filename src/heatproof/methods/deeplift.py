@@ -43,7 +43,7 @@ class DeepLIFT(Linearizable):
             normalizations, which are made of them (Ancona et al. 2018, A.2).
         allow_detached: accept a model that cuts paths to the input on purpose (`detach`, `no_grad`).
 
-    Raises: OperationError for an operation without a rule, with the module that calls it, and for infinite slopes;
+    Raises: OperationError for an operation without a rule, with the module that calls it, and for infinite differences;
         InputError where the baseline does not broadcast to the inputs or is not finite, or the outputs there are not.
 
     Source: Shrikumar et al. 2017; as modified gradients, Ancona et al. 2018, Prop. 2. Deviation: the complete rules for
@@ -74,10 +74,15 @@ class DeepLIFT(Linearizable):
         reference = resolved(self.baseline, inputs).contiguous()
         alike = not (isinstance(model, Bound) and model.given) and bool((reference == reference[:1]).all())
         try:
-            outputs, before, x = self._run(model, inputs, reference[:1].expand_as(inputs) if alike else reference)
+            outputs, x, strategy = self._run(model, inputs, reference[:1].expand_as(inputs) if alike else reference)
         except SharingEndsError:
-            outputs, before, x = self._run(model, inputs, reference)
-        difference, after = inputs - reference, outputs.detach()
+            outputs, x, strategy = self._run(model, inputs, reference)
+        difference, after, before, pole = (
+            inputs - reference,
+            outputs.detach(),
+            strategy.reference(outputs),
+            strategy.pole,
+        )
 
         def pull(cotangent: Tensor) -> Tensor:
             explained = (cotangent != 0).reshape(-1, *after.shape).any(0)
@@ -87,11 +92,10 @@ class DeepLIFT(Linearizable):
                     f"choose another baseline than {self.baseline}, such as hp.baselines.Mean()."
                 )
             maps = difference * pulled(outputs, x, cotangent)
-            if not bool(torch.isfinite(maps).all()) and bool(torch.isfinite(after[explained]).all()):
+            if pole and bool(_incomplete(maps, (cotangent * (after - before)).nan_to_num().sum(-1)).any()):
                 raise OperationError(
-                    "Expected finite slopes between input and baseline in every operation, but one is infinite or NaN; "
-                    "look for a value that is infinite at one of the two, such as log or 1/x of 0, or choose another "
-                    "baseline."
+                    f"Expected finite differences between input and baseline, but the result of {pole} is infinite at "
+                    "one of them alone, and what it does to the score has no share; choose another baseline."
                 )
             return maps
 
@@ -101,23 +105,20 @@ class DeepLIFT(Linearizable):
         with torch.no_grad():
             return outputs - forward(unwrap(model), resolved(self.baseline, inputs))
 
-    def _run(self, model: nn.Module, inputs: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The outputs, those at the baseline, and the tensor that the outputs' derivatives lead to."""
+    def _run(self, model: nn.Module, inputs: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Differences]:
+        """The outputs, the tensor that their derivatives lead to, and what knows each tensor's reference."""
         strategy = Differences(reference, max_pool=self.max_pool, products=self.products, rule=self.rule)
         x = inputs.detach().clone().requires_grad_()
         engine = Engine(model, strategy, allow_detached=self.allow_detached)
-        outputs = engine.run(x, partial(forward, model))
-        return outputs, strategy.reference(outputs), x
+        return engine.run(x, partial(forward, model)), x, strategy
 
     def _diagnostics(
         self, maps: Tensor, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor
     ) -> Mapping[str, Tensor]:
         score = scores(outputs, targets)
         baseline = evaluate(unwrap(model), resolved(self.baseline, inputs), targets)
-        found = sum_rule(maps, score - baseline)
-        if self.max_pool == self.products == "complete" and bool(
-            (found["completeness-gap"].abs() > INCOMPLETE * (score - baseline).abs()).any()
-        ):
+        complete = self.max_pool == self.products == "complete"
+        if complete and bool(_incomplete(maps, score - baseline).any()):
             # One sentence for all samples, so that Python says it once; the numbers are the diagnostics.
             warnings.warn(
                 f"A map of DeepLIFT misses S(x) − S(x̄) by more than {INCOMPLETE:.1%} of it: its contributions cancel, "
@@ -127,4 +128,10 @@ class DeepLIFT(Linearizable):
                 HeatproofWarning,
                 stacklevel=2,
             )
-        return {"score": score, "baseline-score": baseline, **found}
+        return {"score": score, "baseline-score": baseline, **sum_rule(maps, score - baseline)}
+
+
+def _incomplete(maps: Tensor, promised: Tensor) -> Tensor:
+    """Whether the sums of maps (…, N, features …) miss the promised ones (…, N) by too much, or are not numbers."""
+    gap = maps.double().flatten(promised.dim()).sum(-1) - promised
+    return ~(gap.abs() <= INCOMPLETE * promised.abs())

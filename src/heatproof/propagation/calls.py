@@ -83,6 +83,20 @@ class Call:
         """The call with `inputs` in place of its own, without writing into anything."""
         return self._run(inputs, constants, clone=self.in_place, **kwargs)
 
+    def at(self, stand_in: Callable[[Tensor], Tensor]) -> Any:
+        """The call with another tensor for each of its tensors, masks and indices too, writing into nothing."""
+        leaves = [stand_in(leaf) if isinstance(leaf, Tensor) else leaf for leaf in self._leaves]
+        if self.in_place:
+            leaves[self._target] = leaves[self._target].clone()
+        args, kwargs = tree_unflatten(leaves, self._spec)
+        return self._result(self.function(*args, **kwargs), args)
+
+    def replaced(self, stand_in: Callable[[Tensor], Tensor], marked: Callable[[Tensor], bool]) -> "Call":
+        """The call of the same operation on other tensors, of which `marked` depend on the input."""
+        leaves = [stand_in(leaf) if isinstance(leaf, Tensor) else leaf for leaf in self._leaves]
+        args, kwargs = tree_unflatten(leaves, self._spec)
+        return Call(self.function, self.operation, args, kwargs, marked)
+
     def write(self, *inputs: Tensor) -> Any:
         """The call with `inputs` in place of its own, writing into the first of its arguments."""
         return self._run(inputs, clone=False)

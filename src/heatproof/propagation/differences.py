@@ -6,17 +6,17 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
-from torch.utils.weak import WeakIdKeyDictionary
 
-from heatproof.errors import OperationError
 from heatproof.propagation import choices, multilinear, normalization, norms, quotients, secants, softmax
 from heatproof.propagation.calls import Call, is_number
 from heatproof.propagation.decompositions import is_linear
 from heatproof.propagation.facts import Facts
 from heatproof.propagation.linear import Linear, linear_of
-from heatproof.propagation.nodes import Kept, graft, postpone, scale
+from heatproof.propagation.nodes import Kept, graft, postpone, scale, weigh
+from heatproof.propagation.references import References
 from heatproof.propagation.shared import SharingEndsError, row, shared, treats_rows_alike
 from heatproof.propagation.strategy import Strategy
+from heatproof.propagation.switches import Switches
 from heatproof.propagation.terms import Term
 from heatproof.propagation.unsupported import UnsupportedCallError
 
@@ -32,6 +32,7 @@ SECANTS: dict[str, Callable[[Call, list[Tensor]], Tensor]] = {
     "variance": secants.variance,
     "normalization": secants.normalized,
 }
+POLES = frozenset(("log", "log2", "log10", "log1p", "atanh", "exp", "reciprocal", "rsqrt", "div", "rdiv", "pow"))
 BLIND = frozenset(("structural", "sum", "map", "write"))  # what they do does not depend on values
 
 
@@ -54,33 +55,35 @@ class Differences(Strategy):
     def __init__(self, reference: Tensor, *, max_pool: str, products: str, rule: str) -> None:
         self._reference = reference
         self._max_pool, self._products, self._rule = max_pool, products, rule
-        self._references = WeakIdKeyDictionary()
+        self.reference = References()
+        self.pole = ""  # the first operation that is infinite at one end alone
         self._made: Facts[tuple[Linear, Tensor]] = Facts()
         self._divisors: Facts[bool] = Facts()
+        self._switches = Switches(self.reference)
 
     def begin(self, x: Tensor) -> None:
-        self._remember(x, _copied(self._reference.detach()))
-
-    def reference(self, tensor: Tensor) -> Tensor:
-        """The tensor's value at the baseline; a tensor that does not depend on the input is its own reference."""
-        if tensor not in self._references:
-            return tensor.detach()
-        reference, ahead = self._references[tensor]
-        if tensor._version - reference._version != ahead:
-            raise OperationError(
-                "Expected every write into a tensor to be seen, but one changed behind DeepLIFT's back; "
-                "look for writes through .data or NumPy inside the model."
-            )
-        return reference  # type: ignore[no-any-return]
-
-    def _remember(self, tensor: Tensor, reference: Tensor) -> None:
-        self._references[tensor] = (reference, tensor._version - reference._version)
+        self.reference.remember(x, _copied(self._reference.detach()))
 
     # -- the engine's protocol ------------------------------------------------------------------------------------
 
+    def foresee(self, call: Call) -> None:
+        self._switches.foresee(call)
+
+    def note(self, call: Call, result: Any) -> None:
+        try:
+            self._switches.note(call, result)
+        except secants.NoSecantError as reason:
+            raise UnsupportedCallError(str(reason)) from None
+
+    def moves(self, call: Call) -> bool:
+        try:
+            return self._switches.moved(call)
+        except secants.NoSecantError as reason:
+            raise UnsupportedCallError(str(reason)) from None
+
     def handle(self, call: Call) -> Any:
-        if call.choices:
-            raise UnsupportedCallError("it chooses by a mask or an index that depends on the input")
+        if call.choices and self.moves(call):
+            return self._switched(call)
         if call.kind == "batch-norm":
             normalization.refuse_batch_statistics(call)  # before one row alone is normalized with its own statistics
         bars = [self.reference(tensor) for tensor in call.inputs]
@@ -92,42 +95,86 @@ class Differences(Strategy):
             quotients.keeps_divisors(call) and self._divisors.get(call.inputs[0]) is not None
         )
         result = self._differentiated(call, before, reference)
+        if call.name in POLES and not self.pole and _infinite(result) != _infinite(reference):
+            self.pole = call.name
         if divides and isinstance(result, Tensor):
             self._divisors[result] = True
         if isinstance(result, Tensor) and result is call.target and call.in_place:
             self._pending = reference
         else:
             self._pair(result, reference)
+            self._keep_places(call, result, reference)
         return result
+
+    def _switched(self, call: Call) -> Any:
+        """A call whose masks or indices are others at the baseline."""
+        try:
+            numbers = self._switches.arithmetic(call)
+            if numbers is not None:
+                return self.handle(numbers)
+            with torch.no_grad():
+                value, reference = call.run(*call.inputs), call.at(self.reference)
+            s = self._switches.surrogate(call, value, reference)
+        except secants.NoSecantError as reason:
+            raise UnsupportedCallError(str(reason)) from None
+        if call.in_place and call.target in self.reference:
+            bar = self.reference.stored(call.target)
+            if shared(bar):
+                raise SharingEndsError
+            reference = bar.copy_(reference)
+        result = graft(value, s)
+        self._pair(result, reference)
+        return result
+
+    def _keep_places(self, call: Call, result: Any, reference: Any) -> None:
+        """Where the values of a maximum, a sorting or a pooling stand."""
+        if isinstance(result, Tensor):
+            if not is_number(result):
+                self.note(call, result)
+            return
+        pairs = ([t for t in tree_leaves(each) if isinstance(t, Tensor)] for each in (result, reference))
+        for index, bar in zip(*pairs, strict=True):
+            if is_number(index):
+                continue
+            number = None
+            if call.kind == "choice" and len(call.inputs) == 1 and not torch.equal(index, bar):
+                dim = call.bind().get("dim", -1)
+                if isinstance(dim, int):
+                    x = call.inputs[0]
+                    number = self._switches.ranked(x, index, bar, dim, keepdim=index.dim() == x.dim())
+            self._switches.keep(index, bar, number)
 
     def _referred(self, call: Call, bars: list[Tensor]) -> Any:
         """The call on the references; in place where the call is, so that views of the reference see it."""
-        written = call.in_place and call.target in self._references
-        if treats_rows_alike(call, bars):
+        written = call.in_place and call.target in self.reference
+        if treats_rows_alike(call, bars) and not call.choices:
             rows = [row(bar) for bar in bars]
-            result = call.write(*rows) if written else call.run(*rows)
-            return tree_map_only(Tensor, lambda one: one.expand(len(bars[0]), *one.shape[1:]), result)
-        if written and shared(self._references[call.target][0]):
+            one = call.write(*rows) if written else call.run(*rows)
+            return tree_map_only(Tensor, lambda t: t.expand(len(bars[0]), *t.shape[1:]), one)
+        if written and shared(self.reference.stored(call.target)):
             raise SharingEndsError
         return call.write(*bars) if written else call.run(*bars)
 
     def after_write(self, target: Tensor, new: Tensor) -> None:
         reference = self._pending if new is target else self.reference(new)
-        if target in self._references:  # its reference was written into, as the target was
-            reference = self._references[target][0]
-        self._remember(target, reference)
+        if target in self.reference:  # its reference was written into, as the target was
+            reference = self.reference.stored(target)
+        self.reference.remember(target, reference)
 
     def grafted(self, call: Call, outputs: list[Tensor], decomposed: list[Tensor]) -> None:
         with torch.no_grad():
-            bars = {id(tensor): self.reference(tensor) for tensor in call.inputs}
-            references = call.run(*[bars[id(tensor)] for tensor in call.inputs])
+            references = call.at(self.reference)
         self._pair(outputs, references)
+        bars_of = [leaf for leaf in tree_leaves(references) if isinstance(leaf, Tensor)]
+        for place, part, bar in zip(outputs, decomposed, bars_of, strict=True):
+            if not is_number(place):
+                self._switches.keep(place, bar, self._switches.number(part))
 
     def _pair(self, result: Any, reference: Any) -> None:
         tensors, bars = ([leaf for leaf in tree_leaves(t) if isinstance(leaf, Tensor)] for t in (result, reference))
         for tensor, bar in zip(tensors, bars, strict=True):
             if is_number(tensor):
-                self._remember(tensor, bar)
+                self.reference.remember(tensor, bar)
 
     # -- one kind after the other ---------------------------------------------------------------------------------
 
@@ -202,7 +249,10 @@ class Differences(Strategy):
                 return secants.reveal_cancel(bare, linear, operand, x_bar)
 
             return postpone(value, kept, surrogate, [linear.x])
-        return scale(value, x, secants.slope(call, x.detach(), bar, value, reference))
+        slopes = secants.slope(call, x.detach(), bar, value, reference)
+        if bool(slopes.sum().isfinite()):
+            return scale(value, x, slopes)
+        return graft(value, weigh(x, slopes))
 
 
 def _relu(call: Call, x: Tensor, bar: Tensor, reference: Tensor) -> Tensor:
@@ -218,3 +268,7 @@ def _relu(call: Call, x: Tensor, bar: Tensor, reference: Tensor) -> Tensor:
 
 def _copied(tensor: Tensor) -> Tensor:
     return row(tensor).clone().expand_as(tensor) if shared(tensor) else tensor.clone()
+
+
+def _infinite(result: Any) -> bool:
+    return isinstance(result, Tensor) and not bool(result.sum().isfinite()) and bool(result.isinf().any())

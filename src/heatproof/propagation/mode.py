@@ -100,7 +100,10 @@ class Engine(TorchFunctionMode):
                 "torch.inference_mode; remove it from the model."
             )
         if call.kind in ("", "independent", "leak") or not call.inputs:
-            return self._without_rule(call)
+            try:
+                return self._without_rule(call)
+            except UnsupportedCallError as why:
+                raise self._no_rule(call, str(why)) from None
         for tensor in call.inputs:
             if not self.allow_detached:
                 check_unbroken(tensor, call.name, self.model)
@@ -151,16 +154,34 @@ class Engine(TorchFunctionMode):
                 f"Expected a derivative through every step, but {call.name} in {where(self.model)} cuts the path to "
                 "the input. Remove it, or pass allow_detached=True if the model means that path to be constant."
             )
+        if call.in_place and not call.inputs and floating and not self.strategy.holds_choices:
+            # By a mask or an index that depends on the input, into numbers that do not.
+            if not self.strategy.moves(call):
+                return call.execute()
+            with torch.enable_grad():
+                return self._checked(call, self._in_place(call), set())
+        if call.kind == "iterate":
+            with self:
+                return iter(call.args[0].unbind(0))
+        self.strategy.foresee(call)
         result = call.function(*call.args, **call.kwargs)
         made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         numbers = [leaf for leaf in made if is_number(leaf)]
         if any(leaf.is_quantized for leaf in made) or (call.kind == "" and call.inputs and numbers):
             raise self._no_rule(call, "")
         if numbers and not call.inputs and call.kind != "independent" and not self.strategy.holds_choices:
-            raise self._no_rule(call, "it makes numbers from a mask or an index that depends on the input")
+            if not self.strategy.moves(call):
+                return result
+            with torch.enable_grad():  # a mask is made under no_grad, too
+                return self._checked(call, self._handle(call), set())
+        if call.kind == "independent":
+            return result
+        if call.in_place and isinstance(call.target, Tensor):
+            made.append(call.target)
         for leaf in made:  # comparisons and indices depend on the input, too; numbers made from them have no derivative
-            if not is_number(leaf) and call.kind != "independent":
+            if not is_number(leaf):
                 self._mark(leaf)
+        self.strategy.note(call, result)
         return result
 
     def _no_rule(self, call: Call, why: str) -> OperationError:
@@ -168,6 +189,8 @@ class Engine(TorchFunctionMode):
         advice = (
             "Tell what it is with heatproof.propagation.register(function, kind or the same in known operations), or "
             "choose another method."
+            if not call.choices or self.strategy.holds_choices
+            else "Choose a baseline at which it chooses alike, or another method."
         )
         return OperationError(
             f"Expected operations that {self.strategy.label} has rules for, but {where(self.model)} calls "
@@ -199,8 +222,8 @@ class Engine(TorchFunctionMode):
 
     def _opened(self, call: Call, body: Callable[..., Any]) -> Any:
         """Run as operations that have rules; the plain call's value stands on top, so that no bit changes."""
-        if call.name in BODIES and call.choices and not self.strategy.holds_choices:
-            raise UnsupportedCallError("it chooses by a mask or an index that depends on the input")
+        if call.name in BODIES and call.choices and not self.strategy.holds_choices and self.strategy.moves(call):
+            raise UnsupportedCallError("it chooses by a mask or an index that is another one at the baseline")
         # With a graph, and one tensor where the call had one: torch takes other kernels, with other last bits, where no
         # gradient is asked for, or where query, key and value are not the same tensor.
         leaves = {id(tensor): tensor.detach().requires_grad_() for tensor in call.inputs}
@@ -224,8 +247,8 @@ class Engine(TorchFunctionMode):
                 check_unbroken(leaf, call.name, self.model)
                 made = list(nodes_between(leaf.grad_fn, before, self._made, self._aside))
                 self._made.update(made)
-            elif call.kind not in ("max-pool", "choice", "open"):
-                continue  # the lengths of a packed sequence, not places that the input chose
+            elif call.name in ("_pack_padded_sequence", "_pad_packed_sequence"):
+                continue  # lengths, not places that the input chose
             self._mark(leaf)
         return result
 

@@ -70,6 +70,20 @@ class Scaled(torch.autograd.Function):
         return None, grads[0] * factor, None
 
 
+class Guarded(torch.autograd.Function):
+    """Forward: a ready value. Backward: times a held factor that may be infinite; nothing stays nothing."""
+
+    @staticmethod
+    def forward(ctx: Any, value: list[Tensor], x: Tensor, factor: Tensor) -> Tensor:
+        ctx.save_for_backward(factor)
+        return value.pop()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, None]:
+        (factor,) = ctx.saved_tensors
+        return None, torch.where(grads[0] == 0, 0.0, grads[0] * factor), None
+
+
 class Loss(NamedTuple):
     """Where a node writes down what it loses; `ordered` says that the rows of its value are the samples."""
 
@@ -133,6 +147,15 @@ def scale(value: Tensor | None, x: Tensor, factor: Tensor) -> Tensor:
     ready = [] if value is None else [value.detach()]
     scaled: Tensor = Scaled.apply(ready, x, factor)  # type: ignore[no-untyped-call]
     return scaled
+
+
+def weigh(x: Tensor, factor: Tensor) -> Tensor:
+    """x · factor, with a held factor that may be infinite where nothing comes back (a value that no mask chose)."""
+    if bool(factor.sum().isfinite()):
+        return x * factor
+    product = x.detach() * factor
+    guarded: Tensor = Guarded.apply([product], x.expand_as(product), factor)  # type: ignore[no-untyped-call]
+    return guarded
 
 
 def postpone(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from heatproof.propagation.calls import Call
+from heatproof.propagation.nodes import weigh
 from heatproof.propagation.secants import NoSecantError
 
 DIVISORS = frozenset(("rsqrt", "reciprocal"))
@@ -44,7 +45,7 @@ def quotient(a: Tensor, d: Tensor, a_bar: Tensor, d_bar: Tensor) -> Tensor:
     to_a = torch.where(mediant, 2 / both, (q + q_bar) / 2)
     results = a.detach() * q + a_bar * q_bar
     to_d = torch.where(mediant, results / both, (a.detach() + a_bar) / 2 * q * q_bar)
-    return a * to_a - d * to_d
+    return weigh(a, to_a) - weigh(d, to_d)
 
 
 def divided_by(a: Tensor, b: Tensor, a_bar: Tensor, b_bar: Tensor) -> Tensor:
@@ -62,7 +63,7 @@ def reciprocal(call: Call, bar: Tensor) -> Tensor:
     b = call.inputs[0]
     q, q_bar = 1 / b.detach(), 1 / bar
     constant: Tensor = call.run(torch.ones_like(b))
-    return constant.detach() * (b * (-q * q_bar))
+    return weigh(b, constant.detach() * (-q * q_bar))
 
 
 def makes_divisors(call: Call) -> bool:

@@ -28,6 +28,18 @@ class Strategy(ABC):
     def handle(self, call: Call) -> Any:
         """The call's result: its plain value with the method's derivative. May write in place if the call does."""
 
+    def foresee(self, call: Call) -> None:
+        """Called before a call makes masks, indices or plain values from the input, or writes into some."""
+        return
+
+    def note(self, call: Call, result: Any) -> None:
+        """Called with the masks, indices and plain values that a call made from the input."""
+        return
+
+    def moves(self, call: Call) -> bool:
+        """Whether numbers that a call makes from masks or indices alone have a derivative, or are constant."""
+        return True
+
     def before_write(self, tensor: Tensor) -> None:
         """Called before `tensor` is written into."""
         return
