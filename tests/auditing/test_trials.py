@@ -161,8 +161,10 @@ def test_each_way_to_draw_a_network_is_tried_once_on_four_samples(tmp_path: Path
         features=None,
         batch=3,
     )
-    assert plan.conditions
     model.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    assert plan.conditions
+    assert plan.describe()
+    assert seen == []  # the layers were found when the plan was made, once for all checks and seeds
     found = hp.auditing.trials.trials(plan)
     assert seen == [4, 4, 4]  # trained, he, permutation
     assert [trial.signs.dead for trial in found] == ["", ""]

@@ -73,6 +73,25 @@ def test_integers_are_permuted_under_every_initializer(initializer: str) -> None
         assert torch.equal(model.w1, drawn["w1"])
 
 
+def test_integers_may_be_parameters() -> None:
+    class Packed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.whole = nn.Parameter(torch.randint(-127, 128, (10, 8)).to(torch.int8), requires_grad=False)
+            self.scale = nn.Parameter(torch.rand(10, 1) / 100)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.linear(x, self.whole.float() * self.scale)
+
+    model = Packed().eval()
+    before = snapshot(model)
+    with Cascading().stages(model, inputs())[-1]:
+        assert changed(model, before) == {"whole", "scale"}
+        assert torch.equal(model.whole.flatten().sort().values, before["whole"].flatten().sort().values)
+        assert torch.equal(model.scale.flatten().sort().values, before["scale"].flatten().sort().values)
+    assert not changed(model, before)
+
+
 class Codebook(nn.Module):
     """A weight that integer codes pick from a small table (product quantization)."""
 

@@ -38,7 +38,7 @@ class Plan:
     lost: set[tuple[str, str]] = field(default_factory=set)  # labels and conditions in which no maps can be made
     shown: frozenset[str] = field(default_factory=frozenset)
 
-    @property
+    @cached_property
     def study(self) -> Study:
         """What checks may know before anything has run: the first block's inputs, and the model."""
         rows = torch.arange(self.batch)

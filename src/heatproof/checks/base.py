@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import torch
@@ -17,6 +18,8 @@ from heatproof.features import Features
 from heatproof.methods.base import Attribution, Linearizable, Linearization
 from heatproof.metrics import Metric
 from heatproof.models import forward
+from heatproof.randomization import Randomization
+from heatproof.randomization.layers import Usage
 from heatproof.registry import Registry
 
 if TYPE_CHECKING:
@@ -103,6 +106,11 @@ class Study:
     features: Features
     boxed: bool = False  # whether samples come with the boxes of their object
     training: Dataset | None = None  # labelled samples like those that the model was trained on
+
+    @cached_property
+    def usage(self) -> Usage:
+        """The model's layers, as a run on the example finds them: once for all checks that randomize."""
+        return Randomization.seen(self.model, self.example)
 
     @property
     def grid(self) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from heatproof.checks.base import CHECKS, TRAINED, Block, Check, Maps, Recipe, Scores, State, Study
-from heatproof.checks.random_states import REPLICATE, everything, state_of, treatment_rows
+from heatproof.checks.random_states import REPLICATE, everything, stages_of, state_of, treatment_rows, undrawn
 from heatproof.draws import digests
 from heatproof.errors import InputError
 from heatproof.metrics import TREATMENTS, Metric
@@ -64,6 +64,9 @@ class EfficientParameterRandomization(Check):
 
     def metrics(self, study: Study) -> tuple[Metric, ...]:
         return (RISE, BEFORE, AFTER, *TREATMENTS)
+
+    def notes(self, study: Study) -> tuple[str, ...]:
+        return undrawn(stages_of(study, self._randomization(), self.seeds[0]), len(study.example))
 
     def states(self, study: Study) -> Sequence[State]:
         recipe = self._randomization()

@@ -16,7 +16,7 @@ REPLICATE = State(
 
 def stages_of(study: Study, randomization: Randomization, seed: int) -> Stages:
     """The stages of `randomization` under another seed."""
-    return replace(randomization, seed=seed).stages(study.model, study.example)
+    return replace(randomization, seed=seed).stages(study.model, study.example, study.usage)
 
 
 def everything(study: Study, randomization: Randomization, seed: int) -> Stage:

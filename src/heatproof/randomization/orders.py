@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from heatproof.errors import InputError
 from heatproof.randomization.blocks import BLOCKINGS, Block, Blocking, blocks_of
 from heatproof.randomization.initializers import INITIALIZERS, Initializer, Permutation
-from heatproof.randomization.layers import Layer, Weight, usage
+from heatproof.randomization.layers import Layer, Usage, Weight, usage
 from heatproof.randomization.norms import Role
 from heatproof.randomization.owned import joined
 from heatproof.randomization.reestimation import Reestimate, SingularVectors
@@ -86,20 +86,25 @@ class Randomization(ABC):
         grouping = [f"{word} {_listed(names)}" for word, names in self._groupings().items()]
         return " ".join([self.order, *self._words(), *grouping])
 
-    def stages(self, model: nn.Module, inputs: Tensor) -> Stages:
+    @staticmethod
+    def seen(model: nn.Module, inputs: Tensor) -> Usage:
+        """What `stages` needs to know of a model, to be asked once for several randomizations of it."""
+        return usage(model, inputs)
+
+    def stages(self, model: nn.Module, inputs: Tensor, seen: Usage | None = None) -> Stages:
         """The stages, each a context in which `model` is partly random; nothing is drawn before one is entered.
 
         `inputs` (N, …) are one or more samples that show which parameters the model uses, and when.
 
-        Cost: one forward pass. Entering a stage costs copying the parameters it randomizes, twice; each layer is drawn
-        once for all stages. Memory, for all randomizations of a model together: one copy of the parameters drawn, one
-        of those randomized now.
+        Cost: one forward pass, none where what `seen` gave of this model is handed over. Entering a stage costs copying
+        the parameters it randomizes, twice; each layer is drawn once for all stages. Memory, for all randomizations of
+        a model together: one copy of the parameters drawn, one of those randomized now.
 
         Raises: InputError if the model is in training mode, scripted, inside a stage, or uses no parameter; if a block
         or pattern matches nothing, or two blocks share a layer; if the initializer cannot draw a layer (where only
         drawing shows that, on entering).
         """
-        found = usage(model, inputs)
+        found = self.seen(model, inputs) if seen is None else seen
         layers, fixed = found.layers, list(found.fixed)
         refuse_entered(layers, self.group)
         if self.batch_norm == "keep":
