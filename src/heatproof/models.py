@@ -30,7 +30,10 @@ class Bound(nn.Module):
         given: the network's other arguments by name, one row a sample.
         output: the logits in what the network returns: an attribute or key, an index, or a callable.
         layer: explain this submodule's output instead, reduced over positions by `reduction` to (N, C).
-        reduction: `mean`, `sum` or `max` over the positions of `layer`.
+        reduction: `mean`, `sum` or `max` over the positions of `layer`: which of its dimensions these are is told by
+            the operations that made it, in a watched run of two rows for each shape of inputs (a ViT's class token is
+            none).
+        layout: `channels-first` (N, K, …) or `channels-last` (N, …, K) of `layer`, where nothing tells.
         preprocessing: applied to the explained tensor first, so that baselines and noise live in its units.
     """
 
@@ -43,6 +46,7 @@ class Bound(nn.Module):
         output: Output | None = None,
         layer: str | None = None,
         reduction: str = "mean",
+        layout: str | None = None,
         preprocessing: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
@@ -55,6 +59,9 @@ class Bound(nn.Module):
             raise InputError("Expected either `layer` or `output`, but got both; a layer's output needs no `output`.")
         self.net, self.at, self.given, self.output = net, at, dict(given or {}), output
         self.layer, self.reduction, self.preprocessing = layer, reduction, preprocessing
+        if layout not in (None, "channels-first", "channels-last"):
+            raise InputError(f"Expected layout to be channels-first or channels-last, but got {layout!r}.")
+        self.layout, self._readings = layout, dict[tuple[int, ...], Any]()
         self.train(net.training)
 
     def inputs(self) -> Tensor:
@@ -70,24 +77,36 @@ class Bound(nn.Module):
 
     def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
         """The logits (M, C) of variants `x` (M, …); `rows` (M,) names the sample of each variant."""
-        given = self._rows_of_given(x, rows)
-        x = x if self.preprocessing is None else self.preprocessing(x)
-        seen: list[Tensor] = []
-
-        def run() -> Any:
-            if self.at is None:
-                return self.net(x, **given)
-            with _hook(self.net, self.at, lambda _: x):
-                return self.net(**given)
-
         if self.layer is None:
-            return _pick(run(), self.output)
+            return _pick(self._run(x, rows), self.output)
+        reduce, reading, seen = REDUCTIONS[self.reduction], self._reading(x), list[Tensor]()
         # Reduced inside the hook: the next module may change the layer's output in place.
-        with _hook(self.net, self.layer, lambda out: seen.append(REDUCTIONS[self.reduction](out))):
-            run()
+        with _hook(self.net, self.layer, lambda out: seen.append(reduce(out if reading is None else reading(out)))):
+            self._run(x, rows)
         if len(seen) != 1:
             raise InputError(f"Expected submodule {self.layer!r} to run once, but it ran {len(seen)} times.")
         return seen[0]
+
+    def _run(self, x: Tensor, rows: Tensor | None) -> Any:
+        given = self._rows_of_given(x, rows)
+        x = x if self.preprocessing is None else self.preprocessing(x)
+        if self.at is None:
+            return self.net(x, **given)
+        with _hook(self.net, self.at, lambda _: x):
+            return self.net(**given)
+
+    def _reading(self, x: Tensor) -> Callable[[Tensor], Tensor] | None:
+        """How the layer's output becomes (N, K, positions …); None where it is so already."""
+        if self.layout is not None:
+            return None if self.layout == "channels-first" else lambda out: out.movedim(-1, 1)
+        from heatproof.layouts.channels import channels_first  # which asks this very class
+
+        key = tuple(x.shape[1:])
+        if key not in self._readings:
+            assert self.layer is not None
+            self._readings[key] = channels_first(self.net, self.layer, x, self._run)
+        way: Callable[[Tensor], Tensor] | None = self._readings[key]
+        return way
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Bound":
         """What `to`, `float` and their like do to parameters is done to the other arguments as well."""

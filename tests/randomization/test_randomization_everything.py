@@ -1,7 +1,9 @@
 """What decides outputs is drawn, wherever a network keeps it; what is not is named."""
 
 import math
+import warnings
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -172,7 +174,8 @@ def test_plain_attributes_are_drawn() -> None:
     assert torch.equal(model.several[1]["last"], kept[1])
 
 
-def test_a_weight_that_no_module_holds_is_named_and_leaves_no_stage_complete() -> None:
+@pytest.mark.parametrize("computed", [False, True])
+def test_a_weight_that_no_module_holds_is_named_and_leaves_no_stage_complete(computed: bool) -> None:
     weight = torch.randn(8, 8)
 
     class Closed(nn.Module):
@@ -181,11 +184,44 @@ def test_a_weight_that_no_module_holds_is_named_and_leaves_no_stage_complete() -
             self.head = nn.Linear(8, 3)
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.head(F.linear(x, weight) @ torch.eye(8))  # what is made in the run is the architecture
+            found = 0.9 * weight + torch.eye(8) if computed else weight
+            return self.head(F.linear(x, found) @ torch.eye(8))  # what is made in the run alone is the architecture
 
     stages = Cascading().stages(Closed().eval(), inputs())
     assert stages.hidden == ("a tensor (8, 8) that no module holds, in linear",)
     assert not stages[-1].complete
+
+
+def test_packed_weights_are_named() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch moves these elsewhere
+        inner = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.Linear(8, 8)).eval(), {nn.Linear})
+    stages = Cascading().stages(nn.Sequential(inner, nn.LayerNorm(8)).eval(), inputs())
+    assert stages.hidden == ("packed weights, in quantized::linear_dynamic",)
+    assert not stages[-1].complete
+
+
+def test_one_number_in_a_buffer_is_named_and_an_expanded_one_too() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("gain", torch.tensor(0.5))
+            self.register_buffer("ones", torch.ones(1).expand(8, 8))
+            self.head = nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.linear(x @ self.ones, self.head.weight * self.gain)
+
+    assert Cascading().stages(Scaled().eval(), inputs()).fixed == ("gain", "ones")
+
+
+def test_weights_made_in_inference_mode_are_drawn_and_restored() -> None:
+    with torch.inference_mode():
+        model = nn.Linear(8, 3).eval()
+    before = model.weight.clone()
+    with Cascading().stages(model, inputs())[-1]:
+        assert not torch.equal(model.weight, before)
+    assert torch.equal(model.weight, before)
 
 
 @pytest.mark.parametrize("amount", [0.5, 0.9])
@@ -241,6 +277,47 @@ def test_a_spectral_norm_divides_by_the_drawn_matrix(by: object) -> None:
     assert not changed(model, before)
     with Independent().stages(model, inputs())[0]:
         assert all(name.startswith("6.") for name in changed(model, before))
+
+
+def test_a_spectral_norm_of_convolutions_divides_by_the_drawn_matrix() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(spectral_norm(nn.Conv2d(3, 8, 3)), nn.ReLU(), spectral_norm(nn.ConvTranspose2d(8, 6, 3)))
+    x = torch.randn(4, 3, 6, 6)
+    for _ in range(20):
+        model.train()(x)
+    with Cascading().stages(nn.Sequential(model, nn.Flatten()).eval(), x)[-1]:
+        first, second = model[0].weight.detach().flatten(1), model[2].weight.detach().transpose(0, 1).flatten(1)
+        assert float(torch.linalg.matrix_norm(first, 2)) == pytest.approx(1.0, abs=1e-5)
+        assert float(torch.linalg.matrix_norm(second, 2)) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_network_converted_through_onnx_keeps_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="converts through ONNX")
+    converter = pytest.importorskip("onnx2torch", reason="converts through ONNX")
+
+    class Products(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.w1, self.b1 = nn.Parameter(torch.randn(8, 16)), nn.Parameter(torch.randn(16))
+            self.w2 = nn.Parameter(torch.randn(16, 10))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (x @ self.w1 + self.b1).relu() @ self.w2
+
+    path = str(tmp_path / "net.onnx")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter that needs no further package is the older one
+        torch.onnx.export(Products().eval(), (inputs(),), path, dynamo=False)
+        model = converter.convert(path).eval()
+    buffers = dict(model.named_buffers())
+    assert len(buffers) == 3
+    before = snapshot(model)
+    stages = Cascading().stages(model, inputs())
+    assert stages.fixed == ()
+    assert stages[-1].complete
+    with stages[-1]:
+        assert changed(model, before) == set(buffers)
+    assert abs(correlation(model, inputs(), stages)) < 0.5
 
 
 class Hyper(nn.Module):

@@ -1,17 +1,18 @@
 """Class activation maps: the channels of a layer, weighed by how the score depends on them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from heatproof.errors import InputError
+from heatproof.layouts.reading import Reading
+from heatproof.layouts.seen import seen
 from heatproof.methods.backward import nothing_overwritten
-from heatproof.methods.base import METHODS, Linearizable, Linearization, mixes
+from heatproof.methods.base import METHODS, Linearizable, Linearization, mixes, scores
 from heatproof.methods.guided import GuidedBackprop
-from heatproof.methods.spatial import last_map, positions, replacing
+from heatproof.methods.spatial import Layout, check_layout, enlarged, last_map, reading_of, replacing, say_others
 from heatproof.models import forward
 
 
@@ -21,37 +22,53 @@ class GradCAM(Linearizable):
     """Where a layer's channels that raise the score are active.
 
     R = ReLU(Σ_k α_k A^k), α_k = the mean over positions of ∂S_c/∂A^k, for the output A (N, K, h, w) of one layer;
-    then bilinear interpolation to the image (corners not aligned).
+    then linear interpolation to the input's positions (bilinear for images; corners not aligned).
 
-    Non-negative, (N, 1, H, W), no sum rule. With global average pooling and one linear layer behind, R is the positive
-    part of the class activation map over h·w (before interpolation). Not linear: the clamp depends on the mix of
-    labels. Diagnostic: `score`. Cost: one forward pass, and a backward pass down to the layer; finding the layer takes
-    four rows more a call on a convolutional network. Name the layer to save them.
+    Non-negative, no sum rule; (N, 1, H, W) for images, and for series (N, C, T), sequences (N, T, E), volumes
+    (N, C, D, H, W) and channels last likewise: size 1 where features stand. With global average pooling and one linear
+    layer behind, R is the positive part of the class activation map over h·w (before interpolation). Not linear: the
+    clamp depends on the mix of labels. Diagnostics: `score`, and `all-zero`, 1 where the ReLU left nothing of the map.
+    Cost: one forward pass, and a backward pass down to the layer. What a layer's dimensions mean and which layer is the
+    last is found in about two passes of two rows, once a network and shape of inputs.
 
-    Outputs of a layer in other layouts are read as maps: (N, h, w, K), and tokens (N, T, K) in rows, without the class
-    token and registers that stand before them, which count neither in α nor in R (ViT, Swin).
+    Positions are told from channels by the operations that made the output, not by sizes: (N, K, h, w), (N, h, w, K),
+    tokens (N, T, K) in the order in which patches were laid out, without the class token and registers beside them,
+    which count neither in α nor in R (ViT, Swin).
 
     Args:
         layer: a layer by name, as in `named_modules` (of the network inside a Bound); by default the last map with more
             than one position that is read in more than one, before adaptive pooling, and not a class map; see
-            `heatproof.methods.spatial.last_map`. On a ViT that is the input of the last block's attention.
+            `heatproof.methods.spatial.last_map`. On a ViT that is the input of the last block's attention. A
+            HeatproofWarning names other maps that the outputs depend on and that do not pass it.
+        layout: `channels-first` (N, K, …) or `channels-last` (N, …, K) of the named layer, where nothing tells.
 
-    Raises: InputError for inputs that are no images, an unknown layer, one that is no map, or runs more than once.
+    Raises: InputError for inputs without positions, an unknown layer, one that is no map, runs more than once, or whose
+    dimensions nothing tells.
 
     Source: Selvaraju et al. 2017, eq. 1 and 2; Adebayo et al. 2018, A.4. Pytorch-grad-cam rescales each map to [0, 1];
     here it keeps its units.
     """
 
     layer: str | None = None
+    layout: Layout | None = None
+
+    def __post_init__(self) -> None:
+        check_layout(self.layout, self.layer)
 
     @property
     def linear(self) -> bool:
         return False
 
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
-        if inputs.dim() != 4:
-            raise InputError(f"Expected images (N, C, H, W) for activation maps, but got {tuple(inputs.shape)}.")
+        if inputs.dim() < 3:
+            raise InputError(
+                f"Expected samples with positions, such as images (N, C, H, W) for activation maps, but got "
+                f"{tuple(inputs.shape)}."
+            )
         layer = last_map(model, inputs) if self.layer is None else self.layer
+        reading = reading_of(model, layer, inputs, self.layout)
+        if self.layer is None:
+            say_others(model, inputs)
         activations: list[Tensor] = []
 
         def begin(output: Tensor) -> Tensor:
@@ -63,16 +80,23 @@ class GradCAM(Linearizable):
         with torch.no_grad(), replacing(model, layer, begin):
             outputs = forward(model, inputs)
         (activation,) = activations
-        if positions(activation, inputs.shape) is None:
+        if not reading.fits(activation):
             raise InputError(
-                f"Expected a layer whose output is a map of images {tuple(inputs.shape)}, but {layer!r} gives "
-                f"{tuple(activation.shape)}."
+                f"Expected layer {layer!r} to give one shape for inputs of one shape, but it gave "
+                f"{tuple(activation.shape)} where it gave {reading.shape} for two rows; name another layer."
             )
+        positions = seen(model, inputs).positions
 
-        def pull(cotangents: Tensor) -> Tensor:
-            return torch.stack([_map(outputs, activation, cotangent, layer, inputs) for cotangent in cotangents])
+        def one(cotangent: Tensor) -> Tensor:
+            weighed = _weighed(outputs, activation, cotangent, layer, reading)
+            return enlarged(weighed.relu(), reading, tuple(inputs.shape), positions)
 
-        return Linearization(outputs.detach(), mixes(pull))
+        return Linearization(outputs.detach(), mixes(lambda cotangents: torch.stack([one(c) for c in cotangents])))
+
+    def _diagnostics(
+        self, maps: Tensor, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor
+    ) -> Mapping[str, Tensor]:
+        return {"score": scores(outputs, targets), "all-zero": _all_zero(maps)}
 
 
 @METHODS.register("guided-grad-cam")
@@ -83,10 +107,10 @@ class GuidedGradCAM(Linearizable):
     R = Grad-CAM ⊙ guided backpropagation, each as the method of that name, the first interpolated bilinearly.
 
     Signed, shape of the inputs (N, C, H, W), in squared units of the score per input unit; no sum rule. Not linear.
-    Diagnostic: `score`. Cost: both methods'.
+    Diagnostics: `score`, and `all-zero`, 1 where nothing of the map is left. Cost: both methods'.
 
     Args:
-        layer: Grad-CAM's layer by name, or found as there.
+        layer, layout: Grad-CAM's layer by name, or found as there.
         allow_detached: as in guided backpropagation.
 
     Raises: InputError as Grad-CAM, and for a network without ReLUs; OperationError for an operation that guided
@@ -96,7 +120,11 @@ class GuidedGradCAM(Linearizable):
     """
 
     layer: str | None = None
+    layout: Layout | None = None
     allow_detached: bool = False
+
+    def __post_init__(self) -> None:
+        check_layout(self.layout, self.layer)
 
     @property
     def linear(self) -> bool:
@@ -106,12 +134,18 @@ class GuidedGradCAM(Linearizable):
         return GradCAM().cost(outputs, shape) + GuidedBackprop().cost(outputs, shape)
 
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
-        outputs, active = GradCAM(layer=self.layer).linearize(model, inputs)
+        outputs, active = GradCAM(layer=self.layer, layout=self.layout).linearize(model, inputs)
         _, guided = GuidedBackprop(allow_detached=self.allow_detached).linearize(model, inputs)
         return Linearization(outputs, lambda cotangent: active(cotangent) * guided(cotangent))
 
+    def _diagnostics(
+        self, maps: Tensor, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor
+    ) -> Mapping[str, Tensor]:
+        return {"score": scores(outputs, targets), "all-zero": _all_zero(maps)}
 
-def _map(outputs: Tensor, activation: Tensor, cotangent: Tensor, layer: str, inputs: Tensor) -> Tensor:
+
+def _weighed(outputs: Tensor, activation: Tensor, cotangent: Tensor, layer: str, reading: Reading) -> Tensor:
+    """Σ_k α_k A^k (N, *grid)."""
     gradient = None
     if outputs.requires_grad:
         with nothing_overwritten():
@@ -121,9 +155,10 @@ def _map(outputs: Tensor, activation: Tensor, cotangent: Tensor, layer: str, inp
             f"Expected outputs that depend on layer {layer!r}, but no path leads back to it; look for no_grad, detach "
             "or NumPy inside the model, or for inference_mode around the call."
         )
-    slopes, active = positions(gradient, inputs.shape), positions(activation.detach(), inputs.shape)
-    assert slopes is not None  # as the activation is
-    assert active is not None
-    weights = slopes.mean((1, 2), keepdim=True)
-    combined = (weights * active).sum(3).relu()
-    return F.interpolate(combined[:, None], size=inputs.shape[2:], mode="bilinear", align_corners=False)
+    slopes, active = reading(gradient), reading(activation.detach())
+    weights = slopes.flatten(1, -2).mean(1)
+    return (weights.view(len(weights), *[1] * len(reading.grid), -1) * active).sum(-1)
+
+
+def _all_zero(maps: Tensor) -> Tensor:
+    return (maps == 0).flatten(1).all(1).to(maps)

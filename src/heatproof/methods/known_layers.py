@@ -1,14 +1,14 @@
 """Where bottlenecks stand: where 004 puts them in networks that it names, and a rule for all others."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from heatproof.errors import InputError
-from heatproof.methods.spatial import Made, is_only_way, maps_made, network, read_in_both_halves
-from heatproof.models import forward
+from heatproof.layouts.record import Layer, Record
+from heatproof.layouts.seen import candidates, in_both_halves, network, record_of, seen
 
 FEWEST = 7  # places along a side, if there is a layer with as many: 28 pixels by 4
 
@@ -36,21 +36,11 @@ def found_layer(model: nn.Module, inputs: Tensor, *, share: int = 8) -> str:
     everything passes that the outputs know of the image: no skip connection leads around it. Where all maps are coarser
     it is the deepest of the finest. Class maps are left out. Ours: 004 says nothing of other networks.
 
-    Cost: two forward passes of two rows, and two or three for each layer that is looked at.
+    Cost: a forward pass of two rows that is watched, about two passes' time.
 
     Raises: InputError where there is none.
     """
-    ways = _ways(model, inputs)
-    height, width = inputs.shape[2:]
-    fine = [one for one in ways if _fine(one.height, height, share) and _fine(one.width, width, share)]
-    coarse = sorted((one for one in ways if one not in fine), key=lambda one: -one.height * one.width)
-    for one in (*fine, *coarse):
-        if _everything_passes(model, one.layer, inputs):
-            return one.layer
-    raise InputError(
-        f"Expected a layer of {type(network(model)).__name__} with feature maps (N, C, h, w) that everything passes "
-        f"through on images {tuple(inputs.shape[1:])}, but found none; name a layer."
-    )
+    return _found(_Ways.of(model, inputs), model, inputs, share)
 
 
 def found_readouts(model: nn.Module, inputs: Tensor, layer: str | None) -> tuple[str, tuple[str, ...]]:
@@ -59,51 +49,74 @@ def found_readouts(model: nn.Module, inputs: Tensor, layer: str | None) -> tuple
     These are the deepest map of every size, from that layer on, that everything passes through, and the layer that
     gives the outputs, if there is one: 004's choice in ResNet and VGG, by a rule.
     """
-    start = found_layer(model, inputs, share=4) if layer is None else layer
-    ways = _ways(model, inputs)
-    names = [one.layer for one in ways]
-    later = ways[: names.index(start) + 1] if start in names else ways
-    sizes = [[one.layer for one in same] for _, same in groupby(later, key=lambda one: (one.height, one.width))]
-    deepest = [next((name for name in same if _everything_passes(model, name, inputs)), None) for same in sizes]
-    return start, (*filter(None, reversed(deepest)), *_outputs_layer(model, inputs))
+    ways = _Ways.of(model, inputs)
+    start = _found(ways, model, inputs, 4) if layer is None else layer
+    names = [one.name for one in ways.maps]
+    later = ways.maps[: names.index(start) + 1] if start in names else ways.maps
+    sizes = [list(same) for _, same in groupby(later, key=lambda one: one.shape[2:])]
+    deepest = [next((one.name for one in same if ways.everything_passes(one)), None) for same in sizes]
+    return start, (*filter(None, reversed(deepest)), *ways.outputs)
+
+
+def check_maps(model: nn.Module, layers: Iterable[str], inputs: Tensor) -> None:
+    """Refuse layers whose output is a map in another layout than (N, C, h, w): its statistics would be of rows.
+
+    Raises: InputError.
+    """
+    readings = seen(model, inputs).readings
+    for layer in layers:
+        reading = readings.get(layer)
+        if reading is not None and not reading.leading:
+            raise InputError(
+                f"Expected feature maps (N, C, h, w) for a bottleneck, but {layer!r} gives "
+                f"{(len(inputs), *reading.shape[1:])}, whose dimensions {reading.positions} are positions; name a "
+                "layer that keeps channels first."
+            )
+
+
+@dataclass(frozen=True)
+class _Ways:
+    """The layers that make feature maps (N, C, h, w) and no class maps, the deepest first, in a watched run."""
+
+    record: Record
+    maps: list[Layer]
+
+    @classmethod
+    def of(cls, model: nn.Module, inputs: Tensor) -> "_Ways":
+        if inputs.dim() != 4:
+            raise InputError(f"Expected images (N, C, H, W) for a bottleneck, but got {tuple(inputs.shape)}.")
+        record = record_of(model, inputs)
+        maps = [one for one in candidates(record) if one.reading and one.reading.leading and len(one.shape) == 4]
+        return cls(record, [one for one in maps if not record.is_class_map(one)])
+
+    def everything_passes(self, layer: Layer) -> bool:
+        """Whether all that the outputs know of the image comes through the layer, and from both of its halves."""
+        (read,) = self.record.depended_on([layer])
+        assert layer.reading is not None  # by `of`
+        return in_both_halves(layer.reading, read) and not self.record.passes_by(layer)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The last layer that gives as many numbers a sample as there are outputs, the outer of nested ones."""
+        wanted = None if self.record.outputs is None else self.record.outputs.flow.shape
+        return tuple(layer.name for layer in self.record.layers.values() if layer.shape == wanted)[-1:]
+
+
+def _found(ways: _Ways, model: nn.Module, inputs: Tensor, share: int) -> str:
+    sides = inputs.shape[2:]
+    fine = [one for one in ways.maps if all(_fine(*pair, share) for pair in zip(one.shape[2:], sides, strict=True))]
+    coarse = sorted((one for one in ways.maps if one not in fine), key=lambda one: -one.shape[2] * one.shape[3])
+    for one in (*fine, *coarse):
+        if ways.everything_passes(one):
+            return one.name
+    raise InputError(
+        f"Expected a layer of {type(network(model)).__name__} with feature maps (N, C, h, w) that everything passes "
+        f"through on images {tuple(inputs.shape[1:])}, but found none; name a layer."
+    )
 
 
 def _fine(places: int, pixels: int, share: int) -> bool:
     return places >= FEWEST and round(pixels / places) <= share  # 27 places of 224 pixels are an eighth
-
-
-def _ways(model: nn.Module, inputs: Tensor) -> list[Made]:
-    """The layers that make feature maps (N, C, h, w) and no class maps, the deepest first."""
-    if inputs.dim() != 4:
-        raise InputError(f"Expected images (N, C, H, W) for a bottleneck, but got {tuple(inputs.shape)}.")
-    made, outputs = maps_made(model, inputs)
-    return [one for one in reversed(made) if one.leading and one.channels != outputs]
-
-
-def _everything_passes(model: nn.Module, layer: str, inputs: Tensor) -> bool:
-    return is_only_way(model, layer, inputs) and read_in_both_halves(model, layer, inputs)
-
-
-def _outputs_layer(model: nn.Module, inputs: Tensor) -> tuple[str, ...]:
-    """The last layer that gives as many numbers a sample as there are outputs, the outer of nested ones."""
-    seen: list[tuple[str, int]] = []
-
-    def hook(name: str, output: Any) -> None:
-        if isinstance(output, Tensor) and output.dim() == 2:
-            seen.append((name, output.shape[1]))
-
-    handles = [
-        module.register_forward_hook(lambda _module, _inputs, output, name=name: hook(name, output))
-        for name, module in network(model).named_modules()
-        if name
-    ]
-    try:
-        with torch.no_grad():
-            outputs = forward(model, inputs[:1], torch.zeros(1, dtype=torch.int64, device=inputs.device)).shape[1]
-    finally:
-        for handle in handles:
-            handle.remove()
-    return tuple(name for name, width in seen if width == outputs)[-1:]
 
 
 def _resnet(network: nn.Module) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Mean and variance of data that come in batches."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -9,6 +9,7 @@ from heatproof.errors import InputError
 from heatproof.methods.above import places
 from heatproof.methods.base import passes
 from heatproof.methods.fitted import Batch, inputs_of
+from heatproof.methods.known_layers import check_maps
 from heatproof.methods.split import Split
 
 
@@ -64,11 +65,16 @@ class Moments:
         return {"mean": self.mean.float(), "variance": self.variance.float(), "active": self.active.float()}
 
 
-def moments_at(split: Split, batches: Iterable[Batch]) -> Moments:
-    """The moments of a layer's feature maps over batches of inputs; the n-th sample has row n of a Bound's `given`."""
+def moments_at(split: Split, batches: Iterable[Batch], others: Sequence[str] = ()) -> Moments:
+    """The moments of a layer's feature maps over batches of inputs; the n-th sample has row n of a Bound's `given`.
+
+    Raises: InputError where the layer, or one of `others` that are read beside it, does not give maps (N, C, h, w).
+    """
     moments, seen = Moments(), 0
     for batch in batches:
         x = inputs_of(batch)
+        if seen == 0:
+            check_maps(split.model, (split.name, *others), x)
         for block, _ in passes(x, 1):
             rows = torch.arange(seen + block.start, seen + block.stop, device=x.device)
             moments.update(places(split, split.below(x[block], rows)))

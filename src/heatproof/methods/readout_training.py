@@ -89,7 +89,7 @@ class Trainer:
         return tensors, {"samples": state.statistics.facts["samples"], "seed": str(self.recipe.seed)}
 
     def _fresh(self, batches: Iterable[Batch]) -> _State:
-        moments = moments_at(self.split, batches)
+        moments = moments_at(self.split, batches, self.readouts)
         facts = {"samples": str(moments.count)}
         statistics = Fitted(moments.tensors(), network="", facts=facts)
         rows, x, _ = next(self._labelled(batches))

@@ -1,80 +1,113 @@
-"""Maps inside a network: which layer makes the last one, and how its output reads as positions of the image."""
+"""Maps inside a network: which layer makes the last one, and how a layer's output reads as positions of the input."""
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from heatproof.errors import InputError, unknown
-from heatproof.models import Bound, forward
+from heatproof.errors import HeatproofWarning, InputError, unknown
+from heatproof.layouts.reading import Reading, assumed
+from heatproof.layouts.seen import network, seen
 
-ADAPTIVE = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
-LEADING = 8  # class, distillation and register tokens that may stand before the patches
-
-
-class Made(NamedTuple):
-    """A layer that makes a map in one run of the network: its channels, and the map's size."""
-
-    layer: str
-    channels: int
-    height: int
-    width: int
-    leading: bool  # whether it is (N, K, h, w)
-
-
-def positions(output: Tensor, image: Sequence[int]) -> Tensor | None:
-    """A layer's output as a view (N, h, w, K) for images (…, H, W), or None where it has no positions.
-
-    (N, K, h, w) or (N, h, w, K): the reading whose h : w is nearer to H : W, the first where both are as near.
-    (N, T, K): tokens in rows, with h : w = H : W and as many of them as there are; up to 8 that are left over stand
-    first (class tokens and registers) and are no positions.
-    """
-    height, width = image[-2:]
-    if output.dim() == 4:
-        first, last = (_slant(size, image) for size in (output.shape[2:], output.shape[1:3]))
-        return output.permute(0, 2, 3, 1) if first <= last else output
-    if output.dim() != 3:
-        return None
-    shared = math.gcd(height, width)
-    rows, columns = height // shared, width // shared
-    times = math.isqrt(output.shape[1] // (rows * columns))
-    leading = output.shape[1] - times**2 * rows * columns
-    if times == 0 or leading > LEADING:
-        return None
-    return output[:, leading:].view(len(output), times * rows, times * columns, output.shape[2])
+Layout = Literal["channels-first", "channels-last"]
+LAYOUTS = ("channels-first", "channels-last")
+# By the number of directions: what carries a map to the input's positions.
+ENLARGE = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 def last_map(model: nn.Module, inputs: Tensor) -> str:
     """The name of the layer whose output is the last map on the way to the outputs, found by running the model.
 
-    The layer runs once, its output has more than one position (see `positions`), and the outputs depend on more than
-    one of them: a transformer that reads its class token alone has no such map after its last attention. It is not the
-    output of adaptive pooling, nor a class map (as many channels as outputs), nor its own input handed on. Of a module
-    and its last child the outer one is named. VGG: `features`, ResNet: `layer4`.
+    The layer runs once, its output has more than one position, and the outputs depend on more than one of them: a
+    transformer that reads its class token alone has no such map after its last attention. It is not the output of
+    adaptive pooling, nor a class map (each output depends on one channel), nor its own input handed on. Of a module and
+    its last child the outer one is named. VGG: `features`, ResNet: `layer4`.
 
-    Cost: two forward passes of two rows, and one more for each layer that is found to be read in one place only.
+    Which of a layer's axes are positions, and what depends on what, follows from the operations that run, whatever the
+    weights, the sample's values and the sizes are: see `heatproof.layouts`. Where the outputs also depend on maps that
+    do not pass this layer (a second backbone, a skip connection around it), a HeatproofWarning names them.
+
+    Cost: a forward pass of two rows that is watched, about two passes' time, once a network and shape of inputs.
 
     Raises: InputError where there is none.
     """
-    image = inputs.shape[1:]
-    made, outputs = maps_made(model, inputs)
-    for one in reversed(made):
-        if one.channels != outputs and read_in_both_halves(model, one.layer, inputs):
-            return one.layer
+    known = seen(model, inputs)
+    if known.last is not None:
+        return known.last
+    _refuse_scripts(model)
+    again = sorted(name for name, count in known.runs.items() if count > 1)
+    if again:
+        raise InputError(
+            f"Expected a layer that makes maps and runs once, but found none: {again[0]!r} and others run "
+            f"{known.runs[again[0]]} times in one call. Of a network that is applied to several inputs (siamese) "
+            "explain one: compute the others' features beforehand, in a module around it."
+        )
     raise InputError(
-        f"Expected a layer that makes maps of images {tuple(image)} with more than one position, but found none; "
-        "name a layer, or use larger images."
+        f"Expected a layer that makes maps of inputs {tuple(inputs.shape[1:])} with more than one position, but found "
+        "none; name a layer, or use larger images."
     )
 
 
-def network(model: nn.Module) -> nn.Module:
-    """The network whose layers have names: the one inside a Bound."""
-    while isinstance(model, Bound):
-        model = model.net
-    return model
+def say_others(model: nn.Module, inputs: Tensor) -> None:
+    """Warn where other maps lead to the outputs, past the last one."""
+    known = seen(model, inputs)
+    if known.beside:
+        names = " and ".join(map(repr, known.beside))
+        warnings.warn(
+            f"Expected one layer that all maps pass, but beside {known.last!r}, which is shown, the outputs depend on "
+            f"maps of {names} that do not pass it; name the layer to show, or put the ways together in one module.",
+            HeatproofWarning,
+            stacklevel=2,
+        )
+
+
+def check_layout(layout: Layout | None, layer: str | None) -> None:
+    """Refuse a layout of another name, or of no layer."""
+    if layout is not None and layout not in LAYOUTS:
+        raise unknown("layout", layout, LAYOUTS)
+    if layout is not None and layer is None:
+        raise InputError("Expected the name of the layer whose layout is given, but got none; pass layer=….")
+
+
+def reading_of(model: nn.Module, layer: str, inputs: Tensor, layout: Layout | None = None) -> Reading:
+    """How `layer`'s output reads as positions of `inputs`: as the operations tell, or as `layout` says.
+
+    Raises: InputError for a layer that is unknown, runs never or again, gives no map, or one whose axes nothing tells.
+    """
+    modules = dict(network(model).named_modules())
+    if layer not in modules:
+        raise unknown(f"layer of {type(network(model)).__name__}", layer, filter(None, modules))
+    _refuse_scripts(model, layer)
+    known = seen(model, inputs)
+    if known.runs.get(layer, 0) != 1:
+        raise _runs(model, layer, known.runs)
+    reading = known.readings.get(layer)
+    shape = known.shapes.get(layer)
+    if layout is not None and shape is not None:
+        axes = known.positions or tuple(range(2, inputs.dim()))
+        reading = assumed(shape, layout, [inputs.shape[axis] for axis in axes], axes)
+    if reading is not None:
+        return reading
+    if shape is None and known.kinds[layer] not in ("Tensor", "Parameter"):
+        raise InputError(f"Expected layer {layer!r} to return a tensor, but it returns {known.kinds[layer]}.")
+    if shape is None:
+        raise InputError(
+            f"Expected layer {layer!r} to return a tensor that depends on the inputs, but it does not; name another."
+        )
+    got = f"{layer!r} gives {(len(inputs), *shape[1:])}"
+    if len(shape) < 3 or layout is not None:
+        raise InputError(
+            f"Expected a layer whose output is a map of {_kind(inputs)} {tuple(inputs.shape)}, but {got}"
+            f"{f', which is none with layout={layout!r}' if layout else ''}."
+        )
+    raise InputError(
+        f"Expected operations that tell which dimensions are positions, but {got}, and nothing that made it tells; say "
+        "it with layout='channels-first' or layout='channels-last', or name another layer."
+    )
 
 
 @contextmanager
@@ -101,86 +134,52 @@ def replacing(model: nn.Module, layer: str, change: Callable[[Tensor], Tensor]) 
     finally:
         handle.remove()
     if runs != 1:
-        raise InputError(f"Expected layer {layer!r} to run once, but it ran {runs} times; name a layer around it.")
+        raise _runs(model, layer, {layer: runs})
 
 
-def _slant(size: Sequence[int], image: Sequence[int]) -> float:
-    """How far a map's h : w is from the image's H : W."""
-    return abs(math.log(size[0] * image[-1] / (size[1] * image[-2])))
+def enlarged(maps: Tensor, reading: Reading, shape: tuple[int, ...], positions: tuple[int, ...]) -> Tensor:
+    """Maps (N, *grid) of a layer, interpolated to the input's positions: (N, …), of size 1 along all other axes.
 
-
-def maps_made(model: nn.Module, inputs: Tensor) -> tuple[list[Made], int]:
-    """The layers that make maps and run once, in the order in which they are done; and the outputs' number."""
-    pair = _pair(inputs)
-    made: list[Made] = []
-    runs: dict[str, int] = {}
-    received: dict[str, tuple[int, int] | None] = {}
-
-    def before(name: str) -> Callable[[nn.Module, Any], None]:
-        def hook(_module: nn.Module, arguments: Any) -> None:
-            first = arguments[0] if arguments else None
-            received[name] = (id(first), first._version) if isinstance(first, Tensor) else None
-
-        return hook
-
-    def after(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, _arguments: Any, output: Any) -> None:
-            runs[name] = runs.get(name, 0) + 1
-            if not isinstance(output, Tensor) or len(output) != len(pair) or isinstance(module, ADAPTIVE):
-                return
-            if received[name] == (id(output), output._version):
-                return
-            at = positions(output, pair.shape[1:])
-            if at is not None and at.shape[1] * at.shape[2] > 1:
-                height, width, channels = at.shape[1:]
-                leading = tuple(output.shape[1:]) == (channels, height, width)
-                made.append(Made(name, channels, height, width, leading))
-
-        return hook
-
-    with ExitStack() as hooks, torch.no_grad():
-        for name, module in network(model).named_modules():
-            if name:
-                hooks.callback(module.register_forward_pre_hook(before(name)).remove)
-                hooks.callback(module.register_forward_hook(after(name)).remove)
-        outputs = forward(model, pair, torch.zeros(2, dtype=torch.int64, device=pair.device)).shape[1]
-    return [one for one in made if runs[one.layer] == 1], outputs
-
-
-def read_in_both_halves(model: nn.Module, layer: str, inputs: Tensor) -> bool:
-    """Whether the outputs depend on the layer's map in its first and in its second half.
-
-    Shown by NaN, which passes through weights and ReLUs of any value: neither the sample nor randomized or dead layers
-    change the answer.
+    Linear along each direction (corners not aligned). A direction that the layer has no places along is the same
+    everywhere.
     """
-    pair = _pair(inputs)
-
-    def spoil(output: Tensor) -> Tensor:
-        spoilt = output.clone()
-        at = positions(spoilt, pair.shape[1:])
-        assert at is not None  # or it would not be a candidate
-        along = 0 if at.shape[1] >= at.shape[2] else 1
-        half = at.shape[1 + along] // 2
-        at[0].narrow(along, 0, half).fill_(torch.nan)
-        at[1].narrow(along, half, at.shape[1 + along] - half).fill_(torch.nan)
-        return spoilt
-
-    with replacing(model, layer, spoil), torch.no_grad():
-        outputs = forward(model, pair, torch.zeros(2, dtype=torch.int64, device=pair.device))
-    return bool(outputs.isnan().any(1).all())
+    sizes = [shape[axis] for axis in reading.axes]
+    if len(sizes) not in ENLARGE:
+        raise InputError(f"Expected a map of 1 to 3 directions, but got {len(sizes)}; name another layer.")
+    large = F.interpolate(maps[:, None], size=sizes, mode=ENLARGE[len(sizes)], align_corners=False)[:, 0]
+    for axis in range(1, len(shape)):
+        if axis not in reading.axes:
+            large = large.unsqueeze(axis)
+    wanted = [shape[axis] if axis in positions or axis in reading.axes else 1 for axis in range(1, len(shape))]
+    return large.expand(len(maps), *wanted).contiguous()
 
 
-def is_only_way(model: nn.Module, layer: str, inputs: Tensor) -> bool:
-    """Whether everything that the outputs know of the input comes through `layer`.
-
-    Shown by an input of NaN and a layer without: what goes past the layer would carry the NaN along.
-    """
-    pair = torch.full_like(_pair(inputs), torch.nan)
-    with replacing(model, layer, torch.zeros_like), torch.no_grad():
-        outputs = forward(model, pair, torch.zeros(2, dtype=torch.int64, device=pair.device))
-    return bool(outputs.isfinite().all())
+def _kind(inputs: Tensor) -> str:
+    return {3: "samples", 4: "images", 5: "volumes"}.get(inputs.dim(), "inputs")
 
 
-def _pair(inputs: Tensor) -> Tensor:
-    """The first sample, twice."""
-    return inputs[:1].expand(2, *inputs.shape[1:])
+def _runs(model: nn.Module, layer: str, runs: dict[str, int]) -> InputError:
+    count = runs.get(layer, 0)
+    if count == 0:
+        return InputError(f"Expected layer {layer!r} to run once, but it ran 0 times; name a layer that runs.")
+    parts = layer.split(".")
+    around = [".".join(parts[:i]) for i in range(1, len(parts))]
+    if any(runs.get(name) == 1 for name in around):
+        return InputError(f"Expected layer {layer!r} to run once, but it ran {count} times; name a layer around it.")
+    return InputError(
+        f"Expected layer {layer!r} to run once, but it ran {count} times, and no layer around it runs once. Where it "
+        "is applied to several inputs (siamese), explain one: compute the others' features beforehand, in a module "
+        "around the network; where it repeats in one chain, give each run a module of its own."
+    )
+
+
+def _refuse_scripts(model: nn.Module, layer: str | None = None) -> None:
+    """Refuse layers inside TorchScript, which no hook sees."""
+    net = network(model)
+    for name, module in net.named_modules():
+        inside = layer is None or not name or layer.startswith(f"{name}.")
+        if isinstance(module, torch.jit.ScriptModule) and inside:
+            raise InputError(
+                f"Expected layers whose outputs can be seen, but {name or 'the model'!r} is a TorchScript module, "
+                "which hands out none; use the Python module it was made from."
+            )

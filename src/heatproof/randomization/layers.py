@@ -12,7 +12,7 @@ from heatproof.errors import InputError
 from heatproof.models import Bound, check_inputs, check_model, forward
 from heatproof.randomization.memory import quiet
 from heatproof.randomization.norms import Role
-from heatproof.randomization.owned import ROOT, Owned, joined, owned_by
+from heatproof.randomization.owned import ROOT, Owned, joined, owned_by, unreachable
 from heatproof.randomization.watching import Seen, Watch
 
 __all__ = ["ROOT", "Layer", "Pair", "Usage", "Weight", "usage"]
@@ -125,7 +125,7 @@ def usage(model: nn.Module, inputs: Tensor) -> Usage:
         layers,
         tuple(joined(entry.layer, entry.name) for entry in unused),
         tuple(joined(owned[i].layer, owned[i].name) for i in sorted(fixed)),
-        tuple(dict.fromkeys(watch.strangers)),
+        (*unreachable(model), *dict.fromkeys(watch.strangers)),
         tuple(Pair(owned[one.left].tensor, owned[one.right].tensor) for one in watch.singular),
     )
 
@@ -143,12 +143,16 @@ def _weights(owned: Sequence[Owned], watch: Watch) -> dict[int, Weight]:
         real = entry.tensor.is_floating_point() or entry.tensor.is_complex()
         if not (role is not None or seen.weight or (real and (entry.trainable or seen.bias))):
             continue
+        if _is_expanded(entry.tensor):
+            continue  # one number that stands for many cannot be written as many
         scales_integers = bool(seen.beside & (whole - masks))
         way: Way = "drawn"
         if i in singular:
             way = "singular"
         elif not real or i in masks or scales_integers or (not entry.trainable and seen.weight and not seen.plain):
             way = "permuted"
+        if role is None and way == "permuted" and entry.tensor.numel() < 2:
+            continue  # one number has no other order
         density = 1.0
         for mask in seen.beside & masks if i not in masks else ():
             if owned[mask].tensor.numel() == entry.tensor.numel():
@@ -163,6 +167,10 @@ def _weights(owned: Sequence[Owned], watch: Watch) -> dict[int, Weight]:
             density=density or 1.0,
         )
     return found
+
+
+def _is_expanded(tensor: Tensor) -> bool:
+    return any(step == 0 and size > 1 for size, step in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 def _is_whole(tensor: Tensor) -> bool:
@@ -194,6 +202,7 @@ def _pauses(model: nn.Module, watch: Watch) -> Iterator[None]:
         handles += [replaced.register_forward_pre_hook(pause), replaced.register_forward_hook(resume)]
     if isinstance(model, Bound) and model.layer is not None:
         handles.append(model.net.get_submodule(model.layer).register_forward_hook(pause))
+        handles.append(model.net.register_forward_pre_hook(resume, prepend=True))  # it may run more than once
     try:
         yield
     finally:

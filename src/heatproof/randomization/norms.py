@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from heatproof.randomization.binding import bound
+from heatproof.propagation.schemas import bound
 
 Role = Literal["gamma", "beta", "mean", "variance"]
 ROLES: dict[str, Role] = {"weight": "gamma", "bias": "beta", "running_mean": "mean", "running_var": "variance"}

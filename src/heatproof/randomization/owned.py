@@ -47,11 +47,20 @@ def owned_by(model: nn.Module) -> Iterator[Owned]:
                     full = joined(path, name)
                     raise InputError(f"Expected parameters of real numbers, but {full!r} is not initialized yet.")
                 place = region(tensor)
-                known = place is None or place in places
-                if place is None or known or (kind == "attributes" and any(place.overlaps(one) for one in places)):
+                if place is None or place in places:
+                    continue
+                if kind == "attributes" and any(place.overlaps(one) for one in places):
                     continue
                 places.add(place)
                 yield _entry(modules, path, name, tensor, trainable=kind == "_parameters")
+
+
+def unreachable(model: nn.Module) -> Iterator[str]:
+    """Parameters and buffers whose values stand in no memory of theirs (a subclass that packs them), by name."""
+    for path, module in _named_modules(model):
+        for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
+            if tensor is not None and not is_lazy(tensor) and tensor.numel() > 0 and region(tensor) is None:
+                yield f"{joined(path, name)}, whose values {type(tensor).__name__} keeps to itself"
 
 
 def joined(layer: str, name: str) -> str:

@@ -163,6 +163,6 @@ def refuse_entered(used: Sequence[Layer], wanted: str) -> None:
 
 def _write(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
     # copy_, not .data: it counts the tensors' versions up, so that nothing computed from other values passes as fresh.
-    with torch.no_grad():
-        for tensor, value in pairs:
+    for tensor, value in pairs:
+        with torch.inference_mode(tensor.is_inference()), torch.no_grad():  # one that was made in it is written in it
             tensor.copy_(value)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
@@ -11,7 +12,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from heatproof.errors import InputError
 from heatproof.propagation.operations import identify, key
-from heatproof.randomization.binding import bound
+from heatproof.propagation.schemas import bound
 from heatproof.randomization.memory import Region, region
 from heatproof.randomization.norms import Role, norm_arguments
 
@@ -89,7 +90,8 @@ class Watch(TorchFunctionMode):
     A tensor is recognized by its memory, so that a view, a transpose or `.data` of it counts as the tensor itself. What
     is computed from known tensors alone carries them: a weight made by arithmetic (weight norm, a hypernetwork, a mask,
     integers times their scale) is used where it meets the input. Looking at a shape, a dtype or a device is no use.
-    `strangers` are weights that are none of `tensors` and were not made in the run: their operations and shapes.
+    `strangers` are weights that are none of `tensors` and were not made in the run from those or from nothing: their
+    operations and shapes.
     """
 
     def __init__(self, tensors: Sequence[Tensor], inputs: Tensor, known: Sequence[Tensor] = ()) -> None:
@@ -145,8 +147,12 @@ class Watch(TorchFunctionMode):
             structural and len(held) == 1 and held[0].plain,
         )
         weighted = operation.name in _WEIGHTED or (structural and any(tensor in self._weighted for tensor in given))
+        strange = not any(on_input) and any(
+            one is None and tensor not in self._made for tensor, one in zip(given, carried, strict=True)
+        )
         for tensor in made:
-            self._made[tensor] = True
+            if not strange:
+                self._made[tensor] = True
             if any(on_input):
                 self._dependent[tensor] = True
                 if tensor._base is not None and any(tensor is one for one in given):
@@ -200,6 +206,8 @@ class Watch(TorchFunctionMode):
             if not seen.met:
                 seen.first, seen.met = self._clock, True
             seen.last = self._clock
+        if any(isinstance(leaf, torch.ScriptObject) for leaf in tree_leaves((tuple(args), dict(kwargs)))):
+            self.strangers.append(f"packed weights, in {name}")
         weighted = name in _WEIGHTED or "::" in name
         named = bound(func, name, args, kwargs) if weighted else {}
         masks = [value for argument, value in named.items() if "mask" in argument]
@@ -267,7 +275,7 @@ def _argument_is_bias(name: str, tensor: Tensor, named: Mapping[str, Any]) -> bo
         return False
     biases = [value for argument, value in named.items() if "bias" in argument]
     if name.startswith("add"):
-        biases += [named.get("self"), named.get("input")]
+        biases.append(named.get("input"))
     return any(tensor is bias for bias in biases)
 
 

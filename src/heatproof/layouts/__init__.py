@@ -1,0 +1,1 @@
+"""What a dimension means: found out from the operations that make and read a tensor, never from its size."""

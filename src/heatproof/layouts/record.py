@@ -1,0 +1,166 @@
+"""One run of a network, watched: what its layers' outputs mean, and what depends on what."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
+from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_mode
+
+from heatproof.layouts.facts import Fact, first
+from heatproof.layouts.reading import Reading, read
+from heatproof.layouts.state import undisturbed
+from heatproof.layouts.told import Told
+from heatproof.layouts.watch import Watch
+from heatproof.propagation.proofs import modes_left_above, uncompiled
+
+POOLS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+POOLS += (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)  # type: ignore[assignment]
+
+
+class Layer(NamedTuple):
+    """A layer's output in one run of the network."""
+
+    name: str
+    shape: tuple[int, ...]
+    fact: Fact
+    reading: Reading | None
+    new: bool  # not its own input handed on, nor adaptive pooling's, which keeps what it pools nowhere
+
+
+@dataclass(eq=False)
+class Record:
+    """What was seen of a network on two rows of one sample. Its questions cost no run of the network."""
+
+    told: Told
+    shape: tuple[int, ...]  # of the input, with two rows
+    source: Fact
+    outputs: Fact | None
+    layers: dict[str, Layer]  # by name, in the order in which they were done; those that ran once
+    runs: dict[str, int]
+    kinds: dict[str, str]  # of what each layer returned last: Tensor, tuple, …
+
+    def depended_on(
+        self, layers: Sequence[Layer], *, without: Sequence[Layer] = (), of: Fact | None = None
+    ) -> list[Tensor]:
+        """Where the outputs (or `of`) depend on each layer's output, as bool tensors of its shape.
+
+        What leads through the layers `without` does not count.
+        """
+        of = of or self.outputs
+        flows = [layer.fact.flow for layer in layers]
+        if of is None or not of.flow.requires_grad or not flows:
+            return [torch.zeros(layer.shape, dtype=torch.bool) for layer in layers]
+        with torch.inference_mode(False), torch.enable_grad(), self._blocked(without):
+            gradients = torch.autograd.grad(of.flow.sum(), flows, retain_graph=True, allow_unused=True)
+        pairs = zip(gradients, layers, strict=True)
+        return [torch.zeros(one.shape, dtype=torch.bool) if g is None else g != 0 for g, one in pairs]
+
+    def passes_by(self, *layers: Layer) -> bool:
+        """Whether the outputs depend on the input in a way that leads through none of the layers."""
+        of = self.outputs
+        if of is None or not of.flow.requires_grad:
+            return False
+        with torch.inference_mode(False), torch.enable_grad(), self._blocked(layers):
+            (gradient,) = torch.autograd.grad(of.flow.sum(), self.source.flow, retain_graph=True, allow_unused=True)
+        return gradient is not None and bool((gradient != 0).any())
+
+    def is_class_map(self, layer: Layer) -> bool:
+        """Whether each output depends on one channel of the layer's map, its own."""
+        reading, outputs = layer.reading, self.outputs
+        if reading is None or outputs is None or reading.width != outputs.flow.shape[1] or reading.width < 2:
+            return False
+        one = Fact(outputs.flow[:, 0], (), raw=False)
+        (read,) = self.depended_on([layer], of=one)
+        channels = reading(read).flatten(1, -2).any(1).any(0)
+        return channels.nonzero().flatten().tolist() == [0]
+
+    @contextmanager
+    def _blocked(self, layers: Sequence[Layer]) -> Iterator[None]:
+        with ExitStack() as hooks:
+            for layer in layers:
+                if layer.fact.flow.requires_grad:
+                    handle = layer.fact.flow.register_hook(torch.zeros_like)  # type: ignore[no-untyped-call]
+                    hooks.callback(handle.remove)
+            yield
+
+
+def recorded(net: nn.Module, inputs: Tensor, run: Callable[[Tensor, Tensor], Any]) -> Record:
+    """What is seen of `net` while `run(two rows of the first sample, their numbers)` runs a network around it.
+
+    `run` gives the outputs, whose facts are kept where they are a tensor. Cost: one forward pass of two rows, and as
+    much again for what is noted. Nothing is left in the network: see `undisturbed`.
+    """
+    pair = inputs[:1].detach().expand(2, *inputs.shape[1:]).clone()
+    source = first(tuple(pair.shape))
+    watch = Watch(pair, source)
+    layers: dict[str, tuple[Tensor, Fact, bool]] = {}
+    runs: dict[str, int] = {}
+    kinds: dict[str, str] = {}
+    received: dict[str, Fact | None] = {}
+
+    def before(name: str) -> Callable[[nn.Module, Any], None]:
+        def hook(_module: nn.Module, arguments: Any) -> None:
+            if not _watches(watch):
+                return  # a run inside this one, which is watched by itself
+            received[name] = watch.get(arguments[0]) if arguments else None
+
+        return hook
+
+    def after(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, arguments: Any, output: Any) -> None:
+            if not _watches(watch):
+                return
+            runs[name] = runs.get(name, 0) + 1
+            kinds[name] = type(output).__name__
+            if not isinstance(output, Tensor):
+                return
+            watch.lost(arguments, output)
+            fact = watch.get(output)
+            if fact is not None and fact.flow.shape == output.shape:
+                layers.pop(name, None)
+                layers[name] = (output, fact, fact is not received.get(name) and not isinstance(module, POOLS))
+
+        return hook
+
+    def scripted(module: nn.Module, arguments: Any, output: Any) -> None:
+        if isinstance(module, torch.jit.ScriptModule) and isinstance(output, Tensor) and _watches(watch):
+            watch.lost(arguments, output)
+
+    rows = torch.zeros(2, dtype=torch.int64, device=pair.device)
+    with ExitStack() as hooks, undisturbed(net), torch.no_grad(), uncompiled(), _modes_aside(), watch:
+        for name, module in net.named_modules():
+            if name and not isinstance(module, torch.jit.ScriptModule):
+                hooks.callback(module.register_forward_pre_hook(before(name)).remove)
+                hooks.callback(module.register_forward_hook(after(name)).remove)
+        hooks.callback(register_module_forward_hook(scripted).remove)
+        try:
+            outputs = run(pair, rows)
+        finally:
+            modes_left_above(watch)
+    told = watch.told
+    seen = {
+        name: Layer(name, tuple(output.shape), fact, read(output.shape, fact, told.meaning, 2), new)
+        for name, (output, fact, new) in layers.items()
+        if runs[name] == 1
+    }
+    return Record(told, tuple(pair.shape), source, watch.get(outputs), seen, runs, kinds)
+
+
+def _watches(watch: Watch) -> bool:
+    return any(mode is watch for mode in _get_current_function_mode_stack())  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _modes_aside() -> Iterator[None]:
+    """Run without the function modes that are on, which have nothing to do with a look at the network."""
+    count = len(_get_current_function_mode_stack())  # type: ignore[no-untyped-call]
+    taken = [_pop_mode() for _ in range(count)]  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        for mode in reversed(taken):
+            _push_mode(mode)  # type: ignore[no-untyped-call]

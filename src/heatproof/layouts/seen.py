@@ -1,0 +1,148 @@
+"""What is known of a network for inputs of one shape: found out once, kept as long as the network."""
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
+
+from heatproof.layouts.reading import Reading
+from heatproof.layouts.record import Layer, Record, recorded
+from heatproof.layouts.told import Meaning
+from heatproof.models import Bound, forward
+
+TRIES = 16  # of maps that are looked at for one that all others pass
+MOST = 16  # shapes of inputs that are kept a network
+
+_kept = WeakIdKeyDictionary()  # by network: what was seen, by the shape of a sample and the network's structure
+
+
+class Seen(NamedTuple):
+    """What one watched run told: see `heatproof.layouts.record`.
+
+    `last` is the last map on the way to the outputs that all other maps pass; where none of its size is one, the last
+    map of all, and `beside` are the maps of other ways, which do not lead through it.
+    """
+
+    axes: tuple[Meaning | None, ...]  # of a sample's axes 1, 2, …
+    readings: dict[str, Reading | None]  # of the layers that ran once and gave a tensor that depends on the input
+    shapes: dict[str, tuple[int, ...]]  # of the same outputs, with two rows
+    kinds: dict[str, str]  # what each layer that ran returned last: Tensor, tuple, …
+    runs: dict[str, int]
+    last: str | None
+    beside: tuple[str, ...]
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """The axes of the input that are positions."""
+        return tuple(axis for axis, meaning in enumerate(self.axes, start=1) if meaning == "position")
+
+
+def network(model: nn.Module) -> nn.Module:
+    """The network whose layers have names: the one inside a Bound."""
+    while isinstance(model, Bound):
+        model = model.net
+    return model
+
+
+def record_of(model: nn.Module, inputs: Tensor) -> Record:
+    """A watched run of a model on the first sample."""
+    return recorded(network(model), inputs, lambda pair, rows: forward(model, pair, rows))
+
+
+def seen(model: nn.Module, inputs: Tensor) -> Seen:
+    """What is known of a model for such inputs. Cost: a watched run of two rows, once a network and shape."""
+    origin = vars(model).get("origin", model)
+    own: dict[Any, Seen] = _kept.setdefault(origin, {})  # type: ignore[no-untyped-call]
+    key = (tuple(inputs.shape[1:]), _structure(model))
+    if key not in own:
+        if len(own) >= MOST:
+            own.clear()
+        own[key] = _summary(record_of(model, inputs))
+    return own[key]
+
+
+def candidates(record: Record) -> list[Layer]:
+    """The layers that make maps of more than one position, the last first."""
+    return [one for one in reversed(record.layers.values()) if one.new and one.reading and one.reading.size > 1]
+
+
+def in_both_halves(reading: Reading, read: Tensor) -> bool:
+    """Whether elements that are read lie in the map's first half and in its second, along its longest side."""
+    at = reading(read).any(-1).any(0)
+    along = max(range(at.dim()), key=lambda axis: at.shape[axis])
+    first, second = at.tensor_split((at.shape[along] // 2,), along)
+    return bool(first.any() and second.any())
+
+
+def _summary(record: Record) -> Seen:
+    found, beside = _last(record)
+    axes = tuple(record.told.meaning(axis) for axis in range(1, len(record.shape)))
+    readings = {name: layer.reading for name, layer in record.layers.items()}
+    shapes = {name: layer.shape for name, layer in record.layers.items()}
+    return Seen(axes, readings, shapes, record.kinds, record.runs, found, beside)
+
+
+def _last(record: Record) -> tuple[str | None, tuple[str, ...]]:
+    """The last map, and those beside it.
+
+    Queries, keys and values of an attention, or the branch and the skip connection of a block, are several last maps;
+    what they are made from is one, of the same size.
+    """
+    maps = candidates(record)
+    reads = record.depended_on(maps)
+    read = (i for i, (one, at) in enumerate(zip(maps, reads, strict=True)) if _read(one, at))
+    places = [i for i in islice(read, TRIES) if not record.is_class_map(maps[i])]
+    first: tuple[str | None, tuple[str, ...]] = (None, ())
+    for i in places:
+        beside = _beside(record, maps[i], maps[:i], maps[i + 1 :])
+        if first[0] is None:
+            first = (maps[i].name, beside)
+        if not beside and _grid(maps[i]) == _grid(maps[places[0]]):
+            return maps[i].name, ()
+    return first
+
+
+def _grid(layer: Layer) -> tuple[int, ...]:
+    return () if layer.reading is None else layer.reading.grid
+
+
+def _read(layer: Layer, read: Tensor) -> bool:
+    return layer.reading is not None and in_both_halves(layer.reading, read)
+
+
+def _beside(record: Record, last: Layer, later: Sequence[Layer], earlier: Sequence[Layer]) -> tuple[str, ...]:
+    """Maps on ways to the outputs that do not lead through a layer, the last of each way.
+
+    A way that hands on no positions of the map that it passes last (a transformer's class token, past the attention in
+    its last block) is none of maps.
+    """
+    if not record.passes_by(last):
+        return ()
+    apart = [one for one in later if not bool(record.depended_on([last], of=one.fact)[0].any())]
+    others = apart + list(earlier)
+    names, blocked = [], [last]
+    for _ in others:
+        left = [one for one in others if not any(one.fact is other.fact for other in blocked)]
+        reads = record.depended_on(left, without=blocked)
+        carriers = ((one, read) for one, read in zip(left, reads, strict=True) if bool(read.any()))
+        carrier, read = next(((o, r) for o, r in carriers if not record.is_class_map(o)), (None, None))
+        if carrier is None or read is None:
+            break
+        if _read(carrier, read):
+            names.append(carrier.name)
+        blocked.append(carrier)
+        if not record.passes_by(*blocked):
+            break
+    return tuple(names)
+
+
+def _structure(model: nn.Module) -> tuple[Any, ...]:
+    bound = []
+    while isinstance(model, Bound):
+        bound.append((model.at, model.layer, model.reduction, str(model.output), id(model.preprocessing)))
+        model = model.net
+    modules = tuple((name, type(module)) for name, module in model.named_modules())
+    return (*bound, modules, tuple(parameter.shape for parameter in model.parameters()), torch.get_default_dtype())
