@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from heatproof import baselines, checks, data, errors, features, methods, models, randomization, similarity, zoo
+    from heatproof import (
+        baselines,
+        checks,
+        data,
+        errors,
+        features,
+        methods,
+        models,
+        outputs,
+        randomization,
+        similarity,
+        zoo,
+    )
     from heatproof.auditing import audit
     from heatproof.errors import InputError
     from heatproof.models import Bound
@@ -35,6 +47,7 @@ __all__ = [
     "features",
     "methods",
     "models",
+    "outputs",
     "randomization",
     "similarity",
     "zoo",

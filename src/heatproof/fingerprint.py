@@ -39,6 +39,8 @@ def network_fingerprint(model: nn.Module) -> str:
         for name, value in vars(model).items()
         if name[0] != "_" and name not in ("given", "origin", "training") and value != _PLAINLY_BOUND.get(name)
     }
+    if type(model) is not Bound:
+        bound["class"] = type(model)
     net = network_fingerprint(model.net)
     return combined(net, identity(bound)) if bound else net
 

@@ -81,7 +81,7 @@ def test_an_audit_of_texts_from_a_specification(folder: Path):
     assert manifest["failures"] == []
     assert manifest["data"]["shape"] == [6, 3]
     assert manifest["data"]["grid"] == [6]
-    assert manifest["data"]["classes"] == ["score of good"]
+    assert manifest["data"]["classes"] == ["the output"]
     assert manifest["data"]["tokens"] == {
         "row 0": ["<pad>", "<pad>", "the", "cat", "is", "good"],
         "row 1": ["<pad>", "<pad>", "the", "dog", "is", "bad"],

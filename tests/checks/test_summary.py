@@ -7,6 +7,7 @@ import pytest
 
 import heatproof as hp
 from heatproof.checks.base import Check, Scores
+from heatproof.errors import FailureWarning
 from heatproof.metrics import Metric
 from heatproof.zoo import Training
 
@@ -62,7 +63,8 @@ def test_two_checks_do_not_mix(tmp_path):
 
 
 def test_a_failing_one_is_recorded_and_costs_nobody_else_rows(tmp_path):
-    run_ = run(tmp_path, checks={"bad": Ranked(fails=True), "good": Ranked()})
+    with pytest.warns(FailureWarning, match="bad failed: ValueError: no luck"):
+        run_ = run(tmp_path, checks={"bad": Ranked(fails=True), "good": Ranked()})
     assert [(f["check"], f["error"]) for f in run_.manifest["failures"]] == [("bad", "ValueError: no luck")]
     counts = run_.rows().groupby(["check", "metric"]).size().to_dict()
     assert counts == {("bad", "sum"): 10, ("good", "sum"): 10, ("good", "rank"): 10}

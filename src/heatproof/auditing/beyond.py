@@ -141,7 +141,7 @@ def _declared(check: Asked, method: str) -> Iterator[Finding]:
 def _scale(check: Asked, metric: dict[str, Any]) -> float | None:
     """How far the best map is from chance; None where nothing says."""
     if metric["name"] == "degradation":  # in units of what all regions together take, unless of the raw score
-        return 1.0 if check.manifest.get("recipe", {}).get("of") == "probability" else None
+        return 1.0 if any(one["name"] == "top-probability" for one in check.manifest.get("metrics", [])) else None
     return None if metric.get("ideal") is None else abs(metric["ideal"] - metric["chance"])
 
 
@@ -167,19 +167,21 @@ def _boxes(check: Asked, method: str) -> Iterator[Finding]:
 
 
 def _blurred(check: Asked, method: str, random: str | None) -> Iterator[Finding]:
-    """Against a random map where the run has one: the lower the probability, the better."""
-    ours, original = check.column(method, "", "probability"), check.column("", "", "probability")
+    """Against a random map where the run has one: the lower the probability (or the score), the better."""
+    likely = check.column("", "", "probability") is not None
+    metric, what = ("probability", "the label's probability") if likely else ("score", "the explained output")
+    ours, original = check.column(method, "", metric), check.column("", "", metric)
     if ours is None or original is None:
         return
-    chance = None if random in (None, method) else check.column(str(random), "", "probability")
+    chance = None if random in (None, method) else check.column(str(random), "", metric)
     said, against = ("", "plain"), ""
     if chance is not None:
         both = aligned({"chance": chance, "ours": ours})
         less = paired_difference(both["chance"], both["ours"])
-        said = against_chance(*less, count(both), scale=float(both["chance"].mean()))
+        said = against_chance(*less, count(both), scale=float(both["chance"].mean()) if likely else None)
         against = f"; a random map leaves {chance.mean():.2f}"
-    lead = f"Blurring its highest regions takes the label's probability from {original.mean():.2f} to {{mean}}"
-    yield check.finding(method, "", "probability", said, f"{lead} on average{against}.")
+    lead = f"Blurring its highest regions takes {what} from {original.mean():.2f} to {{mean}}"
+    yield check.finding(method, "", metric, said, f"{lead} on average{against}.")
 
 
 def _complexity(check: Asked, method: str) -> Iterator[Finding]:

@@ -99,6 +99,7 @@ class _BlockRun:
             samples=self.samples,
             features=self.plan.features,
             boxes=self.boxes,
+            meaning=self.plan.meaning,
         )
         shared = self._shared(condition, block, done)
         computed: dict[str, tuple[NamedMethod, Maps]] = {}

@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from heatproof.errors import HeatproofError, InputError
 from heatproof.features import Features, default_features
 from heatproof.methods.base import Attribution
 from heatproof.models import check_inputs, check_model, check_targets, forward
+from heatproof.outputs import Outputs, TwoSided, outputs_of
 from heatproof.propagation.independence import check_independent
 
 
@@ -26,6 +29,7 @@ def make(
     features: Features | None,
     batch: int,
     training: Dataset | None = None,
+    said: str | Outputs | None = None,
 ) -> Plan:
     """A plan, after everything that can be refused has been refused. Cost: one block and six rows forward."""
     check_model(model)
@@ -38,6 +42,10 @@ def make(
         raise InputError("Expected at least one check, but got none; see `heatproof checks`.")
     outputs = _first_pass(model, samples.inputs[:batch])
     check_independent(model, samples.inputs[:batch])
+    meaning = outputs_of(said, outputs)
+    if meaning.kind == "logit":
+        model, outputs = TwoSided(model), 2
+    _check_meaning(meaning, samples.targets, methods)
     check_targets(samples.inputs, samples.targets, outputs)
     _check_training(training, samples.inputs, outputs)
     plan = Plan(
@@ -48,6 +56,7 @@ def make(
         features=features or default_features(samples.inputs.shape[1:]),
         batch=batch,
         outputs=outputs,
+        meaning=meaning,
         training=training,
     )
     plan.features.grid(samples.inputs.shape[1:])
@@ -71,6 +80,29 @@ def _first_pass(model: nn.Module, inputs: Tensor) -> int:
             f"Expected inputs that the model runs on, but on {tuple(inputs.shape)} of {inputs.dtype} it raised "
             f"{type(error).__name__}: {error}. Give inputs (N, …) of the size that it was trained on."
         ) from error
+
+
+def _check_meaning(meaning: Outputs, targets: Tensor, methods: Mapping[str, Attribution]) -> None:
+    """Refuse what needs labels where the outputs are none."""
+    if meaning.kind == "score" and bool((targets == 1).any()) and int(targets.min()) >= 0:
+        raise InputError(
+            "Expected targets 0, the model's one output, but got 1; say outputs='logit' where it is the logit of label "
+            "1 against label 0, or leave out the targets where it is a number."
+        )
+    reading = [label for label, recipe in methods.items() if _reads_labels(recipe)]
+    if reading and not meaning.exclusive:
+        what = "the model has one output of unknown meaning" if meaning.kind == "score" else f"they are {meaning.kind}"
+        raise InputError(
+            f"Expected outputs of which one label is right for {', '.join(reading)}, as the labels' softmax "
+            f"probabilities are read, but {what}; leave it out, or say outputs='logit' where the output is one."
+        )
+
+
+def _reads_labels(recipe: Any) -> bool:
+    if getattr(recipe, "reads_labels", False):
+        return True
+    nested = fields(recipe) if is_dataclass(recipe) and not isinstance(recipe, type) else ()
+    return any(_reads_labels(getattr(recipe, one.name)) for one in nested)
 
 
 def _check_ids(samples: Samples) -> None:

@@ -62,3 +62,15 @@ def paired_difference(first: "pd.Series[float]", second: "pd.Series[float]") -> 
     draws = resampled_means(cube(both))
     low, high = bounds(draws[:, 0] - draws[:, 1])
     return float(low), float(high)
+
+
+def withheld(manifest: Manifest) -> str:
+    """Why no map of this run may be called good; empty where nothing speaks against it."""
+    known = manifest.get("knowledge") or {}
+    return f"Withheld: {known['sentence']}" if known.get("near_chance") else ""
+
+
+def unmeasured(manifest: Manifest) -> str:
+    """Why nothing is known of how right the network is; empty where it was measured."""
+    known = manifest.get("knowledge") or {}
+    return "" if known.get("measure") else str(known.get("sentence", ""))

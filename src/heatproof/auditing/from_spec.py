@@ -16,6 +16,7 @@ from heatproof.auditing.spec import AuditSpec, parse, read_table
 from heatproof.data import Dataset
 from heatproof.errors import InputError
 from heatproof.models import Bound, forward, rows_per_pass
+from heatproof.outputs import Outputs, TwoSided
 
 
 def run(spec: AuditSpec, out: Path, *, threads: int | None = None, progress: bool = True) -> Run:
@@ -31,11 +32,13 @@ def run(spec: AuditSpec, out: Path, *, threads: int | None = None, progress: boo
     model = spec.model.load(spec.folder, data if data.tokens is not None else None)
     explained = model.inputs() if isinstance(model, Bound) and model.at is not None else data.inputs
     inputs = explained.to(spec.model.device, DTYPES[spec.model.dtype])
-    targets = _targets(spec.targets, data, model, inputs)
+    targets = _targets(spec, data, model, inputs)
     return audit(
         model,
         inputs,
         targets,
+        labels=data.targets if data.labelled and data.box_labels is None else None,
+        outputs=None if spec.outputs is None else Outputs(spec.outputs, spec.unit),  # type: ignore[arg-type]  # read as one
         methods=spec.methods,
         checks={label: check for label, (_, check) in spec.checks.items()},
         out=out,
@@ -52,7 +55,7 @@ def run(spec: AuditSpec, out: Path, *, threads: int | None = None, progress: boo
             model=spec.model.name,
             data=data.name,
             title=spec.title,
-            classes=_classes(data, model, inputs),
+            classes=data.classes,
             display=data.display,
             tokens=data.tokens,
             skipped=data.skipped,
@@ -61,15 +64,17 @@ def run(spec: AuditSpec, out: Path, *, threads: int | None = None, progress: boo
     )
 
 
-def _targets(rule: str, data: Dataset, model: nn.Module, inputs: Tensor) -> Tensor | None:
+def _targets(spec: AuditSpec, data: Dataset, model: nn.Module, inputs: Tensor) -> Tensor | None:
     """The explained labels (N,), or None for those that the audit will see predicted.
 
-    One output unit is what is explained, whatever the labels. Samples with boxes of several labels need the predicted
-    ones now: only the boxes of the explained label are its evidence.
+    One output unit is what is explained, whatever the labels, unless it is said to be the logit of two. Samples with
+    boxes of several labels need the predicted ones now: only the boxes of the explained label are its evidence.
     """
+    if spec.outputs == "logit":
+        model = TwoSided(model)
     if _outputs(model, inputs) == 1:
         return torch.zeros_like(data.targets)
-    if rule == "label":
+    if spec.targets == "label":
         if not data.labelled:
             raise InputError(
                 f'Expected the labels of {data.name} for targets = "label", but it has none; explain the predicted '
@@ -77,13 +82,6 @@ def _targets(rule: str, data: Dataset, model: nn.Module, inputs: Tensor) -> Tens
             )
         return data.targets
     return None if data.box_labels is None else predict(model, inputs, rows_per_pass(inputs), show=False)[0]
-
-
-def _classes(data: Dataset, model: nn.Module, inputs: Tensor) -> tuple[str, ...] | None:
-    """The names of the outputs; one output for two classes speaks for the second."""
-    if data.classes is not None and _outputs(model, inputs) == 1 and len(data.classes) == 2:
-        return (f"score of {data.classes[1]}",)
-    return data.classes
 
 
 def _outputs(model: nn.Module, inputs: Tensor) -> int:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 import heatproof
 from heatproof.auditing import environment
+from heatproof.auditing.knowledge import Knowledge
 from heatproof.auditing.plan import Plan
 from heatproof.auditing.store import SCHEMA
 from heatproof.auditing.summaries import summary_ids
@@ -37,11 +38,14 @@ class About:
                 raise InputError(f"Expected one {what} a sample ({samples}), but got {len(shown)}.")
 
 
-def manifest_of(plan: Plan, about: About, threads: int, predicted: Tensor, probabilities: Tensor) -> dict[str, Any]:
+def manifest_of(
+    plan: Plan, about: About, threads: int, predicted: Tensor, outputs: Tensor, known: Knowledge
+) -> dict[str, Any]:
     """The manifest of a run that begins: what is audited, with what, and nothing finished yet."""
+    likely = plan.meaning.probability
+    probabilities = outputs if likely is None else likely(outputs)
     inputs = plan.samples.inputs
     rows = zip(plan.samples.ids, plan.samples.targets.tolist(), predicted.tolist(), probabilities, strict=True)
-    one_output = probabilities.shape[1] == 1
     return {
         "schema": SCHEMA,
         "heatproof": heatproof.__version__,
@@ -55,15 +59,17 @@ def manifest_of(plan: Plan, about: About, threads: int, predicted: Tensor, proba
             "fingerprint": plan.model_fingerprint,
             "parameters": sum(p.numel() for p in plan.model.parameters()),
             "outputs": plan.outputs,
+            "meaning": plan.meaning.describe(),
             "probe": probe(plan.model, inputs),
         },
+        "knowledge": known.describe(),
         "data": {
             "name": about.data,
             "fingerprint": plan.data_fingerprint,
             "shape": list(inputs.shape[1:]),
             "features": describe(plan.features),
             "grid": list(plan.study.grid),
-            "classes": None if about.classes is None else list(about.classes),
+            "classes": _names(plan, about),
             "skipped": [list(pair) for pair in about.skipped],
             "tokens": None
             if about.tokens is None
@@ -77,8 +83,8 @@ def manifest_of(plan: Plan, about: About, threads: int, predicted: Tensor, proba
                     "id": name,
                     "target": target,
                     "predicted": best,
-                    "probability": None if one_output else float(p[best]),
-                    "target_probability": None if one_output else float(p[target]),
+                    "probability": None if likely is None else float(p[best]),
+                    "target_probability": None if likely is None else float(p[target]),
                 }
                 for name, target, best, p in rows
             ],
@@ -101,6 +107,16 @@ def manifest_of(plan: Plan, about: About, threads: int, predicted: Tensor, proba
         "costs": {},
         "unusable": {},  # maps that hold NaN or infinity, by method, of those that `costs` counts
     }
+
+
+def _names(plan: Plan, about: About) -> list[str] | None:
+    """The names of the outputs. One of which nobody says what it is gets no label's name."""
+    given = None if about.classes is None else list(about.classes)
+    if plan.meaning.kind in ("score", "scalars") and (given is None or len(given) != plan.outputs):
+        return ["the output"] if plan.outputs == 1 else [f"output {k}" for k in range(plan.outputs)]
+    if plan.meaning.kind == "score" or (given is not None and len(given) < plan.outputs):
+        return None if plan.outputs > 1 else ["the output"]
+    return given
 
 
 def carried_over(before: Mapping[str, Any] | None, plan: Plan, threads: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The passes of the plain model that an audit begins with: what it predicts, and how long a pass takes."""
 
 import time
+from collections.abc import Sequence
 
 import torch
 from rich.console import Console
@@ -13,7 +14,7 @@ from heatproof.models import forward
 
 
 def predict(model: nn.Module, images: Tensor, batch: int, *, show: bool) -> tuple[Tensor, Tensor]:
-    """The label that the model predicts (N,), and all labels' probabilities (N, C) in float64, on the CPU."""
+    """The label with the largest output (N,), and all outputs (N, C) in float64, on the CPU."""
     parts = []
     starts = track(
         range(0, len(images), batch),
@@ -27,9 +28,22 @@ def predict(model: nn.Module, images: Tensor, batch: int, *, show: bool) -> tupl
             rows = torch.arange(start, min(start + batch, len(images)))
             parts.append(forward(model, images[rows], rows).double().cpu())
     outputs = torch.cat(parts)
-    if not bool(torch.isfinite(outputs).all()):
+    # Minus infinity is a label that the network itself leaves out, as masked actions are.
+    if bool((outputs.isnan() | (outputs == torch.inf)).any()):
         raise InputError("Expected finite outputs, but the model gives NaN or infinity on some samples.")
-    return outputs.argmax(1), outputs.softmax(1)
+    return outputs.argmax(1), outputs
+
+
+def check_explained(outputs: Tensor, targets: Tensor, ids: Sequence[str]) -> None:
+    """Refuse to explain an output that is minus infinity: it has no derivative, and nothing sums to it."""
+    out = outputs.gather(1, targets[:, None].cpu())[:, 0] == -torch.inf
+    if bool(out.any()):
+        names = [ids[i] for i in out.nonzero().flatten().tolist()]
+        raise InputError(
+            f"Expected to explain outputs that are finite, but that of sample {names[0]!r} (label "
+            f"{int(targets[out.to(targets.device)][0])}) is minus infinity, {len(names)} in all: the model leaves the "
+            "label out there. Explain another label, or the predicted one."
+        )
 
 
 def seconds_a_pass(plan: Plan) -> float:

@@ -1,7 +1,7 @@
 """What an audit has to compute: blocks of samples, states of the model, methods, checks, and the cells they make."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
 from typing import Any
@@ -18,7 +18,9 @@ from heatproof.features import Features
 from heatproof.fingerprint import model_fingerprint, tensor_digest
 from heatproof.methods.base import Attribution, Method
 from heatproof.methods.fitted import learners
+from heatproof.metrics import Metric
 from heatproof.models import select
+from heatproof.outputs import LABELS, Outputs
 from heatproof.recipes import describe, digest, text
 
 
@@ -33,6 +35,7 @@ class Plan:
     features: Features
     batch: int
     outputs: int
+    meaning: Outputs = LABELS  # what the outputs are
     training: Dataset | None = None
     learned: dict[str, Attribution] = field(default_factory=dict)  # by label: methods, fitted on the trained model
     lost: set[tuple[str, str]] = field(default_factory=set)  # labels and conditions in which no maps can be made
@@ -50,6 +53,7 @@ class Plan:
             features=self.features,
             boxed=self.samples.boxes is not None,
             training=self.training,
+            meaning=self.meaning,
         )
 
     @property
@@ -107,6 +111,7 @@ class Plan:
             "model": self.model_fingerprint,
             "features": describe(self.features),
             "dtype": str(self.samples.inputs.dtype),
+            "outputs": self.meaning.kind,
             "batch": self.batch,
             "example": self.sample_keys[: self.batch],
         }
@@ -148,6 +153,10 @@ class Plan:
             method.label: method.recipe.cost(self.outputs, shape) if isinstance(method.recipe, Method) else 1.0
             for method in self.methods
         }
+
+    def _in_units(self, metric: Metric) -> Metric:
+        """A metric of scores in the outputs' own unit, where it was said."""
+        return replace(metric, unit=self.meaning.unit) if self.meaning.unit and metric.unit == "score" else metric
 
     def _identity(self, recipe: Attribution) -> Any:
         """What decides a method's maps: the recipe, and for one that learns in the audit the data to learn from."""
@@ -191,7 +200,7 @@ class Plan:
                     "name": check.name,
                     "recipe": describe(check.recipe),
                     "text": text(check.recipe),
-                    "metrics": [metric.describe() for metric in check.recipe.metrics(study)],
+                    "metrics": [self._in_units(metric).describe() for metric in check.recipe.metrics(study)],
                     "notes": list(check.recipe.notes(study)),
                 }
                 for check in self.checks

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from rich.console import Console
 from torch import Tensor, nn
 
 from heatproof.arithmetic import pinned
@@ -16,10 +17,11 @@ from heatproof.auditing import failures, learning
 from heatproof.auditing.block import Finished
 from heatproof.auditing.door import make
 from heatproof.auditing.engines import local
+from heatproof.auditing.knowledge import knowledge
 from heatproof.auditing.manifest import About, carried_over, manifest_of, now, pictures
 from heatproof.auditing.named import named
 from heatproof.auditing.parts import Samples
-from heatproof.auditing.passes import predict, seconds_a_pass
+from heatproof.auditing.passes import check_explained, predict, seconds_a_pass
 from heatproof.auditing.plan import Plan
 from heatproof.auditing.preparation import announce, prepare
 from heatproof.auditing.progress import Progress
@@ -32,6 +34,7 @@ from heatproof.errors import AuditError, InputError, StoreError
 from heatproof.features import Features
 from heatproof.methods.base import METHODS, Attribution, Method
 from heatproof.models import check_inputs, check_model, rows_per_pass
+from heatproof.outputs import Outputs
 from heatproof.recipes import digest
 
 MOST_ROWS = 64  # samples a block at most: more would only make progress coarse
@@ -76,6 +79,8 @@ def audit(
     out: str | Path | None = None,
     ids: Sequence[str] | None = None,
     boxes: Sequence[Boxes] | None = None,
+    labels: Tensor | None = None,
+    outputs: str | Outputs | None = None,
     training_data: Dataset | None = None,
     features: Features | None = None,
     batch: int | None = None,
@@ -98,6 +103,12 @@ def audit(
         ids: a unique name a sample; its position by default.
         boxes: for each sample the boxes (xmin, ymin, xmax, ymax) of its object, in pixels of `images`, pixel x inside
             where xmin <= x < xmax.
+        labels: the true labels (N,), int64, to say how often the network is right, or float numbers that its output
+            should be; the `targets` by default. A network that is not surely better than guessing gets no good word.
+        outputs: what the model's outputs are: `labels` (one is right, softmax), `logit` (one output, label 1 against
+            label 0: both can be explained, and targets are 0 or 1), `multi-label` (a sigmoid each), `scalars` (numbers;
+            `hp.outputs.Outputs("scalars", unit="°C")` names their unit). Several are labels by default, of one nothing
+            is claimed: no probability, no label's name.
         training_data: labelled samples like those that the model was trained on, for what has to learn from data.
         features: what counts as one feature; pixels for images, tokens for sequences, columns for tables by default.
         batch: samples a pass; chosen by the samples' size by default, and kept when a run is resumed.
@@ -127,15 +138,22 @@ def audit(
     with pinned(settings["threads"]):
         given = images.new_zeros(len(images), dtype=torch.int64) if targets is None else targets
         samples = Samples(inputs=images, targets=given, ids=names, boxes=boxes)
-        plan = make(model, samples, recipes, chosen, features=features, batch=settings["batch"], training=training_data)
+        plan = make(
+            model, samples, recipes, chosen,
+            features=features, batch=settings["batch"], training=training_data, said=outputs,
+        )  # fmt: skip
+        _check_labels(labels, targets, plan)
         learning.check(plan)
         about.check(len(images))
         plan.shown = frozenset(before["shown"] if before else names[:gallery])
-        predicted, probabilities = predict(model, images, settings["batch"], show=progress)
+        predicted, values = predict(plan.model, images, settings["batch"], show=progress)
         explained = (predicted if targets is None else targets).to(images.device)
+        check_explained(values, explained, names)
         plan.samples = replace(samples, targets=explained)
+        known = knowledge(plan.meaning, values, explained, targets if labels is None else labels)
+        Console(stderr=True, quiet=not progress).print(known.sentence, highlight=False, markup=False)
         manifest = {
-            **manifest_of(plan, about, settings["threads"], predicted, probabilities),
+            **manifest_of(plan, about, settings["threads"], predicted, values, known),
             **carried_over(before, plan, settings["threads"]),
         }
         tried = trials(plan)
@@ -145,6 +163,20 @@ def audit(
         _compute(plan, store, manifest, about, before, max_errors=max_errors, show=progress)
     failures.warn(manifest)
     return Run(store.run, folder)
+
+
+def _check_labels(labels: Tensor | None, targets: Tensor | None, plan: Plan) -> None:
+    """Refuse labels that are not one a sample, and outputs of which none is predicted without targets."""
+    count = len(plan.samples.ids)
+    usual = labels is None or labels.is_floating_point() or labels.dtype == torch.int64
+    if labels is not None and (labels.shape != (count,) or not usual):
+        got = f"{tuple(labels.shape)} of {labels.dtype}"
+        raise InputError(f"Expected labels ({count},) of torch.int64, or float numbers, but got {got}.")
+    if targets is None and plan.meaning.kind == "scalars" and plan.outputs > 1:
+        raise InputError(
+            f"Expected targets, the output of each sample that is explained, as none of {plan.outputs} numbers is "
+            "predicted like a label, but got none."
+        )
 
 
 def _compute(

@@ -8,7 +8,7 @@ stated blank.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import pandas as pd
 from heatproof.auditing.answers import completeness, cost, noise
 from heatproof.auditing.beyond import answers, asked
 from heatproof.auditing.bootstrap import column, intervals, per_sample
-from heatproof.auditing.finding import Finding, Manifest, Means, finding_of, paired_difference
+from heatproof.auditing.finding import Finding, Manifest, Means, finding_of, paired_difference, withheld
 from heatproof.auditing.labels import LABELS, asked_of_labels, labels
 from heatproof.auditing.survival import (
     CALIBRATION,
@@ -66,6 +66,7 @@ TONES = {
     DEAD: "unknown",
 }
 EXCLUDED = "excluded"
+WITHHELD = "withheld"
 MIDDLING = ("depends in part", "hardly depends")
 
 
@@ -137,10 +138,27 @@ def findings(rows: pd.DataFrame, manifest: Manifest) -> pd.DataFrame:
             found += labels(run, method, measures, TONES, excluded(manifest, method))
         found += [*noise(means, method), *completeness(table, means, method), *answers(beyond, method, random)]
         found += cost(manifest, method)
+    if reason := withheld(manifest):
+        found = [_withheld(one, reason) if one.tone == "good" else one for one in found]
     return pd.DataFrame([asdict(f) for f in found], columns=[field.name for field in fields(Finding)])
 
 
+def _withheld(finding: Finding, reason: str) -> Finding:
+    """The finding without its good word: what a network that knows nothing shows is no merit of a method."""
+    said = f"{reason} It would have been “{finding.verdict}”: {finding.sentence}"
+    return replace(finding, verdict=WITHHELD, tone="unknown", sentence=said)
+
+
 def headline(found: pd.DataFrame, manifest: Manifest) -> str:
+    """How often the network is right, where that is known, and then what its heatmaps are worth."""
+    known = manifest.get("knowledge") or {}
+    said = f"{known['sentence']} " if known.get("measure") else ""
+    if withheld(manifest):
+        return f"{said}Nothing here says which of its heatmaps to trust."
+    return said + _verdicts(found, manifest)
+
+
+def _verdicts(found: pd.DataFrame, manifest: Manifest) -> str:
     """One sentence: how many of the heatmaps that are not controls depend on the parameters, or else on the labels."""
     verdicts = primary(found, manifest)
     what = "what this network learned"
@@ -168,7 +186,8 @@ def primary(found: pd.DataFrame, manifest: Manifest) -> dict[str, dict[str, Any]
     Of equal verdicts the one with the higher similarity is given.
     """
     chosen = found[(found["question"] == "parameters") & found["setting"].isin(groups(manifest))]
-    ranks = {word: rank for rank, word in enumerate([EXCLUDED, "cannot be told", DEAD, *GRADES, "is noise"])}
+    words = [EXCLUDED, "cannot be told", DEAD, WITHHELD, *GRADES, "is noise"]
+    ranks = {word: rank for rank, word in enumerate(words)}
     records: list[dict[str, Any]] = chosen.to_dict("records")  # type: ignore[assignment]  # columns are text
     records.sort(key=lambda r: (ranks[r["verdict"]], np.nan_to_num(r["mean"], nan=-np.inf)))
     return {record["method"]: record for record in records}

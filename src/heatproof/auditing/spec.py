@@ -12,6 +12,7 @@ from heatproof.data import DATA, Source
 from heatproof.errors import InputError, unknown
 from heatproof.features import FEATURES, Features
 from heatproof.methods.base import METHODS, Method
+from heatproof.outputs import SAID
 from heatproof.recipes import build, coerced
 
 __all__ = [
@@ -44,6 +45,8 @@ class AuditSpec:
     training_data: Source | None = None
     features: Features | None = None
     targets: str = "predicted"
+    outputs: str | None = None
+    unit: str = ""
     title: str = ""
     out: str = ""
     batch: int | None = None
@@ -82,10 +85,12 @@ def parse(table: Mapping[str, Any], folder: Path = Path()) -> AuditSpec:
         if not table.get(key):
             raise InputError(f"Expected the spec to have `{key}`, but it has none.")
     hints = get_type_hints(AuditSpec)
-    simple = ("targets", "title", "out", "batch", "threads", "gallery", "max_errors")
+    simple = ("targets", "outputs", "unit", "title", "out", "batch", "threads", "gallery", "max_errors")
     values = {key: coerced(table[key], hints[key], f"key {key!r} of the spec") for key in simple if key in table}
     if values.get("targets", "predicted") not in TARGETS:
         raise unknown("target rule", values["targets"], TARGETS)
+    if values.get("outputs") is not None and values["outputs"] not in SAID:
+        raise unknown("kind of outputs", values["outputs"], SAID)
     if "features" in table:
         values["features"] = build(FEATURES, table["features"])
     return AuditSpec(

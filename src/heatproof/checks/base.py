@@ -18,6 +18,7 @@ from heatproof.features import Features
 from heatproof.methods.base import Attribution, Linearizable, Linearization
 from heatproof.metrics import Metric
 from heatproof.models import forward
+from heatproof.outputs import LABELS, Outputs
 from heatproof.randomization import Randomization
 from heatproof.randomization.layers import Usage
 from heatproof.registry import Registry
@@ -106,6 +107,7 @@ class Study:
     features: Features
     boxed: bool = False  # whether samples come with the boxes of their object
     training: Dataset | None = None  # labelled samples like those that the model was trained on
+    meaning: Outputs = LABELS  # what the model's outputs are
 
     @cached_property
     def usage(self) -> Usage:
@@ -123,7 +125,8 @@ class Block:
     """Some samples under a model in some state.
 
     The last block of a run is filled up with repeated inputs; `samples` names those that count, the first ones.
-    `boxes` are those of each input's object, where the data have them; a sample may have none.
+    `boxes` are those of each input's object, where the data have them; a sample may have none. `meaning` is what the
+    model's outputs are.
     """
 
     model: nn.Module
@@ -132,6 +135,7 @@ class Block:
     samples: tuple[str, ...]
     features: Features
     boxes: Sequence[Boxes] | None = None
+    meaning: Outputs = LABELS
 
     def pool(self, maps: Tensor) -> Tensor:
         """Attributions that broadcast to the inputs, pooled to features (N, *grid)."""

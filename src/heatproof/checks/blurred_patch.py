@@ -11,10 +11,11 @@ from torch import Tensor
 
 from heatproof import draws
 from heatproof.checks.base import CHECKS, TRAINED, Block, Check, Maps, Recipe, Scores, State, Study
-from heatproof.checks.variants import evaluated, patternless, probability, replaced
+from heatproof.checks.variants import evaluated, likelihood, patternless, replaced
 from heatproof.errors import InputError
 from heatproof.features import Tiles, ranks
 from heatproof.metrics import Metric
+from heatproof.outputs import Outputs
 
 PROBABILITY = Metric(
     name="probability",
@@ -25,8 +26,20 @@ PROBABILITY = Metric(
 )
 
 
+SCORE = Metric(
+    name="score",
+    unit="score",
+    higher_is_better=False,
+    text="The explained output with so many of the map's highest regions blurred.",
+)
+
+
+def _curve(meaning: Outputs) -> Metric:
+    return PROBABILITY if meaning.probability is not None else SCORE
+
+
 class Blurred(NamedTuple):
-    """What no method influences: the probability of the original (N,), and what regions are replaced with."""
+    """What no method influences: the curve's value for the original (N,), and what regions are replaced with."""
 
     original: Tensor
     patches: Tensor
@@ -36,7 +49,9 @@ class Blurred(NamedTuple):
 @CHECKS.register("blurred-patch")
 @dataclass(frozen=True, kw_only=True)
 class BlurredPatch(Check):
-    """The label's softmax probability while the regions of highest mean attribution are blurred, one after another.
+    """The label's probability while the regions of highest mean attribution are blurred, one after another.
+
+    The explained output in its place, as metric `score`, where outputs have no probability.
 
     Regions are squares of `size` pixels on a grid; the `regions` highest are replaced by the same places of a
     copy blurred with a constant kernel of `kernel` pixels. Position: how many are replaced, from 0; rows of the network
@@ -61,7 +76,7 @@ class BlurredPatch(Check):
             raise InputError(f"Expected kernel to be odd and at least 3, but got {self.kernel}.")
 
     def metrics(self, study: Study) -> tuple[Metric, ...]:
-        return (PROBABILITY,)
+        return (_curve(study.meaning),)
 
     def states(self, study: Study) -> Sequence[State]:
         shape = tuple(study.example.shape[1:])
@@ -74,11 +89,11 @@ class BlurredPatch(Check):
         return float(min(self.regions, tiles)) if method else 1.0
 
     def shared(self, block: Block, state: State) -> Blurred:
-        original = evaluated(block, 1, lambda samples, _: block.inputs[samples, None], probability)[:, 0]
+        original = evaluated(block, 1, lambda samples, _: block.inputs[samples, None], likelihood(block.meaning))[:, 0]
         return Blurred(original, box_blur(block.inputs, self.kernel), draws.digests(block.inputs))
 
     def network_rows(self, block: Block, state: State, shared: Blurred) -> Iterable[Scores]:
-        yield Scores(metric=PROBABILITY.name, values=shared.original)
+        yield Scores(metric=_curve(block.meaning).name, values=shared.original)
 
     def rows(
         self, block: Block, state: State, method: Recipe, maps: Maps, kept: Mapping[str, Maps], shared: Any
@@ -93,10 +108,11 @@ class BlurredPatch(Check):
             chosen = places[samples, None] < counts[numbers.start : numbers.stop, None]
             return replaced(block, tiles, chosen, samples, shared.patches)
 
-        curve = evaluated(block, len(counts), variant, probability)
+        curve = evaluated(block, len(counts), variant, likelihood(block.meaning))
         blank = patternless(means) | patternless(maps.values.flatten(1))
         for count, column in zip([0, *counts.tolist()], [shared.original, *curve.T], strict=True):
-            yield Scores(metric=PROBABILITY.name, values=column.masked_fill(blank, torch.nan), position=float(count))
+            held = column.masked_fill(blank, torch.nan)
+            yield Scores(metric=_curve(block.meaning).name, values=held, position=float(count))
 
 
 def box_blur(images: Tensor, kernel: int) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from heatproof.checks.base import CHECKS, Block, Check, Maps, Recipe, Scores, State, Study
-from heatproof.checks.variants import probability
+from heatproof.checks.variants import likelihood
 from heatproof.metrics import Metric
 from heatproof.models import forward
 
@@ -29,7 +29,7 @@ TOP = {
 class Known(NamedTuple):
     """Of the network without a bottleneck: the label's probability (N,), and 1 where it is in the top k (N,), by k."""
 
-    probability: Tensor
+    probability: Tensor | None  # None where outputs have none
     top: dict[int, Tensor]
 
 
@@ -52,9 +52,13 @@ class BottleneckLedger(Check):
     """
 
     def metrics(self, study: Study) -> tuple[Metric, ...]:
+        if study.meaning.probability is None:
+            return (INFORMATION, BITS)
         return (INFORMATION, BITS, PROBABILITY, *(metric for k, metric in TOP.items() if k < study.outputs))
 
     def notes(self, study: Study) -> tuple[str, ...]:
+        if study.meaning.probability is None:
+            return ("what the network still knows is left out: its outputs have no probabilities.",)
         trivial = [metric.name for k, metric in TOP.items() if k >= study.outputs]
         return tuple(f"{name} is left out: the model has {study.outputs} outputs." for name in trivial)
 
@@ -64,12 +68,15 @@ class BottleneckLedger(Check):
     def shared(self, block: Block, state: State) -> Known:
         with torch.no_grad():
             outputs = forward(block.model, block.inputs)
+        if block.meaning.probability is None:
+            return Known(None, {})
         others = (outputs >= outputs.gather(1, block.targets[:, None])).sum(1) - 1
         top = {k: (others < k).double() for k in TOP if k < outputs.shape[1]}
-        return Known(probability(outputs, block.targets), top)
+        return Known(likelihood(block.meaning)(outputs, block.targets), top)
 
     def network_rows(self, block: Block, state: State, shared: Known) -> Iterable[Scores]:
-        yield Scores(metric=PROBABILITY.name, values=shared.probability)
+        if shared.probability is not None:
+            yield Scores(metric=PROBABILITY.name, values=shared.probability)
         for k, values in shared.top.items():
             yield Scores(metric=TOP[k].name, values=values)
 
@@ -77,7 +84,8 @@ class BottleneckLedger(Check):
         self, block: Block, state: State, method: Recipe, maps: Maps, kept: Mapping[str, Maps], shared: Any
     ) -> Iterator[Scores]:
         said = maps.diagnostics
-        read = {INFORMATION.name: "information", BITS.name: "bits", PROBABILITY.name: "probability-after"}
+        read = {INFORMATION.name: "information", BITS.name: "bits"}
+        read |= {} if shared.probability is None else {PROBABILITY.name: "probability-after"}
         read |= {TOP[k].name: f"top-{k}-after" for k in shared.top}
         if all(name in said for name in read.values()):
             for metric, name in read.items():

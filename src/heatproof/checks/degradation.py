@@ -14,8 +14,8 @@ from heatproof.checks.base import CHECKS, TRAINED, Block, Check, Maps, Recipe, S
 from heatproof.checks.variants import (
     Read,
     evaluated,
+    likelihood,
     patternless,
-    probability,
     region_sums,
     regions,
     replaced,
@@ -26,6 +26,7 @@ from heatproof.errors import InputError
 from heatproof.features import ranks
 from heatproof.metrics import Metric
 from heatproof.models import forward
+from heatproof.outputs import Outputs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +55,7 @@ class Ends(NamedTuple):
 
     original: Tensor
     degraded: Tensor
-    top: Tensor
+    top: Tensor | None  # None where outputs have no probability, or none is asked for
     baseline: Tensor
     names: list[str]
 
@@ -77,6 +78,7 @@ class Degradation(Check):
         of: `probability`, or `score` for the raw output S_c, whose area is in its own units (s = S_c − S_c(degraded)
             is not scaled): 003's Figure 3c with tile=1.
 
+    Outputs that have no probability are taken as they are, as with `of="score"`.
     Cost: two forward passes a step, sample and method, beside two for all methods together.
     Source: Schulz et al. 2020, section 4.6, equation 9; Ancona et al. 2017.
     """
@@ -95,17 +97,23 @@ class Degradation(Check):
         if self.of not in get_args(Of):
             raise InputError(f"Expected of to be one of {', '.join(map(repr, get_args(Of)))}, but got {self.of!r}.")
 
-    @property
-    def curve(self) -> Metric:
+    def curve(self, meaning: Outputs) -> Metric:
         """What the curves measure."""
-        return PROBABILITY if self.of == "probability" else SCORE
+        return PROBABILITY if self._likely(meaning) else SCORE
 
-    @property
-    def _read(self) -> Read:
-        return probability if self.of == "probability" else score
+    def _likely(self, meaning: Outputs) -> bool:
+        return self.of == "probability" and meaning.probability is not None
+
+    def _read(self, meaning: Outputs) -> Read:
+        return likelihood(meaning) if self._likely(meaning) else score
 
     def metrics(self, study: Study) -> tuple[Metric, ...]:
-        return (DEGRADATION, self.curve, *([TOP] if self.of == "probability" else []))
+        return (DEGRADATION, self.curve(study.meaning), *([TOP] if self._likely(study.meaning) else []))
+
+    def notes(self, study: Study) -> tuple[str, ...]:
+        if self.of == "score" or self._likely(study.meaning):
+            return ()
+        return ("the curves are of the output itself, as it has no probability.",)
 
     def states(self, study: Study) -> Sequence[State]:
         regions(study.features, study.example.shape[1:], self.tile)
@@ -127,13 +135,16 @@ class Degradation(Check):
         names = draws.digests(block.inputs)
         with torch.no_grad():
             original, degraded = forward(block.model, block.inputs), forward(block.model, baseline)
-        whole, gone = self._read(original, block.targets), self._read(degraded, block.targets)
-        return Ends(whole, gone, top_probability(original), baseline, names)
+        of_target = self._read(block.meaning)
+        whole, gone = of_target(original, block.targets), of_target(degraded, block.targets)
+        top = top_probability(original, block.meaning) if self._likely(block.meaning) else None
+        return Ends(whole, gone, top, baseline, names)
 
     def network_rows(self, block: Block, state: State, shared: Ends) -> Iterable[Scores]:
-        yield Scores(metric=self.curve.name, values=shared.original, setting="original")
-        yield Scores(metric=self.curve.name, values=shared.degraded, setting="degraded", position=1.0)
-        if self.of == "probability":
+        curve = self.curve(block.meaning).name
+        yield Scores(metric=curve, values=shared.original, setting="original")
+        yield Scores(metric=curve, values=shared.degraded, setting="degraded", position=1.0)
+        if shared.top is not None:
             yield Scores(metric=TOP.name, values=shared.top, setting="original")
 
     def rows(
@@ -145,25 +156,26 @@ class Degradation(Check):
         places = ranks(values, self.seed, "degradation", samples=shared.names)
         tiles = math.prod(features.grid(block.inputs.shape[1:]))
         counts = torch.tensor(self.counts(tiles), device=places.device)
+        curve = self.curve(block.meaning).name
         for setting, first in (("morf", places), ("lerf", tiles - 1 - places)):
 
             def variant(samples: slice, numbers: range, first: Tensor = first) -> Tensor:
                 chosen = first[samples, None] < counts[numbers.start : numbers.stop, None]
                 return replaced(block, features, chosen, samples, shared.baseline)
 
-            between = evaluated(block, len(counts), variant, self._read)
-            curve = torch.cat([shared.original[:, None], between, shared.degraded[:, None]], 1)
-            for count, column in zip([0, *counts.tolist(), tiles], curve.T, strict=True):
+            between = evaluated(block, len(counts), variant, self._read(block.meaning))
+            values_of = torch.cat([shared.original[:, None], between, shared.degraded[:, None]], 1)
+            for count, column in zip([0, *counts.tolist(), tiles], values_of.T, strict=True):
                 held = column.masked_fill(blank, torch.nan)
-                yield Scores(metric=self.curve.name, values=held, setting=setting, position=count / tiles)
+                yield Scores(metric=curve, values=held, setting=setting, position=count / tiles)
 
     def summary(self, rows: "pd.DataFrame") -> "pd.DataFrame | None":
         curves = rows[rows["setting"].isin(["morf", "lerf"])].sort_values("position", kind="stable")
         if curves.empty:
             return None
         scale = 1.0
-        if self.of == "probability":
-            of_network = rows[rows["method"] == ""]
+        of_network = rows[rows["method"] == ""]
+        if (of_network["metric"] == TOP.name).any():
             t1 = of_network.loc[of_network["metric"] == TOP.name, "value"].mean()
             b = of_network.loc[of_network["setting"] == "degraded", "value"].mean()
             scale = t1 - b if t1 > b else math.nan

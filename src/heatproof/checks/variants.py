@@ -1,6 +1,7 @@
 """Many variants of each sample of a block through its model, and what is a feature to a check of faithfulness."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -10,28 +11,25 @@ from heatproof.errors import InputError
 from heatproof.features import Features, Pixels, Tiles
 from heatproof.methods.base import passes
 from heatproof.models import forward
+from heatproof.outputs import Outputs, read
 
 Read = Callable[[Tensor, Tensor], Tensor]
 
 
 def score(outputs: Tensor, targets: Tensor) -> Tensor:
     """The outputs (M,) of the labels, float64."""
-    return outputs.double().gather(1, targets[:, None])[:, 0]
+    return read(None, outputs, targets)
 
 
-def probability(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The softmax probabilities (M,) of the labels, float64; of a single output unit, its sigmoid."""
-    if outputs.shape[1] == 1:
-        return outputs.double().sigmoid()[:, 0]
-    return score(outputs.double().softmax(1), targets)
+def likelihood(meaning: Outputs) -> Read:
+    """What reads the labels' probabilities (M,), float64; the outputs themselves where there are no probabilities."""
+    return partial(read, meaning.probability)
 
 
-def top_probability(outputs: Tensor) -> Tensor:
-    """The largest softmax probabilities (M,), float64; of a single output unit, the likelier side of its sigmoid."""
-    if outputs.shape[1] == 1:
-        p = outputs.double().sigmoid()[:, 0]
-        return torch.maximum(p, 1 - p)
-    return outputs.double().softmax(1).amax(1)
+def top_probability(outputs: Tensor, meaning: Outputs) -> Tensor:
+    """The largest probability of any label (M,), float64."""
+    assert meaning.probability is not None  # or nobody would ask
+    return meaning.probability(outputs).amax(1)
 
 
 def evaluated(block: Block, count: int, variant: Callable[[slice, range], Tensor], read: Read) -> Tensor:

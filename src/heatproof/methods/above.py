@@ -12,6 +12,7 @@ from heatproof.errors import InputError
 from heatproof.methods.backward import nothing_overwritten
 from heatproof.methods.split import Split
 from heatproof.models import check_targets, rows_per_pass
+from heatproof.outputs import for_softmax
 
 BEHIND = ("probability-after", "top-1-after", "top-5-after")
 
@@ -74,17 +75,13 @@ class Above:
         with torch.no_grad():
             logits = self._logits(z)
         check_targets(self.inputs, self.targets, logits.shape[1])
-        if logits.shape[1] < 2:
-            raise InputError(
-                "Expected a network with at least 2 outputs, as the bottleneck keeps the label's softmax probability, "
-                "but it has 1; give it one output a label."
-            )
         return logits
 
     def _logits(self, z: Tensor) -> Tensor:
         """The logits (copies · N, C) with copies `z` (copies, N, C, h, w) of the layer's output."""
         repeat = [len(z)] + [1] * (self.inputs.dim() - 1)
-        return self.split.above(z.flatten(0, 1), self.inputs.repeat(repeat), self.rows.repeat(len(z)))
+        outputs = self.split.above(z.flatten(0, 1), self.inputs.repeat(repeat), self.rows.repeat(len(z)))
+        return for_softmax(self.split.model, outputs)
 
     def _noise(self, like: Tensor, step: int, copies: range) -> Tensor:
         noise = torch.empty(len(copies), *like.shape)

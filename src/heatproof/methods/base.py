@@ -50,6 +50,7 @@ class Method(ABC):
     """
 
     version: ClassVar[int] = 1  # counted up whenever the same fields give other values
+    reads_labels: ClassVar[bool] = False  # whether it reads the labels' probabilities by softmax
     uses_model: ClassVar[bool] = True  # False for controls, whose maps no network can change
 
     @property

@@ -76,6 +76,7 @@ class PerSampleBottleneck(FittedMethod):
     noise: Noise = "paper"
     read: Literal["final", "last-pass"] = "final"
     seed: int = 0
+    reads_labels: ClassVar[bool] = True
     on_changed_model: ClassVar[Literal["refit", "reuse", "exclude"]] = "refit"
     on_changed_because: ClassVar[str] = "mean and variance at the layer are those of the network that is explained"
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from heatproof.errors import InputError, unknown
 from heatproof.methods.backward import nothing_overwritten
 from heatproof.methods.base import METHODS, Explanation, Method, passes
 from heatproof.models import check_targets, forward
+from heatproof.outputs import for_softmax
 
 
 @METHODS.register("meaningful-perturbation")
@@ -51,6 +52,8 @@ class MeaningfulPerturbation(Method):
     hands the gradient of M to m as it is, and rounds M to 8 bits); Gaussians reach to 3σ; pixels that a shift brings in
     repeat the border (they load a larger image).
     """
+
+    reads_labels: ClassVar[bool] = True
 
     steps: int = 300
     rate: float = 0.1
@@ -162,7 +165,7 @@ class _Task:
         rows = torch.arange(self.block.start, self.block.stop, device=self.image.device)
         outputs = forward(self.model, self.background + kept * (self.image - self.background), rows)
         check_targets(self.image, self.targets, outputs.shape[1])
-        return outputs.softmax(1).gather(1, self.targets[:, None])[:, 0]
+        return for_softmax(self.model, outputs).softmax(1).gather(1, self.targets[:, None])[:, 0]
 
     def shifted(self, by: Tensor, jitter: int) -> "_Task":
         """The same with image and background moved by `by` (N, 2) pixels each, at most `jitter` − 1."""

@@ -20,6 +20,7 @@ from heatproof.methods.readout_training import Progress, Trainer
 from heatproof.methods.restriction import Mask, Noise, check_settings, enlarged, statistics_of
 from heatproof.methods.split import Split
 from heatproof.models import check_model, check_targets
+from heatproof.outputs import for_softmax
 
 
 @METHODS.register("iba-readout")
@@ -71,6 +72,7 @@ class ReadoutBottleneck(FittedMethod):
     noise: Noise = "paper"
     samples: int = 10
     seed: int = 0
+    reads_labels: ClassVar[bool] = True
     on_changed_model: ClassVar[Literal["refit", "reuse", "exclude"]] = "reuse"
     on_changed_because: ClassVar[str] = "it is trained once, on the trained network, as in 004"
     fit_batch: ClassVar[int] = 16
@@ -167,7 +169,7 @@ class ReadoutBottleneck(FittedMethod):
             values = {
                 "bits": bits.flatten(1).sum(1).to(alpha.dtype),
                 "information": nats.flatten(1).mean(1).to(alpha.dtype),
-                "probability-before": scores(logits.softmax(1), y),
+                "probability-before": scores(for_softmax(model, logits).softmax(1), y),
                 **behind,
             }
             parts.append((enlarged(bits, inputs.shape[2:]).to(alpha.dtype), values))

@@ -19,6 +19,7 @@ from heatproof.methods.readout_network import WEIGHTS, collected, initial, predi
 from heatproof.methods.restriction import Adam, Mask, Noise, statistics_of
 from heatproof.methods.split import Split
 from heatproof.models import check_targets
+from heatproof.outputs import for_softmax
 
 STATISTICS = ("mean", "variance", "active")
 
@@ -110,7 +111,7 @@ class Trainer:
             with torch.enable_grad():
                 leaves = [weight.detach().requires_grad_() for weight in state.weights]
                 center, spread, nats = mask(predicted(leaves, features, signal))
-                behind = self.split.above(torch.addcmul(center, spread, noise), x, rows)
+                behind = for_softmax(self.model, self.split.above(torch.addcmul(center, spread, noise), x, rows))
                 cross_entropy, information = F.cross_entropy(behind, labels), nats.mean()
                 loss = cross_entropy + self.recipe.beta * information
             with nothing_overwritten():

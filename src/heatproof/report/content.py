@@ -11,7 +11,7 @@ from heatproof.auditing import scorecard
 from heatproof.auditing.answers import precise
 from heatproof.auditing.bootstrap import Interval, intervals
 from heatproof.auditing.failures import failure, unusable
-from heatproof.auditing.finding import Means
+from heatproof.auditing.finding import Means, unmeasured, withheld
 from heatproof.auditing.scorecard import CONTROLS, QUESTIONS, chance_share
 from heatproof.auditing.store import read_manifest, read_rows
 from heatproof.auditing.survival import CALIBRATION, RANDOMIZATION
@@ -56,6 +56,8 @@ def content(run: Path) -> dict[str, Any]:
         "features": _name(manifest["data"]["features"]),
         "headline": scorecard.headline(found, manifest),
         "lead": lead(manifest),
+        "known": unmeasured(manifest),
+        "withheld": bool(withheld(manifest)),
         "judged": bool(scorecard.groups(manifest)),
         "ways": ways(scorecard.randomizations(manifest)),
         "unjudged": unjudged(manifest),

@@ -32,13 +32,14 @@ def gallery_of(
     columns = columns_of(manifest, {key[0] for key in maps})
     states = [column["state"] for column in columns]
     classes = manifest["data"]["classes"]
+    predicts = manifest["model"].get("meaning", {}).get("kind", "labels") not in ("score", "scalars")
 
     def sample(name: str) -> dict[str, Any]:
         about = samples[name]
         return {
             "id": name,
             "target": class_name(about["target"], classes),
-            "predicted": class_name(about["predicted"], classes),
+            "predicted": class_name(about["predicted"], classes) if predicts else None,
             "probability": number(about["probability"]),
             "right": about["target"] == about["predicted"],
             "picture": pictures.picture(name, inputs),

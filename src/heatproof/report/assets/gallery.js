@@ -50,11 +50,12 @@ function gallery(state) {
   const columns = () => G.columns.map((c, k) => ({ ...c, k })).filter((c) => !c.group || c.group === view.group);
   const fine = (size) => (size >= 48 ? "" : "pixelated");
   const scoreOf = (method, column) => (column.group ? (G.samples[view.sample].scores[method] || {})[`${column.group}/${column.index}`] : undefined);
+  const guessed = (sample, lead) => (sample.predicted === null ? "" : `${lead}predicted ${sample.predicted}`);
   let turn = 0;
 
   G.samples.forEach((sample, k) => {
     const guess = make("span", { class: sample.right ? "" : "wrong" }, !sample.right ? `taken for ${sample.predicted}` : sample.probability === null ? "" : `${(100 * sample.probability).toFixed(0)} % sure`);
-    const button = make("button", { "aria-label": `Sample ${k + 1}: ${sample.target}, predicted ${sample.predicted}`, title: `${sample.target}; predicted ${sample.predicted}${sample.probability === null ? "" : `, probability ${say(sample.probability)}`}`, onclick: () => show({ sample: k }) });
+    const button = make("button", { "aria-label": `Sample ${k + 1}: ${sample.target}${guessed(sample, ", ")}`, title: `${sample.target}${guessed(sample, "; ")}${sample.probability === null ? "" : `, probability ${say(sample.probability)}`}`, onclick: () => show({ sample: k }) });
     if (sample.picture) button.append(make("img", { src: sample.picture, alt: "" }));
     button.append(make("span", {}, sample.target), guess);
     at("samples").append(button);
@@ -145,7 +146,7 @@ function gallery(state) {
     const under = view.overlay && sample.picture ? (await pixelsOf(sample.picture)).image : null;
     const score = scoreOf(method, column);
     const picture = (c, caption) => { const canvas = make("canvas", { class: fine(size[1]) }); paint(canvas, source, view.large, c.k, ...size, signed, under); return make("figure", {}, canvas, make("figcaption", {}, caption)); };
-    const input = sample.picture ? make("figure", {}, make("img", { src: sample.picture, alt: "The input", class: fine(G.tile[1]) }), make("figcaption", {}, `input: ${sample.target}, predicted ${sample.predicted}${sample.probability === null ? "" : ` (${say(sample.probability)})`}`)) : make("figure");
+    const input = sample.picture ? make("figure", {}, make("img", { src: sample.picture, alt: "The input", class: fine(G.tile[1]) }), make("figcaption", {}, `input: ${sample.target}${guessed(sample, ", ")}${sample.probability === null ? "" : ` (${say(sample.probability)})`}`)) : make("figure");
     const close = () => dialog.close();
     dialog.replaceChildren(
       make("header", {}, make("h3", { id: "large-title" }, `${method}: ${DATA.methods[method].verdict}`), make("button", { onclick: close, autofocus: "" }, "Close")),
