@@ -7,6 +7,7 @@ from method_networks import Watched, cnn, images, linear, quadratic
 
 from heatproof import InputError
 from heatproof.draws import normal, reseed
+from heatproof.errors import HeatproofWarning
 from heatproof.methods import Competitive, Gradient, GradientXInput, IntegratedGradients, Saliency, SmoothGrad, VarGrad
 from heatproof.models import Bound, rows_per_pass
 from reference import methods as reference
@@ -179,3 +180,63 @@ def test_errors_say_what_to_do(kind):
         kind(lambda model, inputs, targets: inputs[:, 0].flatten(1))(cnn(), images(), TARGETS)
     with pytest.raises(InputError, match="between 0 and 4"):
         kind(Saliency())(cnn(), images(), TARGETS + 5)
+
+
+def raw_table(rows=6):
+    """Columns of one sample drawn alike, in units 1, 1000 and 0.001, and a network that reads them as one unit."""
+    units = torch.tensor([1.0, 1e3, 1e-3, 1.0], dtype=torch.float64)
+    model, plain = quadratic(), quadratic()
+    with torch.no_grad():
+        model.A.copy_(plain.A / (units[:, None] * units))
+        model.b.copy_(plain.b / units)
+    x = torch.randn(rows, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    return model, plain, x, units
+
+
+@pytest.mark.parametrize("method", [SmoothGrad, VarGrad])
+@pytest.mark.parametrize("inner", [Gradient(), Saliency(), IntegratedGradients(steps=3)], ids=str)
+def test_a_column_in_other_units_changes_nothing_but_its_unit(method, inner):
+    model, plain, x, units = raw_table()
+    y = torch.arange(6) % 3
+    # The noise is keyed by a sample's values; of these the units are part.
+    scale = tuple((units * torch.tensor([1, 2, 3, 4])).tolist())
+    got = method(_in_units(inner, units), samples=7, scale=scale)(model, x * units, y)
+    noise_of = torch.stack([normal(x * units, 0, "noise", copy) for copy in range(7)])
+    sigma = 0.15 * torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
+    maps = torch.stack([inner(plain, x + sigma * one, y) for one in noise_of])
+    by_hand = maps.mean(0) if method is SmoothGrad else (maps - maps.mean(0)).square().mean(0)
+    torch.testing.assert_close(got, by_hand, rtol=1e-9, atol=1e-12)
+
+
+def _in_units(inner, units):
+    """The method's maps in the units of the plain table."""
+    power = 0.0 if isinstance(inner, IntegratedGradients) else 1.0
+    return lambda model, x, y: inner(model, x, y) * units**power
+
+
+def test_scale_has_its_closed_form_on_channels():
+    model, x = cnn(), images()
+    sigma = 0.3 * torch.tensor([2.0, 0.1], dtype=torch.float64).view(1, 2, 1, 1)
+    copies = [Gradient()(model, x + sigma * normal(x, 5, "noise", copy), TARGETS) for copy in range(4)]
+    smooth = SmoothGrad(samples=4, noise=0.3, seed=5, scale=torch.tensor([2.0, 0.1]))(model, x, TARGETS)
+    torch.testing.assert_close(smooth, torch.stack(copies).mean(0))
+
+
+NOISY = [SmoothGrad(samples=2), VarGrad(samples=2), SmoothGrad(Saliency(), samples=2)]
+
+
+@pytest.mark.parametrize("method", NOISY, ids=str)
+def test_columns_of_other_units_are_told_once_a_model(method):
+    model, _, x, units = raw_table()
+    y = torch.zeros(6, dtype=torch.int64)
+    with pytest.warns(HeatproofWarning, match=r"ranges of columns .* lie between 0\.00\d+ and \d.*; give scale="):
+        first = method(model, x * units, y)
+    assert torch.equal(method(model, x * units, y), first)  # and no warning
+    torch.testing.assert_close(method(model, (x * units)[:1], y[:1]), first[:1], rtol=1e-12, atol=0)  # its own
+
+
+def test_scale_is_checked():
+    with pytest.raises(InputError, match=r"number a column or channel, 2 of inputs \(3, 2, 8, 8\), but got 3"):
+        SmoothGrad(scale=(1.0, 2.0, 3.0))(cnn(), images(), TARGETS)
+    with pytest.raises(InputError, match="scale to be the range of each feature, finite and at least 0"):
+        VarGrad(scale=(1.0, -2.0))

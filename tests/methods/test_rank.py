@@ -8,7 +8,7 @@ from torch import nn
 from heatproof import InputError
 from heatproof.methods import Competitive, Gradient, GradientXInput, IntegratedGradients, SmoothGrad
 from heatproof.methods import competition as module
-from heatproof.methods.backward import gradients
+from heatproof.methods.backward import GradientPull, gradients
 from heatproof.models import Bound
 
 TARGETS = torch.tensor([11, 0, 7])
@@ -100,6 +100,73 @@ def test_other_convolutions_pull_labels(settings):
 
 def test_another_reduction_of_a_class_map_pulls_labels():
     assert gradients(Bound(class_map().net, layer="3", reduction="max"), images()).pull.factor() is None
+
+
+class Ending(nn.Module):
+    """A network that ends in a linear layer, and then does one thing more; or seems to."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.way, self.base = way, wide()[:2]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(8)
+            labels = 24 if way in ("pairs of maps", "folded positions") else 12
+            self.fc, self.conv = nn.Linear(6, 12), nn.Conv2d(6, labels, 1)
+            self.tied = nn.Linear(6, 6, bias=False)
+        self.double().eval()
+
+    def forward(self, x):
+        h = self.base(x)
+        pooled = h.mean((2, 3))
+        n = len(x)
+        return {
+            "pairs of maps": lambda: self.conv(h).view(n, 12, -1).mean(2),
+            "folded positions": lambda: self.conv(h).reshape(n, 12, -1).mean(2),
+            "maps of rows": lambda: self.conv(h[:, :, :, :1].expand(-1, -1, -1, 6)).view(n, 12, -1).mean(2),
+            "swapped maps": lambda: self.conv(h).transpose(2, 3).reshape(n, 12, -1).mean(2),
+            "features first": lambda: self.conv(h).view(n, -1, 12).mean(1),
+            "another order": lambda: self.fc(pooled)[:, torch.arange(11, -1, -1)],
+            "a view of the weight": lambda: torch.addmm(self.fc.bias, pooled, self.fc.weight.view(6, 12)),
+            "a scaled mean": lambda: 3 * self.conv(h).flatten(2).mean(2),
+            "the weight twice": lambda: torch.mm(torch.mm(pooled, self.tied.weight.T), self.fc.weight.T),
+            "features read twice": lambda: self.fc(pooled) + pooled.repeat(1, 2),
+            "features read before": lambda: self.fc(pooled * pooled.sum(1, keepdim=True)),
+            "the input beside": lambda: torch.addmm(
+                x.mean((1, 2, 3))[:, None].expand(-1, 12), pooled, self.fc.weight.T
+            ),
+            "scaled by its input": lambda: torch.addmm(self.fc.bias, pooled, self.fc.weight.T, beta=0.5, alpha=2),
+        }[self.way]()
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        "pairs of maps", "folded positions", "maps of rows", "swapped maps", "features first", "another order",
+        "a view of the weight", "a scaled mean", "the weight twice", "features read twice", "features read before",
+        "the input beside", "scaled by its input",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_short_way_is_taken_only_where_it_is_right(way, dtype):
+    model, x = Ending(way).to(dtype), images(dtype=dtype)
+    auto, off = (Competitive(Gradient(), rank=rank)(model, x, TARGETS) for rank in ("auto", "off"))
+    scale = float(off.abs().max())
+    assert scale > 0
+    differing = (auto - off).abs() > 1e-5 * scale  # in float32, a near-tie
+    assert int(differing.sum()) <= (1 if dtype == torch.float32 else 0)
+
+
+def test_a_wrong_factor_is_found_out(monkeypatch):
+    model, x = wide(), images()
+    right = GradientPull.factor
+    monkeypatch.setattr(GradientPull, "factor", lambda pull: right(pull)._replace(weight=right(pull).weight.flip(0)))
+    auto, off = (Competitive(GradientXInput(), rank=rank)(model, x, TARGETS) for rank in ("auto", "off"))
+    assert torch.equal(auto, off)
+
+
+def test_the_cost_counts_the_proof():
+    plain, proved = (Competitive(GradientXInput(), rank=rank).cost(12, (2, 8, 8)) for rank in ("off", "auto"))
+    assert proved - plain == pytest.approx(4 / 3)
 
 
 @pytest.fixture

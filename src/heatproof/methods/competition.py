@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.errors import HeatproofWarning, InputError, unknown
-from heatproof.methods.backward import Factor, GradientPull, GradientXInput
+from heatproof.methods.backward import Factor, Gradient, GradientPull, GradientXInput
 from heatproof.methods.base import METHODS, Explanation, Linearizable, Method, scores
 from heatproof.models import check_targets, select
 
@@ -17,6 +17,8 @@ from heatproof.models import check_targets, select
 BUDGET = 2**24
 # Elements that the features' maps of the samples competing together may have: 512 MiB in float32.
 RANK_BUDGET = 2**27
+# Of the two ways to a mix of labels, in units of the last bit of a map's largest value.
+ROUNDING = 1024
 # Elements of one tile of a matrix product: it should fit a cache, with its operands.
 TILE = 2**19
 
@@ -39,8 +41,8 @@ class Competitive(Method):
       Only there does `ties` decide.
 
     Cost: one forward pass and C backward passes (path and noise methods: their passes for every chunk of labels). One
-    running maximum is kept, never the C maps; with `rank`, D < C backward passes and the D maps of each sample. A model
-    with one output has no rivals: H = R_y, with a HeatproofWarning.
+    running maximum is kept, never the C maps; with `rank`, 2 backward passes for the proof, D < C for the maps, and
+    the D maps of each sample. A model with one output has no rivals: H = R_y, with a HeatproofWarning.
 
     Args:
         method: any method with `linearize`.
@@ -50,7 +52,8 @@ class Competitive(Method):
             text's "higher than").
         rank: `auto` pulls the D features of a network's last linear layer, or of a class map's 1 × 1 convolution,
             instead of its C labels, where C > D, and combines them with a matrix product: exact but for rounding, which
-            may decide near-ties; `off` never does.
+            may decide near-ties. It does so only where a random mix of labels, pulled both ways, gave the same map of
+            every sample at hand: what is linear agrees on all labels if it agrees on such a mix. `off` never does.
 
     Raises: InputError where the method cannot be linearized (Saliency, VarGrad, Occlusion …).
 
@@ -76,8 +79,9 @@ class Competitive(Method):
             raise unknown("use of the rank", self.rank, ("auto", "off"))
 
     def cost(self, outputs: int, shape: Sequence[int]) -> float:
-        # One forward pass, a third of the two, and a backward pass a label.
-        return self.method.cost(outputs, shape) * (1 + 2 * outputs) / 3
+        # One forward pass, a third of the two, and a backward pass a label; two more where a short way may be proved.
+        proof = 2 if self.rank == "auto" and isinstance(self.method, Gradient | GradientXInput) else 0
+        return self.method.cost(outputs, shape) * (1 + 2 * (outputs + proof)) / 3
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         method = self.method
@@ -90,7 +94,7 @@ class Competitive(Method):
                 HeatproofWarning,
                 stacklevel=3,
             )
-        factor = self._factor(pull, inputs)
+        factor = self._factor(pull, inputs, outputs)
         if factor is None:
             own, rival = _by_labels(pull, outputs, targets, _PER[self.per], self._step(inputs, outputs))
         elif (most := RANK_BUDGET // (factor.weight.shape[1] * inputs[0].numel())) >= len(inputs):
@@ -103,14 +107,15 @@ class Competitive(Method):
         kept = kept.masked_fill(rival.isnan(), torch.nan)
         return Explanation(kept, {"score": scores(outputs, targets), **_diagnostics(own, kept, rival)})
 
-    def _factor(self, pull: Callable[[Tensor], Tensor], inputs: Tensor) -> Factor | None:
-        """The pull's factors, where pulling features is cheaper than labels and one sample's features fit."""
+    def _factor(self, pull: Callable[[Tensor], Tensor], inputs: Tensor, outputs: Tensor) -> Factor | None:
+        """The pull's factors, where pulling features is cheaper than labels, right, and one sample's features fit."""
         if self.rank == "off" or not isinstance(pull, GradientPull) or _rounds_products(inputs):
             return None
         factor = pull.factor()
         if factor is None or factor.weight.shape[1] * inputs[0].numel() > RANK_BUDGET:
             return None
-        return factor if factor.weight.shape[0] > factor.weight.shape[1] else None
+        labels, width = factor.weight.shape
+        return factor if labels == outputs.shape[1] > width and _agrees(factor, pull, outputs) else None
 
     def _step(self, inputs: Tensor, outputs: Tensor) -> int | None:
         """How many labels are pulled together; None where that saves nothing."""
@@ -159,6 +164,19 @@ def _by_labels(
                 torch.maximum(rival, scored * sign, out=rival)
     assert own is not None  # there is at least one label
     return own, rival
+
+
+def _agrees(factor: Factor, pull: Callable[[Tensor], Tensor], outputs: Tensor) -> bool:
+    """Whether a random mix of labels gets the same map of every sample through the factor as without.
+
+    The graph's last nodes look like a linear layer on features also where labels are its channels in another order, or
+    means of several.
+    """
+    stream = torch.Generator().manual_seed(0)
+    mix = torch.randn(outputs.shape, generator=stream, dtype=torch.float64).to(outputs)
+    plain, short = pull(mix).flatten(1), factor.pull(mix @ factor.weight).flatten(1)
+    rounding = ROUNDING * torch.finfo(plain.dtype).eps * plain.abs().amax(1, keepdim=True)
+    return bool(((plain - short).abs() <= rounding).all())
 
 
 def _by_rank(factor: Factor, targets: Tensor, per: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """Methods around another method: its mean and its variance over noisy copies of the input."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -7,9 +8,10 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from heatproof import draws
-from heatproof.errors import InputError
+from heatproof.errors import HeatproofWarning, InputError
 from heatproof.methods.backward import Gradient
 from heatproof.methods.base import (
     METHODS,
@@ -25,6 +27,11 @@ from heatproof.methods.base import (
 from heatproof.methods.path import IntegratedGradients
 from heatproof.models import forward, select
 
+FEW = 4  # samples whose columns' ranges say nothing
+APART = 100.0  # times that ranges differ where units must
+
+_said = WeakIdKeyDictionary()  # the models that were warned of
+
 
 class Chunk(NamedTuple):
     """Noisy copies (n, block, …), and the sample (n · block,) that each belongs to once they are flattened."""
@@ -39,6 +46,10 @@ class SmoothGrad(Linearizable):
     """The mean of a method's attributions over noisy copies of the input.
 
     R = (1/M) Σ_i E(x + g_i), g_i ~ N(0, σ²) i.i.d. a scalar, σ = noise × (max x − min x) of each sample; M = `samples`.
+    Where features have units of their own (columns of a table, bands, leads), one σ drowns some and leaves others as
+    they are: give `scale`, and σ_j = noise × scale_j for the scalars of feature j. A column's range over data cannot be
+    told from a sample, and a result must not depend on the batch that a sample comes in: so it is given, not measured.
+    Where a batch's columns differ 100-fold in range and no `scale` is given, a HeatproofWarning says so, once a model.
 
     Sign, unit and shape are those of E; a sum rule of E holds for the noisy copies only. Diagnostic: `score` S_c(x) of
     the clean input. A sample without range (a constant) has σ = 0. Cost: M times E's, and one forward pass. Where E can
@@ -47,7 +58,9 @@ class SmoothGrad(Linearizable):
     Args:
         method: E, any method or callable (model, inputs, targets) → attributions.
         samples: number of noisy copies.
-        noise: σ as a share of each sample's range.
+        noise: σ as a share of each sample's range, or of `scale`.
+        scale: the range of each feature over data, in its own units: a number a column of tables (N, D), or a channel
+            of (N, C, …). Any range will do that is the same for all samples, such as the standard deviation.
         seed: of the draws, which also depend on the sample and the copy, and on nothing else: SmoothGrad and VarGrad
             with one seed see the same noise, on every model.
 
@@ -60,11 +73,12 @@ class SmoothGrad(Linearizable):
     method: Method | Attribution = field(default=Gradient(), kw_only=False)  # a frozen value
     samples: int = 50
     noise: float = 0.15
+    scale: tuple[float, ...] | None = None
     seed: int = 0
     shares_passes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _check(self.method, self.samples, self.noise)
+        object.__setattr__(self, "scale", _check(self.method, self.samples, self.noise, self.scale))
 
     def cost(self, outputs: int, shape: Sequence[int]) -> float:
         return self.samples * (self.method.cost(outputs, shape) if isinstance(self.method, Method) else 1.0)
@@ -80,6 +94,7 @@ class SmoothGrad(Linearizable):
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         if self.linearizable:
             return super()._explain(model, inputs, targets)
+        _say_units(model, inputs, self.scale)
         score = evaluate(model, inputs, targets)
         maps = _maps(self.method, model, inputs, targets, self._copies(inputs))
         means = [reduce(torch.add, (part.sum(0) for part in parts)) / self.samples for parts in maps]
@@ -92,6 +107,7 @@ class SmoothGrad(Linearizable):
                 f"Expected a method that can be linearized, but {method} cannot, and so its mean over noise cannot; "
                 "call SmoothGrad with targets instead."
             )
+        _say_units(model, inputs, self.scale)
         with torch.no_grad():
             outputs = forward(model, inputs)
 
@@ -107,7 +123,7 @@ class SmoothGrad(Linearizable):
         return Linearization(outputs, mixes(pull))
 
     def _copies(self, inputs: Tensor) -> Iterator[Iterator[Chunk]]:
-        return _noisy_copies(inputs, self.samples, self.noise, self.seed)
+        return _noisy_copies(inputs, self.samples, _sigma(inputs, self.noise, self.scale), self.seed)
 
 
 @METHODS.register("vargrad")
@@ -116,7 +132,7 @@ class VarGrad(Method):
     """The variance of a method's attributions over noisy copies of the input.
 
     R = (1/M) Σ_i (E(x + g_i) − Ē)², Ē the mean over i, g_i ~ N(0, σ²) i.i.d. a scalar, σ = noise × (max x − min x) of
-    each sample; M = `samples`.
+    each sample, or σ_j = noise × scale_j of each feature; M = `samples`.
 
     Non-negative, in squared units of E, of E's shape; no sum rule and no linearization. The variance is divided by M
     (ddof 0) and accumulated around running means in E's dtype, so nothing cancels; in float32 it underflows where E
@@ -130,17 +146,19 @@ class VarGrad(Method):
     method: Method | Attribution = field(default=Gradient(), kw_only=False)  # a frozen value
     samples: int = 25
     noise: float = 0.15
+    scale: tuple[float, ...] | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check(self.method, self.samples, self.noise)
+        object.__setattr__(self, "scale", _check(self.method, self.samples, self.noise, self.scale))
 
     def cost(self, outputs: int, shape: Sequence[int]) -> float:
         return self.samples * (self.method.cost(outputs, shape) if isinstance(self.method, Method) else 1.0)
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         score = evaluate(model, inputs, targets)
-        copies = _noisy_copies(inputs, self.samples, self.noise, self.seed)
+        _say_units(model, inputs, self.scale)
+        copies = _noisy_copies(inputs, self.samples, _sigma(inputs, self.noise, self.scale), self.seed)
         maps = _maps(self.method, model, inputs, targets, copies)
         return Explanation(torch.cat([_variance(parts) for parts in maps]), {"score": score})
 
@@ -157,28 +175,66 @@ def integrated_gradients_vargrad() -> VarGrad:
     return VarGrad(IntegratedGradients(steps=20), samples=25)
 
 
-def _check(method: Attribution, samples: int, noise: float) -> None:
+def _check(method: Attribution, samples: int, noise: float, scale: Sequence[float] | None) -> tuple[float, ...] | None:
     if not callable(method) or isinstance(method, type):
         raise InputError(f"Expected a method, such as IntegratedGradients(), but got {method!r}.")
     if samples < 1:
         raise InputError(f"Expected samples to be at least 1, but got {samples}.")
     if not 0 <= noise < float("inf"):
         raise InputError(f"Expected noise to be a share of the inputs' range, at least 0, but got {noise}.")
+    if scale is None:
+        return None
+    ranges = tuple(float(one) for one in scale)  # a specification file gives a list, a user a tensor
+    if not ranges or not all(0 <= one < float("inf") for one in ranges):
+        raise InputError(f"Expected scale to be the range of each feature, finite and at least 0, but got {scale}.")
+    return ranges
 
 
-def _noisy_copies(inputs: Tensor, samples: int, noise: float, seed: int) -> Iterator[Iterator[Chunk]]:
+def _sigma(inputs: Tensor, noise: float, scale: Sequence[float] | None) -> Tensor:
+    """σ, to multiply (N, …)."""
+    if scale is None:
+        flat = inputs.flatten(1)
+        return noise * (flat.amax(1) - flat.amin(1)).view(-1, *[1] * (inputs.dim() - 1))
+    if len(scale) != inputs.shape[1]:
+        raise InputError(
+            f"Expected scale to have a number a column or channel, {inputs.shape[1]} of inputs {tuple(inputs.shape)}, "
+            f"but got {len(scale)}."
+        )
+    return noise * inputs.new_tensor(scale).view(1, -1, *[1] * (inputs.dim() - 2)).expand(
+        len(inputs), *inputs.shape[1:]
+    )
+
+
+def _say_units(model: nn.Module, inputs: Tensor, scale: Sequence[float] | None) -> None:
+    """Warn once a model where columns or channels of a batch have ranges so different that their units must differ."""
+    origin = vars(model).get("origin", model)
+    if scale is not None or len(inputs) < FEW or _said.get(origin):  # type: ignore[no-untyped-call]
+        return
+    columns = inputs.movedim(1, 0).flatten(1)
+    ranges = columns.amax(1) - columns.amin(1)
+    varying = ranges[ranges > 0]
+    if len(varying) > 1 and float(varying.max()) >= APART * float(varying.min()):
+        _said[origin] = True
+        warnings.warn(
+            f"Expected features in one unit, as noise has one size a sample, but the ranges of columns or channels lie "
+            f"between {float(varying.min()):.3g} and {float(varying.max()):.3g}: small ones drown in noise; give "
+            "scale=(range of each), or bring inputs to one scale.",
+            HeatproofWarning,
+            stacklevel=2,
+        )
+
+
+def _noisy_copies(inputs: Tensor, samples: int, sigma: Tensor, seed: int) -> Iterator[Iterator[Chunk]]:
     """Blocks of samples; for each, chunks of its noisy copies that one pass takes together."""
     digests = draws.digests(inputs)
     for block, chunks in passes(inputs, samples):
-        yield _chunks(inputs, block, chunks, digests[block], noise, seed)
+        yield _chunks(inputs, block, chunks, digests[block], sigma[block], seed)
 
 
 def _chunks(
-    inputs: Tensor, block: slice, chunks: list[range], digests: list[str], noise: float, seed: int
+    inputs: Tensor, block: slice, chunks: list[range], digests: list[str], sigma: Tensor, seed: int
 ) -> Iterator[Chunk]:
     clean = inputs[block]
-    flat = clean.flatten(1)
-    sigma = noise * (flat.amax(1) - flat.amin(1)).view(-1, *[1] * (clean.dim() - 1))
     samples = torch.arange(block.start, block.stop, device=inputs.device)
     for chunk in chunks:
         noises = torch.stack([draws.normal(clean, seed, "noise", copy, samples=digests) for copy in chunk])
