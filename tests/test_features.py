@@ -76,8 +76,12 @@ def test_errors_say_what_to_do():
         Pixels(reduction="median")
     with pytest.raises(InputError, match=r"samples \(C, positions …\) for pixels, but got \(5,\); use Columns\(\)"):
         Pixels().grid((5,))
-    with pytest.raises(InputError, match=r"images \(C, H, W\) for tiles, but got samples \(7, 3\)"):
-        Tiles().grid((7, 3))
+    with pytest.raises(InputError, match=r"images \(C, H, W\) or other positions for tiles, but got samples \(7,\)"):
+        Tiles().grid((7,))
+    with pytest.raises(InputError, match="name of a layout, but got 'nhwc'"):
+        Pixels(layout="nhwc")
+    with pytest.raises(InputError, match=r"maps \(N, \(8, 8\), 3 or 1\), but got \(2, 3, 8, 8\)"):
+        Pixels(layout="channels-last").pool(randn(2, 3, 8, 8), (8, 8, 3))
     with pytest.raises(InputError, match=r"sequences \(T, E\) for tokens, but got samples \(3, 8, 8\)"):
         Tokens().grid((3, 8, 8))
     with pytest.raises(InputError, match=r"but got \(2, 3, 4, 4\)"):
@@ -100,6 +104,11 @@ LAYOUTS = [
     (Pixels(), (2, 3, 4, 2)),
     (Tiles(size=3), (2, 7, 5)),
     (Tiles(size=9), (1, 4, 4)),
+    (Tiles(size=3), (2, 8)),
+    (Tiles(size=2), (2, 3, 4, 5)),
+    (Tiles(size=3, layout="channels-last"), (7, 5, 2)),
+    (Pixels(layout="channels-last"), (4, 5, 3)),
+    (Pixels(), (3, 7)),
 ]
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from heatproof import draws
-from heatproof.errors import InputError
+from heatproof.errors import InputError, unknown
 from heatproof.registry import Registry
 
 
@@ -47,68 +47,92 @@ FEATURES: Registry[Features] = Registry("feature")
 POOLINGS = ("sum", "mean", "l2", "max")
 
 
+LAYOUTS = ("channels-first", "channels-last")
+
+
 @FEATURES.register("pixels")
 @dataclass(frozen=True, kw_only=True)
 class Pixels(Features):
-    """One feature a position: the channels (C, …) of a pixel together.
+    """One feature a position: the channels of a pixel, or of a time step of a series, together.
 
-    `reduction` over channels: `sum` (default, keeps units and signs), `mean`, `l2` norm, or `max`.
+    Samples are (C, positions …), or (positions …, C) with `layout="channels-last"`. `reduction` over channels: `sum`
+    (default, keeps units and signs), `mean`, `l2` norm, or `max`.
     """
 
     reduction: str = "sum"
+    layout: str = "channels-first"
 
     def __post_init__(self) -> None:
         if self.reduction not in POOLINGS:
             raise InputError(f"Expected reduction to be one of {', '.join(POOLINGS)}, but got {self.reduction!r}.")
+        _check_layout(self.layout)
 
     def grid(self, shape: Sequence[int]) -> tuple[int, ...]:
         if len(shape) < 2:
             raise InputError(f"Expected samples (C, positions …) for pixels, but got {tuple(shape)}; use Columns().")
-        return tuple(shape[1:])
+        return tuple(shape[1:] if self.layout == "channels-first" else shape[:-1])
 
     def pool(self, maps: Tensor, shape: Sequence[int]) -> Tensor:
         self._check(maps, shape)
+        axis = 1 if self.layout == "channels-first" else maps.dim() - 1
         if self.reduction == "l2":
             # In float64: the squares of a dying network's gradients are 0 in float32.
-            return maps.double().square().sum(1).sqrt().to(maps.dtype)
+            return maps.double().square().sum(axis).sqrt().to(maps.dtype)
         if self.reduction == "max":
-            return maps.amax(1)
-        return maps.sum(1) if self.reduction == "sum" else maps.mean(1)
+            return maps.amax(axis)
+        return maps.sum(axis) if self.reduction == "sum" else maps.mean(axis)
 
     def spread(self, values: Tensor, shape: Sequence[int]) -> Tensor:
-        return _fitting(values, self.grid(shape))[:, None]
+        return _fitting(values, self.grid(shape)).unsqueeze(1 if self.layout == "channels-first" else -1)
 
     def _check(self, maps: Tensor, shape: Sequence[int]) -> None:
-        if maps.shape[2:] != torch.Size(self.grid(shape)) or maps.shape[1] not in (1, shape[0]):
-            raise InputError(f"Expected maps (N, {shape[0]} or 1, {self.grid(shape)}), but got {tuple(maps.shape)}.")
+        first = self.layout == "channels-first"
+        channels, found = (shape[0], maps.shape[1]) if first else (shape[-1], maps.shape[-1])
+        at = maps.shape[2:] if first else maps.shape[1:-1]
+        if at != torch.Size(self.grid(shape)) or found not in (1, channels):
+            grid = self.grid(shape)
+            wanted = f"{channels} or 1, {grid}" if first else f"{grid}, {channels} or 1"
+            raise InputError(f"Expected maps (N, {wanted}), but got {tuple(maps.shape)}.")
 
 
 @FEATURES.register("tiles")
 @dataclass(frozen=True, kw_only=True)
 class Tiles(Features):
-    """One feature a square tile of an image (C, H, W); tiles at the right and lower edge may be smaller."""
+    """One feature a tile of `size` positions each way: squares of an image (C, H, W), stretches of a series (C, T),
+    cubes of a volume. Tiles at the far edges may be smaller.
+
+    Samples are (C, positions …), or (positions …, C) with `layout="channels-last"`.
+    """
 
     size: int = 8
+    layout: str = "channels-first"
 
     def __post_init__(self) -> None:
         if self.size < 1:
             raise InputError(f"Expected a tile's size to be at least 1, but got {self.size}.")
+        _check_layout(self.layout)
 
     def grid(self, shape: Sequence[int]) -> tuple[int, ...]:
-        if len(shape) != 3:
-            raise InputError(f"Expected images (C, H, W) for tiles, but got samples {tuple(shape)}.")
-        return (-(-shape[1] // self.size), -(-shape[2] // self.size))
+        if len(shape) < 2:
+            raise InputError(f"Expected images (C, H, W) or other positions for tiles, but got samples {tuple(shape)}.")
+        return tuple(-(-side // self.size) for side in self._pixels.grid(shape))
 
     def pool(self, maps: Tensor, shape: Sequence[int]) -> Tensor:
-        pixels = Pixels().pool(maps, shape)
-        height, width = self.grid(shape)
-        padded = F.pad(pixels, (0, width * self.size - pixels.shape[2], 0, height * self.size - pixels.shape[1]))
-        return padded.view(-1, height, self.size, width, self.size).sum((2, 4))
+        pixels, grid = self._pixels.pool(maps, shape), self.grid(shape)
+        missing = [tiles * self.size - side for tiles, side in zip(grid, pixels.shape[1:], strict=True)]
+        padded = F.pad(pixels, [n for missed in reversed(missing) for n in (0, missed)])
+        tiled = padded.view(-1, *(n for tiles in grid for n in (tiles, self.size)))
+        return tiled.sum(tuple(range(2, 2 * len(grid) + 1, 2)))
 
     def spread(self, values: Tensor, shape: Sequence[int]) -> Tensor:
-        tiles = _fitting(values, self.grid(shape))
-        pixels = tiles.repeat_interleave(self.size, 1).repeat_interleave(self.size, 2)
-        return pixels[:, None, : shape[1], : shape[2]]
+        pixels = _fitting(values, self.grid(shape))
+        for axis, side in enumerate(self._pixels.grid(shape), start=1):
+            pixels = pixels.repeat_interleave(self.size, axis).narrow(axis, 0, side)
+        return self._pixels.spread(pixels, shape)
+
+    @property
+    def _pixels(self) -> Pixels:
+        return Pixels(layout=self.layout)
 
 
 @FEATURES.register("tokens")
@@ -148,10 +172,19 @@ class Columns(Features):
 
 
 def default_features(shape: Sequence[int]) -> Features:
-    """Columns for tables (D,), tokens for sequences (T, E), pixels for images and volumes (C, …)."""
+    """Columns for tables (D,), tokens for sequences (T, E), pixels for images and volumes (C, …).
+
+    What a shape alone suggests, for estimates and where there is no network to ask: see
+    `heatproof.layouts.inputs.features_of`.
+    """
     if len(shape) == 1:
         return Columns()
     return Tokens() if len(shape) == 2 else Pixels()
+
+
+def _check_layout(layout: str) -> None:
+    if layout not in LAYOUTS:
+        raise unknown("layout", layout, LAYOUTS)
 
 
 def ranks(pooled: Tensor, *key: draws.Key, samples: Sequence[str]) -> Tensor:

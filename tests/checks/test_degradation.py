@@ -9,6 +9,7 @@ import heatproof as hp
 from heatproof import baselines
 from heatproof.checks import Degradation
 from heatproof.errors import InputError
+from heatproof.features import Tokens
 from heatproof.methods import GradientXInput, Random
 from heatproof.methods.base import Explanation, Method
 from heatproof.propagation.independence import check_independent
@@ -218,13 +219,14 @@ def test_a_method_costs_two_passes_a_step():
 
 
 def test_tokens_and_columns_one_by_one():
-    for shape, count in (((5, 4), 5), ((9,), 9)):
+    for shape, count, features in (((5, 4), 5, Tokens()), ((9,), 9, None)):
         net = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), 4)).double().eval()
         inputs = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        rows = toys.played(Degradation(tile=1), model=net, inputs=inputs, methods={"random": Random()})
+        methods = {"random": Random()}
+        rows = toys.played(Degradation(tile=1), model=net, inputs=inputs, methods=methods, features=features)
         assert len({r.position for r in rows if r.setting == "morf"}) == count + 1
         with pytest.raises(InputError, match="choose tile=1"):
-            Degradation().states(stage(net, inputs, torch.arange(3), {}).study())
+            Degradation().states(stage(net, inputs, torch.arange(3), {}, features=features).study())
 
 
 @pytest.mark.parametrize(

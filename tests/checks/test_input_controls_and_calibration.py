@@ -154,7 +154,7 @@ class TestCalibration:
         }
 
     def test_works_on_every_kind_of_feature(self):
-        for features, shape in ((hp.features.Tiles(size=4), (2, 6, 6)), (None, (9,)), (None, (5, 4))):
+        for features, shape in ((hp.features.Tiles(size=4), (2, 6, 6)), (None, (9,)), (hp.features.Tokens(), (5, 4))):
             size = math.prod(shape)
             model = nn.Sequential(nn.Flatten(), nn.Linear(size, 4)).double().eval()
             inputs = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

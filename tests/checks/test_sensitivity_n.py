@@ -11,7 +11,7 @@ from heatproof import baselines
 from heatproof.checks import SensitivityN
 from heatproof.checks.base import TRAINED, Block
 from heatproof.errors import InputError
-from heatproof.features import Pixels, Tiles
+from heatproof.features import Pixels, Tiles, Tokens
 from heatproof.methods import Gradient, GradientXInput, Random
 from heatproof.methods.base import Explanation, Method
 from heatproof.testing import check_check
@@ -178,10 +178,10 @@ class TestFeatures:
             assert torch.equal(values, theirs[r])
 
     def test_tokens_and_columns(self):
-        for shape, count in (((5, 4), 5), ((9,), 9)):
+        for shape, count, features in (((5, 4), 5, Tokens()), ((9,), 9, None)):
             inputs = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
             rows = toys.played(
-                SensitivityN(sets=9, sizes=5), model=linear(shape), inputs=inputs,
+                SensitivityN(sets=9, sizes=5), model=linear(shape), inputs=inputs, features=features,
                 methods={"gradient-x-input": GradientXInput()},
             )  # fmt: skip
             assert positions(rows)[-1] == math.floor(0.8 * count)

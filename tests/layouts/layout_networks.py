@@ -91,3 +91,35 @@ class Windows(nn.Module):
         windows = self.out(torch.softmax(windows @ windows.mT, -1) @ self.value(windows))
         joined = windows.view(n, rows, columns, 2, 2, k).permute(0, 1, 3, 2, 4, 5).reshape(padded.shape)
         return joined.roll((1, 1), (1, 2))[:, :height, :width]
+
+
+class Sequences(nn.Module):
+    """Embedded tokens (N, T, E), something that reads them, and the mean over tokens."""
+
+    def __init__(self, way, width):
+        super().__init__()
+        self.way = way
+        self.layer = {
+            "linear": lambda: nn.Linear(width, 5),
+            "lstm": lambda: nn.LSTM(width, 5, batch_first=True),
+            "time first": lambda: nn.LSTM(width, 5),
+            "encoder": lambda: nn.TransformerEncoderLayer(width, 2, 8, batch_first=True),
+            "attention": lambda: nn.MultiheadAttention(width, 2, batch_first=True),
+            "convolution": lambda: nn.Conv1d(width, 5, 3, padding=1),
+            # Kim's convolutions over n words, as those of an image with as many columns as the embedding has numbers.
+            "words": lambda: nn.Conv2d(1, 5, (3, width), padding=(1, 0)),
+        }[way]()
+        self.last, self.fc = nn.ReLU(), nn.Linear(width if way in ("encoder", "attention") else 5, 4)
+
+    def forward(self, x):
+        return self.fc(self.last(self.read(x)).mean(0 if self.way == "time first" else 1))
+
+    def read(self, x):
+        if self.way == "convolution":
+            return self.layer(x.mT).mT
+        if self.way == "words":
+            return self.layer(x[:, None])[..., 0].mT
+        if self.way == "time first":
+            return self.layer(x.transpose(0, 1))[0]
+        out = self.layer(x, x, x) if self.way == "attention" else self.layer(x)
+        return out[0] if isinstance(out, tuple) else out

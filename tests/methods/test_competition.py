@@ -143,7 +143,10 @@ def test_pixels_are_summed_over_channels_tokens_over_their_embedding():
     x = torch.tensor([[[1.0, 4.0], [3.0, 3.0]]], dtype=torch.float64)
     # Gradient × Input: label 0 has 4 and 4, 9 and 9; label 1 has 2 and 32, 18 and 18.
     model, y = Sequence().eval(), torch.tensor([0])
-    assert Competitive(GradientXInput(), per="pixel")(model, x, y).tolist() == [[[0.0], [0.0]]]
+    pixel = Competitive(GradientXInput(), per="pixel", layout="channels-last")
+    assert pixel(model, x, y).tolist() == [[[0.0], [0.0]]]
+    with pytest.raises(InputError, match=r"what the dimensions of inputs \(1, 2, 2\) mean, .* layout='channels-last'"):
+        Competitive(GradientXInput(), per="pixel")(model, x, y)
     assert get("cgi")(model, x, y).tolist() == [[[4.0, 0.0], [0.0, 0.0]]]
     table = linear([[1.0, 2.0], [2.0, 1.0]])
     ones = torch.ones(1, 2, dtype=torch.float64)

@@ -41,7 +41,10 @@ LAYOUTS = {
         (2, 7, 5),
         lambda at: (slice(None), *(slice(2 * place, 2 * place + 2) for place in at)),
     ),
-    "tokens": (None, (6, 3), lambda at: (at[0], slice(None))),
+    "series": (Pixels(), (3, 6), lambda at: (slice(None), *at)),
+    "channels last": (Pixels(layout="channels-last"), (4, 5, 2), lambda at: (*at, slice(None))),
+    "stretches": (Tiles(size=2), (3, 7), lambda at: (slice(None), slice(2 * at[0], 2 * at[0] + 2))),
+    "tokens": (Tokens(), (6, 3), lambda at: (at[0], slice(None))),
     "columns": (None, (9,), lambda at: at),
     "scalars": (Columns(), (2, 3, 4), lambda at: at),
 }
@@ -151,11 +154,20 @@ def test_windows_of_different_sizes_a_dimension():
     torch.testing.assert_close(maps.expand_as(x).float(), expected)
 
 
+class Sums(nn.Module):
+    def forward(self, x):
+        return x.sum(1)
+
+
 def test_defaults():
     x, y = images(), TARGETS
     assert torch.equal(Occlusion()(cnn(), x, y), Occlusion(window=8, stride=8, features=Pixels())(cnn(), x, y))
-    tokens = torch.randn(3, 20, 2, dtype=torch.float64)
-    assert torch.equal(Occlusion()(Flat(20, 2), tokens, y), Occlusion(window=1)(Flat(20, 2), tokens, y))
+    tokens, model = torch.randn(3, 20, 2, dtype=torch.float64), nn.Sequential(nn.Linear(2, 5), Sums()).double().eval()
+    assert torch.equal(Occlusion()(model, tokens, y), Occlusion(window=1, features=Tokens())(model, tokens, y))
+    series, model = tokens.mT, nn.Sequential(nn.Conv1d(2, 5, 3), nn.Flatten(), nn.Linear(90, 5)).double().eval()
+    assert torch.equal(Occlusion()(model, series, y), Occlusion(window=8, features=Pixels())(model, series, y))
+    with pytest.raises(InputError, match=r"what the dimensions of inputs \(3, 20, 2\) mean, .* features=Pixels\(\)"):
+        Occlusion()(Flat(20, 2), tokens, y)
     assert Occlusion().cost(10, (3, 224, 224)) == pytest.approx((28 * 28 + 1) / 3)
     assert Occlusion(window=14, stride=7).cost(10, (1, 28, 35)) == pytest.approx((3 * 4 + 1) / 3)
 

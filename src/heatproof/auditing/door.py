@@ -13,7 +13,8 @@ from heatproof.auditing.plan import Plan
 from heatproof.checks.base import Check
 from heatproof.data.base import Dataset
 from heatproof.errors import HeatproofError, InputError
-from heatproof.features import Features, default_features
+from heatproof.features import Features
+from heatproof.layouts.inputs import features_of
 from heatproof.methods.base import Attribution
 from heatproof.models import check_inputs, check_model, check_targets, forward
 from heatproof.outputs import Outputs, TwoSided, outputs_of
@@ -31,7 +32,8 @@ def make(
     training: Dataset | None = None,
     said: str | Outputs | None = None,
 ) -> Plan:
-    """A plan, after everything that can be refused has been refused. Cost: one block and six rows forward."""
+    """A plan, after everything that can be refused has been refused. Cost: one block and six rows
+    forward, and two rows that are watched where the network tells what the dimensions of its inputs mean."""
     check_model(model)
     check_inputs(model, samples.inputs)
     check_targets(samples.inputs, samples.targets)
@@ -53,7 +55,7 @@ def make(
         samples=samples,
         methods=[NamedMethod(label, recipe) for label, recipe in methods.items()],
         checks=[NamedCheck(label, name, check) for label, (name, check) in checks.items()],
-        features=features or default_features(samples.inputs.shape[1:]),
+        features=features or features_of(model, samples.inputs),
         batch=batch,
         outputs=outputs,
         meaning=meaning,

@@ -151,7 +151,7 @@ class Degradation(Check):
         self, block: Block, state: State, method: Recipe, maps: Maps, kept: Mapping[str, Maps], shared: Any
     ) -> Iterator[Scores]:
         features = regions(block.features, block.inputs.shape[1:], self.tile)
-        values = region_sums(features, maps.values, self.tile)
+        values = region_sums(maps.values, self.tile)
         blank = patternless(values) | patternless(maps.values.flatten(1))
         places = ranks(values, self.seed, "degradation", samples=shared.names)
         tiles = math.prod(features.grid(block.inputs.shape[1:]))

@@ -61,23 +61,25 @@ def replaced(block: Block, features: Features, chosen: Tensor, samples: slice, b
 
 
 def regions(features: Features, shape: Sequence[int], tile: int) -> Features:
-    """What is replaced at once: squares of tile × tile pixels of an image, or the audit's own features for tile 1.
+    """What is replaced at once: squares of tile × tile pixels of an image (stretches of a series, cubes of a volume).
 
-    Raises: InputError for a larger tile where features are not the pixels of images.
+    For tile 1 they are the audit's own features.
+
+    Raises: InputError for a larger tile where features are no pixels.
     """
     if tile == 1:
         return features
-    if not isinstance(features, Pixels) or len(shape) != 3:
+    if not isinstance(features, Pixels):
         raise InputError(
             f"Expected pixels of images (C, H, W) to make tiles of {tile} pixels, but got {features} of samples "
             f"{tuple(shape)}; choose tile=1."
         )
-    return Tiles(size=tile)
+    return Tiles(size=tile, layout=features.layout)
 
 
-def region_sums(found: Features, pooled: Tensor, tile: int) -> Tensor:
+def region_sums(pooled: Tensor, tile: int) -> Tensor:
     """Pooled attributions (N, *grid) summed over each region, (N, F)."""
-    values = pooled if tile == 1 else found.pool(pooled[:, None], (1, *pooled.shape[1:]))
+    values = pooled if tile == 1 else Tiles(size=tile).pool(pooled[:, None], (1, *pooled.shape[1:]))
     return values.flatten(1)
 
 

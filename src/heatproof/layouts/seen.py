@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from heatproof.errors import HeatproofError, InputError
 from heatproof.layouts.reading import Reading
 from heatproof.layouts.record import Layer, Record, recorded
 from heatproof.layouts.told import Meaning
@@ -48,8 +49,19 @@ def network(model: nn.Module) -> nn.Module:
 
 
 def record_of(model: nn.Module, inputs: Tensor) -> Record:
-    """A watched run of a model on the first sample."""
-    return recorded(network(model), inputs, lambda pair, rows: forward(model, pair, rows))
+    """A watched run of a model on the first sample.
+
+    Raises: InputError for a model that does not run on it twice.
+    """
+    try:
+        return recorded(network(model), inputs, lambda pair, rows: forward(model, pair, rows))
+    except HeatproofError:
+        raise
+    except Exception as error:  # whatever the model does not like about two rows
+        raise InputError(
+            f"Expected a network that runs on a batch of two such samples {tuple(inputs.shape[1:])}, but it raised "
+            f"{type(error).__name__}: {error}."
+        ) from error
 
 
 def seen(model: nn.Module, inputs: Tensor) -> Seen:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.errors import InputError
+from heatproof.layouts.inputs import InputLayout, feature_axes
 from heatproof.methods.backward import Gradient
 from heatproof.methods.base import METHODS, Explanation, Method
 
@@ -16,8 +17,9 @@ from heatproof.methods.base import METHODS, Explanation, Method
 class ChannelNorm(Method):
     """The length of a method's attributions at each position, over its channels.
 
-    R_p = √(Σ_c E_pc²), over the channels of images (N, C, …) or the embedding of sequences (N, T, E), of which R has
-    one; |E| for tables (N, D).
+    R_p = √(Σ_c E_pc²), over the channels of series and images (N, C, …) or the embedding of sequences (N, T, E), of
+    which R has one; |E| for tables (N, D) and images without channels. What the network does with its input tells which
+    dimension that is, see `heatproof.layouts.inputs.feature_axes`; `layout` says it where nothing does.
 
     Non-negative, in units of E. No sum rule, and no linearization: a length is not additive over labels. Squares are
     summed in float64, because those of a dying network's gradients are 0 in float32. Diagnostic: `score`, where E has
@@ -27,6 +29,7 @@ class ChannelNorm(Method):
     """
 
     method: Method = field(default=Gradient(), kw_only=False)  # a frozen value
+    layout: InputLayout | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.method, Method):
@@ -38,8 +41,8 @@ class ChannelNorm(Method):
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         found = self.method.explain(model, inputs, targets)
         score = {name: value for name, value in found.diagnostics.items() if name == "score"}
-        if found.maps.dim() == 2:
+        axes = feature_axes(model, inputs, self.layout)
+        if not axes:
             return Explanation(found.maps.abs(), score)
-        over = 2 if found.maps.dim() == 3 else 1
-        lengths = torch.linalg.vector_norm(found.maps, dim=over, keepdim=True, dtype=torch.float64)
+        lengths = torch.linalg.vector_norm(found.maps, dim=axes, keepdim=True, dtype=torch.float64)
         return Explanation(lengths.to(found.maps.dtype), score)

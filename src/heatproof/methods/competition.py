@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.errors import HeatproofWarning, InputError, unknown
+from heatproof.layouts.inputs import InputLayout, feature_axes
 from heatproof.methods.backward import Factor, Gradient, GradientPull, GradientXInput
 from heatproof.methods.base import METHODS, Explanation, Linearizable, Method, scores
 from heatproof.models import check_targets, select
@@ -47,7 +48,9 @@ class Competitive(Method):
     Args:
         method: any method with `linearize`.
         per: what competes: every `scalar` of R, or every `pixel`: R is first summed over channels of images (N, C, …)
-            or over the embedding of sequences (N, T, E), and H has size 1 there. Tables (N, D) have scalars only.
+            or over the embedding of sequences (N, T, E), and H has size 1 there. Tables (N, D) have scalars only. Which
+            dimension that is, what the network does with its input tells.
+        layout: `channels-first` or `channels-last`, where nothing tells.
         ties: `keep` a feature that another label scores exactly alike (≥, as Algorithm 1 prints), or `drop` it (the
             text's "higher than").
         rank: `auto` pulls the D features of a network's last linear layer, or of a class map's 1 × 1 convolution,
@@ -64,6 +67,7 @@ class Competitive(Method):
     per: Literal["scalar", "pixel"] = "scalar"
     ties: Literal["keep", "drop"] = "keep"
     rank: Literal["auto", "off"] = "auto"
+    layout: InputLayout | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.method, Linearizable) or not self.method.linearizable:
@@ -71,8 +75,8 @@ class Competitive(Method):
                 f"Expected a method whose labels can be compared, one with `linearize`, but got {self.method!r}; "
                 "for example GradientXInput() or IntegratedGradients()."
             )
-        if self.per not in _PER:
-            raise unknown("competitor (per)", self.per, _PER)
+        if self.per not in ("scalar", "pixel"):
+            raise unknown("competitor (per)", self.per, ("scalar", "pixel"))
         if self.ties not in _LOSES:
             raise unknown("way to settle ties", self.ties, _LOSES)
         if self.rank not in ("auto", "off"):
@@ -94,11 +98,12 @@ class Competitive(Method):
                 HeatproofWarning,
                 stacklevel=3,
             )
+        per = _summed(feature_axes(model, inputs, self.layout) if self.per == "pixel" else ())
         factor = self._factor(pull, inputs, outputs)
         if factor is None:
-            own, rival = _by_labels(pull, outputs, targets, _PER[self.per], self._step(inputs, outputs))
+            own, rival = _by_labels(pull, outputs, targets, per, self._step(inputs, outputs))
         elif (most := RANK_BUDGET // (factor.weight.shape[1] * inputs[0].numel())) >= len(inputs):
-            own, rival = _by_rank(factor, targets, _PER[self.per])
+            own, rival = _by_rank(factor, targets, per)
         else:
             return self._in_blocks(model, inputs, targets, most)
         strength = own.abs()
@@ -207,14 +212,11 @@ def _rounds_products(inputs: Tensor) -> bool:
     return inputs.dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest"
 
 
-def _over_channels(maps: Tensor) -> Tensor:
-    """Attributions summed over what one position holds: the last dimension of a sequence, the channels of an image."""
-    if maps.dim() == 2:
-        return maps
-    return maps.sum(2 if maps.dim() == 3 else 1, keepdim=True)
+def _summed(axes: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
+    """Attributions summed over what one position holds."""
+    return lambda maps: maps.sum(axes, keepdim=True) if axes else maps
 
 
-_PER: dict[str, Callable[[Tensor], Tensor]] = {"scalar": lambda maps: maps, "pixel": _over_channels}
 _LOSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"keep": torch.lt, "drop": torch.le}
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from heatproof.baselines import Baseline, Zero, resolved
 from heatproof.errors import InputError
 from heatproof.features import Features, Pixels, default_features
+from heatproof.layouts.inputs import features_of
 from heatproof.methods.base import METHODS, Explanation, Method, evaluate, passes, scores
 from heatproof.models import forward
 
@@ -33,10 +34,13 @@ class Occlusion(Method):
         window: features a window spans, in every dimension of the grid or one number each; by default 8 pixels each
             way, 1 feature where features are tiles, tokens or columns.
         stride: features from one window to the next, likewise; by default the window's own size: no overlap.
-        features: what is occluded together; by default pixels of images, tokens of sequences, columns of tables.
+        features: what is occluded together; by default pixels of images and time steps of series with all their
+            channels, tokens of sequences, columns of tables: what the network does with its input tells which, see
+            `heatproof.layouts.inputs.features_of`.
         baseline: x̄, a function of the sample alone.
 
-    Raises: InputError where windows do not fit the features' grid, or the baseline does not broadcast to the inputs.
+    Raises: InputError where windows do not fit the features' grid, the baseline does not broadcast to the inputs, or
+    nothing tells what a feature is.
 
     Source: Zeiler & Fergus 2014; Ancona et al. 2018 (Occlusion-1); Schulz et al. 2020, Table 1 (8×8 and 14×14 patches
     without overlap, set to 0 as their section 2 says; their code sets them to the image's mean color: baseline `mean`).
@@ -60,7 +64,7 @@ class Occlusion(Method):
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         shape = inputs.shape[1:]
-        features = self.features or default_features(shape)
+        features = self.features or features_of(model, inputs)
         covers = [cover.to(inputs.device) for cover in self._covers(features, features.grid(shape))]
         counts = [len(cover) for cover in covers]
         baseline = resolved(self.baseline, inputs)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from heatproof.checks.base import Block, Boxes, Check, Maps, Recipe, Scores, State, Study
 from heatproof.data.base import Dataset
 from heatproof.draws import reseed
-from heatproof.features import Features, default_features
+from heatproof.features import Features
+from heatproof.layouts.inputs import features_of
 from heatproof.methods.base import Linearization, Method
 from heatproof.models import forward, select
 
@@ -103,7 +104,7 @@ def stage(
         inputs=inputs,
         targets=targets,
         methods=[Labeled(label, method) for label, method in methods.items()],
-        features=features or default_features(inputs.shape[1:]),
+        features=features or features_of(model, inputs),
         names=[str(i) for i in range(len(inputs))],
         counted=len(inputs) if counted is None else counted,
         boxes=boxes,
