@@ -173,6 +173,65 @@ class TestSpec:
             parse({**self.TABLE, "outputs": "regression"}, folder)
 
 
+class Leaving(nn.Module):
+    """Leaves label 3 out: at minus infinity, or as a network that has no such label."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.net, self.how = toys.network(), how
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.net(x)
+        if self.how == "no such label":
+            return out[:, :3]
+        allowed = torch.ones_like(out, dtype=torch.bool)
+        allowed[:, 3] = False
+        if self.how == "by input":
+            allowed[:, 2] = x.flatten(1)[:, 0] > 0.5
+        return out.masked_fill(~allowed, -torch.inf)
+
+
+class TestLabelsLeftOut:
+    """Scores of minus infinity, as of masked actions."""
+
+    SETTINGS = {  # noqa: RUF012  # nobody changes it
+        "methods": ["gradient-x-input", "lrp-epsilon", "cgi", "integrated-gradients", "grad-cam"],
+        "checks": [
+            *("parameter-randomization", "completeness", "bottleneck-ledger"),
+            hp.checks.Degradation(tile=4, steps=3),
+            hp.checks.SensitivityN(sets=8, sizes=3),
+        ],
+        "targets": torch.tensor([0, 1, 0, 1, 0, 1, 0]),
+    }
+
+    def test_are_as_if_they_were_not_there(self, tmp_path: Path) -> None:
+        rows = {
+            how: audit(tmp_path / how, model=Leaving(how).eval(), **self.SETTINGS).rows()
+            for how in ("always", "no such label")
+        }
+        mine, other = (one[~one.metric.isin(["label-gap"])].reset_index(drop=True) for one in rows.values())
+        pd.testing.assert_frame_equal(mine, other, rtol=1e-4, atol=1e-5)
+        assert not mine[mine.check == "completeness"].value.isna().any()
+
+    def test_may_be_others_in_every_sample(self, tmp_path: Path) -> None:
+        run = audit(tmp_path, model=Leaving("by input").eval(), **self.SETTINGS)
+        manifest = json.loads((tmp_path / "manifest.json").read_text(), parse_constant=pytest.fail)
+        assert manifest["status"] == "complete"
+        assert not math.isinf(run.rows().value.abs().max())
+        assert all(0 <= one["probability"] <= 1 for one in manifest["data"]["samples"])
+        assert run.report().exists()
+
+    def test_cannot_be_explained(self, tmp_path: Path) -> None:
+        targets = torch.tensor([0, 0, 3, 0, 0, 0, 3])
+        with pytest.raises(InputError, match=r"sample 'c' \(label 3\) is minus infinity, 2 in all"):
+            audit(tmp_path, model=Leaving("always").eval(), targets=targets, ids=list("abcdefg"))
+
+    def test_are_no_excuse_for_nan(self, tmp_path: Path) -> None:
+        model = nn.Sequential(toys.network(), nn.LogSigmoid(), nn.Softplus(), nn.Threshold(9.0, math.inf)).eval()
+        with pytest.raises(InputError, match="Expected finite outputs, but the model gives NaN or infinity"):
+            audit(tmp_path, model=model)
+
+
 LABELS = torch.arange(200) % 10
 
 

@@ -93,7 +93,8 @@ class Completeness(Check):
     `condition-number`, Σ|R_c|/|E_c|, by which rounding is magnified; both are NaN where E_c is 0. Of those that can be
     linearized as well, over the explained label and others drawn at random, `labels` together (0 for all):
     `label-slope` and `label-correlation`, the slope of the least-squares line of ΣR_i on E_i, and Pearson's r;
-    `label-gap`, Σ_i |ΣR_i − E_i| / Σ_i |E_i|. NaN for fewer than three labels or where a side does not vary.
+    `label-gap`, Σ_i |ΣR_i − E_i| / Σ_i |E_i|. NaN for fewer than three labels or where a side does not vary. Labels
+    whose output is minus infinity (masked actions) are left out.
     Cost: a forward pass a sample; for each method that has rows over labels one or two more, and a backward pass for
     each label but the explained one (path methods: their passes for each label). Sums are taken in float64.
 
@@ -131,7 +132,7 @@ class Completeness(Check):
     def shared(self, block: Block, state: State) -> Known:
         with torch.no_grad():
             outputs = forward(block.model, block.inputs)
-        return Known(outputs, self._labels(block, outputs.shape[1]))
+        return Known(outputs, self._labels(block, outputs))
 
     def network_rows(self, block: Block, state: State, shared: Known) -> Iterable[Scores]:
         yield Scores(metric=SCORE.name, values=_of(shared.outputs.double(), block.targets))
@@ -159,13 +160,16 @@ class Completeness(Check):
             sums = torch.cat([total[:, None], others], 1)  # the explained label's map is there already
             yield from _over_labels(sums, promised.gather(1, shared.labels))
 
-    def _labels(self, block: Block, outputs: int) -> Tensor:
-        """The explained label and others at random, each once: (N, K)."""
-        others = min(self.labels or outputs, outputs) - 1
+    def _labels(self, block: Block, outputs: Tensor) -> Tensor:
+        """The explained label and others at random, each once: (N, K). Those at minus infinity come last."""
+        count, left_out = outputs.shape[1], (outputs == -torch.inf).cpu()
+        others = min(self.labels or count, count) - 1
         rows = []
-        for name, target in zip(draws.digests(block.inputs), block.targets.tolist(), strict=True):
-            drawn = torch.randperm(outputs - 1, generator=draws.generator(self.seed, "completeness", name))[:others]
-            rows.append(torch.cat([torch.tensor([target]), drawn + (drawn >= target)]))
+        for name, target, out in zip(draws.digests(block.inputs), block.targets.tolist(), left_out, strict=True):
+            drawn = torch.randperm(count - 1, generator=draws.generator(self.seed, "completeness", name))
+            drawn = drawn + (drawn >= target)
+            drawn = torch.cat([drawn[~out[drawn]], drawn[out[drawn]]])[:others]
+            rows.append(torch.cat([torch.tensor([target]), drawn]))
         return torch.stack(rows).to(block.inputs.device)
 
 
@@ -194,13 +198,16 @@ def _sums(pull: Callable[[Tensor], Tensor], labels: Tensor, outputs: Tensor, inp
 
 
 def _over_labels(sums: Tensor, promised: Tensor) -> Iterator[Scores]:
-    """Slope, correlation and gap of rows (N, K) against rows."""
+    """Slope, correlation and gap of rows (N, K) against rows, over the labels of which a finite sum is promised."""
+    known = torch.isfinite(promised)
+    count = known.sum(1, keepdim=True)
+    sums, promised = (rows.where(known, 0.0) for rows in (sums, promised))
     gap = (sums - promised).abs().sum(1) / promised.abs().sum(1)  # 0/0 is NaN, as it should be
-    rise, run = (rows - rows.mean(1, keepdim=True) for rows in (sums, promised))
+    rise, run = ((rows - rows.sum(1, keepdim=True) / count) * known for rows in (sums, promised))
     product, squares = (rise * run).sum(1), [side.square().sum(1) for side in (rise, run)]
     rounding = [1e-12 * rows.abs().amax(1).square() for rows in (sums, promised)]
     flat = [square <= noise for square, noise in zip(squares, rounding, strict=True)]
-    few = sums.shape[1] < 3
+    few = count[:, 0] < 3
     slope = (product / squares[1]).masked_fill(flat[1] | few, torch.nan)
     correlation = (
         (product / (squares[0] * squares[1]).sqrt()).clamp(-1, 1).masked_fill(flat[0] | flat[1] | few, torch.nan)

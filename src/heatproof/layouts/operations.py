@@ -81,7 +81,7 @@ def opaque(operands: Sequence[Fact], output: Tensor) -> Fact:
     flow = torch.zeros(shape)
     for fact in operands:
         alike = rows and fact.flow.dim() and len(fact.flow) == rows
-        own = fact.flow.flatten(1).sum(1).view(-1, *[1] * (len(shape) - 1)) if alike else fact.flow.sum()
+        own = fact.flow.reshape(rows, -1).sum(1).view(-1, *[1] * (len(shape) - 1)) if alike else fact.flow.sum()
         flow = flow + own
     if shape == start.flow.shape:
         return known(flow, start.places)

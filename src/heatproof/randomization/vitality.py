@@ -36,7 +36,9 @@ def examine(model: nn.Module, inputs: Tensor, targets: Tensor, trained: Tensor) 
         if outputs.requires_grad:
             explained = outputs.gather(1, targets.to(outputs.device)[:, None]).sum()
             (gradient,) = torch.autograd.grad(explained, x, allow_unused=True)
-    outputs = outputs.detach()
+    # A label that the trained network leaves out for a sample, at minus infinity, tells nothing of parameters.
+    kept = ~(trained == -math.inf).any(0)
+    outputs, trained = outputs.detach()[:, kept], trained[:, kept]
     agreement = correlation(trained, outputs)
     return Signs(cause_of_death(outputs, gradient, trained), agreement, still_trained(trained, outputs))
 
