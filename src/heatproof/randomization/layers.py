@@ -182,8 +182,10 @@ def _is_mask(owned: Sequence[Owned], index: int, seen: Seen) -> bool:
     tensor = owned[index].tensor
     if tensor.is_complex() or tensor.requires_grad:
         return False
-    alike = any(owned[other].tensor.numel() == tensor.numel() for other in seen.beside)
-    return alike and bool(((tensor == 0) | (tensor == 1)).all())
+    if not any(owned[other].tensor.numel() == tensor.numel() for other in seen.beside):
+        return False
+    values = tensor.double()  # which has a comparison, whatever the tensor's own dtype
+    return bool(((values == 0) | (values == 1)).all())
 
 
 @contextmanager
