@@ -80,7 +80,10 @@ WRITTEN = {
         lambda a, b: torch.stack([x[0] @ W @ x[1] for x in a]) + b[:, 0],
     ),
     "matrix_power": (lambda a, b: torch.linalg.matrix_power(a, 3) + b, lambda a, b: a @ a @ a + b),
-    "tensordot": (lambda a, b: torch.tensordot(a, W, ([3], [1])) + b, lambda a, b: a @ W.mT + b),
+    "tensordot": (
+        lambda a, b: torch.tensordot(a, W, ([3], [1])) + torch.tensordot(b, W, 1),
+        lambda a, b: a @ W.mT + b @ W,
+    ),
     "bilinear": (
         lambda a, b: F.bilinear(a, b, W[None] * torch.ones(2, 1, 1, dtype=W.dtype), W[0, :2]),
         lambda a, b: (torch.einsum("ncwj,oij->ncwoi", b, W.expand(2, 6, 6)) @ a[..., None]).squeeze(-1) + W[0, :2],
@@ -169,6 +172,32 @@ WRITTEN = {
     ),
     "pow of both": (lambda a, b: positive(a) ** b, lambda a, b: torch.exp(b * torch.log(positive(a)))),
     "clamp to both": (lambda a, b: a.clamp(min=b), lambda a, b: torch.maximum(a, b)),
+    "powers side by side": (
+        lambda a, b: positive(a)[..., None] ** POWERS + torch.remainder(b[..., None], POWERS + 1)
+        + torch.clamp(a[..., None], min=POWERS - 1),
+        lambda a, b: torch.stack(
+            [positive(a) ** float(p) + b.remainder(1 + float(p)) + a.clamp(min=float(p) - 1) for p in POWERS], -1),
+    ),
+    "cumprod_": (lambda a, b: a.clone().cumprod_(3) + b, lambda a, b: a.cumprod(3) + b),
+    "reshaped in place": (lambda a, b: a.clone().unsqueeze_(1).squeeze_(1) + b, lambda a, b: a + b),
+    "filled in place": (
+        lambda a, b: _filled(a.clone()) + b,
+        lambda a, b: a * (torch.arange(6) > 1) + b + 0.5 * (torch.arange(6) < 2),
+    ),
+    "views of a buffer": (
+        lambda a, b: _written(a, b),
+        lambda a, b: torch.cat([a[..., :2], torch.tanh(b[..., 2:])], 3) * a
+        + torch.cat([a[..., :2], torch.tanh(b[..., 2:3])], 3).sum(-1, keepdim=True),
+    ),
+    "rows of a buffer": (
+        lambda a, b: _by_rows(a, b),
+        lambda a, b: torch.stack([a[:, 0] + 1, b[:, 1] * a[:, 1], torch.zeros_like(a[:, 2])], 1) + 2 * b[:, 1:],
+    ),
+    "solve_triangular": (
+        lambda a, b: torch.linalg.solve_triangular(positive(a)[..., :2, :2], b[..., :2, :], upper=False)
+        + torch.linalg.solve_triangular(a[..., :2, :2], b[..., :2, :], upper=True, unitriangular=True),
+        lambda a, b: torch.stack(_by_substitution(positive(a), b, a), -2),
+    ),
     "conv_tbc": (
         lambda a, b: torch.conv_tbc(rows(a).permute(2, 0, 1).contiguous(), KERNEL, KERNEL[0, 0], 1).permute(1, 2, 0)
         + rows(b)[:, :2],
@@ -176,7 +205,37 @@ WRITTEN = {
     ),
 }  # fmt: skip
 TURNS = torch.polar(torch.ones(6, 3, dtype=torch.float64), torch.linspace(0, 3, 18, dtype=torch.float64).view(6, 3))
+POWERS = torch.tensor([0.5, 1.0, 3.0], dtype=torch.float64)
 KERNEL = torch.linspace(-1, 1, 24, dtype=torch.float64).view(3, 4, 2)
+
+
+def _written(a, b):
+    buffer = torch.empty(a.shape, dtype=a.dtype)
+    early = buffer[..., :3]
+    buffer[..., :2].copy_(a[..., :2])
+    buffer[..., 2:].copy_(b[..., 2:]).tanh_()
+    return buffer * a + early.sum(-1, keepdim=True)
+
+
+def _by_rows(a, b):
+    buffer = torch.ones(len(a), 108, dtype=a.dtype)
+    by_rows = buffer.view(len(a), 3, 36)
+    by_rows[:, 0].add_(rows(a)[:, 0])
+    by_rows[:, 1] = rows(b)[:, 1]
+    by_rows[:, 1].mul_(rows(a)[:, 1])
+    by_rows[:, 2].zero_()
+    return buffer.view(len(a), 3, 6, 6).add(b[:, 1:], alpha=2)
+
+
+def _by_substitution(a, b, c):
+    first = b[..., 0, :] / a[..., 0, 0, None]
+    second = (b[..., 1, :] - a[..., 1, 0, None] * first) / a[..., 1, 1, None]
+    return [first + b[..., 0, :] - c[..., 0, 1, None] * b[..., 1, :], second + b[..., 1, :]]
+
+
+def _filled(t):
+    t[..., :2].fill_(0.5)
+    return t
 
 
 @pytest.mark.filterwarnings("ignore:index_reduce")
@@ -222,7 +281,8 @@ OTHERS = {
     + b.nanquantile(0.9, 1, keepdim=True)[:, 0, :4],
     "aminmax": lambda a, b: a.aminmax(dim=3).max - b.aminmax(dim=3, keepdim=True)[0][..., 0],
     "fractional max-pool": lambda a, b: F.fractional_max_pool2d(a, 2, (4, 3), _random_samples=UNIT[: len(a)])
-    + F.fractional_max_pool2d(b, (2, 3), output_ratio=(0.7, 0.5), _random_samples=UNIT[: len(a)]),
+    + F.fractional_max_pool2d(b, (2, 3), output_ratio=(0.7, 0.5), _random_samples=UNIT[: len(a)])
+    + torch.ops.aten.fractional_max_pool2d(a, [2, 2], [4, 3], UNIT[: len(a)])[0],
     "fractional max-pool of volumes": lambda a, b: F.fractional_max_pool3d(
         (a + b)[:, None], 2, output_size=2, _random_samples=torch.full((len(a), 1, 3), 0.6, dtype=a.dtype)),
     "grid_sample": lambda a, b: F.grid_sample(a, GRID[: len(a)], align_corners=False)
@@ -253,10 +313,19 @@ OTHERS = {
     "prelu of the input": lambda a, b: F.prelu(a, b[0, :, 0, 0]) if len(a) == 1 else each(
         lambda x, y: F.prelu(x[None], y[:, 0, 0])[0], a, b),
     "modulo": lambda a, b: torch.remainder(a, 0.7) + b.fmod(0.4) + b.frac(),
+    "losses": lambda a, b: F.binary_cross_entropy_with_logits(a, torch.sigmoid(b), reduction="none")
+    + F.binary_cross_entropy(torch.sigmoid(b), torch.sigmoid(a), reduction="none")
+    + F.kl_div(a, positive(b), reduction="none") + F.smooth_l1_loss(a, b, None, None, "none")
+    + F.l1_loss(a, EYE.expand(len(a), 4, 6, 6), reduction="none")
+    + nn.CrossEntropyLoss(reduction="none")(a, LABELS[: len(a)])[:, None]
+    + torch.ops.aten.mse_loss(a, b, 0),
+    "losses of a sample": lambda a, b: each(
+        lambda x, y: F.mse_loss(x, y) + F.kl_div(x, positive(y), reduction="sum"), a, b)[:, None],
     "covariance": lambda a, b: each(lambda x, y: torch.cov(x[0]) + y[0], a, b),
 }  # fmt: skip
 FILTER, COMPLEX = torch.complex(W[:, :4], W[:, 2:]), torch.complex(W, W.mT + 0.3)
 REDUCED = ("sum", "mean", "max", "min")
+LABELS = torch.arange(108).view(3, 6, 6) % 4
 HANN, SIZES = torch.hann_window(8, dtype=torch.float64), torch.tensor([2, 4])
 
 
@@ -336,6 +405,48 @@ def test_deeplift_of_a_product_of_many_is_the_gradient_averaged_on_the_path():
         torch.testing.assert_close(ours, averaged(model, x, targets))
 
 
+class Experts(nn.Module):
+    """Each sample goes to the expert that a router chooses: sorted by expert, in one grouped product, or one by one."""
+
+    def __init__(self, grouped):
+        super().__init__()
+        stream = torch.Generator().manual_seed(0)
+        self.grouped, self.first, self.router = grouped, nn.Linear(5, 16), nn.Linear(16, 2)
+        self.experts = nn.Parameter(torch.empty(2, 16, 8))
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, generator=stream)
+
+    def forward(self, x):
+        h = self.first(x)
+        gates, chosen = self.router(h).softmax(-1).max(-1)
+        if self.grouped is None:
+            return torch.stack([row @ self.experts[i] for row, i in zip(h, chosen, strict=True)]) * gates[:, None]
+        order = chosen.argsort()
+        ends = torch.bincount(chosen, minlength=2).cumsum(0).to(torch.int32)
+        return self.grouped(h[order], self.experts, ends)[order.argsort()] * gates[:, None]
+
+
+GROUPED = {
+    "torch": lambda h, w, ends: torch._grouped_mm(h, w, offs=ends),
+    "functional": lambda h, w, ends: F.grouped_mm(h, w, offs=ends),
+}
+
+
+@pytest.mark.parametrize("name", GROUPED)
+@pytest.mark.parametrize("composite", ["epsilon", "alpha1-beta0"])
+def test_grouped_products_are_one_product_a_group(name, composite):
+    if not hasattr(F if name == "functional" else torch, "grouped_mm" if name == "functional" else "_grouped_mm"):
+        pytest.skip("this torch has no grouped products")
+    x = torch.randn(6, 5, generator=torch.Generator().manual_seed(1))
+    one, grouped = Experts(None).eval(), Experts(GROUPED[name]).eval()
+    targets = torch.tensor([0, 1, 2, 3, 4, 5])
+    torch.testing.assert_close(
+        LRP(composite=composite)(grouped, x, targets), LRP(composite=composite)(one, x, targets), rtol=1e-4, atol=1e-5
+    )
+    with pytest.raises(OperationError, match=r"calls __getitem__ .it chooses otherwise at the baseline"):
+        DeepLIFT()(grouped, x, targets)
+
+
 REFUSED = {
     "floor": (lambda a, b: a.floor() + b, "calls floor .it is constant between its steps"),
     "sign": (lambda a, b: a.sign() * b, "calls sign .it is constant between its steps"),
@@ -351,6 +462,11 @@ REFUSED = {
         "calls scatter .torch has no derivative of it with reduce=; call scatter_reduce",
     ),
     "angle": (lambda a, b: torch.complex(a, b).angle(), "calls angle .it is an angle"),
+    "out": (
+        lambda a, b: torch.addcmul(a, a, b, out=torch.empty(0, dtype=a.dtype)),
+        "calls addcmul .it writes into `out`",
+    ),
+    "rounding": (lambda a, b: torch.div(a, 0.5, rounding_mode="floor") + b, "calls div .it rounds"),
     "detached": (lambda a, b: torch.fft.fft(a).detach().real + b, "detach in .* cuts the path"),
 }
 BY_RULES = {
@@ -404,6 +520,27 @@ def test_a_relu_in_other_words_is_clamped(name, method):
     x = images()
     plain = method(Step(lambda a, b: F.relu(a) + F.relu(b)), x, TARGETS)
     assert torch.equal(method(Step(RECTIFIERS[name]), x, TARGETS), plain)
+
+
+@pytest.mark.parametrize("name", RECTIFIERS)
+def test_a_relu_in_other_words_hands_relevance_on_as_one(name):
+    x = images()
+    for composite in ("epsilon", "alpha1-beta0"):
+        method = LRP(composite=composite)
+        plain = method(Step(lambda a, b: F.relu(a) + F.relu(b)), x, TARGETS)
+        torch.testing.assert_close(method(Step(RECTIFIERS[name]), x, TARGETS), plain)
+
+
+def test_values_put_back_in_their_places_keep_their_relevance():
+    # A choice at x: the places are held, so that the map is the gradient times the input.
+    def step(a, b):
+        top, places = F.max_pool2d(a, 2, return_indices=True)
+        return F.max_unpool2d(top, places, 2) + b.gather(1, b.argmax(1, keepdim=True))
+
+    model, x = Step(step), images()
+    exact = LRP(composite=Composite(convolution=Epsilon(epsilon=0.0), dense=Epsilon(epsilon=0.0)))
+    assert torch.equal(exact.linearize(model, x).outputs, model(x))
+    torch.testing.assert_close(exact(model, x, TARGETS), x * hp.methods.Gradient()(model, x, TARGETS))
 
 
 @pytest.mark.parametrize("step", [lambda a, b: F.relu6(9 * a) + b, lambda a, b: torch.where(b > 0, a, 0.0) + b])

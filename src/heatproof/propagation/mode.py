@@ -81,7 +81,7 @@ class Engine(TorchFunctionMode):
         self, function: Callable[..., Any], kinds: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if not any(isinstance(leaf, Tensor) and leaf in self._marks for leaf in tree_leaves((args, kwargs))):
+        if not any(isinstance(leaf, Tensor) and self.depends(leaf) for leaf in tree_leaves((args, kwargs))):
             return function(*args, **kwargs)
         call = Call(function, identify(key(function)), args, kwargs, self.depends)
         if not call.inputs and not call.choices:  # the input gives it a shape, or a type, and nothing else
@@ -89,8 +89,10 @@ class Engine(TorchFunctionMode):
         return self.intercept(call)
 
     def depends(self, tensor: Tensor) -> bool:
-        """Whether the tensor was computed from the explained input."""
-        return tensor in self._marks
+        """Whether the tensor was computed from the explained input, or is a view of one that this was written into."""
+        if tensor in self._marks:
+            return True
+        return tensor._is_view() and tensor._base in self._marks and tensor.grad_fn is not None
 
     def intercept(self, call: Call) -> Any:
         """The result of a call that depends on the explained input."""
@@ -141,10 +143,6 @@ class Engine(TorchFunctionMode):
 
     def _handle(self, call: Call) -> Any:
         refuse_randomness(call)
-        if call.kwargs.get("rounding_mode"):
-            raise UnsupportedCallError("it rounds")
-        if call.kwargs.get("out") is not None:
-            raise UnsupportedCallError("it writes into `out`")
         return self.strategy.handle(call)
 
     def _without_rule(self, call: Call) -> Any:
@@ -229,7 +227,7 @@ class Engine(TorchFunctionMode):
         leaves = {id(tensor): tensor.detach().requires_grad_() for tensor in call.inputs}
         plain = call.run(*[leaves[id(tensor)] for tensor in call.inputs])
         with self:
-            opened = body(*call.args, **call.kwargs)
+            opened = body(*call.args, **{name: value for name, value in call.kwargs.items() if name != "out"})
         decomposed = [leaf for leaf in tree_leaves(opened) if isinstance(leaf, Tensor)]
         values = [leaf.detach() for leaf in tree_leaves(plain) if isinstance(leaf, Tensor)]
         outputs = [graft(v, d.view_as(v)) if d.requires_grad else v for v, d in zip(values, decomposed, strict=True)]
@@ -250,6 +248,10 @@ class Engine(TorchFunctionMode):
             elif call.name in ("_pack_padded_sequence", "_pad_packed_sequence"):
                 continue  # lengths, not places that the input chose
             self._mark(leaf)
+        if (
+            call.in_place and (base := call.target._base) is not None
+        ):  # `buffer[:, :2].copy_(h)`: the whole depends on h
+            self._mark(base)
         return result
 
     def _mark(self, tensor: Tensor) -> None:

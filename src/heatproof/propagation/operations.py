@@ -33,8 +33,9 @@ SUM = """
     reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d
 """
 STRUCTURAL += """
-    complex conj conj_physical diag diagflat embedding fft_fftshift fft_ifftshift H im2col imag linalg_diagonal
-    max_unpool1d max_unpool2d max_unpool3d nan_to_num resolve_conj resolve_neg take view_as_complex view_as_real
+    cdouble cfloat complex conj conj_physical diag diagflat embedding fft_fftshift fft_ifftshift H im2col imag
+    linalg_diagonal max_unpool1d max_unpool2d max_unpool3d nan_to_num pin_memory resolve_conj resolve_neg take
+    view_as_complex view_as_real
 """
 SUM += "block_diag col2im cumulative_trapezoid sum_to_size trace trapezoid"
 # Linear over the reals, with fixed numbers that mix their values: transforms, and what is linear in one tensor only.
@@ -62,7 +63,7 @@ NONLINEARITY += """
     mvlgamma ndtr ndtri polygamma rad2deg remainder sinc
 """
 PRODUCT = "mul multiply div divide true_divide rdiv matmul rmatmul mm bmm mv dot inner outer einsum"
-PRODUCT += " addmm addmv addbmm baddbmm addr kron linalg_matmul linalg_vecdot tensordot vdot"
+PRODUCT += " addmm addmv addbmm baddbmm addr kron linalg_matmul linalg_vecdot vdot"
 CONVOLUTION = "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d"
 MAX_POOL = "max_pool1d max_pool2d max_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d"
 CHOICE = "amax amin max min maximum minimum mode topk sort fmax fmin"
@@ -124,6 +125,9 @@ _SAME = {
     "linalg_vector_norm": "vector_norm",
     "clip": "clamp",
     "arctan2": "atan2",
+    "gammaln": "lgamma",
+    "psi": "digamma",
+    "multigammaln": "mvlgamma",
     "floordiv": "floor_divide",
     "rfloordiv": "floor_divide",
     "mod": "remainder",
@@ -223,7 +227,8 @@ def identify(function: Callable[..., Any]) -> Operation:
         packet = function.overloadpacket if isinstance(function, OpOverload) else function
         space, name = packet._qualified_op_name.split("::")
         if space != "aten":
-            return Operation(f"{space}::{name}", "", False)
+            name = f"{space}::{name}"
+            return Operation(name, KINDS.get(name, ""), False)
     else:
         name = getattr(function, "__name__", "")
         if not _is_torch(function):

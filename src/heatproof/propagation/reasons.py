@@ -7,7 +7,7 @@ STEPS = "it is constant between its steps: it has no derivative, and no share of
 RANDOM = "it draws random numbers, in eval mode, too"
 REGIONS = "it draws its regions at random, in eval mode, too"
 REASONS = {
-    STEPS: "ceil fix floor floor_divide heaviside round sgn sign trunc",
+    STEPS: "ceil fix floor floor_divide heaviside histc histogram round sgn sign trunc",
     RANDOM: """
         bernoulli binomial cauchy exponential geometric gumbel_softmax log_normal multinomial normal poisson random
         rrelu_with_noise uniform _standard_gamma
@@ -16,9 +16,10 @@ REASONS = {
         cholesky cholesky_inverse cholesky_solve det geqrf householder_product inverse linalg_cholesky
         linalg_cholesky_ex linalg_cond linalg_det linalg_eig linalg_eigh linalg_eigvals linalg_eigvalsh
         linalg_householder_product linalg_inv linalg_inv_ex linalg_ldl_factor linalg_lstsq linalg_lu linalg_lu_factor
-        linalg_matrix_exp linalg_pinv linalg_qr linalg_slogdet linalg_solve linalg_solve_ex linalg_solve_triangular
-        linalg_svd linalg_svdvals linalg_tensorinv linalg_tensorsolve logdet lu lu_solve matrix_exp pinverse qr slogdet
-        svd triangular_solve
+        linalg_matrix_exp linalg_matrix_rank linalg_pinv linalg_qr linalg_slogdet linalg_solve linalg_solve_ex
+        linalg_solve_triangular linalg_svd linalg_svdvals linalg_tensorinv linalg_tensorsolve lobpcg logdet lu lu_solve
+        matrix_exp orgqr ormqr pca_lowrank pinverse qr slogdet
+        svd svd_lowrank triangular_solve
     """,
     "it is an angle, of which neither of the two parts has a share": "angle",
     "its grid depends on the input": "affine_grid grid_sample grid_sampler grid_sampler_2d grid_sampler_3d",
@@ -41,7 +42,13 @@ def refuse_underivable(call: Call) -> None:
 
     Raises: UnsupportedCallError.
     """
-    if "fractional" in call.name and call.kwargs.get("_random_samples") is None:
-        raise UnsupportedCallError(REGIONS)
+    if call.kwargs.get("rounding_mode"):
+        raise UnsupportedCallError("it rounds")
+    if call.kwargs.get("out") is not None:
+        raise UnsupportedCallError("it writes into `out`")
+    if "fractional" in call.name:
+        given = call.bind()
+        if given.get("_random_samples") is None and given.get("random_samples") is None:
+            raise UnsupportedCallError(REGIONS)
     if call.name == "scatter" and call.kwargs.get("reduce") is not None:
         raise UnsupportedCallError("torch has no derivative of it with reduce=; call scatter_reduce")

@@ -1,9 +1,11 @@
 """What each tensor is at the baseline."""
 
+import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from heatproof.errors import OperationError
+from heatproof.propagation.unsupported import UnsupportedCallError
 
 
 class References:
@@ -18,7 +20,7 @@ class References:
     def __call__(self, tensor: Tensor) -> Tensor:
         """The tensor's value at the baseline; a tensor that does not depend on the input is its own reference."""
         if tensor not in self._of:
-            return tensor.detach()
+            return self._of_base(tensor) if tensor._base in self._of else tensor.detach()
         reference, ahead = self._of[tensor]
         if tensor._version - reference._version != ahead:
             raise OperationError(
@@ -26,6 +28,25 @@ class References:
                 "look for writes through .data or NumPy inside the model."
             )
         return reference  # type: ignore[no-any-return]
+
+    def adopt(self, view: Tensor) -> None:
+        """Called before a write into `view`: a constant that it shows depends on the input from now on."""
+        base = view._base
+        if base is None or view in self._of:
+            return
+        if base not in self._of:
+            self.remember(base, torch.empty_strided(base.size(), base.stride()).to(base).copy_(base.detach()))
+        self.remember(view, self._of_base(view))
+
+    def _of_base(self, view: Tensor) -> Tensor:
+        """The reference of a view, as the same view of its base's reference."""
+        base = view._base
+        assert base is not None
+        reference = self(base)
+        if reference.stride() != base.stride():
+            raise UnsupportedCallError("it reads a view of a tensor that was written into in another place")
+        offset = view.storage_offset() - base.storage_offset() + reference.storage_offset()
+        return reference.as_strided(view.size(), view.stride(), offset)
 
     def stored(self, tensor: Tensor) -> Tensor:
         """The reference as it was remembered, where the tensor may have been written into since."""

@@ -113,7 +113,7 @@ class Relevance(Strategy):
                 self._gates[out] = True
                 return out
             case "prod":
-                product: Tensor = call.execute()
+                product: Tensor = call.run(*call.inputs)
                 return graft(product, product / multilinear.counts(call, product))
             case "norm" | "variance" | "logsumexp" | "max-pool" | "choice" | "write":
                 return call.execute()

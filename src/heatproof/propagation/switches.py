@@ -147,7 +147,9 @@ class Switches:
         if call.name in EXTREMES:
             given = call.bind()
             dim = given.get("dim", -1 if call.name == "argsort" else None)
-            return None if dim is None else self.ranked(call.inputs[0], tensor, bar, dim, bool(given.get("keepdim")))
+            if dim is None or not call.inputs:
+                return None
+            return self.ranked(call.inputs[0], tensor, bar, dim, bool(given.get("keepdim")))
         marked = [*call.inputs, *call.choices]
         operands = [t.double() if t.is_floating_point() else self._numbers.get(t) for t in marked]
         moving = [t for t in operands if t is not None]

@@ -43,9 +43,10 @@ LINEAR_IN: dict[str, int] = {
     **dict.fromkeys(("grid_sample", "grid_sampler", "grid_sampler_2d", "grid_sampler_3d"), 0),
     **dict.fromkeys(("linalg_solve", "linalg_solve_triangular"), 1),
     **dict.fromkeys(("cholesky_solve", "lu_solve"), 0),
+    **dict.fromkeys(("torchvision::deform_conv2d", "torchvision::ps_roi_align", "torchvision::roi_align"), 0),
 }
 # A rule of their own where one tensor depends on the input, written out where more do.
-OF_SEVERAL: dict[str, Body] = {**arithmetic.OF_SEVERAL, **sampling.OF_SEVERAL}
+OF_SEVERAL: dict[str, Body] = {**arithmetic.OF_SEVERAL, **products.OF_SEVERAL, **sampling.OF_SEVERAL}
 # A rule of their own, written out where several constants stand beside the one tensor that depends on the input.
 OF_CONSTANTS: dict[str, Body] = products.OF_CONSTANTS
 
@@ -60,6 +61,8 @@ def body_of(call: "Call") -> Body | None:
         return None if is_linear(call) else OF_SEVERAL.get(call.name)
     if len(call.inputs) > 1:
         return OF_SEVERAL.get(call.name)
+    if call.kind == "nonlinearity" and call.constants:
+        return arithmetic.spread(call)
     return OF_CONSTANTS.get(call.name) if len(call.constants) > 1 else None
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,6 +13,10 @@ from heatproof.propagation.unsupported import UnsupportedCallError
 
 def _times(tensor: Tensor, factor: float) -> Tensor:
     return tensor if factor == 1 else tensor * factor
+
+
+if TYPE_CHECKING:
+    from heatproof.propagation.calls import Call
 
 
 def _pairs(a: Tensor, b: Tensor) -> Tensor:
@@ -90,6 +94,28 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     return torch.relu(input) - weight * torch.relu(-input)
 
 
+def spread(call: "Call") -> Callable[..., Any] | None:
+    """The call with its tensor expanded to the shape that its constants give the result; None where that is its own.
+
+    Each value of x then has one result of its own, as a function of one value: xᵏ for several exponents is several
+    powers of several copies of x.
+    """
+    if call.name in OF_CHANNELS:
+        return None
+    (x,) = call.inputs
+    shape = torch.broadcast_shapes(x.shape, *(c.shape for c in call.constants))  # type: ignore[no-untyped-call]
+    if shape == x.shape:
+        return None
+
+    def body(*args: Any, **kwargs: Any) -> Any:
+        copies = x.expand(shape)
+        given = {name: copies if value is x else value for name, value in kwargs.items()}
+        return call.function(*[copies if arg is x else arg for arg in args], **given)
+
+    return body
+
+
+OF_CHANNELS = frozenset(("prelu", "fake_quantize_per_channel_affine"))  # their constants go with one dimension of x
 BODIES: dict[str, Callable[..., Any]] = {
     "addcmul": addcmul,
     "addcdiv": addcdiv,

@@ -103,6 +103,8 @@ def embedding_bag(
     padding_idx: int | None = None,
 ) -> Tensor:
     """Sum, mean or maximum of the embeddings of each bag, in a sum times a weight each."""
+    if input.is_floating_point():  # torch.embedding_bag's order
+        input, weight = weight, input
     if max_norm is not None or padding_idx is not None:
         raise UnsupportedCallError("with max_norm or padding_idx it has no rule")
     rows = F.embedding(input, weight)

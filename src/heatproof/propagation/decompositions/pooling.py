@@ -49,6 +49,8 @@ def fractional_max_pool(
     _random_samples: Tensor | None = None,
 ) -> Any:
     """The largest value of each region, whose places the given samples (N, C, dims) decide."""
+    if isinstance(output_ratio, Tensor):  # the operator's order
+        output_ratio, return_indices, _random_samples = None, True, output_ratio
     assert _random_samples is not None  # or it was refused
     sizes, x = _each(kernel_size, dims), input
     lengths = input.shape[-dims:]

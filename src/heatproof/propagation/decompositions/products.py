@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import reduce
+from math import prod
 from typing import Any
 
 import torch
@@ -27,6 +28,20 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
     if n < 1:
         raise UnsupportedCallError("only powers from 1 on have a rule")
     return reduce(torch.matmul, [input] * n)
+
+
+def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
+    """Σ over dimensions of both, as one product of matrices."""
+    if isinstance(dims, int):
+        first, second = list(range(a.dim() - dims, a.dim())), list(range(dims))
+    else:
+        first, second = ([d % t.dim() for d in places] for places, t in zip(dims, (a, b), strict=True))
+    rows = [d for d in range(a.dim()) if d not in first]
+    columns = [d for d in range(b.dim()) if d not in second]
+    inner = prod(a.shape[d] for d in first)
+    left = a.permute(*rows, *first).reshape(-1, inner)
+    right = b.permute(*second, *columns).reshape(inner, -1)
+    return (left @ right).view([*(a.shape[d] for d in rows), *(b.shape[d] for d in columns)])
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -95,6 +110,22 @@ def grouped_mm(
     return product if bias is None else product + bias
 
 
+def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
+    """X with A X = B (or X A = B), one row after the other: x_i = (b_i − Σ_{j<i} a_ij x_j)/a_ii."""
+    if not left:
+        return solve_triangular(A.mT, B.mT, upper=not upper, unitriangular=unitriangular).mT
+    size = A.shape[-1]
+    order = list(range(size - 1, -1, -1) if upper else range(size))
+    rows: dict[int, Tensor] = {}
+    for i in order:
+        row = B[..., i, :]
+        if rows:
+            known = torch.stack(list(rows.values()), -2)
+            row = row - (A[..., i, list(rows), None] * known).sum(-2)
+        rows[i] = row if unitriangular else row / A[..., i, i, None]
+    return torch.stack([rows[i] for i in range(size)], -2)
+
+
 def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
     """A convolution over time of (time, batch, channels), weight (width, inputs, outputs)."""
     return F.conv1d(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, padding=pad).permute(2, 0, 1)
@@ -115,7 +146,10 @@ BODIES: dict[str, Callable[..., Any]] = {
     "linalg_cross": linalg_cross,
     "_grouped_mm": grouped_mm,
     "grouped_mm": grouped_mm,
+    "transformers::grouped_mm_fallback": grouped_mm,
     "conv_tbc": conv_tbc,
     "ger": outer,
+    "tensordot": tensordot,
 }
+OF_SEVERAL: dict[str, Callable[..., Any]] = {"linalg_solve_triangular": solve_triangular}
 OF_CONSTANTS: dict[str, Callable[..., Any]] = {"einsum": einsum}
