@@ -64,6 +64,10 @@ def revive(model: nn.Module, x: Tensor) -> nn.Module:
             norm.weight.uniform_(0.5, 1.5, generator=stream)
             norm.bias.normal_(0, 0.3, generator=stream)
     with torch.no_grad():
+        for parameter in model.parameters():
+            size = float(parameter.abs().amax())
+            if 0 < size <= 1e-4 and float(parameter.abs().amin()) == size:  # a layer scale that shuts its block
+                parameter.fill_(0.5)
         if norms:
             model(x)
         for norm in norms:

@@ -170,9 +170,9 @@ def test_normalizations_equal_their_equations_and_are_bounded(seed, eps, centere
 
 
 def test_a_normalization_from_zero_by_hand():
-    # y = x/‖x‖ from x̄ = 0: R_ij = 2 δ_ij y_i − y_i y_j², which sums to y_i.
+    # y = x/‖x‖ from x̄ = 0: each value is its own, y_i of x_i.
     x = torch.tensor([[3.0, 4.0]], dtype=torch.float64)
-    expected = torch.tensor([[1.2 - 0.6 * 0.36, -0.6 * 0.64]], dtype=torch.float64)
+    expected = torch.tensor([[0.6, 0.0]], dtype=torch.float64)
     for function in (
         lambda t: F.normalize(t, dim=1),
         lambda t: t / t.norm(dim=1, keepdim=True).clamp_min(1e-12),
@@ -185,6 +185,17 @@ def test_a_normalization_from_zero_by_hand():
         lambda t: F.rms_norm(t, (2,), eps=1e-24) / math.sqrt(2),
     ):
         torch.testing.assert_close(DeepLIFT()(Apply(function), x, torch.tensor([0])), expected)
+
+
+def test_a_normalization_between_two_vectors_by_hand():
+    # (3, 4) from (0, 5), of the same length: θ = ½, and the length does not change. (1, 0) from (2, 0): its length
+    # alone does, θ = ⅓: Δd (⅓·1 + ⅔·½) + (⅔·1 + ⅓·2) Δr = −⅔ + ⅔ = 0.
+    for spelled in (lambda t: F.normalize(t, dim=1), lambda t: t / t.norm(dim=1, keepdim=True)):
+        m = multipliers(spelled, torch.tensor([3.0, 4.0]).double(), torch.tensor([0.0, 5.0]).double())
+        both = torch.tensor([[0.3 * 3, 0.3 * 9], [0.9 * 3, 0.9 * 9]]).double() / 50
+        torch.testing.assert_close(m, torch.eye(2).double() / 5 - both)
+        m = multipliers(spelled, torch.tensor([1.0, 0.0]).double(), torch.tensor([2.0, 0.0]).double())
+        torch.testing.assert_close(m, torch.tensor([[0.0, 0.0], [0.0, 2 / 3]]).double())
 
 
 def test_a_vector_that_is_zero_at_both_ends_gets_nothing():

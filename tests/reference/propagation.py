@@ -195,14 +195,20 @@ def softmax_secant(x, bar):
 
 
 def normalization_secant(x, bar, *, eps, centered):
-    """The multipliers (outputs, inputs) of d/√(mean d² + ε), as a quotient: (2 δ − (y + ȳ) ∂Δσ)/(σ + σ̄)."""
+    """The multipliers (outputs, inputs) of d·r with r = 1/√(s² + ε) and s² = mean d².
+
+    Δd (θr + (1−θ)r̄) + ((1−θ)d + θd̄) Δr, with θ = s/(s + s̄).
+    """
     n = len(x)
     d, e = ([v - sum(t) / n if centered else v for v in t] for t in (x, bar))
-    s, r = (np.sqrt(sum(v * v for v in t) / n + eps) for t in (d, e))
+    s, z = (np.sqrt(sum(v * v for v in t) / n) for t in (d, e))
+    r, q = (1 / np.sqrt(size**2 + eps) for size in (s, z))
+    theta = s / (s + z) if s + z > 0 else 0.5
     result = np.zeros((n, n))
     for i in range(n):
         for k in range(n):  # with respect to the deviation k
-            slope = (2 * (i == k) - (d[i] / s + e[i] / r) * (d[k] + e[k]) / (n * (s + r))) / (s + r)
+            of_root = -r * q / (1 / r + 1 / q) * (d[k] + e[k]) / n
+            slope = (i == k) * (theta * r + (1 - theta) * q) + ((1 - theta) * d[i] + theta * e[i]) * of_root
             for j in range(n):
                 result[i, j] += slope * ((k == j) - (1 / n if centered else 0.0))
     return result

@@ -42,16 +42,18 @@ class Normalization:
     def secant(self, x: Tensor, reference: Tensor) -> Tensor:
         """The surrogate whose difference between x and reference is the normalization's (linear in x).
 
-        y = d/σ with σ² = mean d² + ε, a quotient: Δy = (2 Δd − (y + ȳ) Δσ)/(σ + σ̄), and Δσ = mean((d + d̄) Δd)/(σ + σ̄).
-        Slopes are at most twice 2/(σ + σ̄), whatever ε is: at a baseline without variance (d̄ = 0) they do not swell as
-        1/√ε does. Symmetric in x and x̄; the derivative where they meet.
+        y = d·r with r = 1/σ and σ² = s² + ε, a quotient (`heatproof.propagation.quotients`): with θ = s/(s + s̄),
+        Δy = Δd·(θr + (1−θ)r̄) + ((1−θ)d + θd̄)·Δr, and Δr = −r·r̄·mean((d + d̄)·Δd)/(σ + σ̄). Slopes are at most twice
+        2/(σ + σ̄); at a baseline without variance they do not swell as 1/√ε does, since the whole change is Δd/σ there.
+        Symmetric in x and x̄; the derivative where they meet.
         """
         d, bar = self.deviation(x), self.deviation(reference.detach())
         held = d.detach()
+        size, size_bar = (self.power(t).sqrt() for t in (held, bar))
         root, root_bar = (torch.sqrt(self.power(t) + self.eps) for t in (held, bar))
-        both = root + root_bar
-        change = ((held + bar) * d).mean(self.dims, keepdim=True) / both
-        return self.finish((2 * d - (held / root + bar / root_bar) * change) / both)
+        theta, rest = (torch.where(size + size_bar > 0, t / (size + size_bar), 0.5) for t in (size, size_bar))
+        change = ((held + bar) * d).mean(self.dims, keepdim=True) / (root * root_bar * (root + root_bar))
+        return self.finish(d * (theta / root + rest / root_bar) - (rest * held + theta * bar) * change)
 
 
 def of(call: Call) -> Normalization:

@@ -1,14 +1,18 @@
 """Complete secants of products and quotients.
 
-A product changes by Δ(ab) = Δa·(θb + (1−θ)b̄) + Δb·((1−θ)a + θā) for every θ; θ = ½ is the average over the straight
-line from (ā, b̄) to (a, b). Where b is a divisor, that line leads past its pole: with d = 1/b and y = a/d, y + ȳ and
-d + d̄ are the products' factors instead, since a = y·d. So
+A product changes by Δ(ab) = Δa·(θb + (1−θ)b̄) + Δb·((1−θ)a + θā) for every θ in [0, 1], with slopes between those at
+x and x̄; θ = ½ is the average over the straight line from (ā, b̄) to (a, b). Where b = 1/d is a divisor, that line leads
+past its pole, and slopes swell as 1/d̄ where d̄ is near 0. Two choices of θ are bounded, symmetric in x and x̄, and ½
+where they meet:
 
-    Δ(a/d) = (2 Δa − (y + ȳ) Δd)/(d + d̄),
+- θ = d/(d + d̄): Δ(a/d) = (2 Δa − (y + ȳ) Δd)/(d + d̄) with y = a/d; both slopes are mediants of those at the ends.
+- θ = s/(s + s̄) for a divisor of several values, with s the root of their mean square: a vector over its norm. It is the
+  first one where the norm is the vector's own. At a baseline of zeros, where a constant such as √ε stands for the
+  norm, the vector gets the whole change and its slope is 1/d: twice that and a part taken back, as the first choice
+  has it, would double from norm to norm.
 
-whose slopes 2/(d + d̄) and (y + ȳ)/(d + d̄) lie between those at x and x̄ (they are mediants), however near to 0 one of
-the divisors is. In b it reads θ = b̄/(b + b̄), so that x·rsqrt(v) and x/√v are one rule. Divisors of different signs
-have a pole between them; there θ = ½ is all there is.
+So x·rsqrt(v), x/√v and the normalizations of torch are one rule. Divisors of different signs have a pole between them;
+there θ = ½ is all there is.
 """
 
 import torch
@@ -39,23 +43,37 @@ def product(call: Call, bars: list[Tensor]) -> Tensor:
 
 def quotient(a: Tensor, d: Tensor, a_bar: Tensor, d_bar: Tensor) -> Tensor:
     """a/d."""
-    held, both = d.detach(), d.detach() + d_bar
-    q, q_bar = 1 / held, 1 / d_bar
-    mediant = held.sign() * d_bar.sign() > 0
-    to_a = torch.where(mediant, 2 / both, (q + q_bar) / 2)
-    results = a.detach() * q + a_bar * q_bar
-    to_d = torch.where(mediant, results / both, (a.detach() + a_bar) / 2 * q * q_bar)
-    return weigh(a, to_a) - weigh(d, to_d)
+    q, q_bar = 1 / d.detach(), 1 / d_bar
+    theta, rest = shares(a.detach(), a_bar, d.detach(), d_bar)
+    to_d = (rest * a.detach() + theta * a_bar) * (q * q_bar)
+    return weigh(a, theta * q + rest * q_bar) - weigh(d, to_d)
 
 
 def divided_by(a: Tensor, b: Tensor, a_bar: Tensor, b_bar: Tensor) -> Tensor:
     """a·b, where b is one over a divisor."""
-    held, both = b.detach(), b.detach() + b_bar
-    mediant = held.sign() * b_bar.sign() > 0
-    # Both shares by division: 1 − θ would lose all its digits where one divisor is near 0.
-    share, rest = (torch.where(mediant, t / both, 0.5) for t in (b_bar, held))
-    to_a = share * held + rest * b_bar
-    return a * to_a + b * (rest * a.detach() + share * a_bar)
+    held = b.detach()
+    theta, rest = shares(a.detach(), a_bar, held, b_bar, inverse=True)
+    return a * (theta * held + rest * b_bar) + b * (rest * a.detach() + theta * a_bar)
+
+
+def shares(a: Tensor, a_bar: Tensor, d: Tensor, d_bar: Tensor, *, inverse: bool = False) -> tuple[Tensor, Tensor]:
+    """θ and 1 − θ for divisors d, or those that d is one over if `inverse`.
+
+    Each by division: a difference from 1 would lose all its digits where one divisor is near 0.
+    """
+    dims = [-i for i in range(1, a.dim() + 1) if a.shape[-i] > 1 and _alike(d, -i) and _alike(d_bar, -i)]
+    if dims:
+        now, then = (t.square().mean(dims, keepdim=True).sqrt() for t in (a, a_bar))
+    else:
+        now, then = (d_bar.abs(), d.abs()) if inverse else (d.abs(), d_bar.abs())
+    known = (d.sign() * d_bar.sign() > 0) & (now + then > 0)
+    theta, rest = (torch.where(known, t / (now + then), 0.5) for t in (now, then))
+    return theta, rest
+
+
+def _alike(t: Tensor, dim: int) -> bool:
+    """Whether a tensor has one value along a dimension, broadcast or expanded."""
+    return t.dim() < -dim or t.shape[dim] == 1 or t.stride(dim) == 0
 
 
 def reciprocal(call: Call, bar: Tensor) -> Tensor:
