@@ -23,18 +23,18 @@ def sign(z):
 
 
 def sized(eps, denominators, relative):
-    """ε itself, or its share of the mean magnitude of a layer's denominators."""
+    """ε itself, or its share of the mean magnitude of a layer's denominators, biases left out."""
     if not relative:
         return eps
     size = sum(abs(d) for d in denominators) / len(denominators)
     return eps * (size if size > 0 else 1.0)
 
 
-def signed_sums(W, b, x, count_bias):
-    """What is divided by: for each output the sums of positive and of negative contributions."""
+def signed_sums(W, x):
+    """For each output the sums of positive and of negative contributions."""
     sums = []
     for j in range(len(W)):
-        z = [W[j, i] * x[i] for i in range(len(x))] + ([b[j]] if count_bias else [])
+        z = [W[j, i] * x[i] for i in range(len(x))]
         sums.append((sum(max(c, 0.0) for c in z), sum(min(c, 0.0) for c in z)))
     return sums
 
@@ -43,7 +43,7 @@ def epsilon(W, b, x, relevance, *, eps, relative=False):
     """Bach et al. 2015, eq. 58."""
     result = np.zeros(len(x))
     outputs = [sum(W[j, i] * x[i] for i in range(len(x))) + b[j] for j in range(len(W))]
-    eps = sized(eps, outputs, relative)
+    eps = sized(eps, [z - b[j] for j, z in enumerate(outputs)], relative)
     for j, z in enumerate(outputs):
         for i in range(len(x)):
             result[i] += W[j, i] * x[i] / (z + eps * sign(z)) * relevance[j]
@@ -53,7 +53,7 @@ def epsilon(W, b, x, relevance, *, eps, relative=False):
 def alpha_beta(W, b, x, relevance, *, alpha, beta, eps, count_bias=False, conserving=False, relative=False):
     """Bach et al. 2015, eq. 60."""
     result = np.zeros(len(x))
-    rises, falls = zip(*signed_sums(W, b, x, count_bias), strict=True)
+    rises, falls = zip(*signed_sums(W, x), strict=True)
     eps_above, eps_below = sized(eps, rises, relative), sized(eps, falls, relative)
     for j in range(len(W)):
         z = [W[j, i] * x[i] for i in range(len(x))]
@@ -86,7 +86,7 @@ def lost(W, x, relevance, *, alpha, beta):
 def adaptive_beta(W, b, x, relevance, *, maximum, eps, code=False, relative=False):
     """Binder et al. 2023, A.2, eq. 1 solved for β."""
     result = np.zeros(len(x))
-    rises, falls = zip(*signed_sums(W, b, x, False), strict=True)
+    rises, falls = zip(*signed_sums(W, x), strict=True)
     eps_above, eps_below = sized(eps, rises, relative), sized(eps, falls, relative)
     for j in range(len(W)):
         z = [W[j, i] * x[i] for i in range(len(x))]
@@ -114,7 +114,7 @@ def gamma(W, b, x, relevance, *, gamma, eps, count_bias=True, relative=False):
         return parts, sum(parts) + ((b[j] + gamma * favored(b[j])) if count_bias else 0.0)
 
     rising, falling = (lambda c: max(c, 0.0)), (lambda c: min(c, 0.0))
-    least = {f: sized(eps, [parts_and_sum(j, f)[1] for j in range(len(W))], relative) for f in (rising, falling)}
+    least = {f: sized(eps, [sum(parts_and_sum(j, f)[0]) for j in range(len(W))], relative) for f in (rising, falling)}
     for j in range(len(W)):
         total = sum(W[j, i] * x[i] for i in range(len(x))) + b[j]
         if total == 0:

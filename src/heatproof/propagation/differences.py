@@ -157,6 +157,11 @@ class Differences(Strategy):
             return tree_map_only(Tensor, lambda t: t.expand(len(bars[0]), *t.shape[1:]), one)
         if written and shared(self.reference.stored(call.target)):
             raise SharingEndsError
+        if call.name in ("view", "view_as") and any(map(shared, bars)):
+            try:
+                return call.run(*bars)
+            except RuntimeError:  # expanded rows lie nowhere one behind the other, as a view over samples needs them
+                raise SharingEndsError from None
         return call.write(*bars) if written else call.run(*bars)
 
     def after_write(self, target: Tensor, new: Tensor) -> None:

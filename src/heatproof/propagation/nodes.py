@@ -162,5 +162,6 @@ def postpone(
     value: Tensor, kept: Kept, surrogate: Surrogate, inputs: Sequence[Tensor], loss: Loss | None = None
 ) -> Tensor:
     """`value`, whose derivative is that of the terms of `surrogate(value, *inputs)` (lazy)."""
-    out: Tensor = Lazy.apply([value], kept, surrogate, loss, *inputs)  # type: ignore[no-untyped-call]
+    # Detached: a view, as a linear layer gives on sequences, could not be written into afterwards.
+    out: Tensor = Lazy.apply([value.detach()], kept, surrogate, loss, *inputs)  # type: ignore[no-untyped-call]
     return out

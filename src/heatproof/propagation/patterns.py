@@ -39,6 +39,8 @@ class Walk(Strategy):
             self._index[out] = self.count
             self.count += 1
             return out
+        if call.choices:  # a ReLU written out, `h * (h > 0)`: what it rectifies is not known
+            raise UnsupportedCallError("it chooses by a mask or an index that depends on the input")
         scaled = call.kind == "product" and call.name in ("mul", "div") and len(call.inputs) == 1
         if call.name == "relu" and (index := self._index.get(call.inputs[0])) is not None:
             self.rectified.add(index)

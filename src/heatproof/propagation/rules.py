@@ -7,9 +7,10 @@ rule's relevance. It is a list of terms: a part, linear in x, times a factor tha
 among.
 
 ε is a share of the layer's own size (`stabilizer="relative"`): of the mean magnitude of a sample's denominators in that
-layer. So a network without biases hands back c times the relevance for c times the input, and what is tiny is not swept
-away. With `stabilizer="absolute"` ε is a number, as Bach et al. write it and Zennit has it: it takes most of the
-relevance where outputs are as small as it.
+layer, biases left out, or the bias of −10⁹ that masks one label would take the relevance of all others. So a network
+without biases hands back c times the relevance for c times the input, and what is tiny is not swept away. With
+`stabilizer="absolute"` ε is a number, as Bach et al. write it and Zennit has it: it takes most of the relevance where
+outputs are as small as it.
 """
 
 from collections.abc import Sequence
@@ -50,7 +51,10 @@ class Epsilon:
 
     def factor(self, op: Linear, y: Tensor) -> Tensor:
         """z / (z + ε·sign z), what the plain derivative is multiplied with."""
-        return share(y, y, _stabilizer(self, op).of(y)) if self.epsilon else torch.ones_like(y)
+        if self.epsilon == 0:
+            return torch.ones_like(y)
+        by = _stabilizer(self, op)
+        return share(y, y, by.of(y if op.bias is None or by.over is None else y - op.bias))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ class Stabilizer(NamedTuple):
     over: tuple[int, ...] | None
 
     def of(self, total: Tensor) -> Tensor | float:
-        """What is added to the denominators `total`; never 0 where ε is not, also where all of them are 0."""
+        """What is added to denominators that are `total` without biases; never 0 where ε is not."""
         if self.over is None or self.epsilon == 0:
             return self.epsilon
         size = total.abs() if not self.over else torch.linalg.vector_norm(total, 1, self.over, keepdim=True)

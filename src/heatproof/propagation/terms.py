@@ -40,9 +40,9 @@ class Share:
     def settled(self, *, reuse: bool) -> Term:
         """The term with its factor, in the memory of the part's value if that may be reused: no derivative needs it."""
         total = self.part.detach()
+        epsilon = self.stabilizer.of(total)
         if self.bias is not None:
             total = total.add_(self.bias) if reuse else total + self.bias
-        epsilon = self.stabilizer.of(total)
         if self.either:
             return Term(self.part, share(self.amount, total, epsilon))
         nothing = self.stabilizer.epsilon == 0

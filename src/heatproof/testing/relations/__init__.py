@@ -17,6 +17,7 @@ from heatproof.testing.relations.checking import (
 )
 from heatproof.testing.relations.quick import quick, quick_methods
 from heatproof.testing.relations.specs import NetworkSpec, Step, draw
+from heatproof.testing.relations.survey import filled, missing, survey
 from heatproof.testing.relations.trace import NoTrace
 from heatproof.testing.relations.traits import Traits, traits_of
 
@@ -35,11 +36,14 @@ __all__ = [
     "build",
     "check_relations",
     "draw",
+    "filled",
+    "missing",
     "quick",
     "quick_methods",
     "relation_table",
     "relations",
     "samples",
     "subject_of",
+    "survey",
     "traits_of",
 ]

@@ -83,6 +83,11 @@ def centered(m: Any, x: Tensor) -> Tensor:
     return out
 
 
+def centered_channels(m: Any, x: Tensor) -> Tensor:
+    """A layer norm over channels."""
+    return centered(m, x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
 def average(m: Any, x: Tensor) -> Tensor:
     """The mean over positions."""
     return x.sum((2, 3), keepdim=True) / (x.shape[2] * x.shape[3])

@@ -49,6 +49,10 @@ ATEN: Spellings = {
     ),
     nn.GroupNorm: lambda m, x: aten.group_norm.default(x, m.num_groups, m.weight, m.bias, m.eps, False),
     nn.LayerNorm: lambda m, x: aten.layer_norm.default(x, m.normalized_shape, m.weight, m.bias, m.eps),
+    parts.ChannelNorm: lambda m, x: aten.permute.default(
+        aten.layer_norm.default(aten.permute.default(x, [0, 2, 3, 1]), m.normalized_shape, m.weight, m.bias, m.eps),
+        [0, 3, 1, 2],
+    ),
     nn.ReLU: lambda m, x: aten.relu.default(x),
     nn.LeakyReLU: lambda m, x: aten.leaky_relu.default(x, m.negative_slope),
     nn.GELU: lambda m, x: aten.gelu.default(x, approximate=m.approximate),

@@ -59,6 +59,7 @@ class Relation(ABC):
         name: a short name, in kebab case.
         says: what is done, in words.
         tolerance: the largest difference of two maps that are the same, relative to their largest magnitude.
+        stabilized: the same for methods with rules, where their stabilizer stands in other sums.
         excuse: why the relation says nothing of methods with such traits, in words; empty where it must hold.
     """
 
@@ -66,6 +67,7 @@ class Relation(ABC):
     name: str
     says: str
     tolerance: float = TOLERANCE
+    stabilized: float = 0.0
     excuse: Callable[[Traits], str] = field(default=lambda traits: "")
 
     def applies(self, traits: Traits) -> str | None:
@@ -82,7 +84,7 @@ class Relation(ABC):
 
     def _compared(self, maps: Tensor, expected: Tensor, traits: Traits) -> Outcome:
         distance = distance_of(maps, expected) if bool(expected.any()) or bool(maps.any()) else 0.0
-        tolerance = max(self.tolerance, LEARNED if traits.learns else 0.0)
+        tolerance = max(self.tolerance, LEARNED if traits.learns else 0.0, self.stabilized if traits.rules else 0.0)
         kind: Literal["holds", "fails"] = "holds" if distance <= tolerance else "fails"
         return Outcome(kind, distance, "" if kind == "holds" else f"differs by {distance:.1e} of the largest magnitude")
 

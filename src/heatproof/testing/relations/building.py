@@ -138,6 +138,7 @@ MAKERS: Mapping[str, Maker] = {
     "scale": _maps(lambda shape: parts.Scale((shape[0], 1, 1))),
     "place": _place,
     "excited": lambda step, shape, biases: parts.Excited(shape[0], bias=biases) if len(shape) == 3 else None,
+    "selected": lambda step, shape, biases: parts.Selected(shape[0], bias=biases) if len(shape) == 3 else None,
     "attention": lambda step, shape, biases: parts.Attention(shape[-1], bias=biases) if len(shape) == 2 else None,
 }
 

@@ -15,12 +15,17 @@ from torch.optim.swa_utils import AveragedModel
 
 from heatproof.models import Bound
 from heatproof.testing.relations.base import Change
+from heatproof.testing.relations.spelling import KNOWS_FEW
 from heatproof.testing.relations.traits import Traits
 
 FLAT = "an exported program is one module, and no submodule returns a map"
 LEAVES = "the graph calls leaves alone, and the layer that it finds by itself may be one around them; name it"
 UNSEEN = "TorchScript's operations cannot be intercepted; rules need the Python module"
 HIDDEN = "a scripted network's submodules cannot be hooked into; name the Python module"
+
+
+# Decomposed into other operations, whose rules are others: `spelling` has those.
+WRITTEN_OUT = (nn.Hardswish, nn.Softplus, nn.InstanceNorm2d)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +79,7 @@ def _quietly(make: Callable[[nn.Module, Tensor], nn.Module]) -> Callable[[nn.Mod
             try:
                 return make(deepcopy(model), inputs[:2].clone())
             except Exception as error:  # a form that torch has not for this network is no form of it
-                return f"it has no such form: {type(error).__name__}"
+                return f"it has no such form: {type(error).__name__}: {error}"
 
     return change
 
@@ -89,6 +94,9 @@ def _exported(model: nn.Module, inputs: Tensor) -> nn.Module:
 
 
 def _decomposed(model: nn.Module, inputs: Tensor) -> nn.Module:
+    for module in model.modules():
+        if isinstance(module, WRITTEN_OUT):
+            raise TypeError(f"decompositions write {type(module).__name__} out, and rules differ")
     return _settled(_program(model, inputs).run_decompositions().module())
 
 
@@ -165,6 +173,14 @@ def _flat(traits: Traits) -> str:
     return FLAT if traits.layers else ""
 
 
+def _few(traits: Traits) -> str:
+    return KNOWS_FEW if traits.patterns else ""
+
+
+def _flat_or_few(traits: Traits) -> str:
+    return _flat(traits) or _few(traits)
+
+
 def _opaque(traits: Traits) -> str:
     return HIDDEN if traits.layers else UNSEEN if traits.rules else ""
 
@@ -178,13 +194,13 @@ FORMS = (
     _formed("pickled", "pickled and loaded", _pickled, refits=False),
     _formed("state-loaded", "its state saved, and loaded into another one", _saved, refits=False),
     _formed("exported", "`torch.export`, the program's `module()`", _exported, refuses=_flat),
-    _formed("exported-decomposed", "`torch.export` and `run_decompositions()`", _decomposed, refuses=_flat),
+    _formed("exported-decomposed", "`torch.export` and `run_decompositions()`", _decomposed, refuses=_flat_or_few),
     _formed("exported-unflattened", "`torch.export` and `unflatten`", _unflattened),
     _formed("fx", "`torch.fx.symbolic_trace`", _traced_by_fx, excuse=lambda traits: LEAVES if traits.layers else ""),
     _formed("compiled", "`torch.compile`, backend eager", _compiled),
     _formed("scripted", "`torch.jit.script`", _scripted, refuses=_opaque),
     _formed("traced", "`torch.jit.trace`", _traced, refuses=_opaque),
-    _formed("onnx", "through ONNX and back, by onnx2torch", _through_onnx),
+    _formed("onnx", "through ONNX and back, by onnx2torch", _through_onnx, refuses=_few),
     _formed("data-parallel", "`nn.DataParallel`", _wrapped(nn.DataParallel)),
     _formed("averaged", "`AveragedModel` (EMA, SWA)", _wrapped(AveragedModel)),
     _formed("lightning", "inside a module like Lightning's", _wrapped(Lightning)),

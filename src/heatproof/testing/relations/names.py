@@ -23,6 +23,9 @@ FUNCTIONAL: Spellings = {
     nn.InstanceNorm2d: lambda m, x: F.instance_norm(x, weight=m.weight, bias=m.bias, eps=m.eps),
     nn.GroupNorm: lambda m, x: F.group_norm(x, m.num_groups, m.weight, m.bias, m.eps),
     nn.LayerNorm: lambda m, x: F.layer_norm(x, m.normalized_shape, m.weight, m.bias, m.eps),
+    parts.ChannelNorm: lambda m, x: F.layer_norm(x.movedim(1, -1), m.normalized_shape, m.weight, m.bias, m.eps).movedim(
+        -1, 1
+    ),
     nn.ReLU: lambda m, x: F.relu(x),
     nn.LeakyReLU: lambda m, x: F.leaky_relu(x, m.negative_slope),
     nn.GELU: lambda m, x: F.gelu(x, approximate=m.approximate),
@@ -51,6 +54,9 @@ TORCH: Spellings = {
     nn.InstanceNorm2d: lambda m, x: torch.instance_norm(x, m.weight, m.bias, None, None, True, 0.1, m.eps, False),
     nn.GroupNorm: lambda m, x: torch.group_norm(x, m.num_groups, m.weight, m.bias, m.eps),
     nn.LayerNorm: lambda m, x: torch.layer_norm(x, m.normalized_shape, m.weight, m.bias, m.eps),
+    parts.ChannelNorm: lambda m, x: torch.layer_norm(
+        torch.movedim(x, 1, -1), m.normalized_shape, m.weight, m.bias, m.eps
+    ).movedim(-1, 1),
     nn.ReLU: lambda m, x: torch.relu(x),
     nn.Tanh: lambda m, x: torch.tanh(x),
     nn.Sigmoid: lambda m, x: torch.sigmoid(x),

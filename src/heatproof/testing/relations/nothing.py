@@ -17,7 +17,8 @@ FIRST = "the first linear operation has a rule of its own, and now it is another
 SIGNED = "its rules leave out contributions of one sign, and an identity matrix hands on both"
 READS = "all labels' scores are among the features that it learns from"
 STEPPED = "it learns a direction for each linear operation, also for those that change nothing"
-ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid, nn.ELU, nn.Softplus, nn.Hardswish)
+# No sigmoid: what it makes is a gate to rules of relevance, and a sum is none.
+ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.ELU, nn.Softplus, nn.Hardswish)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +217,7 @@ def _identities(model: nn.Module, inputs: Tensor) -> nn.Module | str:
     """`nn.Identity` and dropout behind every linear operation and activation."""
 
     def edit(module: nn.Module, before: nn.Module | None) -> nn.Module | None:
-        if not isinstance(module, (*LINEAR, *ACTIVATIONS)):
+        if not isinstance(module, (*LINEAR, *ACTIVATIONS, nn.Sigmoid)):
             return None
         return nn.Sequential(module, nn.Identity(), nn.Dropout(0.3)).eval()
 
@@ -238,6 +239,7 @@ NOTHING = (
         name="dead-label",
         says="one more label, whose score is constant and far below",
         network=_dead_label,
+        stabilized=STABILIZED,
         excuse=lambda traits: READS if traits.reads_outputs else "",
     ),
     Nothing(
@@ -245,23 +247,26 @@ NOTHING = (
         says="half of each bias in its layer, half added behind",
         network=_split_bias,
         excuse=_learned,
-        tolerance=STABILIZED,
+        stabilized=STABILIZED,
     ),
     Nothing(
-        name="linear-in-halves", says="the last linear layer as two, of half of its outputs each", network=_last(Halves)
+        name="linear-in-halves",
+        says="the last linear layer as two, of half of its outputs each",
+        network=_last(Halves),
+        stabilized=STABILIZED,
     ),
     Nothing(
         name="linear-as-sum",
         says="the last linear layer as the sum of two, of half of its inputs each",
         network=_last(Summands),
         excuse=lambda traits: STEPPED if traits.patterns else _parting(APART)(traits),
-        tolerance=STABILIZED,
+        stabilized=STABILIZED,
     ),
     Nothing(
         name="linear-after-identity",
         says="the last linear layer behind an identity matrix",
         network=_last(_after_identity),
         excuse=_stepped,
-        tolerance=STABILIZED,
+        stabilized=STABILIZED,
     ),
 )

@@ -122,6 +122,19 @@ class Excited(nn.Module):
         return out
 
 
+class Selected(nn.Module):
+    """Channels times shares of one: a softmax over what is made of their means."""
+
+    def __init__(self, width: int, *, bias: bool) -> None:
+        super().__init__()
+        self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(width, width, 1, bias=bias), nn.Softmax(1))
+        self.multiply = Multiply()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.multiply(x, self.gate(x))
+        return out
+
+
 class Attention(nn.Module):
     """One head of self-attention over tokens (N, T, E), and its input past it."""
 

@@ -26,7 +26,7 @@ def quick(method: Method) -> Method:
         case IntegratedGradients():
             return replace(method, steps=4)
         case Occlusion():
-            return replace(method, window=2)
+            return replace(method, window=2, stride=1)  # symmetric, whatever the size
         case MeaningfulPerturbation():
             # Without shifts nothing is drawn, so that relations between images apply.
             return replace(method, steps=4, scale=2, mask_sigma=1.0, jitter=1, baseline=Blur(sigma=1.0))

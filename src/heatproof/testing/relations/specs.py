@@ -93,7 +93,7 @@ def _stage(stream: random.Random, shape: Sequence[int], *, biases: bool) -> list
     elif more < 0.3:
         stage.append(Step("concatenated", inner=(Step("conv", width=4), Step(activation))))
     elif more < 0.4:
-        stage.append(Step("excited"))
+        stage.append(Step(stream.choice(("excited", "selected"))))
     elif more < 0.8:
         stage.append(Step(stream.choice(MAPS), size=2, stride=2))
     return stage

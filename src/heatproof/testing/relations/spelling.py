@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from heatproof.testing.relations import arithmetic, names
+from heatproof.testing.relations import arithmetic, names, parts
 from heatproof.testing.relations.aten_names import ATEN, LOWERED
-from heatproof.testing.relations.base import TOLERANCE, Change
+from heatproof.testing.relations.base import Change
 from heatproof.testing.relations.editing import LINEAR, Respelled, edited
 from heatproof.testing.relations.names import Spellings
 from heatproof.testing.relations.traits import Traits
@@ -20,14 +20,20 @@ LEARNED = "it learns from what a linear operation returns, and the bias is no pa
 SLOPES = "it takes slopes between two values operation by operation, and these are other operations"
 SHARES = "its rule for a softmax is not that of a quotient of exponentials"
 HELD = "its rule for a normalization is not that of the operations that it is made of"
+KNOWS_FEW = "it refuses networks with such an operation"
 NO_RELU = "it clamps at calls of a ReLU, and a product with a mask is none"
+
+
+def _knows_few(traits: Traits) -> str:
+    return KNOWS_FEW if traits.patterns else ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spelled(Change):
-    """A relation of this family."""
+    """A relation of this family; methods that know few operations may refuse the others by name."""
 
     family: ClassVar[str] = "spelling"
+    refuses: Callable[[Traits], str] = _knows_few
 
 
 def _respelling(table: Spellings) -> Callable[[nn.Module, Tensor], nn.Module | str]:
@@ -55,28 +61,33 @@ def _written(
     says: str,
     table: Spellings,
     excuse: Callable[[Traits], str] = lambda traits: "",
-    tolerance: float = TOLERANCE,
+    stabilized: float = 0.0,
 ) -> Spelled:
-    return Spelled(name=name, says=says, network=_respelling(table), excuse=excuse, tolerance=tolerance)
+    return Spelled(name=name, says=says, network=_respelling(table), excuse=excuse, stabilized=stabilized)
 
 
 def _part_signs(reason: str) -> Callable[[Traits], str]:
-    return lambda traits: reason if traits.rules and not traits.biases else LEARNED if traits.patterns else ""
+    def excuse(traits: Traits) -> str:
+        if traits.patterns:
+            return KNOWS_FEW if reason == FOLDS else LEARNED
+        return reason if traits.rules and not traits.biases else ""
+
+    return excuse
 
 
 def _own_rule(reason: str) -> Callable[[Traits], str]:
     """Methods with a rule of their own for what is written out."""
 
     def excuse(traits: Traits) -> str:
-        if traits.secants:
-            return SLOPES
+        if traits.patterns or traits.secants:
+            return KNOWS_FEW if traits.patterns else SLOPES
         return reason if traits.rules and not traits.clamps else ""
 
     return excuse
 
 
 # ε stands in other sums where a bias is added by itself, or a scale multiplied: LRP's stabilizer shows.
-STABILIZED = 1e-3
+STABILIZED = 1e-2
 SPELLING = (
     _spelled("functional", "every operation as `torch.nn.functional` has it", names.FUNCTIONAL),
     _spelled("torch", "every operation as `torch` has it, `torch.batch_norm` among them", names.TORCH),
@@ -126,12 +137,12 @@ SPELLING = (
         _own_rule(SHARES),
     ),
     _written(
-        "layer-norm-written-out", "layer norms as means and squares", {nn.LayerNorm: arithmetic.centered},
-        _own_rule(HELD),
+        "layer-norm-written-out", "layer norms as means and squares",
+        {nn.LayerNorm: arithmetic.centered, parts.ChannelNorm: arithmetic.centered_channels}, _own_rule(HELD),
     ),
     _written("mean-written-out", "average pooling as a sum and a quotient", {nn.AdaptiveAvgPool2d: arithmetic.average}),
     _written(
         "silu-as-product", "SiLU as `x · σ(x)`", {nn.SiLU: arithmetic.gated},
-        lambda traits: SLOPES if traits.secants else "",
+        lambda traits: KNOWS_FEW if traits.patterns else SLOPES if traits.secants else "",
     ),
 )  # fmt: skip
