@@ -8,6 +8,7 @@ from torch import nn
 
 import heatproof as hp
 from heatproof.checks import MethodAgreement
+from heatproof.errors import FailureWarning
 from heatproof.methods import Gradient, GradientXInput, Random, Saliency
 from heatproof.testing.playing import Row
 from reference import similarity as twin
@@ -93,7 +94,8 @@ def test_a_failing_method_costs_its_own_pairs_only(tmp_path):
     def broken(model, inputs, targets):
         raise ValueError("no luck")
 
-    run = audited(tmp_path, {"broken": broken, "gradient": "gradient", "random": "random"})
+    with pytest.warns(FailureWarning, match="broken failed"):
+        run = audited(tmp_path, {"broken": broken, "gradient": "gradient", "random": "random"})
     assert run.manifest["status"] == "incomplete"
     assert set(zip(run.rows().method, run.rows().setting, strict=True)) == {("gradient", "random")}
     assert [f["method"] for f in run.manifest["failures"]] == ["broken"]
@@ -107,7 +109,8 @@ def test_a_failing_pair_is_recorded_and_the_others_stand(tmp_path, monkeypatch):
 
     whole = MethodAgreement.pair_rows
     monkeypatch.setattr(MethodAgreement, "pair_rows", fails)
-    run = audited(tmp_path, ["gradient", "random", "saliency"])
+    with pytest.warns(FailureWarning, match="gradient failed in method-agreement"):
+        run = audited(tmp_path, ["gradient", "random", "saliency"])
     assert set(zip(run.rows().method, run.rows().setting, strict=True)) == {("gradient", "random")}
     assert {(f["method"], f["check"], f["error"]) for f in run.manifest["failures"]} == {
         ("gradient", "method-agreement", "ValueError: no luck"),

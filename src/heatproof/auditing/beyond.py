@@ -141,7 +141,8 @@ def _declared(check: Asked, method: str) -> Iterator[Finding]:
 def _scale(check: Asked, metric: dict[str, Any]) -> float | None:
     """How far the best map is from chance; None where nothing says."""
     if metric["name"] == "degradation":  # in units of what all regions together take, unless of the raw score
-        return 1.0 if any(one["name"] == "top-probability" for one in check.manifest.get("metrics", [])) else None
+        of_score = any(one["name"] == "score" for one in check.manifest.get("metrics", []))
+        return 1.0 if check.manifest.get("recipe", {}).get("of") == "probability" and not of_score else None
     return None if metric.get("ideal") is None else abs(metric["ideal"] - metric["chance"])
 
 

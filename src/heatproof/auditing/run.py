@@ -151,7 +151,7 @@ def audit(
         check_explained(values, explained, names)
         plan.samples = replace(samples, targets=explained)
         known = knowledge(plan.meaning, values, explained, targets if labels is None else labels)
-        Console(stderr=True, quiet=not progress).print(known.sentence, highlight=False, markup=False)
+        Console(stderr=True, quiet=not progress).print(known.sentence, highlight=False, markup=False, soft_wrap=True)
         manifest = {
             **manifest_of(plan, about, settings["threads"], predicted, values, known),
             **carried_over(before, plan, settings["threads"]),
