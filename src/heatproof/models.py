@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import batch_norm
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
+from heatproof.compiled import uncompiled
 from heatproof.errors import InputError
+from heatproof.exported import batches_free
+from heatproof.hooks import hooks_named
 
 Output = str | int | Callable[[Any], Tensor]
 REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -69,7 +71,7 @@ class Bound(nn.Module):
         if self.at is None:
             raise InputError("Expected a Bound with `at`, whose layer's output is the input; this one has none.")
         seen: list[Tensor] = []
-        with torch.no_grad(), _hook(self.net, self.at, lambda out: seen.append(out.detach().clone())):
+        with torch.no_grad(), _one_way(), _hook(self.net, self.at, lambda out: seen.append(out.detach().clone())):
             self.net(**self.given)
         if len(seen) != 1:
             raise InputError(f"Expected submodule {self.at!r} to run once, but it ran {len(seen)} times.")
@@ -143,7 +145,8 @@ def forward(model: nn.Module, x: Tensor, rows: Tensor | None = None) -> Tensor:
     its input in place.
     """
     x = x.clone()
-    with _SoundBatchNorms() if torch.is_grad_enabled() and not _rules_apply() else nullcontext():
+    derived = torch.is_grad_enabled() and not _rules_apply()
+    with batches_free(len(x)), hooks_named(model), _one_way(), _derivable() if derived else nullcontext():
         out = model(x, rows) if isinstance(model, Bound) else model(x)
     if not isinstance(out, Tensor):
         raise InputError(
@@ -159,6 +162,31 @@ def forward(model: nn.Module, x: Tensor, rows: Tensor | None = None) -> Tensor:
     return out
 
 
+@contextmanager
+def _derivable() -> Iterator[None]:
+    with uncompiled(), _SoundBatchNorms():
+        yield
+
+
+@contextmanager
+def _one_way() -> Iterator[None]:
+    """Without the fused way of torch's transformer encoders, taken where nothing is derived.
+
+    Their layers then hand on nested tensors, which have no rows, and blank what is padded: another function of the
+    layers inside than the one that is derived.
+    """
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+
+
+# As modules call it, as exported programs do, and as decomposed ones do.
+_BATCH_NORMS = frozenset(("batch_norm", "native_batch_norm", "_native_batch_norm_legit_no_training"))
+
+
 class _SoundBatchNorms(TorchFunctionMode):
     """Hands batch norms cotangents without gaps or permuted strides.
 
@@ -170,8 +198,10 @@ class _SoundBatchNorms(TorchFunctionMode):
         self, function: Any, kinds: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         out = function(*args, **(kwargs or {}))
-        if function in (batch_norm, torch.batch_norm) and out.requires_grad:
-            out.register_hook(lambda cotangent: cotangent.contiguous())
+        if getattr(function, "__name__", "").removesuffix(".default") in _BATCH_NORMS:
+            normalized = out if isinstance(out, Tensor) else out[0]
+            if normalized.requires_grad:
+                normalized.register_hook(lambda cotangent: cotangent.contiguous())
         return out
 
 

@@ -270,3 +270,32 @@ def test_a_bert_encoder_works_as_it_is(bert):
     assert bool((explained.diagnostics["completeness-gap"].abs() <= 1e-8 * total).all())
     with pytest.raises(hp.errors.InputError, match="no relu was called"):
         GuidedBackprop()(bert, x, targets)
+
+
+class OfLengths(nn.Module):
+    """Logits of a packed batch; a sequence alone runs over its own steps, unpacked."""
+
+    def __init__(self, kind):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.layer = getattr(nn, kind)(5, 4, batch_first=True).double()
+            self.head = nn.Linear(4, 3).double()
+
+    def forward(self, x):
+        if len(x) == 1:
+            out, _ = self.layer(x)
+            return self.head(out.sum(1))
+        out, _ = self.layer(pack_padded_sequence(x, LENGTHS, batch_first=True, enforce_sorted=False))
+        return self.head(pad_packed_sequence(out, batch_first=True)[0].sum(1))
+
+
+@pytest.mark.parametrize("composite", ["epsilon", "alpha1-beta0", "epsilon-gamma-box", "epsilon-plus-flat"])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_relevance_of_a_packed_sequence_is_that_of_the_sequence_alone(kind, composite):
+    net, x, targets = OfLengths(kind).eval(), sequences(), torch.tensor([0, 1, 2])
+    explained = LRP(composite=composite).explain(net, x, targets)
+    for n, length in enumerate(LENGTHS):
+        alone = LRP(composite=composite)(net, x[n : n + 1, :length], targets[n : n + 1])[0]
+        torch.testing.assert_close(explained.maps[n, :length], alone, rtol=1e-7, atol=1e-10)
+        assert not explained.maps[n, length:].any()

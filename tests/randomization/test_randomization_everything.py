@@ -312,6 +312,8 @@ def test_a_network_converted_through_onnx_keeps_nothing(tmp_path: Path) -> None:
     buffers = dict(model.named_buffers())
     assert len(buffers) == 3
     before = snapshot(model)
+    labels = [stage.label for stage in Cascading().stages(model, inputs())]
+    assert [tuple(buffers[label].shape) for label in labels] == [(16, 10), (16,), (8, 16)]
     stages = Cascading().stages(model, inputs())
     assert stages.fixed == ()
     assert stages[-1].complete
@@ -359,6 +361,37 @@ def test_the_order_of_a_functional_call_is_that_of_its_operations() -> None:
     x = inputs(size=4)
     assert [layer.name for layer in usage(model, x).layers] == ["net.0", "net.2", "net.4"]
     assert [stage.label for stage in Cascading().stages(model, x)] == ["net.4", "net.2", "net.0"]
+
+
+def test_a_module_that_only_keeps_weights_is_no_layer() -> None:
+    class Kept(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            shapes = {"v": (3, 8), "c": (3,), "w": (8, 8), "b": (8,)}
+            self.kept = nn.ParameterDict({name: torch.randn(shape) for name, shape in shapes.items()})
+
+        def forward(self, x: Tensor) -> Tensor:
+            kept = self.kept
+            return F.linear(F.linear(x, kept["w"], kept["b"]).relu(), kept["v"], kept["c"])
+
+    model = Kept().eval()
+    assert [stage.label for stage in Cascading().stages(model, inputs())] == ["kept.v", "kept.w"]
+    assert [stage.label for stage in Cascading(blocks=("kept",)).stages(model, inputs())] == ["kept"]
+
+
+def test_a_sparse_weight_is_named() -> None:
+    class Sparse(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("weight", torch.eye(8).to_sparse())
+            self.head = nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(torch.sparse.mm(self.weight, x.t()).t())
+
+    stages = Cascading().stages(Sparse().eval(), inputs())
+    assert stages.hidden == ("weight (Tensor, sparse_coo), whose values lie in no memory of their own",)
+    assert not stages[-1].complete
 
 
 def test_weight_norm_stands_at_its_product() -> None:

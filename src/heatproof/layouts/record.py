@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_mode
 
+from heatproof.compiled import uncompiled
 from heatproof.layouts.facts import Fact, first
 from heatproof.layouts.reading import Reading, read
 from heatproof.layouts.state import undisturbed
 from heatproof.layouts.told import Told
 from heatproof.layouts.watch import Watch
-from heatproof.propagation.proofs import modes_left_above, uncompiled
+from heatproof.propagation.proofs import modes_left_above
 
 POOLS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 POOLS += (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)  # type: ignore[assignment]

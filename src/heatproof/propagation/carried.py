@@ -40,7 +40,7 @@ class Known:
         """What is known of the operands of a rearrangement or sum holds, rearranged or summed, for its result."""
         masks = [self.masked.get(tensor) for tensor in call.inputs]
         splits = [self.split.get(tensor) for tensor in call.inputs]
-        outputs = [leaf for leaf in listed(result) if isinstance(leaf, Tensor) and is_number(leaf)]
+        outputs = listed(result)
         if all(mask is not None for mask in masks):
             self._carry_mask(call, [mask for mask in masks if mask is not None], outputs)
         known = [split is not None for split in splits]
@@ -90,5 +90,6 @@ def mapped(call: Call, box: tuple[Tensor, Tensor] | None, out: Tensor) -> tuple[
 
 
 def listed(result: Any) -> list[Tensor]:
-    """A call's result as a list."""
-    return [result] if isinstance(result, Tensor) else list(result)
+    """What is floating in a call's result, as a list: the lengths of packed sequences, and indices, carry nothing."""
+    tensors = [result] if isinstance(result, Tensor) else list(result)
+    return [tensor for tensor in tensors if is_number(tensor)]

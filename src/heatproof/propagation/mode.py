@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
 
+from heatproof.compiled import uncompiled
 from heatproof.errors import InputError, OperationError
 from heatproof.propagation import addends
 from heatproof.propagation.attention import attention, gated
@@ -26,7 +27,6 @@ from heatproof.propagation.proofs import (
     modes_left_above,
     nodes_between,
     set_aside,
-    uncompiled,
     unseen,
     where,
 )

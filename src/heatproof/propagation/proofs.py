@@ -8,7 +8,7 @@ intercepted.
 
 import sys
 from collections.abc import Container, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_m
 from torch.utils._device import DeviceContext
 
 from heatproof.errors import InputError, OperationError
+from heatproof.hooks import left_on, with_backward_hooks
 
 LEAF = "torch::autograd::AccumulateGrad"
 # Nodes that autograd makes by itself when a view's base was written into.
@@ -79,6 +80,8 @@ def check_visible(model: nn.Module) -> None:
             what = "quantized, and rules need real weights; use the float model"
         if what is not None:
             raise InputError(f"Expected a model of plain modules, but {name or 'the model'!r} is {what}.")
+    if hooked := with_backward_hooks(model):
+        raise left_on(hooked)
     stack = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
     outer = [mode for mode in stack if not isinstance(mode, DeviceContext)]
     if outer:
@@ -92,14 +95,6 @@ def check_visible(model: nn.Module) -> None:
         raise InputError(
             "Expected full precision, but autocast is active: rules overflow in half precision; leave the autocast."
         )
-
-
-def uncompiled() -> AbstractContextManager[object]:
-    """Functions that `torch.compile` made run as they were written, so that their calls are seen.
-
-    The compiler is asked only where it is loaded: to load it takes seconds.
-    """
-    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 def modes_left_above(mode: object) -> str:

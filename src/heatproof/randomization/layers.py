@@ -1,6 +1,6 @@
 """The layers of a network: which weights a run of it uses, and in which order, found by running it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -44,7 +44,9 @@ class Weight:
 class Layer:
     """A module that directly owns weights that the network uses, with the first and the last time it uses one.
 
-    A parametrized module owns its originals: `conv.parametrizations.weight.original0` belongs to layer `conv`.
+    A parametrized module owns its originals: `conv.parametrizations.weight.original0` belongs to layer `conv`. A module
+    without a `forward` whose weights several operations use (a ParameterDict, the initializers of a converted graph) is
+    only the place where they are kept: those of each operation are a layer, called by the first of them.
     """
 
     name: str
@@ -104,8 +106,12 @@ def usage(model: nn.Module, inputs: Tensor) -> Usage:
     _refuse_hidden(model, inputs, unused)
     weights = _weights(owned, watch)
     members: dict[str, list[int]] = {}
+    shelves, places = _shelves(owned, weights, watch), dict[tuple[str, int], str]()
     for i in sorted(weights, key=lambda i: (watch.seen[i].first, i)):
-        members.setdefault(owned[i].layer, []).append(i)
+        name = owned[i].layer
+        if name in shelves:
+            name = places.setdefault((name, watch.seen[i].call), joined(name, owned[i].name))
+        members.setdefault(name, []).append(i)
     if not members:
         raise InputError(
             f"Expected a model that uses parameters, but {type(model).__name__} uses none on these inputs."
@@ -128,6 +134,16 @@ def usage(model: nn.Module, inputs: Tensor) -> Usage:
         (*unreachable(model), *dict.fromkeys(watch.strangers)),
         tuple(Pair(owned[one.left].tensor, owned[one.right].tensor) for one in watch.singular),
     )
+
+
+def _shelves(owned: Sequence[Owned], weights: Iterable[int], watch: Watch) -> set[str]:
+    """Modules without parts that compute nothing and only hold weights, which several operations elsewhere use."""
+    calls: dict[str, set[int]] = {}
+    for i in weights:
+        module = owned[i].module
+        if type(module).forward is nn.Module.forward and not module._modules:
+            calls.setdefault(owned[i].layer, set()).add(watch.seen[i].call)
+    return {layer for layer, used in calls.items() if len(used) > 1}
 
 
 def _weights(owned: Sequence[Owned], watch: Watch) -> dict[int, Weight]:
@@ -182,8 +198,10 @@ def _is_mask(owned: Sequence[Owned], index: int, seen: Seen) -> bool:
     tensor = owned[index].tensor
     if tensor.is_complex() or tensor.requires_grad:
         return False
-    alike = any(owned[other].tensor.numel() == tensor.numel() for other in seen.beside)
-    return alike and bool(((tensor == 0) | (tensor == 1)).all())
+    if not any(owned[other].tensor.numel() == tensor.numel() for other in seen.beside):
+        return False
+    values = tensor.double()  # which has a comparison, whatever the tensor's own dtype
+    return bool(((values == 0) | (values == 1)).all())
 
 
 @contextmanager

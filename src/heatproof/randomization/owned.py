@@ -60,7 +60,8 @@ def unreachable(model: nn.Module) -> Iterator[str]:
     for path, module in _named_modules(model):
         for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
             if tensor is not None and not is_lazy(tensor) and tensor.numel() > 0 and region(tensor) is None:
-                yield f"{joined(path, name)}, whose values {type(tensor).__name__} keeps to itself"
+                kind = f"{type(tensor).__name__}, {tensor.layout}".replace("torch.", "")
+                yield f"{joined(path, name)} ({kind}), whose values lie in no memory of their own"
 
 
 def joined(layer: str, name: str) -> str:

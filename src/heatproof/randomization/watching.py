@@ -46,15 +46,16 @@ class Seen:
     """What a run did with one of the known tensors.
 
     `first` and `last` are the times at which its value met the input's, or where it never did (`met` is false), at
-    which an operation received it. `weight` says that it was, or went into, a weight of a linear map or a norm;
-    `plain`, that it was that weight itself, not one factor of it; `bias`, that it was added to what a linear map or a
-    norm gave, one number a channel. `fan_in` is how many numbers a product of matrices sums, where it tells.
-    `beside` are the other known tensors that went into the same weights.
+    which an operation received it; `call` numbers the operation of the first meeting. `weight` says that it was, or
+    went into, a weight of a linear map or a norm; `plain`, that it was that weight itself, not one factor of it;
+    `bias`, that it was added to what a linear map or a norm gave, one number a channel. `fan_in` is how many numbers a
+    product of matrices sums, where it tells. `beside` are the other known tensors that went into the same weights.
     """
 
     first: int
     last: int
     met: bool = False
+    call: int = 0
     weight: bool = False
     plain: bool = False
     bias: bool = False
@@ -101,7 +102,7 @@ class Watch(TorchFunctionMode):
         self.singular: dict[Singular, Tensor] = {}
         self.strangers: list[str] = []
         self.paused = False
-        self._clock = 0
+        self._clock = self._calls = 0
         self._carried: MutableMapping[Tensor, Carried] = WeakIdKeyDictionary()
         self._halves: MutableMapping[Tensor, _Half] = WeakIdKeyDictionary()
         self._dependent, self._made, self._weighted = (WeakIdKeyDictionary() for _ in range(3))
@@ -200,11 +201,12 @@ class Watch(TorchFunctionMode):
         carried: Sequence[Carried | None],
     ) -> None:
         """An operation brought the input's values together with others, known ones maybe."""
+        self._calls += 1
         for index in _indices(carried):
             self._clock += 1
             seen = self.seen[index]
             if not seen.met:
-                seen.first, seen.met = self._clock, True
+                seen.first, seen.met, seen.call = self._clock, True, self._calls
             seen.last = self._clock
         if any(isinstance(leaf, torch.ScriptObject) for leaf in tree_leaves((tuple(args), dict(kwargs)))):
             self.strangers.append(f"packed weights, in {name}")
