@@ -14,6 +14,11 @@ import heatproof as hp
 from heatproof.fingerprint import model_fingerprint, network_fingerprint, probe, same_outputs
 
 
+class Gated(nn.Module):
+    def forward(self, x: Tensor, gate: Tensor) -> Tensor:
+        return x * gate[:, None]
+
+
 class Scaled(nn.Module):
     def __init__(self, factor: float) -> None:
         super().__init__()
@@ -149,7 +154,7 @@ class TestCode:
         assert network_fingerprint(bound(0.1)) == marks[0]
 
     def test_samples_do_not(self) -> None:
-        given = [hp.Bound(Scaled(1.0), given={"ids": torch.full((2,), i)}) for i in range(2)]
+        given = [hp.Bound(Gated(), given={"gate": torch.full((2,), i)}) for i in range(2)]
         assert network_fingerprint(given[0]) == network_fingerprint(given[1])
         assert model_fingerprint(given[0]) != model_fingerprint(given[1])
 

@@ -183,7 +183,8 @@ def test_bound_says_what_it_cannot_bind(text):
     with pytest.raises(InputError, match="Expected a Bound with `at`"):
         Bound(net, given=given).inputs()
     with pytest.raises(
-        InputError, match=r"one row of given\['tokens'\] a sample \(2\), but got 3 inputs; .* need `rows`"
+        InputError,
+        match=r"as many inputs as given\['tokens'\] has rows, one a sample \(2\), but got 3 inputs; .*models\.select",
     ):
         forward(Bound(net, at="words", given=given, output="logits"), torch.zeros(3, 3, 4))
     shared = nn.ReLU()
@@ -246,9 +247,6 @@ def test_inputs_that_cannot_be_explained_are_refused():
             InputError, match=r"tensor \(N, …\) with at least one sample, but got (list|\(2,\)|\(0, 2\))"
         ):
             check_inputs(net, bad)
-    for dtype in (torch.uint8, torch.int64, torch.float16):
-        with pytest.raises(InputError, match=rf"float32 or float64, but got {dtype}; scale integer images"):
-            check_inputs(net, good.to(dtype))
     for value in (float("nan"), float("inf"), -float("inf")):
         bad = good.clone()
         bad[1, 0] = value
@@ -271,7 +269,7 @@ def test_targets_that_name_no_output_are_refused():
     ]:
         with pytest.raises(InputError, match=rf"targets \(3,\) of torch\.int64, one label a sample, but got {got}"):
             check_targets(inputs, bad)
-    with pytest.raises(InputError, match="targets between 0, but got -1"):
+    with pytest.raises(InputError, match="targets of 0 or more, the number of an output, but got -1"):
         check_targets(inputs, torch.tensor([0, -1, 2]))
     with pytest.raises(InputError, match="between 0 and 2, the model's last output, but got 3"):
         check_targets(inputs, torch.tensor([0, 3, 1]), 3)

@@ -1,5 +1,6 @@
 """The command line: thin verbs around the library. Heavy modules are imported by the verb that needs them."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from heatproof.errors import AuditError, FailureWarning, HeatproofError, InputError
+from heatproof.errors import AuditError, FailureWarning, HeatproofError, HeatproofWarning, InputError
 
 if TYPE_CHECKING:
     from heatproof.auditing.spec import AuditSpec
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 out = Console()
 err = Console(stderr=True)
+_formatwarning = warnings.formatwarning
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 Threads = Annotated[int | None, typer.Option(help="CPU threads; torch's own number by default.")]
@@ -227,7 +229,8 @@ def _print_zoo(found: "Sequence[Status]") -> None:
 
 
 def main() -> None:
-    """The entry point: a user's error is one sentence and exit status 2, never a traceback."""
+    """The entry point: a user's error is one sentence and exit status 2, never a traceback; a warning is one, too."""
+    warnings.formatwarning = _as_a_sentence
     try:
         app()
     except HeatproofError as error:
@@ -235,9 +238,15 @@ def main() -> None:
         raise SystemExit(2) from None
 
 
-def _audit(spec: "AuditSpec", folder: Path, threads: int | None, *, strict: bool) -> None:
-    import warnings
+def _as_a_sentence(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    if issubclass(category, HeatproofWarning):
+        return f"Warning: {message}\n"
+    return _formatwarning(message, category, filename, lineno, line)
 
+
+def _audit(spec: "AuditSpec", folder: Path, threads: int | None, *, strict: bool) -> None:
     from heatproof.auditing.failures import failures
     from heatproof.auditing.from_spec import run
     from heatproof.report import write
@@ -282,7 +291,11 @@ def _list(registry: "Registry[Any]") -> None:
 
     table = Table(show_header=False, box=None)
     for name in registry.names():
-        table.add_row(f"[bold]{name}[/]", _plain(text(registry.get(name))))
+        try:
+            said = _plain(text(registry.get(name)))
+        except HeatproofError as error:  # a plug-in's, whose defaults cannot be made
+            said = f"[red]{_plain(str(error))}[/]"
+        table.add_row(f"[bold]{name}[/]", said)
     out.print(table)
 
 

@@ -1,7 +1,6 @@
 """Errors that say what was expected, what came, and what to do."""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class HeatproofError(Exception):
@@ -10,6 +9,14 @@ class HeatproofError(Exception):
 
 class InputError(HeatproofError, ValueError):
     """Data, a model or a setting that a call cannot work with."""
+
+
+class ModelError(InputError, RuntimeError):
+    """A model raised on the inputs that it was given."""
+
+
+class MapsError(InputError):
+    """What a method returned is no attribution of the inputs that it was given."""
 
 
 class UnknownNameError(InputError, LookupError):
@@ -47,9 +54,49 @@ class MissingExtraError(HeatproofError, ImportError):
         super().__init__(f"{purpose} needs the package {package!r}. Install it with: pip install 'heatproof[{extra}]'")
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
-    """The error for a name that is not among `known`, with the nearest one that is."""
+def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
+    """The error for a name that is not among `known`, with the nearest one if one is near."""
     names = sorted(known)
-    near = get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are: {', '.join(names)}."
-    return UnknownNameError(f"Expected the name of a {kind}, but got {name!r}; {hint}")
+    near = _nearest(name, names) if isinstance(name, str) else None
+    hint = f"did you mean {near!r}?" if near else f"known are: {', '.join(names) or 'none'}."
+    return UnknownNameError(f"Expected the name of a {kind}, but got {shown(name)}; {hint}")
+
+
+def shown(value: object) -> str:
+    """A value that came, in an error: text and numbers as they are, anything else by what it is."""
+    if value is None or isinstance(value, str | bool):
+        return repr(value)
+    kind = type(value)
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple):
+        return f"a {kind.__name__} {tuple(shape)} of {getattr(value, 'dtype', '?')}"
+    text = repr(value)
+    return f"{text} ({kind.__name__})" if len(text) <= 60 and "\n" not in text else f"a {kind.__name__}"
+
+
+def _nearest(name: str, names: Iterable[str]) -> str | None:
+    """The known name that differs from `name` in at most a third of its letters, or that one of both begins with."""
+
+    def distance(other: str) -> float:
+        short, long = sorted((name.lower(), other.lower()), key=len)
+        edits = _edits(short, long)
+        return min(edits / max(len(long), 1), 0.3 if len(short) > 2 and long.startswith(short) else 1.0)
+
+    nearest = min(names, key=distance, default=None)
+    return nearest if nearest is not None and distance(nearest) <= 1 / 3 else None
+
+
+def _edits(one: str, other: str) -> int:
+    """How many letters are to be put in, left out, replaced or swapped with their neighbor."""
+    rows = [list(range(len(other) + 1))]
+    for i, a in enumerate(one, start=1):
+        row = [i]
+        for j, b in enumerate(other, start=1):
+            best = min(rows[-1][j] + 1, row[j - 1] + 1, rows[-1][j - 1] + (a != b))
+            if i > 1 and j > 1 and a == other[j - 2] and b == one[i - 2]:
+                best = min(best, rows[-2][j - 2] + 1)
+            row.append(best)
+        rows.append(row)
+    return rows[-1][-1]

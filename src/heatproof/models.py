@@ -1,7 +1,8 @@
 """A network as a function of one float tensor: what every method and check evaluates."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+import inspect
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from copy import copy
 from typing import Any
 
@@ -10,9 +11,15 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from heatproof.compiled import uncompiled
-from heatproof.errors import InputError
+from heatproof.complaints import shown_outputs
+from heatproof.errors import HeatproofError, InputError, shown, unknown
 from heatproof.exported import batches_free
 from heatproof.hooks import hooks_named
+from heatproof.places import Place
+from heatproof.refusals import check_inputs as check_inputs
+from heatproof.refusals import check_model as check_model
+from heatproof.refusals import check_precision, is_exported, plain
+from heatproof.refusals import check_targets as check_targets
 
 Output = str | int | Callable[[Any], Tensor]
 REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -28,15 +35,19 @@ class Bound(nn.Module):
     Args:
         net: the network, in eval mode.
         at: a submodule by name; the explained tensor replaces its output (token embeddings: integers stay integers).
-            Without it, the explained tensor is the network's first argument.
-        given: the network's other arguments by name, one row a sample.
+            Where it runs several times, `name#2` is its second run; where it returns several tensors, `name[0]` is
+            the first (`Place`). Without it, the explained tensor is the network's first argument.
+        given: the network's other arguments by name, tensors with one row a sample.
         output: the logits in what the network returns: an attribute or key, an index, or a callable.
-        layer: explain this submodule's output instead, reduced over positions by `reduction` to (N, C).
+        layer: explain this submodule's output instead (named as for `at`), reduced over positions by `reduction` to
+            (N, C).
         reduction: `mean`, `sum` or `max` over the positions of `layer`: which of its dimensions these are is told by
             the operations that made it, in a watched run of two rows for each shape of inputs (a ViT's class token is
             none).
         layout: `channels-first` (N, K, …) or `channels-last` (N, …, K) of `layer`, where nothing tells.
         preprocessing: applied to the explained tensor first, so that baselines and noise live in its units.
+
+    Raises: InputError for names that the network or its forward does not have, and arguments that are missing.
     """
 
     def __init__(
@@ -52,49 +63,47 @@ class Bound(nn.Module):
         preprocessing: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
-        for name in (at, layer):
-            if name is not None and name not in dict(net.named_modules()):
-                raise InputError(f"Expected the name of a submodule of {type(net).__name__}, but got {name!r}.")
+        if not isinstance(net, nn.Module):
+            raise InputError(f"Expected the network to be a torch.nn.Module, but got {type(net).__name__}.")
+        self._at, self._layer = (None if name is None else Place.of(net, name) for name in (at, layer))
         if reduction not in REDUCTIONS:
             raise InputError(f"Expected reduction to be one of {', '.join(REDUCTIONS)}, but got {reduction!r}.")
         if layer is not None and output is not None:
             raise InputError("Expected either `layer` or `output`, but got both; a layer's output needs no `output`.")
-        self.net, self.at, self.given, self.output = net, at, dict(given or {}), output
+        _check_arguments(net, given or {}, at)
+        self.net, self.at, self.output = net, at, output
+        self.given = {name: plain(value) for name, value in (given or {}).items()}
         self.layer, self.reduction, self.preprocessing = layer, reduction, preprocessing
         if layout not in (None, "channels-first", "channels-last"):
             raise InputError(f"Expected layout to be channels-first or channels-last, but got {layout!r}.")
         self.layout, self._readings = layout, dict[tuple[int, ...], Any]()
-        self.train(net.training)
+        self.training = net.training and not is_exported(net)
 
     def inputs(self) -> Tensor:
         """The output of submodule `at` on the given arguments: the tensor that is explained."""
-        if self.at is None:
+        if self._at is None:
             raise InputError("Expected a Bound with `at`, whose layer's output is the input; this one has none.")
         seen: list[Tensor] = []
-        with torch.no_grad(), _one_way(), _hook(self.net, self.at, lambda out: seen.append(out.detach().clone())):
+        with torch.no_grad(), _one_way(), self._at.met(self.net, lambda out: seen.append(out.detach().clone())):
             self.net(**self.given)
-        if len(seen) != 1:
-            raise InputError(f"Expected submodule {self.at!r} to run once, but it ran {len(seen)} times.")
-        return seen[0]
+        return plain(seen[0])
 
     def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
         """The logits (M, C) of variants `x` (M, …); `rows` (M,) names the sample of each variant."""
-        if self.layer is None:
-            return _pick(self._run(x, rows), self.output)
+        if self._layer is None:
+            return _pick(self._run(x, rows), self.output, len(x))
         reduce, reading, seen = REDUCTIONS[self.reduction], self._reading(x), list[Tensor]()
         # Reduced inside the hook: the next module may change the layer's output in place.
-        with _hook(self.net, self.layer, lambda out: seen.append(reduce(out if reading is None else reading(out)))):
+        with self._layer.met(self.net, lambda out: seen.append(reduce(out if reading is None else reading(out)))):
             self._run(x, rows)
-        if len(seen) != 1:
-            raise InputError(f"Expected submodule {self.layer!r} to run once, but it ran {len(seen)} times.")
         return seen[0]
 
     def _run(self, x: Tensor, rows: Tensor | None) -> Any:
         given = self._rows_of_given(x, rows)
         x = x if self.preprocessing is None else self.preprocessing(x)
-        if self.at is None:
+        if self._at is None:
             return self.net(x, **given)
-        with _hook(self.net, self.at, lambda _: x):
+        with self._at.met(self.net, lambda _: x):
             return self.net(**given)
 
     def _reading(self, x: Tensor) -> Callable[[Tensor], Tensor] | None:
@@ -105,10 +114,20 @@ class Bound(nn.Module):
 
         key = tuple(x.shape[1:])
         if key not in self._readings:
-            assert self.layer is not None
-            self._readings[key] = channels_first(self.net, self.layer, x, self._run)
+            assert self._layer is not None
+            named = self._layer.run is None and not self._layer.items
+            self._readings[key] = channels_first(self.net, self._layer.module, x, self._run) if named else self._ask
         way: Callable[[Tensor], Tensor] | None = self._readings[key]
         return way
+
+    def _ask(self, output: Tensor) -> Tensor:
+        """One run of several, or one result: which dimensions are positions is not told of these."""
+        if output.dim() < 3:
+            return output
+        raise InputError(
+            f"Expected to be told which dimensions of {self.layer!r} {tuple(output.shape)} are positions; say it with "
+            "layout='channels-first' or layout='channels-last'."
+        )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Bound":
         """What `to`, `float` and their like do to parameters is done to the other arguments as well."""
@@ -120,8 +139,9 @@ class Bound(nn.Module):
         for name, value in self.given.items():
             if rows is None and len(value) != len(x):
                 raise InputError(
-                    f"Expected one row of given[{name!r}] a sample ({len(value)}), but got {len(x)} inputs; "
-                    "variants of a sample need `rows`."
+                    f"Expected as many inputs as given[{name!r}] has rows, one a sample ({len(value)}), but got "
+                    f"{len(x)} inputs; give the inputs of all of them, or the network of some of them: "
+                    "heatproof.models.select(bound, torch.tensor([0]))."
                 )
         if rows is None:
             return self.given
@@ -144,14 +164,16 @@ def forward(model: nn.Module, x: Tensor, rows: Tensor | None = None) -> Tensor:
     The only place where methods and checks evaluate a model. A copy of `x` is handed over, because a model may change
     its input in place.
     """
+    check_precision(x.device)
     x = x.clone()
     derived = torch.is_grad_enabled() and not _rules_apply()
     with batches_free(len(x)), hooks_named(model), _one_way(), _derivable() if derived else nullcontext():
         out = model(x, rows) if isinstance(model, Bound) else model(x)
     if not isinstance(out, Tensor):
+        there, choice = shown_outputs(out, len(x))
         raise InputError(
             f"Expected the model to return a tensor of logits (N, C), but got {type(out).__name__}; wrap the model: "
-            "heatproof.models.Bound(model, output='logits')."
+            f"heatproof.models.Bound(model, {choice}). It holds {there}."
         )
     out = out[:, None] if out.dim() == 1 else out
     if out.dim() != 2 or len(out) != len(x) or not out.is_floating_point():
@@ -221,75 +243,56 @@ def rows_per_pass(x: Tensor) -> int:
     return max(1, min(most, budget // max(1, x[0].numel())))
 
 
-def check_model(model: nn.Module) -> None:
-    """Refuse what cannot be explained: no module, a module in training mode, half-precision parameters."""
-    if not isinstance(model, nn.Module):
-        raise InputError(f"Expected the model to be a torch.nn.Module, but got {type(model).__name__}.")
-    for name, module in model.named_modules():
-        if module.training:
-            where = f"its submodule {name!r}" if name else "it"
-            raise InputError(f"Expected a model in eval mode, but {where} is in training mode; call model.eval().")
-    for name, parameter in model.named_parameters():
-        if parameter.is_floating_point() and parameter.dtype not in (torch.float32, torch.float64):
+def _check_arguments(net: nn.Module, given: Mapping[str, Any], at: str | None) -> None:
+    """Refuse arguments that the network's forward does not take, takes from elsewhere, or misses."""
+    for name, value in given.items():
+        if not isinstance(value, Tensor) or value.dim() == 0:
             raise InputError(
-                f"Expected parameters in float32 or float64, but {name!r} is {parameter.dtype}; call model.float()."
+                f"Expected given[{name!r}] to be a tensor with one row a sample, but got {shown(value)}; what all "
+                "samples share is set in the network, or in a module around it."
             )
-
-
-def check_inputs(model: nn.Module, inputs: Tensor) -> None:
-    """Refuse inputs that are not finite float samples (N, …) on the model's device and in its dtype."""
-    if not isinstance(inputs, Tensor) or inputs.dim() < 2 or len(inputs) == 0:
-        got = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
-        raise InputError(f"Expected inputs to be a tensor (N, …) with at least one sample, but got {got}.")
-    if inputs.dtype not in (torch.float32, torch.float64):
-        raise InputError(
-            f"Expected inputs in float32 or float64, but got {inputs.dtype}; "
-            "scale integer images as in training, for example images.float() / 255."
-        )
-    if not bool(torch.isfinite(inputs).all()):
-        bad = (~torch.isfinite(inputs)).flatten(1).any(1).nonzero().flatten().tolist()
-        raise InputError(f"Expected finite inputs, but samples {bad[:8]} hold NaN or infinity.")
-    parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
-    if parameter is not None and (parameter.device.type != inputs.device.type or parameter.dtype != inputs.dtype):
-        raise InputError(
-            f"Expected inputs like the model's parameters ({parameter.dtype} on {parameter.device}), but got "
-            f"{inputs.dtype} on {inputs.device}; use inputs.to(device, dtype)."
-        )
-
-
-def check_targets(inputs: Tensor, targets: Tensor, outputs: int | None = None) -> None:
-    """Refuse targets that are not one label (N,) in int64 a sample, within the model's outputs where they are known."""
-    if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.shape != inputs.shape[:1]:
-        got = f"{tuple(targets.shape)} of {targets.dtype}" if isinstance(targets, Tensor) else type(targets).__name__
-        raise InputError(f"Expected targets ({len(inputs)},) of torch.int64, one label a sample, but got {got}.")
-    low, high = int(targets.min()), int(targets.max())
-    if low < 0 or (outputs is not None and high >= outputs):
-        bound = "" if outputs is None else f" and {outputs - 1}, the model's last output"
-        raise InputError(f"Expected targets between 0{bound}, but got {low if low < 0 else high}.")
-
-
-@contextmanager
-def _hook(net: nn.Module, name: str, see: Callable[[Any], Any]) -> Iterator[None]:
-    def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-        replaced = see(output)
-        return replaced if isinstance(replaced, Tensor) else None
-
-    handle = net.get_submodule(name).register_forward_hook(hook)
     try:
-        yield
-    finally:
-        handle.remove()
+        parameters = inspect.signature(net.forward).parameters
+    except (TypeError, ValueError):  # scripted: the network will say it
+        return
+    kinds = {name: parameter.kind for name, parameter in parameters.items()}
+    what, method = f"argument of {type(net).__name__}.forward", inspect.Parameter
+    named = [name for name, kind in kinds.items() if kind not in (method.VAR_POSITIONAL, method.VAR_KEYWORD)]
+    for name in given:
+        if name not in named and method.VAR_KEYWORD not in kinds.values():
+            raise unknown(what, name, named)
+    if at is None and named[:1] and named[0] in given:
+        raise InputError(
+            f"Expected a Bound with `at`, or without {named[0]!r} among `given`: it is the first {what}, which the "
+            "explained tensor is given as."
+        )
+    taken = [*given, *(named[:1] if at is None else [])]
+    missing = [name for name in named if parameters[name].default is method.empty and name not in taken]
+    if missing:
+        raise InputError(
+            f"Expected `given` to hold every {what} that has no default, but {', '.join(map(repr, missing))} "
+            f"{'is' if len(missing) == 1 else 'are'} missing."
+        )
 
 
-def _pick(returned: Any, output: Output | None) -> Tensor:
+def _pick(returned: Any, output: Output | None, samples: int) -> Tensor:
     if output is None:
         return returned  # type: ignore[no-any-return]  # `forward` checks it
-    if callable(output):
-        return output(returned)
+    there, choice = ("", "") if isinstance(returned, Tensor) else shown_outputs(returned, samples)
     try:
+        if callable(output):
+            return output(returned)
         by_name = isinstance(output, str) and not isinstance(returned, Mapping | Tensor)
         picked: Tensor = getattr(returned, str(output)) if by_name else returned[output]
-    except (AttributeError, IndexError, KeyError, TypeError):
+    except HeatproofError:
+        raise
+    except Exception as error:  # whatever a callable raises, or the lack of what was named
         kind = type(returned).__name__
-        raise InputError(f"Expected {output!r} in what the model returns, but its {kind} has none.") from None
+        if callable(output):
+            said = f"the callable raised {type(error).__name__}: {error} on its {kind}"
+        else:
+            said = f"its {kind} has none"
+        hint = f"; it has {there}: {choice}" if there else f" of shape {tuple(returned.shape)}: it needs no `output`"
+        what = "output" if callable(output) else repr(output)
+        raise InputError(f"Expected {what} in what the model returns, but {said}{hint}.") from error
     return picked

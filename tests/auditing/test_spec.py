@@ -221,3 +221,14 @@ def test_a_spec_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "layer": "features.10",
         "samples": "4",
     }
+
+
+@pytest.mark.parametrize("table", ["data", "model"])
+def test_keys_below_a_table_are_told_where_they_belong(table, tmp_path):
+    (tmp_path / "audit.toml").write_text(
+        f'checks = ["completeness"]\n[{"model" if table == "data" else "data"}]\nname = "demo"\n'
+        f'[{table}]\nname = "demo"\nmethods = ["gradient"]\n'
+    )
+    said = rf"`methods` above the first \[table\] of the spec, but it stands below \[{table}\], .*; move it up"
+    with pytest.raises(InputError, match=said):
+        read(tmp_path / "audit.toml")

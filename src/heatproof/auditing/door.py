@@ -5,20 +5,19 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from heatproof import door
 from heatproof.auditing.parts import NamedCheck, NamedMethod, Samples
 from heatproof.auditing.plan import Plan
 from heatproof.checks.base import Check
 from heatproof.data.base import Dataset
-from heatproof.errors import HeatproofError, InputError
+from heatproof.errors import InputError
 from heatproof.features import Features
 from heatproof.layouts.inputs import features_of
 from heatproof.methods.base import Attribution
-from heatproof.models import check_inputs, check_model, check_targets, forward
+from heatproof.models import check_inputs, check_model, check_targets
 from heatproof.outputs import Outputs, TwoSided, outputs_of
-from heatproof.propagation.independence import check_independent
 
 
 def make(
@@ -42,8 +41,9 @@ def make(
         raise InputError("Expected at least one method, but got none; see `heatproof methods`.")
     if not checks:
         raise InputError("Expected at least one check, but got none; see `heatproof checks`.")
-    outputs = _first_pass(model, samples.inputs[:batch])
-    check_independent(model, samples.inputs[:batch])
+    settled = door.enter(model, samples.inputs[:batch])
+    block = door.plain(samples.inputs[:batch])
+    outputs = door.guarded(lambda: door.plain_outputs(model, block), model, block, settled).shape[1]
     meaning = outputs_of(said, outputs)
     if meaning.kind == "logit":
         model, outputs = TwoSided(model), 2
@@ -65,23 +65,6 @@ def make(
     _check_names(plan)  # every check declares its states now, before anything expensive
     assert plan.passes  # and every method its cost
     return plan
-
-
-def _first_pass(model: nn.Module, inputs: Tensor) -> int:
-    """How many outputs the model has.
-
-    Raises: InputError if it does not run on these inputs.
-    """
-    try:
-        with torch.no_grad():
-            return forward(model, inputs, torch.arange(len(inputs))).shape[1]
-    except HeatproofError:
-        raise
-    except Exception as error:  # whatever the model does not like about its inputs
-        raise InputError(
-            f"Expected inputs that the model runs on, but on {tuple(inputs.shape)} of {inputs.dtype} it raised "
-            f"{type(error).__name__}: {error}. Give inputs (N, …) of the size that it was trained on."
-        ) from error
 
 
 def _check_meaning(meaning: Outputs, targets: Tensor, methods: Mapping[str, Attribution]) -> None:

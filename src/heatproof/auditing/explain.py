@@ -16,12 +16,13 @@ from heatproof.auditing.fits import Lessons
 from heatproof.auditing.model_spec import DTYPES, ModelSpec
 from heatproof.data import ImageFile, ImageFolder
 from heatproof.data.pictures import PictureSource
+from heatproof.door import plain_outputs
 from heatproof.errors import InputError
 from heatproof.features import Pixels
 from heatproof.fingerprint import model_fingerprint
 from heatproof.methods.base import METHODS, Explanation, Method
 from heatproof.methods.fitted import FittedMethod, learners, with_learners
-from heatproof.models import check_targets, forward
+from heatproof.models import check_targets
 
 RED, BLUE = np.array([178, 24, 43]), np.array([33, 102, 172])
 CAPTION, GAP, SIDE = 22, 8, 224
@@ -55,8 +56,7 @@ def explain_image(
     data = picture.load()
     model = spec.load()
     inputs = data.inputs.to(spec.device, DTYPES[spec.dtype])
-    with torch.no_grad():
-        outputs = forward(model, inputs, torch.tensor([0]))
+    outputs = plain_outputs(model, inputs)
     label = torch.tensor([int(outputs.argmax()) if target is None else target])
     check_targets(inputs, label, outputs.shape[1])
     if learning and fit_on is not None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from heatproof import draws
 from heatproof.auditing.traces import none_left
+from heatproof.door import check_maps
 from heatproof.errors import InputError
 from heatproof.methods.base import Attribution, Explanation, Method
 
@@ -37,8 +38,5 @@ def explain(recipe: Attribution, model: nn.Module, inputs: Tensor, targets: Tens
             "def wrapped(model, inputs, targets):\n"
             "    return torch.from_numpy(method(model, inputs, targets)).to(inputs)"
         )
-    fits = isinstance(maps, Tensor) and maps.is_floating_point() and maps.dim() == inputs.dim()
-    if not fits or any(ours not in (1, full) for ours, full in zip(maps.shape, inputs.shape, strict=True)):
-        got = f"{maps.dtype} {tuple(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__
-        raise InputError(f"Expected floating attributions that broadcast to {tuple(inputs.shape)}, but got {got}.")
+    check_maps(maps, inputs, getattr(recipe, "__name__", type(recipe).__name__))
     return Explanation(maps.detach(), {})

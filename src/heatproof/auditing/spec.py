@@ -1,7 +1,7 @@
 """A TOML file that says what to audit, checked key by key before anything is loaded."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -81,6 +81,7 @@ def parse(table: Mapping[str, Any], folder: Path = Path()) -> AuditSpec:
     for key in table:
         if key not in known:
             raise unknown("key of the spec", key, known)
+    _check_places(table, known)
     for key in ("model", "data", "methods", "checks"):
         if not table.get(key):
             raise InputError(f"Expected the spec to have `{key}`, but it has none.")
@@ -103,6 +104,24 @@ def parse(table: Mapping[str, Any], folder: Path = Path()) -> AuditSpec:
         folder=folder,
         **values,
     )
+
+
+def _check_places(table: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Refuse keys of the spec that stand below a table: TOML takes them for a part of it."""
+    for name, inner in table.items():
+        if not isinstance(inner, Mapping):
+            continue
+        own: Any = ModelSpec
+        if name != "model":
+            sources = FEATURES if name == "features" else DATA
+            own = sources.get(inner["name"]) if inner.get("name") in sources.names() else None
+        parts = ["name", *(field.name for field in fields(own))] if own is not None else ["name"]
+        for key in inner:
+            if key in known and key not in parts:
+                raise InputError(
+                    f"Expected `{key}` above the first [table] of the spec, but it stands below [{name}], which "
+                    "makes it a part of that; move it up."
+                )
 
 
 def labeled(registry: Any, entries: Any) -> dict[str, Any]:

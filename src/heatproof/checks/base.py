@@ -26,7 +26,7 @@ from heatproof.registry import Registry
 if TYPE_CHECKING:
     import pandas as pd
 
-CHECKS: "Registry[Check]" = Registry("check")
+CHECKS: "Registry[Check]" = Registry("check", "heatproof.checks")
 V = TypeVar("V")
 # The boxes of one sample's object: xmin, ymin, xmax, ymax in pixels, pixel x inside where xmin <= x < xmax.
 Boxes = Sequence[tuple[float, float, float, float]]

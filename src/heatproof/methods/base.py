@@ -3,16 +3,18 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from heatproof.models import check_inputs, check_model, check_targets, forward, rows_per_pass
-from heatproof.propagation.independence import check_independent
+from heatproof import door
+from heatproof.errors import MapsError
+from heatproof.models import check_targets, forward, rows_per_pass
 from heatproof.registry import Registry
 
-METHODS: "Registry[Method]" = Registry("method")
+METHODS: "Registry[Method]" = Registry("method", "heatproof.methods")
 
 # What a method is to its caller; a Captum or Zennit explainer behind three lines of adapter is one too.
 Attribution = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -77,19 +79,22 @@ class Method(ABC):
         """Attributions of labels `targets` (N,), int64, for `inputs` (N, …), float; they broadcast to `inputs`.
 
         Raises: InputError if the model is in training mode, or inputs or targets do not fit it; OperationError if the
-        model mixes the samples of a batch.
+        model is no function of each sample by itself (`propagation.independence`).
         """
         return self.explain(model, inputs, targets).maps
 
     def explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         """The same attributions, with diagnostics (N,) a sample."""
-        check_model(model)
-        check_inputs(model, inputs)
-        check_targets(inputs, targets)
-        if self.uses_model:
-            check_independent(model, inputs)
-        explanation = self._explain(model, inputs.detach(), targets.to(inputs.device))
-        return Explanation(explanation.maps.detach(), explanation.diagnostics)
+        settled = door.enter(model, inputs, targets, runs=self.uses_model)
+        x, labels = door.plain(inputs), door.plain(targets).to(inputs.device)
+        found = door.guarded(lambda: self._explain(model, x, labels), model, x, settled)
+        if not isinstance(found, Explanation):
+            raise MapsError(
+                f"Expected {type(self).__name__}._explain to return an Explanation, but got {type(found).__name__}; "
+                "return Explanation(maps), with diagnostics by name if there are some."
+            )
+        door.check_maps(found.maps, inputs, type(self).__name__)
+        return Explanation(found.maps.detach(), found.diagnostics)
 
     @abstractmethod
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation: ...
@@ -111,10 +116,16 @@ class Linearizable(Method):
 
     def linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
         """The model's outputs (N, C) on `inputs`, and the pull from cotangents to attributions."""
-        check_model(model)
-        check_inputs(model, inputs)
-        check_independent(model, inputs)
-        return self._linearize(model, inputs.detach())
+        settled = door.enter(model, inputs)
+        x = door.plain(inputs)
+        outputs, pull = door.guarded(lambda: self._linearize(model, x), model, x, settled)
+        if not settled.leaves_traces:
+            return Linearization(outputs, pull)
+        # What a model wrote into its own tensors was put back, and a graph would miss it.
+        again = partial(self._linearize, model, x)
+        return Linearization(
+            outputs, lambda cotangent: door.guarded(lambda: again().pull(cotangent), model, x, settled)
+        )
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         outputs, pull = self._linearize(model, inputs)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.errors import HeatproofWarning, InputError, unknown
+from heatproof.fields import typed
 from heatproof.layouts.inputs import InputLayout, feature_axes
 from heatproof.methods.backward import Factor, Gradient, GradientPull, GradientXInput
 from heatproof.methods.base import METHODS, Explanation, Linearizable, Method, scores
@@ -24,6 +25,7 @@ ROUNDING = 1024
 TILE = 2**19
 
 
+@typed
 @dataclass(frozen=True, kw_only=True)
 class Competitive(Method):
     """A method's attributions where its label wins the feature from all others, 0 elsewhere.

@@ -1,111 +1,311 @@
-"""Whether a model treats each sample by itself, which every method takes for granted."""
+"""Whether a model is a function of each sample by itself, as every method takes for granted; settled once a model."""
 
-from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import BaseTorchFunctionMode, TorchFunctionMode
-from torch.utils._pytree import tree_leaves
+from torch.overrides import BaseTorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from heatproof.errors import OperationError
-from heatproof.models import forward
-from heatproof.propagation.operations import identify, key
-from heatproof.propagation.proofs import is_quantized, modes_left_above, where
+from heatproof.complaints import complaint
+from heatproof.errors import HeatproofError, OperationError
+from heatproof.models import check_model, forward
+from heatproof.propagation.proofs import is_quantized, modes_left_above, uncompiled
+from heatproof.propagation.watches import Drawing, Mixing, Precision, Watch
+from heatproof.refusals import plain
+from heatproof.state import RandomState, State, unchanged
 
 # Of the largest output. Batches of one size take the same kernels, with the same last bits; but not where values decide
 # how many rows a step takes, nor with a GPU's atomic additions.
 ROUNDING = 1e-4
+EQUAL = 1e-6  # the same batch again, perhaps compiled in between
 
-_known = WeakIdKeyDictionary()  # the models that were found independent, by identity: structure is what counts
+
+class Settled(NamedTuple):
+    """What is known of a model: how it was built and set when it was looked at, and whether its calls leave traces."""
+
+    structure: tuple[Any, ...]
+    leaves_traces: bool
 
 
-def check_independent(model: nn.Module, inputs: Tensor) -> None:
-    """Refuse a model whose outputs for one sample depend on the others of its batch: no map would be that sample's own.
+_known = WeakIdKeyDictionary()  # by identity, as long as the structure stays; parameters may take other values
 
-    Two samples of `inputs` (N, …), or one and its mirror image, are run side by side, and each beside itself. Cost: six
-    rows forward, once a model. Not judged are those that do not run on two rows, those that draw, and quantized ones,
-    which may round by the range of a batch.
 
-    Raises: OperationError, naming the first operation that mixes samples and the module that calls it.
+def check_independent(model: nn.Module, inputs: Tensor) -> Settled:
+    """Refuse a model that is no function of each sample by itself: no map would be that sample's own.
+
+    Two samples of `inputs` (N, …), or one and its mirror image, are run side by side, and each beside itself. Where the
+    outputs differ, or something was drawn or kept, two passes more say why. What the passes changed is put back:
+    parameters, buffers and other tensors, random generators; what a module counts or lists only if it is refused. A
+    model that does not run on two rows is run on `inputs` as they are, again with every second row replaced, and with
+    the others.
+
+    Cost: six rows forward, once a model; again where modules, hooks, modes, dtypes or devices changed. Not judged are
+    quantized models, which may round by the range of a batch, and samples that do not differ.
+
+    Raises: InputError for a model in training mode, in half precision or without values, or one that does not run on
+    these inputs; OperationError for one that draws random numbers, whose outputs depend on earlier calls or on the
+    other samples of the batch, that computes in half precision inside, or keeps tensors made under inference_mode. It
+    names the operation and the module that calls it, or the buffer.
     """
-    origin = vars(model).get("origin", model)
-    if origin in _known or any(is_quantized(module) for module in model.modules()):
-        return
+    if (before := known(model)) is not None:
+        return before
+    check_model(model)
+    structure = structure_of(model)
+    settled = Settled(structure, False)
+    if not any(is_quantized(module) for module in model.modules()):
+        pair, rows = _two(inputs)
+        if pair is None:
+            return settled  # for these inputs; others may tell
+        traces = _Trial(model, inputs, pair, rows).judge()
+        settled = Settled(structure, traces)
+    _known[vars(model).get("origin", model)] = settled
+    return settled
+
+
+def known(model: nn.Module) -> Settled | None:
+    """What was settled of the model, if it is as it was then."""
+    if not isinstance(model, nn.Module):
+        return None
+    before: Settled | None = _known.get(vars(model).get("origin", model))  # type: ignore[no-untyped-call]  # torch annotates a part
+    return before if before is not None and before.structure == structure_of(model) else None
+
+
+def structure_of(model: nn.Module) -> tuple[Any, ...]:
+    """What decides what a model computes, but for the values of its tensors: modules, modes, hooks, dtypes, devices."""
+    parts: list[Any] = []
+    seen: set[int] = set()
+    todo: list[nn.Module | None] = [model]
+    while todo:
+        module = todo.pop()
+        if module is None or id(module) in seen:
+            continue
+        seen.add(id(module))
+        own = module.__dict__
+        if module is not model:  # a selection of a Bound's rows is another module around the same network
+            parts.append(id(module))
+        parts.append(module.training)
+        for hooks in (own.get("_forward_hooks"), own.get("_forward_pre_hooks"), own.get("_backward_hooks")):
+            if hooks:
+                parts.append(tuple(hooks))
+        parameters, modules = own.get("_parameters"), own.get("_modules")
+        if parameters:
+            parts.extend([(p.dtype, p.device) for p in parameters.values() if p is not None])
+        if modules:
+            todo.extend(modules.values())
+    return tuple(parts)
+
+
+def plain_outputs(model: nn.Module, inputs: Tensor) -> Tensor:
+    """The outputs (N, C) of `model` on `inputs` (N, …), without a graph.
+
+    Raises: InputError, in a sentence, for whatever the model does not like about them.
+    """
+    try:
+        return _run(model, inputs, torch.arange(len(inputs), device=inputs.device))
+    except (HeatproofError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever a model raises
+        raise complaint(model, inputs, error) from error
+
+
+def blamed(model: nn.Module, inputs: Tensor, error: Exception) -> Exception:
+    """The sentence for `error` where the plain model raises on these inputs as well; else the error itself."""
+    if isinstance(error, HeatproofError | torch.OutOfMemoryError | MemoryError):
+        return error
+    try:
+        with unchanged(model, inputs.device):
+            plain_outputs(model, inputs)
+    except HeatproofError as sentence:
+        return sentence
+    except Exception:  # another one than the model's own: memory, or a bug of ours
+        return error
+    return error
+
+
+class _Trial:
+    """The passes that settle it, from one state of the model and one of the generators."""
+
+    def __init__(self, model: nn.Module, inputs: Tensor, pair: Tensor, rows: Tensor) -> None:
+        self.model, self.inputs, self.x, self.x_rows = model, inputs, pair, rows
+        self.state, self.drawn = State(model), RandomState(inputs.device)
+        self.grad = False  # whether the model runs with a graph alone, as it derives inside
+
+    def judge(self) -> bool:
+        """Whether calls leave traces that no output shows. Afterwards everything is as it was.
+
+        Raises: as `check_independent` does.
+        """
+        try:
+            traces = self._judge()
+        except BaseException:
+            self.state.restore(everything=True)
+            raise
+        finally:
+            self.state.restore()
+            self.drawn.restore()
+        return traces
+
+    def _judge(self) -> bool:
+        for self.grad in (False, True):
+            try:
+                self.first = self._watched()
+                break
+            except (OperationError, torch.OutOfMemoryError):
+                raise
+            except Exception:  # whatever it does not like about two rows, or about having no graph
+                self.state.restore(everything=True)
+        else:
+            return self._as_given()
+        alone = [self._run(self.x[[i, i]], self.x_rows[[i, i]]) for i in (0, 1)]
+        traces = self._traces(any(not _close(self.first[i], alone[i]) for i in (0, 1)))
+        # Row by row: a mask that a network keeps for each place of a batch is not another sample.
+        if any(not _close(self.first[i], alone[i][i]) for i in (0, 1)):
+            raise self._mixes([1], [0])
+        return traces
+
+    def _as_given(self) -> bool:
+        """For a model that does not run on two rows of a sample."""
+        size = len(self.inputs)
+        self.x, self.x_rows = self.inputs, torch.arange(size, device=self.inputs.device)
+        problem: Exception | None = None
+        for self.grad in (False, True):
+            try:
+                self.first = self._watched()
+                break
+            except (HeatproofError, torch.OutOfMemoryError):
+                raise
+            except Exception as error:  # whatever it does not like about its inputs
+                self.state.restore(everything=True)
+                problem = problem or error
+        else:
+            assert problem is not None
+            raise complaint(self.model, self.inputs, problem) from problem
+        halves = [torch.arange(start, size, 2, device=self.x.device) for start in (0, 1)] if size > 1 else []
+        for replaced, kept in zip(halves, reversed(halves), strict=True):
+            x = self.x.clone()
+            x[replaced] = x[replaced].flatten(1).flip(1).view_as(x[replaced])
+            x[replaced] = torch.where(x[replaced] == self.x[replaced], x[replaced] / 2 + 1, x[replaced])
+            outputs = self._run(x, self.x_rows)
+            if not _close(self.first[kept], outputs[kept]):
+                self._traces(True)
+                raise self._mixes(replaced.tolist())
+        return self._traces(size == 1)
+
+    def _watched(self) -> Tensor:
+        watch = Precision(self.model)
+        with uncompiled():
+            outputs = self._run(self.x, self.x_rows, watch)
+        if watch.found:
+            raise OperationError(watch.found)
+        return outputs
+
+    def _run(self, x: Tensor, rows: Tensor, watch: Watch | None = None) -> Tensor:
+        return _run(self.model, x, rows, watch, grad=self.grad)
+
+    def _traces(self, suspect: bool) -> bool:
+        """Whether something was drawn or kept, without effect on the outputs."""
+        tensors, drew = self.state.changes(), self.drawn.moved()
+        if not (suspect or tensors or drew):
+            return False
+        if suspect and drew:
+            raise self._not_a_function(drew)
+        changes = self.state.changes(everything=True)
+        if not self._same_again(after_other_calls=True):
+            if changes and self._same_again():
+                raise OperationError(
+                    f"Expected outputs that depend on the inputs alone, but {type(self.model).__name__} keeps state "
+                    f"between calls: {_listed(changes)} changed, and its outputs with it; let forward begin from one "
+                    "state each time, or give the state as an argument (heatproof.models.Bound(net, given={…}))."
+                )
+            raise self._not_a_function(drew)
+        # With other random numbers; a few may be alike by chance.
+        if drew and not all(self._same_again(other_numbers=True) for _ in range(3)):
+            raise self._not_a_function(drew)
+        return bool(drew or tensors)
+
+    def _same_again(self, *, after_other_calls: bool = False, other_numbers: bool = False) -> bool:
+        """Whether the first pass comes out again: from the same state and random numbers, or from others."""
+        if not after_other_calls:
+            self.state.restore(everything=True)
+        if not other_numbers:
+            self.drawn.restore()
+        return _close(self._run(self.x, self.x_rows), self.first, EQUAL)
+
+    def _not_a_function(self, drew: bool) -> OperationError:
+        watch = Drawing(self.model, self.x.device)
+        self._named(watch, self.x)
+        if not (watch.found or drew):
+            return OperationError(
+                f"Expected the same outputs for the same inputs, but {type(self.model).__name__} gives others when it "
+                "is run again, though no random number that it draws and no tensor that it keeps tells why; look for "
+                "state outside its modules (globals, closures) that forward changes."
+            )
+        name, _, place = watch.found.partition(" in ")
+        place = f" It is called in {place}" if place else " It is NumPy's or Python's, or hidden from torch's modes"
+        name = name or "a random generator"
+        advice = (
+            "functional dropout? F.dropout(x) is active in eval mode, F.dropout(x, training=self.training) is not"
+            if "dropout" in name or "attention" in name
+            else "leave the noise out in eval mode, or draw it once and give it as an argument "
+            "(heatproof.models.Bound(net, given={…}))"
+        )
+        return OperationError(
+            f"Expected a deterministic model, but {name} is active: it draws random numbers, and a map would be "
+            f"that of one draw.{place}; {advice}."
+        )
+
+    def _mixes(self, *spoiled: list[int]) -> OperationError:
+        watch = Mixing(self.model)
+        for rows in spoiled:
+            x = self.x.clone()
+            x[rows] = torch.nan
+            self._named(watch, x)
+        return OperationError(
+            "Expected outputs of a sample that do not depend on the other samples of its batch, but "
+            f"{watch.found or 'one of its operations'} mixes them, and no map would be the sample's own; give it other "
+            "dimensions than that of the samples, and a batch norm its running statistics. Where rows are the nodes of "
+            "a graph, the graph is the sample: wrap the network so that it takes graphs (N, nodes, features), "
+            "torch.stack([net(x, edges)[node] for x in graphs])."
+        )
+
+    def _named(self, watch: Watch, x: Tensor) -> None:
+        try:
+            with uncompiled():
+                self._run(x, self.x_rows, watch)
+        except Exception:  # what was seen before NaN was too much for the model stands
+            return
+
+
+def _two(inputs: Tensor) -> tuple[Tensor | None, Tensor]:
+    """Two samples that differ, of `inputs` or one and its mirror image, and which they are; None where none differ."""
     others = (inputs != inputs[:1]).flatten(1).any(1).nonzero()
     rows = torch.tensor([0, int(others[0]) if len(others) else 0], device=inputs.device)
     pair = inputs[rows]
     if not len(others):
         pair[1] = pair[1].flatten().flip(0).view_as(pair[1])
         if torch.equal(pair[0], pair[1]):
-            return
-    try:
-        before = _random_state(inputs.device)
-        together = _run(model, pair, rows)
-        if not torch.equal(before, _random_state(inputs.device)):
-            return  # it draws
-        for i in (0, 1):
-            alone = _run(model, pair[[i, i]], rows[[i, i]])
-            if not _close(together[i], alone[i]) and _close(together, _run(model, pair, rows)):
-                raise OperationError(
-                    "Expected outputs of a sample that do not depend on the other samples of its batch, but "
-                    f"{_mixer(model, pair, rows, 1 - i)} mixes them, and no map would be the sample's own; give it "
-                    "other dimensions than that of the samples, and a batch norm its running statistics."
-                )
-    except OperationError:
-        raise
-    except Exception:  # whatever the model does not like about two rows; its method will hear it, too
-        return
-    _known[origin] = True
+            return None, rows
+    return pair, rows
 
 
-def _random_state(device: torch.device) -> Tensor:
-    return torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.get_rng_state()
-
-
-def _run(model: nn.Module, x: Tensor, rows: Tensor) -> Tensor:
-    guard = BaseTorchFunctionMode()
-    with torch.no_grad(), guard:
+def _run(model: nn.Module, x: Tensor, rows: Tensor, watch: Watch | None = None, *, grad: bool = False) -> Tensor:
+    guard = watch or BaseTorchFunctionMode()
+    x = plain(x).requires_grad_(grad)
+    if watch is not None:
+        watch.begin(x)
+    with torch.set_grad_enabled(grad), guard:
         try:
-            return forward(model, x, rows)
+            return forward(model, x, rows).detach()
         finally:
             modes_left_above(guard)  # its method will say that the model leaves some
 
 
-def _close(one: Tensor, other: Tensor) -> bool:
+def _close(one: Tensor, other: Tensor, tolerance: float = ROUNDING) -> bool:
     size = float(one.nan_to_num(0, 0, 0).abs().max())
-    return torch.allclose(one, other, rtol=0, atol=ROUNDING * size, equal_nan=True)
+    return torch.allclose(one, other, rtol=0, atol=tolerance * size, equal_nan=True)
 
 
-def _mixer(model: nn.Module, pair: Tensor, rows: Tensor, spoiled: int) -> str:
-    """The first operation that carries NaN from one sample into the other, in words."""
-    pair = pair.clone()
-    pair[spoiled] = torch.nan
-    watch = _Watch(model)
-    with suppress(Exception), watch:  # what was seen before NaN was too much for the model stands
-        _run(model, pair, rows)
-    return watch.found or "one of its operations"
-
-
-class _Watch(TorchFunctionMode):
-    """Finds the first call whose result has a larger share of NaN than any of its arguments."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model, self.found = model, ""
-
-    def __torch_function__(
-        self, function: Any, kinds: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        before = 0.0 if self.found else _spoiled((args, kwargs))
-        result = function(*args, **(kwargs or {}))
-        operation = identify(key(function))
-        if before and operation.kind != "structural" and _spoiled(result) > before:
-            self.found = f"{operation.name} in {where(self.model)}"
-        return result
-
-
-def _spoiled(values: Any) -> float:
-    floats = [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
-    return max((float(leaf.isnan().double().mean()) for leaf in floats if leaf.numel()), default=0.0)
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

@@ -10,7 +10,7 @@ from heatproof.errors import InputError, unknown
 from heatproof.randomization.layers import Layer
 from heatproof.registry import Registry
 
-BLOCKINGS: "Registry[Blocking]" = Registry("blocking")
+BLOCKINGS: "Registry[Blocking]" = Registry("blocking", "heatproof.randomization")
 
 
 class Block(NamedTuple):

@@ -16,7 +16,7 @@ from heatproof.errors import InputError
 from heatproof.randomization.layers import Layer, Weight
 from heatproof.registry import Registry
 
-INITIALIZERS: "Registry[Initializer]" = Registry("initializer")
+INITIALIZERS: "Registry[Initializer]" = Registry("initializer", "heatproof.randomization")
 
 
 class Initializer(ABC):

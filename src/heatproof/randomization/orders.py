@@ -21,7 +21,7 @@ from heatproof.randomization.reestimation import Reestimate, SingularVectors
 from heatproof.randomization.stages import Drawn, Stage, Stages, refuse_entered
 from heatproof.registry import Registry
 
-RANDOMIZATIONS: "Registry[Randomization]" = Registry("randomization")
+RANDOMIZATIONS: "Registry[Randomization]" = Registry("randomization", "heatproof.randomization")
 BatchNorm = Literal["reset", "keep", "re-estimate"]
 LINE = 40  # characters of blocks' names or patterns that a group spells out
 

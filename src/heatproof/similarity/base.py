@@ -105,7 +105,7 @@ class Similarity(ABC):
         return maps.detach()
 
 
-SIMILARITIES: Registry[Similarity] = Registry("similarity")
+SIMILARITIES: Registry[Similarity] = Registry("similarity", "heatproof.similarity")
 
 
 def label(measure: Similarity, family: str) -> str:

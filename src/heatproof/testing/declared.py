@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from heatproof.propagation.independence import check_independent
 from heatproof.recipes import describe
 from heatproof.testing.check_case import CheckCase
 from heatproof.testing.playing import asked, play
@@ -112,8 +113,12 @@ def passes(case: CheckCase) -> Iterator[str]:
             if outputs.requires_grad:
                 outputs.register_hook(back)  # type: ignore[no-untyped-call]
 
+        nonlocal counted
         handle = case.on.model.register_forward_hook(forth)
+        before = counted
         try:
+            check_independent(case.on.model, case.on.inputs)  # what is settled once a model is no pass of the check's
+            counted = before
             yield
         finally:
             handle.remove()

@@ -8,6 +8,7 @@ from dataclasses import fields, is_dataclass
 import torch
 from torch import Tensor, nn
 
+from heatproof.errors import MapsError
 from heatproof.methods.base import Attribution, Linearizable, Method, one_hot, scores, total
 from heatproof.methods.fitted import FittedMethod, learners, with_learners
 from heatproof.models import forward
@@ -55,7 +56,10 @@ def check_method(
     method = _fitted(method, model, inputs, targets, own_data=own_data)
     # The first call counts: a method may spoil a model once and find it spoilt from then on.
     before = Before(model)
-    maps = method(model, inputs.clone(), targets.clone())
+    try:
+        maps = method(model, inputs.clone(), targets.clone())
+    except MapsError as error:
+        raise ContractError("shape", str(error)) from None
     case = Case(method, model, inputs, targets, maps, own_model, tuple(before.changes()))
     for clause, check in CLAUSES.items():
         for fault in check(case):
@@ -124,7 +128,7 @@ def _untouched_on_error(case: Case) -> Iterator[str]:
         return
     calls = leaf_calls(case.model, case.inputs)
     for whole in range(3):
-        with raising(case.model, whole * calls + calls // 2):
+        with raising(case.model, case.inputs, whole * calls + calls // 2):
             before = Before(case.model)
             try:
                 case.method(case.model, case.inputs.clone(), case.targets)

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from heatproof.propagation.independence import check_independent
+
 
 class ContractError(AssertionError):
     """A method broke a clause of the contract; `clause` is its name."""
@@ -93,18 +95,23 @@ def other_random_state(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def raising(model: nn.Module, after: int) -> Iterator[None]:
-    """The model raises once its submodules without children have run `after` times."""
-    calls = 0
+def raising(model: nn.Module, inputs: Tensor, after: int) -> Iterator[None]:
+    """The model raises once its submodules without children have run `after` times.
+
+    What is settled once a model is settled on `inputs` before: only the calls of methods count.
+    """
+    calls, counts = 0, False
 
     def hook(_module: nn.Module, _inputs: Any, _output: Any) -> None:
         nonlocal calls
-        calls += 1
+        calls += counts
         if calls > after:
             raise RuntimeError("the network failed on purpose")
 
     handles = [module.register_forward_hook(hook) for module in model.modules() if not list(module.children())]
     try:
+        check_independent(model, inputs)
+        counts = True
         yield
     finally:
         for handle in handles:

@@ -113,7 +113,7 @@ class NoTrace(Relation):
             spoiling: AbstractContextManager[Any] = nullcontext()
             if index is not None:
                 calls = leaf_calls(deepcopy(model), subject.inputs)
-                spoiling = raising(model, index * calls + calls // 2)
+                spoiling = raising(model, subject.inputs, index * calls + calls // 2)
             try:
                 method = known.method if index is not None else fitted(known.method, subject)
                 with spoiling:

@@ -1,0 +1,76 @@
+"""The door of every method: what is settled once a model, what is refused of a call, and whose error an error is."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+from heatproof.errors import HeatproofError, MapsError
+from heatproof.models import check_inputs, check_model, check_targets
+from heatproof.propagation.independence import Settled, blamed, check_independent, known, plain_outputs
+from heatproof.refusals import check_precision, plain
+from heatproof.state import unchanged
+
+__all__ = ["Settled", "check_maps", "enter", "guarded", "plain", "plain_outputs"]
+
+T = TypeVar("T")
+UNRUN = Settled((), False)
+
+
+def enter(model: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, runs: bool = True) -> Settled:
+    """Refuse what no method can work with, before the model is run for it.
+
+    What is settled of the model is kept as long as it stays as it is (`check_independent`: six rows forward); a call
+    pays for a look at its modules, inputs and targets. A method that does not run it has nothing to settle.
+
+    Raises: InputError; OperationError for a model that is no function of each sample by itself.
+    """
+    settled = known(model) if runs else None
+    if settled is None:
+        check_model(model)
+    check_inputs(model, inputs)
+    if targets is not None:
+        check_targets(inputs, targets)
+    if not runs:
+        return UNRUN
+    check_precision(inputs.device)
+    return settled or check_independent(model, inputs)
+
+
+def guarded(call: Callable[[], T], model: nn.Module, inputs: Tensor, settled: Settled) -> T:
+    """What `call` returns; the model is afterwards as it was.
+
+    Raises: InputError, in a sentence, for an error that the model itself raises on these inputs; any other as it is.
+    """
+    try:
+        if not settled.leaves_traces:
+            return call()
+        with unchanged(model, inputs.device):
+            return call()
+    except HeatproofError:
+        raise
+    except Exception as error:  # the model's, or a method's own
+        sentence = error if settled is UNRUN else blamed(model, inputs, error)
+        if sentence is error:
+            raise
+        raise sentence from error
+
+
+def check_maps(maps: Any, inputs: Tensor, who: str) -> None:
+    """Refuse attributions that are no floating tensor that broadcasts to `inputs` (N, …); `who` made them.
+
+    Raises: MapsError.
+    """
+    fits = isinstance(maps, Tensor) and maps.is_floating_point() and maps.dim() == inputs.dim()
+    if fits and all(ours in (1, full) for ours, full in zip(maps.shape, inputs.shape, strict=True)):
+        return
+    got = f"{maps.dtype} {tuple(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__
+    advice = ""
+    if not isinstance(maps, Tensor) and hasattr(maps, "__array__"):
+        advice = "; return torch.from_numpy(maps)"
+    elif isinstance(maps, Tensor) and maps.dim() < inputs.dim():
+        advice = "; a dimension that is not resolved has size 1, as with maps.unsqueeze(1)"
+    raise MapsError(
+        f"Expected floating attributions that broadcast to {tuple(inputs.shape)}, but got {got}. "
+        f"{who} gave them{advice}."
+    )

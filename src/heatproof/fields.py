@@ -1,0 +1,123 @@
+"""Fields of recipes hold what they are declared to hold: one check for every registered dataclass."""
+
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from functools import cache, wraps
+from numbers import Integral, Real
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from heatproof.errors import HeatproofError, InputError, shown
+
+C = TypeVar("C")
+_MARK = "_fields_are_checked"
+
+
+def typed(cls: C) -> C:
+    """The dataclass, whose constructor refuses values of another type than their field's annotation.
+
+    What the class says itself of a value comes first. Whole numbers are floats too, NumPy's numbers are numbers; a
+    class is no value. Annotations that cannot be read are not checked.
+    """
+    if not isinstance(cls, type) or not is_dataclass(cls) or _MARK in vars(cls):
+        return cls
+    construct: Callable[..., None] = cls.__init__
+
+    @wraps(construct)
+    def checked(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            construct(self, *args, **kwargs)
+        except HeatproofError:
+            raise
+        except Exception:
+            _check(cls, args, kwargs)  # whatever a value of the wrong type led to
+            raise
+        if args or kwargs:
+            _check(cls, args, kwargs)
+
+    cls.__init__ = checked  # type: ignore[method-assign]  # it has the same signature
+    setattr(cls, _MARK, True)
+    return cls
+
+
+def _check(cls: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    positional = [field.name for field in fields(cls) if field.init and not field.kw_only]
+    hints = _hints(cls)
+    for name, value in {**dict(zip(positional, args, strict=False)), **kwargs}.items():
+        if name in hints and not _fits(value, hints[name]):
+            raise InputError(
+                f"Expected {name} to be {_said(hints[name])}, but got {shown(value)}; it is a field of "
+                f"{cls.__name__}{_advice(value, hints[name])}."
+            )
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    try:
+        return get_type_hints(cls)
+    except (NameError, TypeError):  # names that only a type checker imports
+        return {}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, inner = get_origin(hint), get_args(hint)
+    if hint is Any or isinstance(hint, TypeVar):
+        return True
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, one) for one in inner)
+    if origin is Literal:
+        return any(type(value) is type(one) and value == one for one in inner)
+    if isinstance(value, type):
+        return hint is type or origin is type
+    if hint in (int, float):
+        return isinstance(value, Integral if hint is int else Real) and not isinstance(value, bool)
+    if hint is None or hint is type(None):
+        return value is None
+    if origin is Callable or hint is Callable:
+        return callable(value)
+    if origin is tuple and inner:
+        if not isinstance(value, tuple):
+            return False
+        every = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
+        return len(every) == len(value) and all(map(_fits, value, every))
+    kind = origin or hint
+    try:
+        return isinstance(value, kind)
+    except TypeError:  # a protocol that is not made for it
+        return all(hasattr(value, name) for name in getattr(kind, "__abstractmethods__", ()))
+
+
+def _said(hint: Any) -> str:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(map(_said, inner)))
+    if origin is Literal:
+        return " or ".join(map(repr, inner))
+    if origin is Callable:
+        return "a callable"
+    if hint is None or hint is type(None):
+        return "None"
+    if origin is tuple and inner:
+        return f"a tuple ({', '.join('…' if one is Ellipsis else _said(one).split(' ', 1)[-1] for one in inner)})"
+    name = str(getattr(origin or hint, "__name__", hint))
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+
+
+def _advice(value: Any, hint: Any) -> str:
+    from heatproof.recipes import NOUNS  # it knows all recipes, and they are made of fields
+
+    choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    if isinstance(value, type):
+        return f": make one, {value.__name__}(…)"
+    if str in choices and hasattr(value, "named_modules"):
+        return ": give the module's name, as in model.named_modules()"
+    nouns = [NOUNS[choice] for choice in choices if choice in NOUNS]
+    if not nouns:
+        return ""
+    names = nouns[0].names()
+    if isinstance(value, str):
+        if value not in names:
+            return f", and {nouns[0].kind}s are {', '.join(names)}"
+        made = type(nouns[0].get(value))
+        return f": make one, {made.__module__}.{made.__name__}()"
+    return f": one of {', '.join(type(nouns[0].get(name)).__name__ + '()' for name in names)}, or a class like them"

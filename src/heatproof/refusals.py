@@ -1,0 +1,154 @@
+"""What is refused of a model, inputs and targets before anything runs."""
+
+from math import isfinite
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from heatproof.errors import InputError, shown
+
+FULL = (torch.float32, torch.float64)
+
+
+def check_model(model: nn.Module) -> None:
+    """Refuse what cannot be explained: no module, a module in training mode, parameters in half precision or without
+    values, or made under inference_mode."""
+    if not isinstance(model, nn.Module):
+        raise InputError(f"Expected the model to be a torch.nn.Module, but got {type(model).__name__}.")
+    exported = [module for module in model.modules() if is_exported(module)]
+    modeless = {id(module) for one in exported for module in one.modules()}
+    for name, module in model.named_modules():
+        if module.training and id(module) not in modeless:
+            where = f"its submodule {name!r}" if name else "it"
+            raise InputError(f"Expected a model in eval mode, but {where} is in training mode; call model.eval().")
+    for name, parameter in model.named_parameters():
+        if nn.parameter.is_lazy(parameter):
+            raise InputError(f"Expected parameters with values, but {name!r} has none yet; run the model once before.")
+        if parameter.is_floating_point() and parameter.dtype not in FULL:
+            raise InputError(
+                f"Expected parameters in float32 or float64, but {name!r} is {parameter.dtype}; call model.float()."
+            )
+        if parameter.is_inference():
+            raise InputError(
+                f"Expected parameters that derivatives can be computed with, but {name!r} was made under "
+                "torch.inference_mode; make the model outside of it, or take a copy.deepcopy of it there."
+            )
+
+
+def is_exported(module: nn.Module) -> bool:
+    """Whether a module comes from `torch.export`: what it does was settled then, and its mode says nothing."""
+    return "eval" in vars(module)  # it is made to raise there
+
+
+def check_precision(device: torch.device) -> None:
+    """Refuse to work under autocast: half of the digits of every product would be lost in silence."""
+    if torch.is_autocast_enabled(device.type):
+        raise InputError(
+            "Expected full precision, but autocast is active: values and derivatives would be rounded to half "
+            "precision; leave the autocast."
+        )
+
+
+def check_inputs(model: nn.Module, inputs: Tensor) -> None:
+    """Refuse inputs that are not finite float samples (N, …) on the model's device and in its dtype."""
+    if not isinstance(inputs, Tensor):
+        raise InputError(
+            f"Expected inputs to be a tensor (N, …) with at least one sample, but got "
+            f"{_kind(inputs)}{_instead(inputs)}."
+        )
+    if inputs.layout != torch.strided or inputs.is_nested:
+        kind = "nested" if inputs.is_nested else str(inputs.layout)
+        dense = "torch.nested.to_padded_tensor(inputs, 0)" if inputs.is_nested else "inputs.to_dense()"
+        raise InputError(f"Expected dense inputs, but got a {kind} tensor; use {dense}.")
+    if inputs.dim() < 2 or len(inputs) == 0:
+        hint = "; one sample alone is inputs[None]" if inputs.dim() == 1 and len(inputs) else ""
+        raise InputError(
+            f"Expected inputs to be a tensor (N, …) with at least one sample, but got {tuple(inputs.shape)}{hint}."
+        )
+    if inputs.dtype not in FULL:
+        raise InputError(f"Expected inputs in float32 or float64, but got {inputs.dtype}; {_to_float(inputs)}.")
+    # A finite sum has finite terms; one that is not may only be too large.
+    if inputs.is_meta or not (isfinite(float(inputs.detach().sum())) or bool(torch.isfinite(inputs).all())):
+        if inputs.is_meta:
+            raise InputError("Expected inputs with values, but got a tensor on the meta device, which has none.")
+        bad = (~torch.isfinite(inputs)).flatten(1).any(1).nonzero().flatten().tolist()
+        raise InputError(f"Expected finite inputs, but samples {bad[:8]} hold NaN or infinity.")
+    parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
+    if parameter is not None and (parameter.device.type != inputs.device.type or parameter.dtype != inputs.dtype):
+        raise InputError(
+            f"Expected inputs like the model's parameters ({parameter.dtype} on {parameter.device}), but got "
+            f"{inputs.dtype} on {inputs.device}; use inputs.to(device, dtype)."
+        )
+
+
+def check_targets(inputs: Tensor, targets: Tensor, outputs: int | None = None) -> None:
+    """Refuse targets that are not one label (N,) in int64 a sample, within the model's outputs where they are known."""
+    if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.shape != inputs.shape[:1]:
+        got = f"{tuple(targets.shape)} of {targets.dtype}" if isinstance(targets, Tensor) else _kind(targets)
+        raise InputError(
+            f"Expected targets ({len(inputs)},) of torch.int64, one label a sample, but got {got}"
+            f"{_as_targets(inputs, targets)}."
+        )
+    low, high = (int(end) for end in targets.aminmax())
+    if low < 0:
+        raise InputError(f"Expected targets of 0 or more, the number of an output, but got {low}.")
+    if outputs is not None and high >= outputs:
+        raise InputError(f"Expected targets between 0 and {outputs - 1}, the model's last output, but got {high}.")
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """The tensor without a graph; a copy of one made under inference_mode, for which nothing could be saved."""
+    if tensor.is_inference() and not torch.is_inference_mode_enabled():
+        return tensor.clone()
+    return tensor.detach()
+
+
+def _kind(value: Any) -> str:
+    return shown(value) if isinstance(value, int | float) else type(value).__name__
+
+
+def _instead(inputs: Any) -> str:
+    if hasattr(inputs, "__array__"):
+        return "; use torch.from_numpy(inputs), in float32"
+    if hasattr(inputs, "items"):
+        return (
+            "; explain one float tensor, such as an embedding's output, and give the rest as "
+            "heatproof.models.Bound(model, at=…, given=…)"
+        )
+    if isinstance(inputs, list | tuple) and any(isinstance(one, Tensor) for one in inputs):
+        return "; stack samples, torch.stack(inputs); of several arguments one is explained, and the others are `given`"
+    return ""
+
+
+def _to_float(inputs: Tensor) -> str:
+    if inputs.is_complex():
+        return "give real and imaginary parts as channels, torch.view_as_real(inputs), and join them in the model"
+    if inputs.is_floating_point():
+        return "call .float() on inputs and model"
+    if inputs.is_quantized:
+        return "use inputs.dequantize() and the float model"
+    if inputs.dtype == torch.uint8:
+        return "scale integer images as in training, for example images.float() / 255"
+    if inputs.dtype == torch.bool:
+        return "use inputs.float()"
+    return (
+        "token ids have no derivative: explain what an embedding makes of them, heatproof.models.Bound(model, "
+        "at='the embedding', given={'the ids': ids}); scale integer images as in training"
+    )
+
+
+def _as_targets(inputs: Tensor, targets: Any) -> str:
+    if isinstance(targets, int):
+        return f"; use torch.full(({len(inputs)},), {targets})"
+    if isinstance(targets, list | tuple):
+        return "; use torch.tensor(targets)"
+    if not isinstance(targets, Tensor):
+        return ""
+    if targets.dtype == torch.int64 and targets.numel() == 1 and inputs.dim() in (2, 3):
+        return "; if the inputs are one sample alone, use inputs[None]"
+    if targets.is_floating_point() and targets.dim() == 2:
+        return "; of one-hot rows or scores use targets.argmax(1)"
+    if targets.shape == inputs.shape[:1]:
+        return "; use targets.long()"
+    return ""
