@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 import heatproof as hp
 from common import Row, interleaved, mnist, parser, report, torchvision
-from heatproof import door
-from heatproof.methods import Gradient, Occlusion
+from heatproof.methods import Gradient
 from heatproof.propagation import independence
 
 
@@ -50,11 +49,11 @@ def rows_of_an_audits_door(model: nn.Module, x: Tensor, y: Tensor) -> int:
     rows: list[int] = []
     handle = model.register_forward_hook(lambda _module, arguments, _out: rows.append(len(arguments[0])))
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop(*_: object) -> Tensor:
-        raise Stop
+        raise StopError
 
     try:
         with tempfile.TemporaryDirectory() as out, suppress(Exception):

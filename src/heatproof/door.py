@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 from heatproof.errors import HeatproofError, MapsError
 from heatproof.models import check_inputs, check_model, check_targets
-from heatproof.propagation.independence import Settled, blamed, check_independent, known, plain_outputs
-from heatproof.refusals import check_precision, plain
+from heatproof.propagation.independence import Settled, blamed, check_independent, known, plain_outputs, vouch
+from heatproof.refusals import check_samples, plain
 from heatproof.state import unchanged
 
-__all__ = ["Settled", "check_maps", "enter", "guarded", "plain", "plain_outputs"]
+__all__ = ["Settled", "check_maps", "enter", "guarded", "plain", "plain_outputs", "vouch"]
 
 T = TypeVar("T")
-UNRUN = Settled((), False)
+UNRUN = Settled((), False, None)
 
 
 def enter(model: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, runs: bool = True) -> Settled:
@@ -28,12 +28,13 @@ def enter(model: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, ru
     settled = known(model) if runs else None
     if settled is None:
         check_model(model)
-    check_inputs(model, inputs)
+        check_inputs(model, inputs)
+    else:
+        check_samples(inputs, settled.like)
     if targets is not None:
         check_targets(inputs, targets)
     if not runs:
         return UNRUN
-    check_precision(inputs.device)
     return settled or check_independent(model, inputs)
 
 

@@ -80,9 +80,12 @@ class TwoSided(Bound):
     """
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__(model.net if isinstance(model, Bound) else model)
         if isinstance(model, Bound):
+            nn.Module.__init__(self)  # its arguments were held to the network's signature already
+            self.net = model.net
             vars(self).update({name: value for name, value in vars(model).items() if name != "_modules"})
+        else:
+            super().__init__(model)
 
     def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
         """(M, 2): the complement, and the logit."""

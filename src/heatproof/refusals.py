@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from heatproof.errors import InputError, shown
 
 FULL = (torch.float32, torch.float64)
+Like = tuple[torch.dtype, torch.device]
 
 
 def check_model(model: nn.Module) -> None:
@@ -52,6 +53,16 @@ def check_precision(device: torch.device) -> None:
 
 def check_inputs(model: nn.Module, inputs: Tensor) -> None:
     """Refuse inputs that are not finite float samples (N, …) on the model's device and in its dtype."""
+    check_samples(inputs, parameters_like(model))
+
+
+def parameters_like(model: nn.Module) -> Like | None:
+    """Dtype and device of the model's floating parameters, by the first."""
+    return next(((p.dtype, p.device) for p in model.parameters() if p.is_floating_point()), None)
+
+
+def check_samples(inputs: Tensor, like: Like | None) -> None:
+    """Refuse inputs that are not finite float samples (N, …), `like` a model's parameters."""
     if not isinstance(inputs, Tensor):
         raise InputError(
             f"Expected inputs to be a tensor (N, …) with at least one sample, but got "
@@ -68,17 +79,16 @@ def check_inputs(model: nn.Module, inputs: Tensor) -> None:
         )
     if inputs.dtype not in FULL:
         raise InputError(f"Expected inputs in float32 or float64, but got {inputs.dtype}; {_to_float(inputs)}.")
+    if inputs.is_meta:
+        raise InputError("Expected inputs with values, but got a tensor on the meta device, which has none.")
     # A finite sum has finite terms; one that is not may only be too large.
-    if inputs.is_meta or not (isfinite(float(inputs.detach().sum())) or bool(torch.isfinite(inputs).all())):
-        if inputs.is_meta:
-            raise InputError("Expected inputs with values, but got a tensor on the meta device, which has none.")
+    if not isfinite(float(inputs.detach().sum())) and not bool(torch.isfinite(inputs).all()):
         bad = (~torch.isfinite(inputs)).flatten(1).any(1).nonzero().flatten().tolist()
         raise InputError(f"Expected finite inputs, but samples {bad[:8]} hold NaN or infinity.")
-    parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
-    if parameter is not None and (parameter.device.type != inputs.device.type or parameter.dtype != inputs.dtype):
+    if like is not None and (like[0] != inputs.dtype or like[1].type != inputs.device.type):
         raise InputError(
-            f"Expected inputs like the model's parameters ({parameter.dtype} on {parameter.device}), but got "
-            f"{inputs.dtype} on {inputs.device}; use inputs.to(device, dtype)."
+            f"Expected inputs like the model's parameters ({like[0]} on {like[1]}), but got {inputs.dtype} on "
+            f"{inputs.device}; use inputs.to(device, dtype)."
         )
 
 
@@ -90,7 +100,8 @@ def check_targets(inputs: Tensor, targets: Tensor, outputs: int | None = None) -
             f"Expected targets ({len(inputs)},) of torch.int64, one label a sample, but got {got}"
             f"{_as_targets(inputs, targets)}."
         )
-    low, high = (int(end) for end in targets.aminmax())
+    labels = targets.tolist()
+    low, high = min(labels), max(labels)
     if low < 0:
         raise InputError(f"Expected targets of 0 or more, the number of an output, but got {low}.")
     if outputs is not None and high >= outputs:

@@ -47,6 +47,7 @@ def make(
     meaning = outputs_of(said, outputs)
     if meaning.kind == "logit":
         model, outputs = TwoSided(model), 2
+        door.vouch(model, settled)
     _check_meaning(meaning, samples.targets, methods)
     check_targets(samples.inputs, samples.targets, outputs)
     _check_training(training, samples.inputs, outputs)

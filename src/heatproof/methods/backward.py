@@ -80,7 +80,7 @@ def gradients(
     Parameters are left alone.
     """
     x = inputs.detach().requires_grad_()
-    with torch.enable_grad(), _differentiable_recurrence(model):
+    with torch.enable_grad(), _differentiable_recurrence(model) if x.is_cuda else nullcontext():
         outputs = forward(model, x, rows)
     if not outputs.requires_grad:
         raise InputError(

@@ -1,18 +1,18 @@
 """Whether a model is a function of each sample by itself, as every method takes for granted; settled once a model."""
 
+import weakref
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import BaseTorchFunctionMode
-from torch.utils.weak import WeakIdKeyDictionary
 
 from heatproof.complaints import complaint
 from heatproof.errors import HeatproofError, OperationError
 from heatproof.models import check_model, forward
 from heatproof.propagation.proofs import is_quantized, modes_left_above, uncompiled
 from heatproof.propagation.watches import Drawing, Mixing, Precision, Watch
-from heatproof.refusals import plain
+from heatproof.refusals import Like, parameters_like, plain
 from heatproof.state import RandomState, State, unchanged
 
 # Of the largest output. Batches of one size take the same kernels, with the same last bits; but not where values decide
@@ -26,9 +26,12 @@ class Settled(NamedTuple):
 
     structure: tuple[Any, ...]
     leaves_traces: bool
+    like: Like | None  # dtype and device of its parameters
 
 
-_known = WeakIdKeyDictionary()  # by identity, as long as the structure stays; parameters may take other values
+# By identity, as long as the structure stays; parameters may take other values. torch's weak dictionaries cost as much
+# as all else that is looked at in a call.
+_known: dict[int, tuple[weakref.ref[nn.Module], Settled]] = {}
 
 
 def check_independent(model: nn.Module, inputs: Tensor) -> Settled:
@@ -51,15 +54,15 @@ def check_independent(model: nn.Module, inputs: Tensor) -> Settled:
     if (before := known(model)) is not None:
         return before
     check_model(model)
-    structure = structure_of(model)
-    settled = Settled(structure, False)
+    structure, like = structure_of(model), parameters_like(model)
+    settled = Settled(structure, False, like)
     if not any(is_quantized(module) for module in model.modules()):
         pair, rows = _two(inputs)
         if pair is None:
             return settled  # for these inputs; others may tell
         traces = _Trial(model, inputs, pair, rows).judge()
-        settled = Settled(structure, traces)
-    _known[vars(model).get("origin", model)] = settled
+        settled = Settled(structure, traces, like)
+    _keep(vars(model).get("origin", model), settled)
     return settled
 
 
@@ -67,33 +70,48 @@ def known(model: nn.Module) -> Settled | None:
     """What was settled of the model, if it is as it was then."""
     if not isinstance(model, nn.Module):
         return None
-    before: Settled | None = _known.get(vars(model).get("origin", model))  # type: ignore[no-untyped-call]  # torch annotates a part
-    return before if before is not None and before.structure == structure_of(model) else None
+    found = _known.get(id(model.__dict__.get("origin", model)))
+    return found[1] if found is not None and found[1].structure == structure_of(model) else None
+
+
+def vouch(model: nn.Module, settled: Settled) -> None:
+    """What was settled of a network holds for `model`, a module around it that treats each sample by itself."""
+    _keep(model, settled._replace(structure=structure_of(model)))
+
+
+def forget(model: nn.Module) -> None:
+    """Settle the model again when it is seen next."""
+    _known.pop(id(vars(model).get("origin", model)), None)
+
+
+def _keep(model: nn.Module, settled: Settled) -> None:
+    number = id(model)
+    _known[number] = (weakref.ref(model, lambda _: _known.pop(number, None)), settled)
 
 
 def structure_of(model: nn.Module) -> tuple[Any, ...]:
     """What decides what a model computes, but for the values of its tensors: modules, modes, hooks, dtypes, devices."""
     parts: list[Any] = []
     seen: set[int] = set()
-    todo: list[nn.Module | None] = [model]
+    todo, device = [model], None
     while todo:
         module = todo.pop()
-        if module is None or id(module) in seen:
-            continue
-        seen.add(id(module))
         own = module.__dict__
         if module is not model:  # a selection of a Bound's rows is another module around the same network
             parts.append(id(module))
-        parts.append(module.training)
-        for hooks in (own.get("_forward_hooks"), own.get("_forward_pre_hooks"), own.get("_backward_hooks")):
-            if hooks:
+        parts.append(own.get("training", module.training))
+        for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks"):
+            if hooks := own.get(kind):
                 parts.append(tuple(hooks))
-        parameters, modules = own.get("_parameters"), own.get("_modules")
-        if parameters:
-            parts.extend([(p.dtype, p.device) for p in parameters.values() if p is not None])
-        if modules:
-            todo.extend(modules.values())
-    return tuple(parts)
+        if parameters := own.get("_parameters"):
+            for parameter in parameters.values():
+                if parameter is not None:
+                    parts.append(parameter.dtype)
+                    device = device or parameter.device
+        if (modules := own.get("_modules")) and id(module) not in seen:
+            seen.add(id(module))
+            todo += [child for child in modules.values() if child is not None]
+    return (device, *parts)
 
 
 def plain_outputs(model: nn.Module, inputs: Tensor) -> Tensor:
