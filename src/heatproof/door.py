@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from heatproof.errors import HeatproofError, MapsError
+from heatproof.errors import MapsError
 from heatproof.models import check_inputs, check_model, check_targets
 from heatproof.propagation.independence import Settled, blamed, check_independent, known, plain_outputs, vouch
 from heatproof.refusals import check_samples, plain
@@ -48,8 +48,6 @@ def guarded(call: Callable[[], T], model: nn.Module, inputs: Tensor, settled: Se
             return call()
         with unchanged(model, inputs.device):
             return call()
-    except HeatproofError:
-        raise
     except Exception as error:  # the model's, or a method's own
         sentence = error if settled is UNRUN else blamed(model, inputs, error)
         if sentence is error:

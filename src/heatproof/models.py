@@ -1,8 +1,8 @@
 """A network as a function of one float tensor: what every method and check evaluates."""
 
 import inspect
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from copy import copy
 from typing import Any
 

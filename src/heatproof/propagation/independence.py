@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import BaseTorchFunctionMode
 
+from heatproof.compiled import uncompiled
 from heatproof.complaints import complaint
-from heatproof.errors import HeatproofError, OperationError
+from heatproof.errors import HeatproofError, ModelError, OperationError
 from heatproof.models import check_model, forward
-from heatproof.propagation.proofs import is_quantized, modes_left_above, uncompiled
+from heatproof.propagation.proofs import is_quantized, modes_left_above
 from heatproof.propagation.watches import Drawing, Mixing, Precision, Watch
 from heatproof.refusals import Like, parameters_like, plain
 from heatproof.state import RandomState, State, unchanged
@@ -128,14 +129,18 @@ def plain_outputs(model: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def blamed(model: nn.Module, inputs: Tensor, error: Exception) -> Exception:
-    """The sentence for `error` where the plain model raises on these inputs as well; else the error itself."""
-    if isinstance(error, HeatproofError | torch.OutOfMemoryError | MemoryError):
+    """The sentence for `error` where the plain model raises on these inputs as well; else the error itself.
+
+    A refusal may be one of what a model does with inputs that it does not run on.
+    """
+    if isinstance(error, OperationError | ModelError | torch.OutOfMemoryError | MemoryError):
         return error
     try:
         with unchanged(model, inputs.device):
             plain_outputs(model, inputs)
     except HeatproofError as sentence:
-        return sentence
+        refused = isinstance(error, HeatproofError) and not isinstance(sentence, ModelError)
+        return error if refused else sentence
     except Exception:  # another one than the model's own: memory, or a bug of ours
         return error
     return error
