@@ -13,7 +13,7 @@ from heatproof.models import forward, select
 from heatproof.randomization.vitality import ROWS, Signs, examine
 
 OTHER = "initializer='he'"
-OTHER_THAN_HE = "batch_norm='re-estimate', or initializer='permutation'"
+OTHER_THAN_HE = "another seed, batch_norm='re-estimate', or initializer='permutation'"
 
 
 class Trial(NamedTuple):
