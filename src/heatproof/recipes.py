@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from heatproof.baselines import BASELINES, Baseline
 from heatproof.errors import InputError, unknown
 from heatproof.features import FEATURES, Features
+from heatproof.fingerprint import network_fingerprint
 from heatproof.identity import identity
 from heatproof.methods.base import METHODS, Method
 from heatproof.methods.fitted import Fitted
@@ -88,6 +89,8 @@ def describe(recipe: Any) -> Any:
         return [describe(value) for value in recipe]
     if isinstance(recipe, Tensor):
         return {"tensor": digest([str(recipe.dtype), recipe.detach().cpu().tolist()])}
+    if isinstance(recipe, nn.Module):
+        return {"network": network_fingerprint(recipe)}
     if callable(recipe):
         return _describe_callable(recipe)
     if type(recipe).__module__ not in ("builtins", "_thread") and hasattr(recipe, "__dict__"):

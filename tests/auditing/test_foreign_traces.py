@@ -187,9 +187,37 @@ def test_an_explainer_object_is_told_the_two_lines(tmp_path: Path) -> None:
         def attribute(self, inputs: Tensor, target: Tensor) -> Tensor:
             return inputs
 
-    for given in (Saliency(toys.network()), Saliency):
+    # The object, its class, and what it is called by, which takes inputs where a method takes the model.
+    for given in (Saliency(toys.network()), Saliency, Saliency(toys.network()).attribute):
         with pytest.raises(InputError) as raised:
             toys.run(tmp_path, methods=[given])
         assert "def method(model, inputs, targets):\n    return Saliency(model).attribute(inputs" in str(raised.value)
     with pytest.raises(InputError, match=r"Make one of it: GradientXInput\(\)\."):
         toys.run(tmp_path, methods=[GradientXInput])
+
+
+def test_a_callable_that_takes_inputs_first_is_told_the_two_lines(tmp_path: Path) -> None:
+    class GradCAM:
+        def __init__(self, model: nn.Module) -> None:
+            self.model = model
+
+        def __call__(self, input_tensor: Tensor, targets: Tensor) -> Tensor:
+            return input_tensor
+
+    with pytest.raises(InputError, match=r"takes 'input_tensor' first.*\n.*\n    return GradCAM\(model\)\(inputs, "):
+        toys.run(tmp_path, methods=[GradCAM(toys.network())])
+
+
+def test_an_explainer_that_holds_its_network_is_known_by_its_weights(tmp_path: Path) -> None:
+    class Explainer:
+        def __init__(self, net: nn.Module) -> None:
+            self.net = net
+
+        def __call__(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+            return inputs * next(self.net.parameters()).mean()
+
+    cells = [
+        toys.run(tmp_path / str(seed), methods={"it": Explainer(toys.network(seed))}, checks=["calibration"]).manifest
+        for seed in (0, 1)
+    ]
+    assert set(cells[0]["cells"]) != set(cells[1]["cells"])

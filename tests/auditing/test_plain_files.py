@@ -65,6 +65,17 @@ def test_after_a_change_and_back(tmp_path: Path, change: str) -> None:
     current(tmp_path / "run")
 
 
+def test_costs_are_those_of_the_recipe_under_the_label(tmp_path: Path) -> None:
+    def costs() -> dict[str, int]:
+        manifest = json.loads((tmp_path / "manifest.json").read_text())
+        return {label: cost["maps"] for label, cost in manifest["costs"].items()}
+
+    audit(tmp_path, checks=["calibration"])
+    first = costs()
+    audit(tmp_path, {"a": replace(SMOOTH, noise=0.3), "b": "gradient"}, checks=["calibration"])
+    assert costs() == first
+
+
 def test_what_was_moved_aside_is_not_computed_again(tmp_path: Path) -> None:
     asked.clear()
 

@@ -15,7 +15,7 @@ from heatproof.auditing.store import SCHEMA
 from heatproof.auditing.summaries import summary_ids
 from heatproof.errors import InputError, StoreError
 from heatproof.fingerprint import probe, same_outputs
-from heatproof.recipes import describe
+from heatproof.recipes import describe, digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,10 +151,13 @@ def carried_over(before: Mapping[str, Any] | None, plan: Plan, threads: int) -> 
             "the rows' bits depend on it. Choose another folder."
         )
     earlier = [*before["earlier"], *([past] if past != present else [])]
+    # What another recipe under the same label has cost says nothing of this one.
+    past_recipes = {entry["label"]: digest(entry["recipe"]) for entry in before["methods"]}
+    anew = {m.label for m in plan.methods if past_recipes.get(m.label) not in (None, digest(describe(m.recipe)))}
     return {
         "created": before["created"],
-        "costs": before["costs"],
-        "unusable": before.get("unusable", {}),
+        "costs": {label: cost for label, cost in before["costs"].items() if label not in anew},
+        "unusable": {label: count for label, count in before.get("unusable", {}).items() if label not in anew},
         "earlier": earlier,
     }
 
