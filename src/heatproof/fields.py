@@ -33,11 +33,17 @@ def typed(cls: C) -> C:
             _check(cls, args, kwargs)  # whatever a value of the wrong type led to
             raise
         if args or kwargs:
-            _check(cls, args, kwargs)
+            _check(cls, args, {name: _kept(self, name, value) for name, value in kwargs.items()})
 
     cls.__init__ = checked  # type: ignore[method-assign]  # it has the same signature
     setattr(cls, _MARK, True)
     return cls
+
+
+def _kept(made: Any, name: str, value: Any) -> Any:
+    """The tuple that the class itself made of a list (they come from TOML); any other value as it is."""
+    kept = getattr(made, name, value)
+    return kept if isinstance(value, list) and isinstance(kept, tuple) else value
 
 
 def _check(cls: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
