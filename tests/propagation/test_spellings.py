@@ -332,3 +332,20 @@ def test_an_exported_network_has_the_map_of_its_own_or_is_refused_by_name(forms,
     for form, program in exported.items():
         error = (METHODS.get(name)(program, x, targets) - expected).abs().max() / expected.abs().max()
         assert error < 1e-5, (form, float(error))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("copied", [lambda x: x.new_tensor(2 * x), lambda x: B6.new_tensor(2 * x)])
+@pytest.mark.parametrize("name", ["lrp-epsilon", "deeplift"])
+def test_a_value_that_is_copied_without_its_path_is_refused(copied, name):
+    model = Function(lambda x: (x * copied(x))[:, :3]).eval()
+    with pytest.raises(OperationError, match=r"cuts the path to the input"):
+        METHODS.get(name)(model, drawn(2, 6), torch.tensor([0, 2]))
+
+
+def test_what_takes_only_its_shape_from_the_input_does_not_depend_on_it():
+    like = Function(lambda x: (x * torch.ones_like(x) + torch.full_like(x, 2.0) * G6.new_tensor(1.5))[:, :3]).eval()
+    plain = Function(lambda x: (x + 3.0)[:, :3]).eval()
+    x, targets = drawn(2, 6, seed=7), torch.tensor([0, 2])
+    for name in ("lrp-epsilon", "deeplift"):
+        torch.testing.assert_close(METHODS.get(name)(like, x, targets), METHODS.get(name)(plain, x, targets))

@@ -36,6 +36,9 @@ class LRP(Linearizable):
     The ε of the rules is a share of the size of a sample's outputs in their layer, so that relevance keeps the units of
     the score; `Composite.stabilized("absolute")` is the ε of Bach et al. and of Zennit, a number.
 
+    Where `condition-number` is in the hundreds, float32 does not resolve a map: z⁺ on convolutions of values of both
+    signs divides by next to nothing (DaViT: 1000, and 1 % of the maximum between float32 and float64). Use float64.
+
     Args:
         composite: which rule where, by name (`heatproof.propagation.composites.COMPOSITES`) or a `Composite`.
         allow_detached: accept a model that cuts paths to the input on purpose (`detach`, `no_grad`).

@@ -61,6 +61,11 @@ class Call:
         first: Tensor = self._leaves[self._target]
         return first
 
+    @property
+    def beside(self) -> list[Tensor]:
+        """The inputs other than the first tensor of the call."""
+        return [self._leaves[i] for i in self._places if i != self._target]
+
     def released(self) -> "Call":
         """The call without its own inputs, to `run` on others: a backward pass may hold it.
 

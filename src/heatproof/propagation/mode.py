@@ -147,7 +147,9 @@ class Engine(TorchFunctionMode):
 
     def _without_rule(self, call: Call) -> Any:
         floating = call.args and isinstance(call.args[0], Tensor) and is_number(call.args[0])
-        if call.kind == "leak" and floating and not self.allow_detached:
+        copied = call.kind == "independent" and call.beside  # `p.new_tensor(h)`
+        cut = copied or (call.kind == "leak" and floating)
+        if cut and not self.allow_detached:
             raise OperationError(
                 f"Expected a derivative through every step, but {call.name} in {where(self.model)} cuts the path to "
                 "the input. Remove it, or pass allow_detached=True if the model means that path to be constant."
