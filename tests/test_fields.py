@@ -105,8 +105,10 @@ def test_every_kind_of_annotation():
         call: Callable[[int], int] = abs
         table: dict[str, int] = field(default_factory=dict)
         kind: type = int
+        items: list[int] = field(default_factory=list)
 
-    Recipe(object(), 1, (2, "b"), (1, 2.5), len, {"a": 1}, float)
+    Recipe(object(), 1, (2, "b"), (1, 2.5), len, {"a": 1}, float, [1])
+    Recipe(pair=[1, "a"])
     for value, said in [
         ({"choice": "b"}, "choice to be 'a' or 1"),
         ({"choice": True}, "choice to be 'a' or 1"),
@@ -114,7 +116,7 @@ def test_every_kind_of_annotation():
         ({"pair": (1,)}, "pair to be"),
         ({"many": ("a",)}, r"many to be a tuple \(float, …\)"),
         ({"call": 3}, "call to be a callable"),
-        ({"table": [1]}, "table to be a dict"),
+        ({"table": (1,)}, "table to be a dict"),
         ({"kind": 3}, "kind to be a type"),
     ]:
         with pytest.raises(InputError, match=said):

@@ -17,7 +17,8 @@ def typed(cls: C) -> C:
     """The dataclass, whose constructor refuses values of another type than their field's annotation.
 
     What the class says itself of a value comes first. Whole numbers are floats too, NumPy's numbers are numbers; a
-    class is no value. Annotations that cannot be read are not checked.
+    class is no value; a list counts as a tuple where the class takes it. Annotations that cannot be read are not
+    checked.
     """
     if not isinstance(cls, type) or not is_dataclass(cls) or _MARK in vars(cls):
         return cls
@@ -30,27 +31,26 @@ def typed(cls: C) -> C:
         except HeatproofError:
             raise
         except Exception:
-            _check(cls, args, kwargs)  # whatever a value of the wrong type led to
+            _check(cls, _named(cls, args, kwargs))  # whatever a value of the wrong type led to
             raise
-        if args or kwargs:
-            _check(cls, args, {name: _kept(self, name, value) for name, value in kwargs.items()})
+        if args or kwargs:  # as it was kept: a constructor may make a tuple of a list
+            _check(cls, {name: getattr(self, name) for name in _named(cls, args, kwargs)}, lists=True)
 
     cls.__init__ = checked  # type: ignore[method-assign]  # it has the same signature
     setattr(cls, _MARK, True)
     return cls
 
 
-def _kept(made: Any, name: str, value: Any) -> Any:
-    """The tuple that the class itself made of a list (they come from TOML); any other value as it is."""
-    kept = getattr(made, name, value)
-    return kept if isinstance(value, list) and isinstance(kept, tuple) else value
-
-
-def _check(cls: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+def _named(cls: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     positional = [field.name for field in fields(cls) if field.init and not field.kw_only]
+    return {**dict(zip(positional, args, strict=False)), **kwargs}
+
+
+def _check(cls: type, values: Mapping[str, Any], *, lists: bool = False) -> None:
     hints = _hints(cls)
-    for name, value in {**dict(zip(positional, args, strict=False)), **kwargs}.items():
-        if name in hints and not _fits(value, hints[name]):
+    for name, value in values.items():
+        as_tuple = lists and isinstance(value, list) and name in hints and _fits(tuple(value), hints[name])
+        if name in hints and not as_tuple and not _fits(value, hints[name]):
             raise InputError(
                 f"Expected {name} to be {_said(hints[name])}, but got {shown(value)}; it is a field of "
                 f"{cls.__name__}{_advice(value, hints[name])}."
