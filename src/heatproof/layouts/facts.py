@@ -40,7 +40,7 @@ class _Signs(torch.autograd.Function):
 
     @staticmethod
     def backward(_context: Any, *gradients: Tensor) -> Tensor:
-        return (gradients[0] != 0).to(gradients[0])
+        return gradients[0].sign()
 
 
 def known(flow: Tensor, places: Iterable[Place], *, raw: bool = False) -> Fact:
@@ -50,9 +50,14 @@ def known(flow: Tensor, places: Iterable[Place], *, raw: bool = False) -> Fact:
 
 def place(axis: int, at: Tensor) -> Place | None:
     """The places of one axis of the input, or None where no element stands for any."""
-    if at.numel() == 0 or bool((at < 0).all()):
+    if at.numel() == 0:
         return None
-    return Place(axis, at, frozenset(i for i in range(at.dim()) if _differs(at, i)))
+    shape, along = at.shape, frozenset(i for i in range(at.dim()) if _differs(at, i))
+    for i in range(at.dim()):
+        at = at if i in along else at.narrow(i, 0, 1)
+    if bool((at < 0).all()):
+        return None
+    return Place(axis, at.clone().expand(shape), along)  # no larger than it has to be
 
 
 def first(shape: Sequence[int]) -> Fact:
@@ -68,14 +73,16 @@ def line(axis: int, shape: Sequence[int], along: int) -> Place:
 
 
 def joined(parts: Iterable[Place]) -> tuple[Place, ...]:
-    """Places from several operands: what two of them say alike is said once.
+    """Places from several operands: what two of them say alike is said once, and what one says more finely by that one.
 
     Where two differ (each pair of tokens: one stands for the first's place, and for the second's), both are kept.
     """
     found: dict[tuple[int, frozenset[int]], Place] = {}
     for part in parts:
         found.setdefault((part.axis, part.along), part)
-    return tuple(found.values())
+    return tuple(
+        p for p in found.values() if not any(p.axis == other.axis and p.along < other.along for other in found.values())
+    )
 
 
 def _differs(at: Tensor, axis: int) -> bool:

@@ -147,6 +147,15 @@ def _rearranged(step: Step, told: Told) -> list[Fact]:
     return [known(one, joined(where), raw=step.raw) for one, where in zip(flows, found, strict=True)]
 
 
+def _viewed(step: Step, told: Told) -> list[Fact] | None:
+    """What is known may lie in memory in other ways than the tensor, so that no view of it is one."""
+    fact, shape = step.facts(step.args[0]), step.result.shape
+    if fact is None or fact.flow.numel() != step.result.numel():
+        return None  # a view as another dtype
+    found = [place(p.axis, p.at.reshape(shape)) for p in fact.places]
+    return [known(fact.flow.reshape(shape), [p for p in found if p is not None], raw=fact.raw)]
+
+
 def _carries(leaf: object, step: Step) -> bool:
     """Whether an argument is a tensor whose elements are rearranged: not an index, nor a mask."""
     return isinstance(leaf, Tensor) and (
@@ -491,6 +500,7 @@ RULES: dict[str, Callable[[Step, Told], list[Fact] | None]] = {
     **dict.fromkeys(("sort", "topk", "diff", "trapz", "rot90"), _no_rule),
     **dict.fromkeys(("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"), _cell),
     **dict.fromkeys(("_native_multi_head_attention", "multi_head_attention_forward"), _tokens),
+    **dict.fromkeys(("view", "view_as", "reshape", "reshape_as", "flatten", "unflatten", "_unsafe_view"), _viewed),
     "glu": _gated,
     "conv_tbc": _no_rule,
 }

@@ -51,23 +51,30 @@ class Record:
 
         What leads through the layers `without` does not count.
         """
-        of = of or self.outputs
-        flows = [layer.fact.flow for layer in layers]
-        if of is None or not of.flow.requires_grad or not flows:
-            return [torch.zeros(layer.shape, dtype=torch.bool) for layer in layers]
-        with torch.inference_mode(False), torch.enable_grad(), self._blocked(without):
-            gradients = torch.autograd.grad(of.flow.sum(), flows, retain_graph=True, allow_unused=True)
-        pairs = zip(gradients, layers, strict=True)
-        return [torch.zeros(one.shape, dtype=torch.bool) if g is None else g != 0 for g, one in pairs]
+        shapes = [layer.shape for layer in layers]
+        return self._depended_on([layer.fact.flow for layer in layers], shapes, without, of or self.outputs)
 
-    def passes_by(self, *layers: Layer) -> bool:
-        """Whether the outputs depend on the input in a way that leads through none of the layers."""
-        of = self.outputs
-        if of is None or not of.flow.requires_grad:
-            return False
-        with torch.inference_mode(False), torch.enable_grad(), self._blocked(layers):
-            (gradient,) = torch.autograd.grad(of.flow.sum(), self.source.flow, retain_graph=True, allow_unused=True)
-        return gradient is not None and bool((gradient != 0).any())
+    def left(self, layers: Sequence[Layer], *, without: Sequence[Layer]) -> tuple[list[Tensor], bool]:
+        """The same of the outputs; and whether they depend on the input in a way through none of `without` at all."""
+        flows = [*(layer.fact.flow for layer in layers), self.source.flow]
+        *reads, source = self._depended_on(
+            flows, [*(layer.shape for layer in layers), self.shape], without, self.outputs
+        )
+        return reads, bool(source.any())
+
+    def passes_by(self, layer: Layer) -> bool:
+        """Whether the outputs depend on the input in a way that does not lead through the layer."""
+        return self.left([], without=[layer])[1]
+
+    def _depended_on(
+        self, flows: list[Tensor], shapes: Sequence[tuple[int, ...]], without: Sequence[Layer], of: Fact | None
+    ) -> list[Tensor]:
+        if of is None or not of.flow.requires_grad or not flows:
+            return [torch.zeros(shape, dtype=torch.bool) for shape in shapes]
+        with torch.inference_mode(False), torch.enable_grad(), self._blocked(without):
+            found = torch.autograd.grad(of.flow.sum(), flows, retain_graph=True, allow_unused=True)
+        pairs = zip(found, shapes, strict=True)
+        return [torch.zeros(shape, dtype=torch.bool) if g is None else g != 0 for g, shape in pairs]
 
     def is_class_map(self, layer: Layer) -> bool:
         """Whether each output depends on one channel of the layer's map, its own."""
@@ -92,8 +99,8 @@ class Record:
 def recorded(net: nn.Module, inputs: Tensor, run: Callable[[Tensor, Tensor], Any]) -> Record:
     """What is seen of `net` while `run(two rows of the first sample, their numbers)` runs a network around it.
 
-    `run` gives the outputs, whose facts are kept where they are a tensor. Cost: one forward pass of two rows, and as
-    much again for what is noted. Nothing is left in the network: see `undisturbed`.
+    `run` gives the outputs, whose facts are kept where they are a tensor. Cost: one forward pass of two rows, and
+    one to five times as long for what is noted. Nothing is left in the network: see `undisturbed`.
     """
     pair = inputs[:1].detach().expand(2, *inputs.shape[1:]).clone()
     source = first(tuple(pair.shape))

@@ -14,7 +14,8 @@ from heatproof.layouts.record import Layer, Record, recorded
 from heatproof.layouts.told import Meaning
 from heatproof.models import Bound, forward
 
-TRIES = 16  # of maps that are looked at for one that all others pass
+TRIES = 16  # maps that are looked at for one that all others pass
+WAYS = 8  # ways to the outputs that are told apart
 MOST = 16  # shapes of inputs that are kept a network
 
 _kept = WeakIdKeyDictionary()  # by network: what was seen, by the shape of a sample and the network's structure
@@ -108,12 +109,12 @@ def _last(record: Record) -> tuple[str | None, tuple[str, ...]]:
     read = (i for i, (one, at) in enumerate(zip(maps, reads, strict=True)) if _read(one, at))
     places = [i for i in islice(read, TRIES) if not record.is_class_map(maps[i])]
     first: tuple[str | None, tuple[str, ...]] = (None, ())
-    for i in places:
+    for i in (i for i in places if _grid(maps[i]) == _grid(maps[places[0]])):
         beside = _beside(record, maps[i], maps[:i], maps[i + 1 :])
+        if not beside:
+            return maps[i].name, ()
         if first[0] is None:
             first = (maps[i].name, beside)
-        if not beside and _grid(maps[i]) == _grid(maps[places[0]]):
-            return maps[i].name, ()
     return first
 
 
@@ -131,23 +132,26 @@ def _beside(record: Record, last: Layer, later: Sequence[Layer], earlier: Sequen
     A way that hands on no positions of the map that it passes last (a transformer's class token, past the attention in
     its last block) is none of maps.
     """
-    if not record.passes_by(last):
-        return ()
-    apart = [one for one in later if not bool(record.depended_on([last], of=one.fact)[0].any())]
-    others = apart + list(earlier)
+    behind: set[str] = set()  # what is made from the layer itself
     names, blocked = [], [last]
-    for _ in others:
-        left = [one for one in others if not any(one.fact is other.fact for other in blocked)]
-        reads = record.depended_on(left, without=blocked)
-        carriers = ((one, read) for one, read in zip(left, reads, strict=True) if bool(read.any()))
-        carrier, read = next(((o, r) for o, r in carriers if not record.is_class_map(o)), (None, None))
-        if carrier is None or read is None:
+    for _ in range(WAYS):
+        left = [one for one in (*later, *earlier) if one.name not in behind]
+        left = [one for one in left if not any(one.fact is other.fact for other in blocked)]
+        reads, more = record.left(left, without=blocked)
+        carrier = None
+        for one, read in zip(left, reads, strict=True) if more else ():
+            if not bool(read.any()) or record.is_class_map(one):
+                continue
+            if any(one is other for other in later) and bool(record.depended_on([last], of=one.fact)[0].any()):
+                behind.add(one.name)
+                continue
+            carrier = one
+            if _read(one, read):
+                names.append(one.name)
             break
-        if _read(carrier, read):
-            names.append(carrier.name)
+        if carrier is None:
+            break
         blocked.append(carrier)
-        if not record.passes_by(*blocked):
-            break
     return tuple(names)
 
 

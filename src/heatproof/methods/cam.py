@@ -29,7 +29,7 @@ class GradCAM(Linearizable):
     layer behind, R is the positive part of the class activation map over h·w (before interpolation). Not linear: the
     clamp depends on the mix of labels. Diagnostics: `score`, and `all-zero`, 1 where the ReLU left nothing of the map.
     Cost: one forward pass, and a backward pass down to the layer. What a layer's dimensions mean and which layer is the
-    last is found in about two passes of two rows, once a network and shape of inputs.
+    last is found in one pass of two rows that is watched (two to six passes' time), once a network and shape of inputs.
 
     Positions are told from channels by the operations that made the output, not by sizes: (N, K, h, w), (N, h, w, K),
     tokens (N, T, K) in the order in which patches were laid out, without the class token and registers beside them,

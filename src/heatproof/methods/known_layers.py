@@ -36,7 +36,7 @@ def found_layer(model: nn.Module, inputs: Tensor, *, share: int = 8) -> str:
     everything passes that the outputs know of the image: no skip connection leads around it. Where all maps are coarser
     it is the deepest of the finest. Class maps are left out. Ours: 004 says nothing of other networks.
 
-    Cost: a forward pass of two rows that is watched, about two passes' time.
+    Cost: a forward pass of two rows that is watched: two to six passes' time.
 
     Raises: InputError where there is none.
     """

@@ -31,7 +31,7 @@ def last_map(model: nn.Module, inputs: Tensor) -> str:
     weights, the sample's values and the sizes are: see `heatproof.layouts`. Where the outputs also depend on maps that
     do not pass this layer (a second backbone, a skip connection around it), a HeatproofWarning names them.
 
-    Cost: a forward pass of two rows that is watched, about two passes' time, once a network and shape of inputs.
+    Cost: a forward pass of two rows that is watched: two to six passes' time, once a network and shape of inputs.
 
     Raises: InputError where there is none.
     """
