@@ -105,12 +105,34 @@ def test_input_x_edges_is_their_product():
 
 
 def test_errors_say_what_to_do(monkeypatch):
-    for control in (EdgeDetector(), InputXEdges(), EdgeDetector(kind="canny")):
-        with pytest.raises(InputError, match=r"Expected images \(N, C, H, W\) to find edges in, but got \(2, 10, 4\)"):
+    for control in (EdgeDetector(), InputXEdges()):
+        with pytest.raises(InputError, match=r"\(2, 10, 4\) are series \(N, C, T\) or tokens .* say layout="):
             control(MODEL, torch.zeros(2, 10, 4), TARGETS[:2])
+        with pytest.raises(InputError, match=r"Expected images \(N, C, H, W\) to find edges in, but got \(2, 10\)"):
+            control(MODEL, torch.zeros(2, 10), TARGETS[:2])
+    with pytest.raises(InputError, match=r"Expected images \(N, C, H, W\) to find edges in, but got \(2, 1, 4, 4, 4\)"):
+        EdgeDetector(kind="canny")(MODEL, torch.zeros(2, 1, 4, 4, 4), TARGETS[:2])
+    with pytest.raises(InputError, match="name of a layout, but got 'nhwc'"):
+        InputXEdges(layout="nhwc")
     for kind in (EdgeDetector, InputXEdges):
         with pytest.raises(InputError, match="name of a detector of edges, but got 'cany'; did you mean 'canny'"):
             kind(kind="cany")
     monkeypatch.setitem(sys.modules, "skimage.feature", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'heatproof\[image\]'"):
         EdgeDetector(kind="canny")(MODEL, images(), TARGETS)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_a_ramp_of_one_a_pixel_has_magnitude_one_in_every_number_of_directions(dims):
+    slopes = torch.tensor([3.0, 4.0, 12.0][:dims], dtype=torch.float64)
+    grids = torch.meshgrid(*[torch.arange(5, dtype=torch.float64)] * dims, indexing="ij")
+    ramp = sum(slope * grid for slope, grid in zip(slopes, grids, strict=True))
+    x = torch.stack([ramp, ramp])[None]
+    maps = EdgeDetector(layout="channels-first")(MODEL, x, TARGETS[:1])
+    assert maps.shape == (1, 1, *[5] * dims)
+    inside = maps[(0, 0, *[slice(1, -1)] * dims)]
+    torch.testing.assert_close(inside, torch.full_like(inside, float(slopes.norm())))
+    last = EdgeDetector(layout="channels-last")(MODEL, x.movedim(1, -1), TARGETS[:1])
+    assert torch.equal(last, maps.movedim(1, -1))
+    times = InputXEdges(layout="channels-last")(MODEL, x.movedim(1, -1), TARGETS[:1])
+    assert torch.equal(times, x.movedim(1, -1) * last)

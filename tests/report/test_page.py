@@ -365,8 +365,21 @@ def test_large_maps_travel_small_and_the_first_sample_in_full(run: Path, tmp_pat
     data = json.loads((folder / "manifest.json").read_text())["data"]
     change(folder, data={**data, "grid": [SIDE * SIDE]})  # features in a row, more than travel small
     gallery = content(folder)["data"]["gallery"]
-    assert (gallery["tile"], gallery["grid"]) == ([1, 112], [1, SIDE * SIDE])
+    assert (gallery["tile"], gallery["grid"]) == ([14, 112], [SIDE * SIDE // 8, SIDE * SIDE])
     assert gallery["full"].startswith("data:image/webp;base64,")
+
+
+def test_maps_of_one_and_of_three_directions_are_drawn() -> None:
+    assert pictures.laid_out([40]) == (5, 40)
+    np.testing.assert_array_equal(pictures.drawable(np.arange(40.0), [40]), np.tile(np.arange(40.0), (5, 1)))
+    volume = np.arange(2 * 3 * 4, dtype=np.float32)
+    assert pictures.laid_out([2, 3, 4]) == (3, 8)
+    np.testing.assert_array_equal(pictures.drawable(volume, [2, 3, 4]), np.hstack(list(volume.reshape(2, 3, 4))))
+    rng = np.random.default_rng(0)
+    for shape, size in (((2, 80), (80, 10)), ((1, 2, 3, 4), (8, 3))):  # (width, height)
+        uri = pictures.picture("x", {"x": rng.random(shape)})
+        assert uri is not None
+        assert Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).size == size
 
 
 def test_maps_that_fit_are_not_sent_twice(run: Path) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from heatproof.errors import HeatproofError, InputError
 from heatproof.features import Columns, Features, Pixels, Tokens
-from heatproof.layouts.seen import seen
+from heatproof.layouts.seen import already_seen, seen
 from heatproof.layouts.told import Meaning
 
 InputLayout = Literal["channels-first", "channels-last"]
@@ -38,6 +38,12 @@ def feature_axes(model: nn.Module, inputs: Tensor, layout: InputLayout | None = 
             "layout='channels-first' or layout='channels-last'."
         )
     return found
+
+
+def axes_known(model: nn.Module, inputs: Tensor) -> tuple[int, ...] | None:
+    """The same where it was found out before, without running the network; None where it was not."""
+    known = already_seen(model, inputs)
+    return None if known is None else _told(known.axes, inputs.shape)
 
 
 def features_of(model: nn.Module, inputs: Tensor) -> Features:

@@ -77,6 +77,12 @@ def seen(model: nn.Module, inputs: Tensor) -> Seen:
     return own[key]
 
 
+def already_seen(model: nn.Module, inputs: Tensor) -> Seen | None:
+    """What is known of a model for such inputs, if anything is; the model does not run."""
+    known: dict[Any, Seen] = _kept.get(vars(model).get("origin", model), {})  # type: ignore[no-untyped-call]
+    return known.get((tuple(inputs.shape[1:]), _structure(model)))
+
+
 def candidates(record: Record) -> list[Layer]:
     """The layers that make maps of more than one position, the last first."""
     return [one for one in reversed(record.layers.values()) if one.new and one.reading and one.reading.size > 1]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 
 from heatproof import draws
 from heatproof.errors import InputError, MissingExtraError, unknown
+from heatproof.features import LAYOUTS
+from heatproof.layouts.inputs import InputLayout, axes_known
 from heatproof.methods.base import METHODS, Explanation, Method
 
 Kind = Literal["sobel", "canny"]
@@ -54,44 +57,78 @@ class InputXRandomGradient(Method):
 @METHODS.register("edge-detector")
 @dataclass(frozen=True, kw_only=True)
 class EdgeDetector(Method):
-    """The edges of an image.
+    """The edges of an image, a series or a volume.
 
-    `sobel`: R = √(g_x² + g_y²) of the channel mean, g the 3×3 Sobel derivatives divided by 8, so that a ramp of 1 a
-    pixel has magnitude 1; border pixels are repeated outwards. `canny`: 1 on an edge, 0 elsewhere, by scikit-image's
-    Canny (σ = 1 pixel, its default thresholds 0.1 and 0.2) on the channel mean scaled to [0, 1] image by image.
+    `sobel`: R = √(Σ_d g_d²) of the channel mean, g_d the Sobel derivative along direction d (a central difference,
+    smoothed by 1, 2, 1 along the other directions) scaled so that a ramp of 1 a pixel has magnitude 1; border pixels
+    are repeated outwards. `canny`: 1 on an edge, 0 elsewhere, by scikit-image's Canny (σ = 1 pixel, its default
+    thresholds 0.1 and 0.2) on the channel mean scaled to [0, 1] image by image.
 
-    Non-negative, in input units a pixel (`sobel`), of shape (N, 1, H, W); the same for every model and label. The model
-    is never run. Cost: no pass.
+    Non-negative, in input units a pixel (`sobel`), of shape (N, 1, H, W), (N, 1, T) or (N, 1, D, H, W), with size 1
+    last where channels stand last; the same for every model and label. The model is never run. Cost: no pass.
 
-    Raises: InputError where inputs are not images (N, C, H, W); MissingExtraError for `canny` without scikit-image.
+    Args:
+        kind: `sobel` or `canny`.
+        layout: of the inputs, `channels-first` (default for images and volumes) or `channels-last`. Of three
+            dimensions, which may be a series (N, C, T) or tokens (N, T, E), it has to be said, unless the network was
+            asked before, as audits do.
 
-    Source: Adebayo et al. 2018, which names no detector.
+    Raises: InputError where inputs have no positions, or nothing says which they are; MissingExtraError for `canny`
+    without scikit-image.
+
+    Source: Adebayo et al. 2018, which names no detector, for images.
     """
 
     kind: Kind = "sobel"
+    layout: InputLayout | None = None
     uses_model: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.kind not in _DETECTORS:
             raise unknown("detector of edges", self.kind, _DETECTORS)
+        if self.layout not in (None, *LAYOUTS):
+            raise unknown("layout", str(self.layout), LAYOUTS)
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
-        return Explanation(edges(inputs, self.kind))
+        return Explanation(edges(inputs, self.kind, self.layout or _layout_of(model, inputs)))
 
 
-def edges(images: Tensor, kind: Kind = "sobel") -> Tensor:
-    """The map (N, 1, H, W) of `EdgeDetector`, which needs images (N, C, H, W) alone."""
-    if images.dim() != 4:
+def edges(images: Tensor, kind: Kind = "sobel", layout: InputLayout = "channels-first") -> Tensor:
+    """The map of `EdgeDetector`, which needs the inputs (N, C, H, W), (N, C, T) or (N, C, D, H, W) alone."""
+    if not 3 <= images.dim() <= 5 or (kind == "canny" and images.dim() != 4):
         raise InputError(f"Expected images (N, C, H, W) to find edges in, but got {tuple(images.shape)}.")
-    return _DETECTORS[kind](images.mean(1, keepdim=True))
+    channel = 1 if layout == "channels-first" else images.dim() - 1
+    return _DETECTORS[kind](images.mean(channel)[:, None]).movedim(1, channel)
+
+
+def _layout_of(model: nn.Module, inputs: Tensor) -> InputLayout:
+    if inputs.dim() != 3:
+        return "channels-first"
+    axes = axes_known(model, inputs)
+    if axes is None or len(axes) != 1:
+        raise InputError(
+            f"Expected to know whether {tuple(inputs.shape)} are series (N, C, T) or tokens (N, T, E) to find edges "
+            "in; say layout='channels-first' or layout='channels-last'."
+        )
+    return "channels-first" if axes == (1,) else "channels-last"
 
 
 def _sobel(gray: Tensor) -> Tensor:
-    """The gradient's magnitude of images (N, 1, H, W), by shifts: a convolution would round differently by device."""
-    padded = F.pad(gray, (1, 1, 1, 1), mode="replicate")
-    down = padded[..., :-2, :] + 2 * padded[..., 1:-1, :] + padded[..., 2:, :]
-    across = padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]
-    return torch.hypot(down[..., 2:] - down[..., :-2], across[..., 2:, :] - across[..., :-2, :]) / 8
+    """The gradient's magnitude of maps (N, 1, …), by shifts: a convolution would round differently by device."""
+    count = gray.dim() - 2
+    padded = F.pad(gray, (1, 1) * count, mode="replicate")
+    slopes = []
+    for direction in range(2, gray.dim()):
+        smooth = padded
+        for other in (axis for axis in range(2, gray.dim()) if axis != direction):
+            before, at, after = (smooth.narrow(other, start, gray.shape[other]) for start in (0, 1, 2))
+            smooth = before + 2 * at + after
+        first, last = (smooth.narrow(direction, start, gray.shape[direction]) for start in (0, 2))
+        slopes.append(last - first)
+    # Divided at the end, by the smoothing's weights and the two pixels between the values.
+    length: Tensor = reduce(torch.hypot, slopes).abs()
+    weights: int = 2 * 4 ** (count - 1)
+    return length / weights
 
 
 def _canny(gray: Tensor) -> Tensor:
@@ -116,16 +153,17 @@ class InputXEdges(Method):
     """The input where it has edges.
 
     R = x ⊙ e, e the edges (N, 1, H, W). Signed as x, in squared input units a pixel, of the inputs' shape;
-    the same for every model and label. The model is never run. Cost: no pass. Raises as EdgeDetector does.
+    the same for every model and label. The model is never run. Cost: no pass. Fields and errors as EdgeDetector's.
 
     Source: Adebayo et al. 2018, Figure 27 shows maps on such inputs; as a map of its own it is this package's.
     """
 
     kind: Kind = "sobel"
+    layout: InputLayout | None = None
     uses_model: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        EdgeDetector(kind=self.kind)  # refuses what it does not know
+        EdgeDetector(kind=self.kind, layout=self.layout)  # refuses what it does not know
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
-        return Explanation(inputs * edges(inputs, self.kind))
+        return Explanation(inputs * edges(inputs, self.kind, self.layout or _layout_of(model, inputs)))

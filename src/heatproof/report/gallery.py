@@ -27,8 +27,8 @@ def gallery_of(
     methods = {label: is_signed(maps, label) for label in order if any(key[1] == label for key in maps)}
     if not shown or not methods:
         return None
-    shape = tuple(manifest["data"]["grid"])
-    shape = shape if len(shape) == 2 else (1, math.prod(shape))
+    grid = manifest["data"]["grid"]
+    shape = pictures.laid_out(grid)
     columns = columns_of(manifest, {key[0] for key in maps})
     states = [column["state"] for column in columns]
     classes = manifest["data"]["classes"]
@@ -43,7 +43,7 @@ def gallery_of(
             "probability": number(about["probability"]),
             "right": about["target"] == about["predicted"],
             "picture": pictures.picture(name, inputs),
-            "sheet": pictures.sheet(maps, states, methods, name, shape, pictures.LARGEST),
+            "sheet": pictures.sheet(maps, states, methods, name, grid, pictures.LARGEST),
             "absent": [[m, s] for m in methods for s in states if (s, m, name) not in maps],
             "scores": _scores(rows, columns, methods, name),
         }
@@ -51,7 +51,7 @@ def gallery_of(
     height, width = pictures.shrunk(shape, pictures.LARGEST)
     full = None
     if (height, width) != shape:
-        full = pictures.sheet(maps, states, methods, shown[0], shape, max(shape))
+        full = pictures.sheet(maps, states, methods, shown[0], grid, max(shape))
     return {
         "methods": [[label, signed] for label, signed in methods.items()],
         "columns": columns,

@@ -8,6 +8,7 @@ All maps of a sample travel as one WebP sheet, methods down and states across, l
 import base64
 import io
 import json
+import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from safetensors import safe_open
 
 LARGEST = 112
 LOSSLESS = 64
+STRIPE = 8  # times as wide as high is one line of values
 
 Floats = NDArray[np.float32]
 Maps = Mapping[tuple[str, str, str], Floats]
@@ -59,23 +61,46 @@ def grey(values: Floats, *, signed: bool, side: int) -> NDArray[np.uint8]:
     return drawn
 
 
+def laid_out(grid: Sequence[int]) -> tuple[int, int]:
+    """(height, width) of the picture that a map of `grid` features is drawn as.
+
+    A map along one line is a stripe an eighth as high as it is wide; of a volume (D, H, W) the slices stand side by
+    side.
+    """
+    if len(grid) == 2:
+        return grid[0], grid[1]
+    if len(grid) < 2:
+        return max(1, math.prod(grid) // STRIPE), math.prod(grid)
+    return grid[-2], math.prod(grid[:-2]) * grid[-1]
+
+
+def drawable(values: Floats, grid: Sequence[int]) -> Floats:
+    """A map of `grid` features as its picture's (height, width)."""
+    map_ = values.reshape(grid)
+    if len(grid) > 2:
+        map_ = np.moveaxis(map_.reshape(-1, *grid[-2:]), 0, 1)  # (H, slices, W)
+    height, width = laid_out(grid)
+    return np.repeat(map_.reshape(1, width), height, 0) if len(grid) < 2 else map_.reshape(height, width)
+
+
 def shrunk(shape: Sequence[int], side: int) -> tuple[int, int]:
     """(height, width) with the same proportions and neither above `side`."""
     factor = min(1.0, side / max(shape))
-    return max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor))
+    height, width = max(1, round(shape[0] * factor)), max(1, round(shape[1] * factor))
+    return height, width
 
 
 def sheet(
-    maps: Maps, states: Sequence[str], methods: Mapping[str, bool], sample: str, shape: Sequence[int], side: int
+    maps: Maps, states: Sequence[str], methods: Mapping[str, bool], sample: str, grid: Sequence[int], side: int
 ) -> str:
     """Data URI of one sample's maps: a grid of tiles, `methods` (label to signed) down, `states` across."""
-    height, width = shrunk(shape, side)
+    height, width = shrunk(laid_out(grid), side)
     canvas = np.zeros((height * len(methods), width * len(states)), np.uint8)
     for row, (method, signed) in enumerate(methods.items()):
         for column, state in enumerate(states):
             values = maps.get((state, method, sample))
             if values is not None:
-                tile = grey(values.reshape(shape), signed=signed, side=side)
+                tile = grey(drawable(values, grid), signed=signed, side=side)
                 canvas[row * height : (row + 1) * height, column * width : (column + 1) * width] = tile
     return webp(Image.fromarray(canvas), lossless=max(height, width) <= LOSSLESS)
 
@@ -85,6 +110,10 @@ def picture(sample: str, inputs: Mapping[str, NDArray[Any]]) -> str | None:
     shown = inputs.get(f"display:{sample}")
     if shown is None:
         fed = inputs.get(sample)
+        if fed is not None and fed.ndim == 4:  # a volume (C, D, H, W): its slices side by side
+            fed = np.moveaxis(fed, 1, 2).reshape(fed.shape[0], fed.shape[2], -1)
+        if fed is not None and fed.ndim == 2:  # a series (C, T): a row for each lead
+            fed = np.repeat(fed[None], max(1, fed.shape[1] // (STRIPE * fed.shape[0])), axis=1)
         if fed is None or fed.ndim != 3:
             return None
         pixels = np.moveaxis(fed, 0, -1) if fed.shape[0] == 3 else fed.mean(0)
