@@ -200,6 +200,16 @@ class TestCode:
         assert {one.stdout.decode().strip() for one in run} == {" ".join([*marks, *overrides])}
 
 
+def test_parametrized_networks_and_their_copies_agree() -> None:
+    def net(dim: int) -> nn.Module:
+        layer = nn.Linear(2, 2)
+        nn.init.ones_(layer.weight), nn.init.zeros_(layer.bias)
+        return nn.Sequential(nn.utils.parametrizations.weight_norm(layer, dim=dim))
+
+    assert network_fingerprint(net(0)) == network_fingerprint(deepcopy(net(0))) == network_fingerprint(net(0))
+    assert network_fingerprint(net(0)) != network_fingerprint(net(1))
+
+
 def test_outputs_that_are_not_finite_are_the_same_only_where_both_are() -> None:
     model = nn.Module()
     model.forward = lambda x: torch.log(x)  # type: ignore[method-assign]  # as users do

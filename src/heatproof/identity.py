@@ -124,13 +124,17 @@ class _Reader:
         return items if isinstance(value, list) else sorted(items)
 
     def _function(self, function: types.FunctionType, lasting: bool) -> Iterable[str]:
+        installed = _installed(str(function.__globals__.get("__name__")))
         yield from _code(function.__code__)
         yield self.of(function.__defaults__, lasting=True)
         yield self.of(tuple(sorted((function.__kwdefaults__ or {}).items())), lasting=True)
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             with suppress(ValueError):  # a cell that is still empty
-                yield f"{name}={self.of(cell.cell_contents, lasting=lasting)}"
-        if _installed(str(function.__globals__.get("__name__"))):
+                content = cell.cell_contents
+                # torch's parametrized classes remember the module that they were made for, which a copy is not.
+                told = type(content) if installed and isinstance(content, nn.Module) else content
+                yield f"{name}={self.of(told, lasting=lasting)}"
+        if installed:
             return
         names = sorted(_names(function.__code__))
         for name in names:
