@@ -218,7 +218,7 @@ def test_scale_has_its_closed_form_on_channels():
     model, x = cnn(), images()
     sigma = 0.3 * torch.tensor([2.0, 0.1], dtype=torch.float64).view(1, 2, 1, 1)
     copies = [Gradient()(model, x + sigma * normal(x, 5, "noise", copy), TARGETS) for copy in range(4)]
-    smooth = SmoothGrad(samples=4, noise=0.3, seed=5, scale=torch.tensor([2.0, 0.1]))(model, x, TARGETS)
+    smooth = SmoothGrad(samples=4, noise=0.3, seed=5, scale=(2.0, 0.1))(model, x, TARGETS)
     torch.testing.assert_close(smooth, torch.stack(copies).mean(0))
 
 

@@ -184,7 +184,7 @@ def _check(method: Attribution, samples: int, noise: float, scale: Sequence[floa
         raise InputError(f"Expected noise to be a share of the inputs' range, at least 0, but got {noise}.")
     if scale is None:
         return None
-    ranges = tuple(float(one) for one in scale)  # a specification file gives a list, a user a tensor
+    ranges = tuple(float(one) for one in scale)  # a specification file gives a list of whatever numbers
     if not ranges or not all(0 <= one < float("inf") for one in ranges):
         raise InputError(f"Expected scale to be the range of each feature, finite and at least 0, but got {scale}.")
     return ranges
