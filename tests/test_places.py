@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from heatproof.errors import InputError, UnknownNameError
 from heatproof.methods import LRP, Gradient, IntegratedGradients
 from heatproof.models import Bound, forward
+from heatproof.randomization.layers import usage
 
 
 class Pair(nn.Module):
@@ -208,3 +209,15 @@ def test_other_counts_of_samples():
     said = r"as many inputs as given\['p'\] has rows, .*\(3\), but got 2 inputs; .*models\.select\(bound, torch"
     with pytest.raises(InputError, match=said):
         Gradient()(bound, bound.inputs()[:2], LABELS[:2])
+
+
+def test_randomization_sees_what_the_explained_tensor_leaves_of_a_network():
+    def layers(bound):
+        return [layer.name for layer in usage(bound, bound.inputs()).layers]
+
+    given = {"p": P, "q": Q}
+    assert layers(Bound(Pair(), at="emb#1", given=given)) == ["a", "emb", "b"]  # its other run is a part of the network
+    assert layers(Bound(Recurrent(), at="lstm[0]", given={"x": X})) == ["head", "lstm"]  # and so is its other result
+    net = nn.Sequential(nn.Embedding(9, 3), nn.Linear(3, 3), nn.Linear(3, 2)).eval()
+    assert layers(Bound(net, at="0", given={"input": P})) == ["1", "2"]
+    assert layers(Bound(net, at="0#1", layer="1", given={"input": P})) == ["1"]

@@ -79,6 +79,11 @@ class Bound(nn.Module):
         self.layout, self._readings = layout, dict[tuple[int, ...], Any]()
         self.training = net.training and not is_exported(net)
 
+    @property
+    def places(self) -> tuple[Place | None, Place | None]:
+        """Where the explained tensor is put (`at`), and where the output is read (`layer`)."""
+        return self._at, self._layer
+
     def inputs(self) -> Tensor:
         """The output of submodule `at` on the given arguments: the tensor that is explained."""
         if self._at is None:

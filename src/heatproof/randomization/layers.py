@@ -1,6 +1,7 @@
 """The layers of a network: which weights a run of it uses, and in which order, found by running it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from heatproof.errors import InputError
 from heatproof.models import Bound, check_inputs, check_model, forward
+from heatproof.places import Place
 from heatproof.randomization.memory import quiet
 from heatproof.randomization.norms import Role
 from heatproof.randomization.owned import ROOT, Owned, joined, owned_by, unreachable
@@ -214,13 +216,29 @@ def _pauses(model: nn.Module, watch: Watch) -> Iterator[None]:
     def resume(*_: object) -> None:
         watch.paused = False
 
-    handles = []
-    if isinstance(model, Bound) and model.at is not None:
-        replaced = model.net.get_submodule(model.at)
-        handles += [replaced.register_forward_pre_hook(pause), replaced.register_forward_hook(resume)]
-    if isinstance(model, Bound) and model.layer is not None:
-        handles.append(model.net.get_submodule(model.layer).register_forward_hook(pause))
-        handles.append(model.net.register_forward_pre_hook(resume, prepend=True))  # it may run more than once
+    runs: Counter[object] = Counter()
+
+    def in_run(of: Place, do: Callable[[], None]) -> Callable[..., None]:
+        def hook(*_: object) -> None:
+            runs[hook] += 1
+            if runs[hook] == (of.run or 1):
+                do()
+
+        return hook
+
+    if not isinstance(model, Bound):
+        yield
+        return
+    replaced, read = model.places
+    # A Bound may run its network more than once.
+    handles = [model.net.register_forward_pre_hook(lambda *_: runs.clear(), prepend=True)]
+    if replaced is not None and not replaced.items:  # of several results the others are used
+        module = model.net.get_submodule(replaced.module)
+        handles.append(module.register_forward_pre_hook(in_run(replaced, pause)))
+        handles.append(module.register_forward_hook(in_run(replaced, resume)))
+    if read is not None:
+        handles.append(model.net.get_submodule(read.module).register_forward_hook(in_run(read, pause)))
+        handles.append(model.net.register_forward_pre_hook(resume, prepend=True))
     try:
         yield
     finally:
