@@ -210,15 +210,17 @@ def _one_way() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fused)
 
 
-# As modules call it, as exported programs do, and as decomposed ones do.
-_BATCH_NORMS = frozenset(("batch_norm", "native_batch_norm", "_native_batch_norm_legit_no_training"))
+# As modules call it, as exported programs do, and as decomposed ones do. To torch an instance norm is a batch norm.
+_NORMS = "batch_norm instance_norm native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training"
+_BATCH_NORMS = frozenset(_NORMS.split())
 
 
 class _SoundBatchNorms(TorchFunctionMode):
-    """Hands batch norms cotangents without gaps or permuted strides.
+    """Hands batch norms and instance norms cotangents without gaps or permuted strides.
 
-    torch's own derivative (2.12, on a CPU) of a batch norm in eval mode is wrong, not by rounding, for one sample whose
-    cotangent comes back through a transposition, as in LeViT and XCiT. Rules have their own way with batch norms.
+    torch's own derivative (2.12, on a CPU) of a batch norm in eval mode, and of an instance norm, is wrong, not by
+    rounding, for one sample whose cotangent comes back through a transposition, as in LeViT and XCiT. Rules have their
+    own way with them.
     """
 
     def __torch_function__(

@@ -34,7 +34,35 @@ KEPT = {
         "cgi",
         NetworkSpec((2, 4, 6), (Step("conv"), Step("relu")), "grouped"),
     ),
+    "max-pooling over a baseline of one color, whose places rounding chose": (
+        "bias-apart",
+        "deeplift",
+        NetworkSpec((2, 4, 8), (Step("conv", size=1), Step("tanh"), Step("max_pool", size=2)), "dense", seed=415),
+    ),
+    "torch's derivative of an instance norm before a transposition": (
+        "alone",
+        "gradient-x-input",
+        NetworkSpec((3, 8, 8), (Step("instance_norm"), Step("layer_norm")), outputs=2),
+    ),
+    "the same behind a ReLU": (
+        "alone",
+        "guided-backprop",
+        NetworkSpec((3, 8, 8), (Step("relu"), Step("instance_norm"), Step("layer_norm")), outputs=2),
+    ),
+    "an einsum with dots, whose tokens were read as channels": (
+        "linear-as-einsum",
+        "grad-cam",
+        NetworkSpec((7, 6), (Step("linear"), Step("relu"), Step("layer_norm"), Step("linear"))),
+    ),
+    "layers of a decomposed network": ("spelled-aten-lowered", "grad-cam", CONV_NORM),
+    "what an observer learns from the data of a fit": ("fake-quantization", "iba", CONV_NORM),
     "a ReLU under another name": ("relu-as-clamp", "guided-backprop", PLAIN),
+    "a written-out ReLU whose input is nowhere below 0": (
+        "relu-as-product",
+        "guided-backprop",
+        NetworkSpec((3, 4, 4), (Step("conv"), Step("relu"), Step("relu"))),
+    ),
+    "a maximum beside a constant": ("relu-as-maximum", "deeplift", PLAIN),
 }
 
 

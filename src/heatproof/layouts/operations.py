@@ -1,6 +1,7 @@
 """What each kind of operation does to what is known of its operands."""
 
 from collections.abc import Callable, Sequence
+from string import ascii_letters
 from typing import Any
 
 import torch
@@ -397,10 +398,27 @@ def _einsum(step: Step, told: Told) -> list[Fact] | None:
     equation, *operands = step.args
     if len(operands) == 1 and isinstance(operands[0], tuple | list):
         operands = list(operands[0])
-    if not isinstance(equation, str) or "..." in equation or "->" not in equation:
+    if not isinstance(equation, str):
         return None
-    left, out = equation.replace(" ", "").split("->")
-    return [_contracted(list(zip(operands, left.split(","), strict=True)), out, step, told)]
+    terms, out = _letters(equation.replace(" ", ""), [operand.dim() for operand in operands])
+    return [_contracted(list(zip(operands, terms, strict=True)), out, step, told)]
+
+
+def _letters(equation: str, dims: Sequence[int]) -> tuple[list[str], str]:
+    """The letters of each operand and of the result: those behind `...`, and of a result that is not given."""
+    left, arrow, out = equation.partition("->")
+    terms = left.split(",")
+    counts = [dim - len(term.replace("...", "")) for term, dim in zip(terms, dims, strict=True) if "..." in term]
+    unused = [letter for letter in ascii_letters if letter not in equation]
+    behind = "".join(unused[: max(counts, default=0)])
+    spelled = [
+        term.replace("...", behind[len(behind) - (dim - len(term.replace("...", ""))) :])
+        for term, dim in zip(terms, dims, strict=True)
+    ]
+    if not arrow:
+        letters = left.replace(",", "").replace("...", "")
+        out = "..." + "".join(sorted(letter for letter in set(letters) if letters.count(letter) == 1))
+    return spelled, out.replace("...", behind)
 
 
 def _contracted(operands: list[tuple[Tensor, str]], out: str, step: Step, told: Told) -> Fact:

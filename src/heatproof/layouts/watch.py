@@ -12,6 +12,8 @@ from heatproof.layouts.facts import Fact, known
 from heatproof.layouts.operations import Step, described, opaque
 from heatproof.layouts.told import Told
 from heatproof.propagation.operations import identify, key
+from heatproof.propagation.respelled import BY_PLACE, RESPELLED
+from heatproof.propagation.schemas import bound
 
 
 class Watch(TorchFunctionMode):
@@ -60,10 +62,23 @@ class Watch(TorchFunctionMode):
             step = Step(operation.name, kind, function, args, kwargs, made, self.get)
             if isinstance(made, Tensor) and operation.in_place and isinstance(base := made._base, Tensor):
                 self._written(base, step)
-            for tensor, fact in described(step, self.told):
+            for tensor, fact in self._said(operation.name, step) or described(step, self.told):
                 if self.get(tensor) is None or versions.get(id(tensor)) != _version(tensor):  # not handed on as it is
                     self._facts[tensor] = fact
         return result
+
+    def _said(self, name: str, step: Step) -> list[tuple[Tensor, Fact]] | None:
+        """What is known of the results of a call that is another one in other words, as decompositions have it."""
+        respelled = RESPELLED.get(name)
+        if respelled is None or name in BY_PLACE:
+            return None
+        with torch.no_grad(), self:
+            same = respelled.body(**bound(step.function, name, step.args, step.kwargs))
+        fact = self.get(same)
+        outputs = [leaf for leaf in tree_leaves(step.result) if isinstance(leaf, Tensor)]
+        if fact is None or not outputs:
+            return None
+        return [(outputs[0], fact), *((output, opaque(step.operands, output)) for output in outputs[1:])]
 
     def _written(self, base: Tensor, step: Step) -> None:
         """What a write into a view made its base depend on, without saying where."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Literal, Self, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from heatproof import artifacts
@@ -16,6 +17,7 @@ from heatproof.errors import DamagedError, InputError
 from heatproof.fingerprint import network_fingerprint
 from heatproof.methods.base import Method
 from heatproof.models import check_inputs, check_model
+from heatproof.state import unchanged
 
 # Input batches (N, …), as a tensor or as the first of what a DataLoader gives, such as (inputs, labels).
 Batch = Tensor | Sequence[Tensor]
@@ -192,7 +194,9 @@ def fit(
     """
     check_model(model)
     path = None if checkpoint is None else Path(checkpoint)
-    tensors, facts = recipe._fit(model, CheckedBatches(model, batches), path)
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    with unchanged(model, device):  # what it keeps between calls, as an observer does, is put back
+        tensors, facts = recipe._fit(model, CheckedBatches(model, batches), path)
     return recipe._sealed(model, tensors, facts)
 
 

@@ -21,6 +21,7 @@ from heatproof.methods.restriction import Mask, Noise, check_settings, enlarged,
 from heatproof.methods.split import Split
 from heatproof.models import check_model, check_targets
 from heatproof.outputs import for_softmax
+from heatproof.state import unchanged
 
 
 @METHODS.register("iba-readout")
@@ -103,7 +104,9 @@ class ReadoutBottleneck(FittedMethod):
         """
         check_model(model)
         path = None if checkpoint is None else Path(checkpoint)
-        tensors, facts = self._trained(model, CheckedBatches(model, batches), path, progress)
+        device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        with unchanged(model, device):
+            tensors, facts = self._trained(model, CheckedBatches(model, batches), path, progress)
         return replace(self, fitted=self._sealed(model, tensors, facts))
 
     @property

@@ -15,13 +15,15 @@ from heatproof.propagation.calls import Call
 from heatproof.propagation.secants import NoSecantError, divided
 from heatproof.propagation.shared import row, shared
 
+NEXT_TO = 1e-6
+OF_TWO = frozenset(("maximum", "minimum", "max", "min", "fmax", "fmin"))
 OF_MANY = frozenset(("topk", "sort", "max", "min", "amax", "amin"))
 
 
 def max_pool(call: Call, bars: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """The pooled values, where they stand, and the surrogate: x_i with i = argmax x where max x ≥ max x̄, else argmax x̄.
 
-    Values and places are the call's own: the pooling that finds the places need not run twice.
+    Values and places that are returned are the call's own.
     """
     dims = int(call.name[-2])
     function: Callable[..., Any] = getattr(F, call.name)
@@ -33,20 +35,35 @@ def max_pool(call: Call, bars: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     def indexed(t: Tensor) -> tuple[Tensor, Tensor]:
         return function(t, **given, return_indices=True)  # type: ignore[no-any-return]
 
+    def place(of: Tensor, beside: Tensor) -> Tensor:
+        # Of values that are next to equal, as at a baseline of one color, that with the largest of the other tensor:
+        # their order in the window and their rounding mean nothing. Any place gives the same sum.
+        return indexed(of + NEXT_TO * beside)[1]
+
     top, index = indexed(x.detach())
-    top_bar, index_bar = indexed(row(bar) if shared(bar) else bar)
-    chosen = torch.where(top >= top_bar, index, index_bar).flatten(-dims)
+    top_bar = indexed(row(bar) if shared(bar) else bar)[0]
+    chosen = torch.where(top >= top_bar, place(x.detach(), bar), place(bar, x.detach())).flatten(-dims)
     s = _picked(x, bar, top - top_bar, lambda t: t.flatten(-dims).gather(-1, chosen).view_as(top))
     return top, index, s
 
 
 def choice(call: Call, bars: list[Tensor]) -> Tensor:
     """The larger or smaller of two tensors, by their joint change; or the k-th largest or smallest along dimensions."""
-    if len(call.inputs) == 2 and call.name in ("maximum", "minimum", "max", "min", "fmax", "fmin"):
+    if call.name in OF_TWO and len(call.inputs) == 2:
         return _of_two(call, bars)
+    if call.name in OF_TWO and (len(call.inputs), len(call.constants)) == (1, 1):
+        return _beside_a_constant(call, bars)
     if len(call.inputs) == 1 and len(call.constants) == 0 and call.name in OF_MANY:
         return _of_many(call, bars)
     raise NoSecantError("only maxima, minima, topk and sort have a rule")
+
+
+def _beside_a_constant(call: Call, bars: list[Tensor]) -> Tensor:
+    """Where the two meet the slope is 1 as far as the constant is not taken: that of a ReLU for max(x, 0)."""
+    (a,), (bar,), (constant,) = call.inputs, bars, call.constants
+    value, value_bar = call.run(a.detach()), call.run(bar)
+    slope = ((value == a) & (a != constant)).to(value)
+    return a * divided(value - value_bar, (a.detach() - bar) + torch.zeros_like(value), slope)
 
 
 def _of_two(call: Call, bars: list[Tensor]) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 from heatproof.errors import InputError
 from heatproof.propagation import normalization
 from heatproof.propagation.calls import Call
+from heatproof.propagation.facts import Facts
 from heatproof.propagation.nodes import graft
 from heatproof.propagation.strategy import Strategy
 
@@ -16,10 +17,11 @@ MASKED = frozenset(("mul", "where", "masked_fill"))
 LARGER = frozenset(("maximum", "fmax", "max"))
 
 
-def rectifies(call: Call) -> bool:
+def rectifies(call: Call, *, signed: bool = False) -> bool:
     """Whether a call is max(x, 0) in other words: `clamp(min=0)`, `maximum(x, 0)`, `where(x > 0, x, 0)`, `x * (x > 0)`.
 
-    A function of one tensor is tried at a few numbers; a mask is compared with the signs of x.
+    A function of one tensor is tried at a few numbers; a mask is compared with the signs of x. Where x is nowhere below
+    0 that tells nothing, unless a mask is known to be one of signs (`signed`).
     """
     if len(call.inputs) != 1:
         return False
@@ -34,7 +36,21 @@ def rectifies(call: Call) -> bool:
     beside = [other for other in (*call.choices, *call.constants) if other.shape == x.shape]
     if call.name not in MASKED or not beside:
         return False
-    return bool((x < 0).any()) and torch.equal(call.value(), torch.relu(x))
+    return (signed or bool((x < 0).any())) and torch.equal(call.value(), torch.relu(x))
+
+
+def compares_with_zero(call: Call) -> bool:
+    """Whether a call makes the mask of where its one tensor is above, or below, 0."""
+    if call.name not in ("gt", "ge", "lt", "le", "greater", "greater_equal", "less", "less_equal"):
+        return False
+    if len(call.inputs) != 1 or call.inputs[0].is_complex():
+        return False
+    probes = torch.tensor(PROBES, dtype=call.inputs[0].dtype, device=call.inputs[0].device)
+    try:
+        mask = call.run(probes)
+    except RuntimeError:  # compared with a tensor of a size of its own
+        return False
+    return any(torch.equal(mask, known) for known in (probes > 0, probes >= 0, probes < 0, probes <= 0))
 
 
 class Clamping(Strategy):
@@ -49,6 +65,7 @@ class Clamping(Strategy):
 
     def __init__(self, *, masked: bool) -> None:
         self._masked = masked
+        self._signs: Facts[bool] = Facts()  # masks of what is above or below 0, also as numbers
         self.rectifiers = 0
 
     def check(self) -> None:
@@ -59,16 +76,28 @@ class Clamping(Strategy):
                 "use Gradient."
             )
 
+    def note(self, call: Call, result: Any) -> None:
+        if isinstance(result, Tensor) and (
+            compares_with_zero(call) or (call.kind == "structural" and self._sees_signs(call))
+        ):
+            self._signs[result] = True
+
+    def _sees_signs(self, call: Call) -> bool:
+        return any(self._signs.get(mask) is not None for mask in (*call.choices, *call.constants))
+
     def handle(self, call: Call) -> Any:
         if call.kind == "batch-norm":
             return graft(call.value(), normalization.rescaled(call, call.inputs[0]))
         if call.name == "relu":
             out: Tensor = call.execute() if self._masked else graft(call.value(), call.inputs[0])
-        elif rectifies(call):
+        elif rectifies(call, signed=self._sees_signs(call)):
             x = call.inputs[0]
             out = graft(call.value(), torch.relu(x) if self._masked else x)
         else:
-            return call.execute()
+            plain = call.execute()
+            if call.name == "instance_norm":  # torch's own derivative needs it so, see `models`
+                plain.register_hook(lambda g: g.contiguous())
+            return plain
         self.rectifiers += 1
         # The clamp is on what comes back, so no surrogate can do it.
         out.register_hook(lambda g: g.clamp(min=0))  # type: ignore[no-untyped-call]

@@ -18,6 +18,8 @@ from heatproof.testing.relations.traits import Traits
 
 # Relative to each batch's largest magnitude, in float64.
 TOLERANCE = 1e-8
+# Where inputs, weights and scores are of order one, a map that is smaller is the rounding of one that is 0.
+NOTHING = 1e-13
 # What is fitted is kept in float32.
 LEARNED = 1e-5
 # Networks whose outputs differ by more are not the same function: the relation says nothing of them.
@@ -59,7 +61,7 @@ class Relation(ABC):
         name: a short name, in kebab case.
         says: what is done, in words.
         tolerance: the largest difference of two maps that are the same, relative to their largest magnitude.
-        stabilized: the same for methods with rules, where their stabilizer stands in other sums.
+        stabilized: the same for methods whose rules have a stabilizer, where it stands in other sums.
         excuse: why the relation says nothing of methods with such traits, in words; empty where it must hold.
     """
 
@@ -83,8 +85,11 @@ class Relation(ABC):
         """What becomes of a method on one network."""
 
     def _compared(self, maps: Tensor, expected: Tensor, traits: Traits) -> Outcome:
-        distance = distance_of(maps, expected) if bool(expected.any()) or bool(maps.any()) else 0.0
-        tolerance = max(self.tolerance, LEARNED if traits.learns else 0.0, self.stabilized if traits.rules else 0.0)
+        largest = max(float(expected.abs().amax()), float(maps.abs().amax()) if maps.numel() else 0.0)
+        distance = 0.0 if largest <= NOTHING and maps.shape == expected.shape else distance_of(maps, expected)
+        tolerance = max(
+            self.tolerance, LEARNED if traits.learns else 0.0, self.stabilized if traits.stabilizes else 0.0
+        )
         kind: Literal["holds", "fails"] = "holds" if distance <= tolerance else "fails"
         return Outcome(kind, distance, "" if kind == "holds" else f"differs by {distance:.1e} of the largest magnitude")
 
@@ -119,7 +124,10 @@ class Change(Relation):
         changed = Subject(
             model, self.inputs(subject.inputs), subject.targets, self.inputs(subject.data), subject.labels
         )
-        gap = self._gap(subject, changed)
+        try:
+            gap = self._gap(subject, changed)
+        except Exception as error:  # a part with settings that the change does not know
+            return f"the changed network does not run: {error}"
         return changed if gap <= SAME else f"the changed network computes something else (by {gap:.0e})"
 
     def outcome(self, known: Known, subject: Subject, traits: Traits, prepared: "Subject | str") -> Outcome:

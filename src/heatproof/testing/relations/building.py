@@ -94,8 +94,8 @@ def _maps(make: Callable[[Sequence[int]], nn.Module]) -> Maker:
 
 
 def _norm(step: Step, shape: Sequence[int], biases: bool) -> nn.Module | None:
-    if len(shape) == 1 or min(shape) < 1:
-        return None
+    if len(shape) == 1 or shape[0 if len(shape) == 3 else -1] < 2:
+        return None  # of one number nothing is left
     return parts.ChannelNorm(shape[0]) if len(shape) == 3 else nn.LayerNorm(shape[-1])
 
 

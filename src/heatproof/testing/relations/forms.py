@@ -21,6 +21,8 @@ from heatproof.testing.relations.traits import Traits
 FLAT = "an exported program is one module, and no submodule returns a map"
 LEAVES = "the graph calls leaves alone, and the layer that it finds by itself may be one around them; name it"
 UNSEEN = "TorchScript's operations cannot be intercepted; rules need the Python module"
+SKIPPED = "what torch has compiled before runs past hooks; use the module that it was made from"
+UNTOLD = "nobody sees the operations, and so what the dimensions of the inputs mean; say so with `features`"
 HIDDEN = "a scripted network's submodules cannot be hooked into; name the Python module"
 
 
@@ -182,7 +184,9 @@ def _flat_or_few(traits: Traits) -> str:
 
 
 def _opaque(traits: Traits) -> str:
-    return HIDDEN if traits.layers else UNSEEN if traits.rules else ""
+    if traits.layers:
+        return HIDDEN
+    return UNSEEN if traits.rules else UNTOLD if traits.asks else ""
 
 
 def _wrapped(wrap: Callable[[nn.Module], nn.Module]) -> Callable[[nn.Module, Tensor], nn.Module]:
@@ -197,7 +201,12 @@ FORMS = (
     _formed("exported-decomposed", "`torch.export` and `run_decompositions()`", _decomposed, refuses=_flat_or_few),
     _formed("exported-unflattened", "`torch.export` and `unflatten`", _unflattened),
     _formed("fx", "`torch.fx.symbolic_trace`", _traced_by_fx, excuse=lambda traits: LEAVES if traits.layers else ""),
-    _formed("compiled", "`torch.compile`, backend eager", _compiled),
+    _formed(
+        "compiled",
+        "`torch.compile`, backend eager",
+        _compiled,
+        refuses=lambda traits: SKIPPED if traits.layers else "",
+    ),
     _formed("scripted", "`torch.jit.script`", _scripted, refuses=_opaque),
     _formed("traced", "`torch.jit.trace`", _traced, refuses=_opaque),
     _formed("onnx", "through ONNX and back, by onnx2torch", _through_onnx, refuses=_few),

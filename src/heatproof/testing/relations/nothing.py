@@ -10,11 +10,10 @@ from torch import Tensor, nn
 
 from heatproof.testing.relations.base import Change
 from heatproof.testing.relations.editing import LINEAR, edited, first_linear, last_linear
-from heatproof.testing.relations.spelling import APART, LEARNED, STABILIZED
+from heatproof.testing.relations.spelling import LEARNED, STABILIZED
 from heatproof.testing.relations.traits import Traits
 
-FIRST = "the first linear operation has a rule of its own, and now it is another one"
-SIGNED = "its rules leave out contributions of one sign, and an identity matrix hands on both"
+SIGNED = "its rule for linear layers parts signs, and a sum or an identity matrix hands on both"
 READS = "all labels' scores are among the features that it learns from"
 STEPPED = "it learns a direction for each linear operation, also for those that change nothing"
 # No sigmoid: what it makes is a gate to rules of relevance, and a sum is none.
@@ -201,16 +200,12 @@ def _after_identity(layer: nn.Linear) -> nn.Module:
     return nn.Sequential(unit, layer)
 
 
-def _parting(reason: str) -> Callable[[Traits], str]:
-    return lambda traits: reason if traits.rules and not traits.biases else ""
-
-
 def _learned(traits: Traits) -> str:
-    return LEARNED if traits.patterns else _parting(APART)(traits)
+    return LEARNED if traits.patterns else ""
 
 
 def _stepped(traits: Traits) -> str:
-    return STEPPED if traits.patterns else _parting(SIGNED)(traits)
+    return STEPPED if traits.patterns else SIGNED if traits.parts else ""
 
 
 def _identities(model: nn.Module, inputs: Tensor) -> nn.Module | str:
@@ -247,7 +242,6 @@ NOTHING = (
         says="half of each bias in its layer, half added behind",
         network=_split_bias,
         excuse=_learned,
-        stabilized=STABILIZED,
     ),
     Nothing(
         name="linear-in-halves",
@@ -259,7 +253,7 @@ NOTHING = (
         name="linear-as-sum",
         says="the last linear layer as the sum of two, of half of its inputs each",
         network=_last(Summands),
-        excuse=lambda traits: STEPPED if traits.patterns else _parting(APART)(traits),
+        excuse=_stepped,
         stabilized=STABILIZED,
     ),
     Nothing(

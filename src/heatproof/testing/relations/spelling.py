@@ -14,14 +14,13 @@ from heatproof.testing.relations.names import Spellings
 from heatproof.testing.relations.traits import Traits
 
 WRITES_SAFELY = (*LINEAR, nn.BatchNorm2d, nn.GroupNorm, nn.InstanceNorm2d)  # torch needs no output of theirs again
-FOLDS = "its rules part signs or leave biases out, and fold a batch norm, but not what is written out, into the weights"
-APART = "its rules part signs or leave biases out: a bias that is added by itself takes its share as any summand does"
+FOLDS = "its rules part signs, and fold a batch norm, but not what is written out, into the weights"
 LEARNED = "it learns from what a linear operation returns, and the bias is no part of that any more"
+UNTOLD = "an `einsum` of tokens does not tell which dimension is which; it asks for `features` or `layout`"
 SLOPES = "it takes slopes between two values operation by operation, and these are other operations"
 SHARES = "its rule for a softmax is not that of a quotient of exponentials"
 HELD = "its rule for a normalization is not that of the operations that it is made of"
 KNOWS_FEW = "it refuses networks with such an operation"
-NO_RELU = "it clamps at calls of a ReLU, and a product with a mask is none"
 
 
 def _knows_few(traits: Traits) -> str:
@@ -62,17 +61,18 @@ def _written(
     table: Spellings,
     excuse: Callable[[Traits], str] = lambda traits: "",
     stabilized: float = 0.0,
+    refuses: Callable[[Traits], str] = _knows_few,
 ) -> Spelled:
-    return Spelled(name=name, says=says, network=_respelling(table), excuse=excuse, stabilized=stabilized)
+    change = _respelling(table)
+    return Spelled(name=name, says=says, network=change, excuse=excuse, stabilized=stabilized, refuses=refuses)
 
 
-def _part_signs(reason: str) -> Callable[[Traits], str]:
-    def excuse(traits: Traits) -> str:
-        if traits.patterns:
-            return KNOWS_FEW if reason == FOLDS else LEARNED
-        return reason if traits.rules and not traits.biases else ""
+def _learned(traits: Traits) -> str:
+    return LEARNED if traits.patterns else ""
 
-    return excuse
+
+def _folded(traits: Traits) -> str:
+    return KNOWS_FEW if traits.patterns else FOLDS if traits.folds else ""
 
 
 def _own_rule(reason: str) -> Callable[[Traits], str]:
@@ -86,7 +86,8 @@ def _own_rule(reason: str) -> Callable[[Traits], str]:
     return excuse
 
 
-# ε stands in other sums where a bias is added by itself, or a scale multiplied: LRP's stabilizer shows.
+# ε stands in other sums where an operation is two, or its outputs are not known to be one layer's: LRP's stabilizer
+# shows.
 STABILIZED = 1e-2
 SPELLING = (
     _spelled("functional", "every operation as `torch.nn.functional` has it", names.FUNCTIONAL),
@@ -103,34 +104,30 @@ SPELLING = (
         "relu-as-product",
         "ReLUs as `x * (x > 0)`",
         {nn.ReLU: arithmetic.masked},
-        lambda traits: NO_RELU if traits.clamps else "",
     ),
     _written(
         "relu-as-where",
         "ReLUs as `torch.where(x > 0, x, 0)`",
         {nn.ReLU: arithmetic.where},
-        lambda traits: NO_RELU if traits.clamps else "",
     ),
     _written("linear-as-addmm", "linear layers as `torch.addmm(b, x, W.T)`", {nn.Linear: arithmetic.addmm}),
     _written(
-        "linear-as-matmul", "linear layers as `x @ W.T + b`", {nn.Linear: arithmetic.matmul}, _part_signs(APART),
-        STABILIZED,
+        "linear-as-matmul", "linear layers as `x @ W.T + b`", {nn.Linear: arithmetic.matmul}, _learned,
     ),
     _written(
-        "linear-as-einsum", "linear layers as `einsum` and a sum", {nn.Linear: arithmetic.einsum}, _part_signs(APART),
-        STABILIZED,
+        "linear-as-einsum", "linear layers as `einsum` and a sum", {nn.Linear: arithmetic.einsum}, _learned, STABILIZED,
+        refuses=lambda traits: _knows_few(traits) or (UNTOLD if traits.asks or traits.layers else ""),
     ),
     _written(
-        "bias-apart", "a convolution's bias added after it", {nn.Conv2d: arithmetic.bias_apart}, _part_signs(APART),
-        STABILIZED,
+        "bias-apart", "a convolution's bias added after it", {nn.Conv2d: arithmetic.bias_apart}, _learned,
     ),
     _written(
         "batch-norm-as-scale", "batch norms as `x * scale + shift`", {nn.BatchNorm2d: arithmetic.scale_and_shift},
-        _part_signs(FOLDS), STABILIZED,
+        _folded, STABILIZED,
     ),
     _written(
         "batch-norm-as-formula", "batch norms as `(x − μ) / √(σ² + ε) · γ + β`",
-        {nn.BatchNorm2d: arithmetic.standardized}, _part_signs(FOLDS), STABILIZED,
+        {nn.BatchNorm2d: arithmetic.standardized}, _folded, STABILIZED,
     ),
     _written(
         "softmax-written-out", "softmax as exponentials and their sum", {nn.Softmax: arithmetic.exponentials},

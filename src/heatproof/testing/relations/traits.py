@@ -32,12 +32,14 @@ class Traits:
         uses_model: whether the network decides anything.
         rules: it gives operations derivatives of its own, so it must see and know every one.
         layers: it reads what a submodule returns.
+        asks: it asks the network what the dimensions of its inputs mean.
         draws: it draws numbers that are keyed by the sample's values.
         degree: k, where R(c·x) = c^k·R(x) on a homogeneous network, for c > 0.
         unit: k, where R = s^k·R′ if the input is given s times as large and the network divides by s first.
         per_scalar: whether each scalar's attribution is in units of its own, so that one column may have another unit.
-        biases: rules that share among all contributions and the bias alike; one that parts signs or leaves biases out
-            tells a bias from a constant that is added, and a scale from a weight.
+        folds: its rules for convolutions part signs, or the first operation has one of its own: a batch norm is folded
+            into the weights before it, and a scale that is written out is not.
+        parts: its rule for linear layers parts signs.
         clamps: it clamps at ReLUs, unmasked where `masked` is False.
         first: rules of their own for the first linear operation.
         patterns: it learns a direction for each linear operation and its bias.
@@ -51,11 +53,13 @@ class Traits:
     uses_model: bool = True
     rules: bool = False
     layers: bool = False
+    asks: bool = False
     draws: bool = False
     degree: int | None = None
     unit: int | None = None
     per_scalar: bool = True
-    biases: bool = True
+    folds: bool = False
+    parts: bool = False
     clamps: bool = False
     masked: bool = True
     first: bool = False
@@ -65,6 +69,11 @@ class Traits:
     likelihood: bool = False
     secants: bool = False
     direction: bool = False
+
+    @property
+    def stabilizes(self) -> bool:
+        """Whether its rules divide by sums that ε keeps from 0."""
+        return self.rules and not (self.clamps or self.secants or self.patterns)
 
 
 _OF: dict[type, Traits] = {
@@ -82,8 +91,8 @@ _OF: dict[type, Traits] = {
     PatternAttribution: Traits(rules=True, patterns=True, learns=True, degree=1, unit=0),
     controls.Random: Traits(uses_model=False, draws=True),
     controls.InputXRandomGradient: Traits(uses_model=False, draws=True),
-    controls.EdgeDetector: Traits(uses_model=False, degree=1, unit=1, per_scalar=False),
-    controls.InputXEdges: Traits(uses_model=False, degree=2, unit=2, per_scalar=False),
+    controls.EdgeDetector: Traits(uses_model=False, asks=True, degree=1, unit=1, per_scalar=False),
+    controls.InputXEdges: Traits(uses_model=False, asks=True, degree=2, unit=2, per_scalar=False),
 }
 
 
@@ -92,34 +101,36 @@ def traits_of(method: Attribution) -> Traits:
     if isinstance(method, Competitive):
         return traits_of(method.method)
     if isinstance(method, ChannelNorm):
-        return replace(traits_of(method.method), per_scalar=False)
+        return replace(traits_of(method.method), per_scalar=False, asks=True)
     if isinstance(method, SmoothGrad | VarGrad):
         inner = traits_of(method.method)
-        return replace(inner, draws=inner.draws or method.noise > 0)
+        return replace(inner, asks=True, draws=inner.draws or method.noise > 0)
     if isinstance(method, IntegratedGradients | Occlusion | DeepLIFT):
         zero = isinstance(method.baseline, Zero)
         return Traits(
             degree=1 if zero else None,
             unit=0 if zero else None,
             rules=isinstance(method, DeepLIFT),
+            asks=isinstance(method, Occlusion) and method.features is None,
             secants=isinstance(method, DeepLIFT),
         )
     if isinstance(method, LRP):
         return _of_rules(composite(method.composite))
     if isinstance(method, DeepTaylor):
-        return Traits(rules=True, degree=1, unit=0, biases=False, first=True, per_scalar=False)
+        return Traits(rules=True, degree=1, unit=0, folds=True, parts=True, first=True, per_scalar=False)
     if isinstance(method, MeaningfulPerturbation) and method.jitter == 1:
         return replace(_OF[type(method)], draws=False)
     return _OF.get(type(method), Traits(draws=_has_seed(method), uses_model=getattr(method, "uses_model", True)))
 
 
 def _of_rules(rules: Composite) -> Traits:
-    proportional = isinstance(rules.convolution, Epsilon) and isinstance(rules.dense, Epsilon)
+    parts = not isinstance(rules.dense, Epsilon)
     return Traits(
         rules=True,
         degree=1,
         unit=0,
-        biases=proportional and rules.first is None,
+        folds=parts or not isinstance(rules.convolution, Epsilon) or rules.first is not None,
+        parts=parts,
         first=rules.first is not None,
         per_scalar=not isinstance(rules.first, Box),
     )
