@@ -9,7 +9,8 @@ class Metric:
     """A metric's name, unit, range and reference points. None stands for unbounded, or for "there is none".
 
     `chance` is the expected value for maps that know nothing; `ideal` the value of a perfect method;
-    `higher_is_better` is None where neither end is a merit. `text` is one plain line for the reader of a report.
+    `higher_is_better` is None where neither end is a merit. `text` is one plain line for the reader of a report,
+    `title` a name for it there. `itself` is what a similarity of maps gives a map and itself; None for other metrics.
     """
 
     name: str
@@ -20,6 +21,8 @@ class Metric:
     ideal: float | None = None
     higher_is_better: bool | None = None
     text: str = ""
+    title: str = ""
+    itself: float | None = None
 
     def describe(self) -> dict[str, Any]:
         """The fields as plain data."""
