@@ -84,6 +84,7 @@ DIAGNOSTICS = (
     _share("top-1-after", "How often the label is the likeliest behind the bottleneck.", "share of draws"),
     _share("top-5-after", "How often the label is one of the likeliest five behind the bottleneck.", "share of draws"),
     _share("deleted-share", "The mean of the mask: how much of the input it deletes.", "share of the input"),
+    Metric(name="all-zero", unit="0 or 1", low=0.0, high=1.0, ideal=0.0, text="The ReLU left nothing of the map."),
     Metric(name="bits", unit="bits", low=0.0, text="The information that the bottleneck lets through."),
     Metric(name="information", unit="nats an element", low=0.0, text="The same for an average element of the layer."),
 )
