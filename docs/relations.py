@@ -164,8 +164,8 @@ def write(table: Table, networks: int, drawn: int, real: list[str]) -> None:
     lines = [HEAD.format(tolerance=TOLERANCE, learned=LEARNED, stabilized=STABILIZED)]
     lines.append(
         f"{networks:,} networks drawn, each under five relations with three methods, and more for cells that were "
-        f"empty: {drawn:,} comparisons. {len(real)} real networks ({', '.join(real)}): "
-        f"{compared(table) - drawn:,} more."
+        f"empty: {drawn:,} comparisons."
+        + (f" Real networks ({', '.join(real)}): {compared(table) - drawn:,} more." if real else "")
     )
     for family in dict.fromkeys(relation.family for relation in RELATIONS):
         lines += table_of(family, table)

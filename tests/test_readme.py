@@ -22,8 +22,7 @@ def test_the_python_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     names: dict = {}
     exec(block("python").replace("[:32]", "[:2]"), names)
     assert names["maps"].shape == names["images"].shape
-    assert set(names["run"].rows()["check"]) == {"parameter-randomization", "steadiness", "degradation"}
-    assert names["run"].verdicts()["question"].isin(["steady", "depends", "faithful", "believable"]).any()
+    assert set(names["run"].rows()["check"]) == {"parameter-randomization"}
     assert (tmp_path / "run" / "manifest.json").is_file()
 
 

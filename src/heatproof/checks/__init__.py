@@ -16,7 +16,6 @@ from heatproof.checks.method_agreement import MethodAgreement
 from heatproof.checks.network_structure import NetworkStructure
 from heatproof.checks.parameter_randomization import ParameterRandomization
 from heatproof.checks.sensitivity_n import SensitivityN
-from heatproof.checks.steadiness import Steadiness
 
 
 def names() -> list[str]:
@@ -51,7 +50,6 @@ __all__ = [
     "Scores",
     "SensitivityN",
     "State",
-    "Steadiness",
     "Study",
     "get",
     "names",

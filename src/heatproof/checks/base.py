@@ -174,17 +174,13 @@ class Maps:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """One metric's values (N,) for the samples of a block: one row a sample. NaN is a degenerate result.
-
-    `role` is that of the state where it is left empty.
-    """
+    """One metric's values (N,) for the samples of a block: one row a sample. NaN is a degenerate result."""
 
     metric: str
     values: Tensor
     setting: str = ""
     position: float = 0.0
     seed: int = 0
-    role: str = ""
 
 
 class Check(ABC):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from heatproof.reading.run_info import RunInfo
+from heatproof.auditing.scorecard import groups, randomizations
 
 
 class Order(NamedTuple):
@@ -35,8 +35,7 @@ def ways(randomized: Sequence[str]) -> str:
 
 def lead(manifest: Manifest) -> str:
     """What was done to the network, and what follows from it."""
-    info = RunInfo(manifest)
-    everything, some = info.complete_randomizations, info.randomizations
+    everything, some = groups(manifest), randomizations(manifest)
     if everything:
         return (
             f"Every layer of the network was randomized, step by step {ways(everything)}: a heatmap that stays the "
@@ -59,9 +58,20 @@ def lead(manifest: Manifest) -> str:
 
 def unjudged(manifest: Manifest) -> str:
     """Which randomizations are shown only; empty if none."""
-    info = RunInfo(manifest)
-    only = [f"{group}, {why}" for group in info.randomizations if (why := info.unfinished(group))]
-    return f"Shown, not judged: {'; '.join(only)}." if only else ""
+    only = [group for group in randomizations(manifest) if group not in groups(manifest)]
+    if not only:
+        return ""
+    return f"Some layers stay trained in {' and '.join(only)}: shown, not judged."
+
+
+def without_verdict(manifest: Manifest, label: str) -> str:
+    """Why a method has no verdict on the parameters."""
+    if not randomizations(manifest):
+        return "No randomization was run."
+    if not groups(manifest):
+        return "No randomization ended with every layer random: see the curves."
+    failed = any(failure.get("method") == label for failure in manifest.get("failures", []))
+    return "It failed: see the top of this page." if failed else "Nothing was computed with every layer random."
 
 
 TREATED = {"refit": "fitted anew", "reuse": "used as it is", "exclude": "left out"}

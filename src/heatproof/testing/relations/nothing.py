@@ -146,7 +146,7 @@ def _zero_branch(model: nn.Module, inputs: Tensor) -> nn.Module | str:
 
 
 def _dead_label(model: nn.Module, inputs: Tensor) -> nn.Module | str:
-    """One more label, of the last linear layer, whose score is −10 000 whatever the input."""
+    """One more label, of the last linear layer, whose score is −10⁹ whatever the input: one that is masked."""
     name = last_linear(model)
     with torch.no_grad():
         width = model(inputs[:1]).shape[1]
@@ -157,7 +157,7 @@ def _dead_label(model: nn.Module, inputs: Tensor) -> nn.Module | str:
         dead = torch.zeros_like(module.weight[:1])
         module.weight = nn.Parameter(torch.cat([module.weight.detach(), dead]))
         bias = module.weight.new_zeros(width) if module.bias is None else module.bias.detach()
-        module.bias = nn.Parameter(torch.cat([bias, bias.new_full((1,), -1e4)]))
+        module.bias = nn.Parameter(torch.cat([bias, bias.new_full((1,), -1e9)]))
         if isinstance(module, nn.Linear):
             module.out_features += 1
         else:
