@@ -4,7 +4,7 @@
 
 On 001's MNIST network: the readout, trained on other images, against the per-sample bottleneck at the same layer, by
 the rank correlation of their maps of the same image, of different images, and of different images of the same digit.
-The intervals are 95 % bootstrap intervals over images. The training rate is not 004's: it takes 1e-5 for 10 epochs of
+The intervals are 95 % intervals over images. The training rate is not 004's: it takes 1e-5 for 10 epochs of
 ImageNet, 800,000 updates; here there are 5,000, at 1e-3.
 """
 
@@ -17,11 +17,11 @@ import torch
 import typer
 
 import heatproof as hp
-from heatproof.auditing.bootstrap import bounds, resampled_means
 from heatproof.auditing.fits import Lessons
 from heatproof.data import TorchvisionDataset
 from heatproof.fingerprint import model_fingerprint
 from heatproof.methods import PerSampleBottleneck, ReadoutBottleneck
+from heatproof.reading.intervals import of_means
 
 OUT = Path(__file__).parent.parent / "docs" / "results" / "bottlenecks-agree"
 LAYER, READOUTS = "features.4", ("features.1", "features.4", "features", "classifier")
@@ -63,7 +63,7 @@ def main(
 
 
 def figures(readout: torch.Tensor, sample: torch.Tensor, labels: torch.Tensor) -> pd.DataFrame:
-    """Mean rank correlations with 95 % bootstrap intervals over the readout's images."""
+    """Mean rank correlations with 95 % intervals over the readout's images."""
     spearman = hp.similarity.get("spearman")
     shifted = [spearman(readout, sample.roll(-step, 0)).numpy() for step in range(len(readout))]
     own = np.array([[shifted[(j - i) % len(labels)][i] for j in range(len(labels))] for i in range(len(labels))])
@@ -78,7 +78,7 @@ def figures(readout: torch.Tensor, sample: torch.Tensor, labels: torch.Tensor) -
     means["same image − same digit"] = means["same image"] - means["different images of the same digit"]
     rows = []
     for what, values in means.items():
-        low, high = bounds(resampled_means(values[:, None])[:, 0])
+        (low,), (high,) = of_means(values[None, :, None])
         known = values[np.isfinite(values)]
         mean, low, high = (round(float(value), 4) for value in (known.mean(), low, high))
         entry = {"spearman of readout and per-sample": what, "mean": mean, "low": low, "high": high}

@@ -24,7 +24,6 @@ import torch
 from torch import Tensor, nn
 
 import heatproof as hp
-from heatproof.auditing.bootstrap import bounds, resampled_means
 from heatproof.auditing.manifest import About
 from heatproof.auditing.spec import ModelSpec
 from heatproof.auditing.store import read_manifest, read_rows
@@ -49,6 +48,7 @@ from heatproof.methods import (
     SmoothGrad,
 )
 from heatproof.methods.base import Attribution
+from heatproof.reading.intervals import of_means
 from heatproof.report.pictures import read_maps
 
 MODEL = ModelSpec(name="torchvision:squeezenet1_0", weights="$HEATPROOF_DATA/models/squeezenet1_0_imagenet.safetensors")
@@ -252,8 +252,8 @@ def values(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def interval(numbers: pd.DataFrame) -> pd.DataFrame:
-    """Mean of each column with its 95 % bootstrap interval, all columns resampled alike."""
-    low, high = bounds(resampled_means(numbers.to_numpy(np.float64)))
+    """Mean of each column with its 95 % interval."""
+    low, high = of_means(numbers.to_numpy(np.float64)[None])
     return pd.DataFrame({"mean": numbers.mean(), "low": low, "high": high, "n": numbers.notna().sum()})
 
 
@@ -374,7 +374,7 @@ def page(found: pd.DataFrame, scores: pd.DataFrame, ahead: pd.DataFrame, kept: p
     return f"""# Table 1 of Schulz et al. (2020) on SqueezeNet 1.0
 
 Written by `examples/iba_table_1.py`; settings are there, images in `images.csv`, all figures in the CSV files.
-The network is explained as it was trained; each image's own label is explained. Intervals are 95 % bootstrap intervals
+The network is explained as it was trained; each image's own label is explained. Intervals are 95 % intervals
 over images, differences are paired by image.
 
 ## The layer

@@ -16,12 +16,13 @@ import pandas as pd
 import typer
 
 from heatproof.auditing import from_spec
-from heatproof.auditing.bootstrap import intervals
-from heatproof.auditing.scorecard import excluded, findings, names_of
 from heatproof.auditing.spec import read
 from heatproof.auditing.store import read_manifest, read_rows
 from heatproof.papers import Results
 from heatproof.papers.pictures import maps_over_labels, table_picture
+from heatproof.reading import Verdicts
+from heatproof.reading.run_info import RunInfo
+from heatproof.reading.values import intervals
 from heatproof.report import write as write_report
 from heatproof.report.effects import effects
 
@@ -83,7 +84,7 @@ def write(run: Path, spec: Path, docs: Path) -> Path:
     rows, manifest = read_rows(run), read_manifest(run)
     folder = docs / spec.stem
     folder.mkdir(parents=True, exist_ok=True)
-    findings(rows, manifest).to_csv(folder / "scorecard.csv", index=False, float_format="%.4g")
+    Verdicts.of(rows, manifest).frame.to_csv(folder / "scorecard.csv", index=False, float_format="%.4g")
     pd.DataFrame([asdict(effect) for effect in effects(rows, manifest)]).to_csv(folder / "effects.csv", index=False)
     table = every(rows, manifest)
     table.to_csv(folder / "table.csv", index=False, float_format="%.4g")
@@ -107,7 +108,7 @@ def write(run: Path, spec: Path, docs: Path) -> Path:
 
 def every(rows: pd.DataFrame, manifest: dict) -> pd.DataFrame:  # type: ignore[type-arg]  # a manifest
     """Every method against every column of every check: mean, 95 % interval, or why there is none."""
-    names = names_of(manifest)
+    names = {check.label: check.id for check in RunInfo(manifest).checks}
     stages = {state["group"] for state in manifest["states"] if state["kind"] == "randomized"}
     absent = {column.check: column.check for column in COLUMNS if column.check not in names.values()}
     found = []
@@ -138,7 +139,7 @@ def _reason(column: Column, manifest: dict, method: str, *, asked: bool) -> str:
     if not asked:
         return UNASKED.get(column.check, "not asked by this spec")
     changes = column.setting in ("stages", "permuted-labels", "true-labels") or column.metric == "entropy-rise"
-    return (changes and excluded(manifest, method)) or column.blank
+    return (changes and next(m.excluded for m in RunInfo(manifest).methods if m.label == method)) or column.blank
 
 
 def _chosen(rows: pd.DataFrame, column: Column, stages: set[str]) -> pd.DataFrame:

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -38,6 +39,11 @@ def test_audit_runs_a_spec_and_prints_the_report(tmp_path: Path) -> None:
     assert Path(last) == tmp_path / "runs" / "small" / "report.html"
     first = Path(last).read_bytes()
     Path(last).unlink()
+    said = json.loads(invoke("report", str(tmp_path / "runs" / "small"), "--json"))
+    assert said["headline"].endswith("Nothing here says which of its heatmaps to trust.")
+    answers = {(one["method"], one["question"]): one["answer"] for one in said["verdicts"]}
+    assert answers["gradient", "believable"] == "unknown"
+    assert not Path(last).exists()
     invoke("report", str(tmp_path / "runs" / "small"))
     assert Path(last).read_bytes() == first
 

@@ -22,7 +22,8 @@ def test_the_python_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     names: dict = {}
     exec(block("python").replace("[:32]", "[:2]"), names)
     assert names["maps"].shape == names["images"].shape
-    assert set(names["run"].rows()["check"]) == {"parameter-randomization"}
+    assert set(names["run"].rows()["check"]) == {"parameter-randomization", "steadiness", "degradation"}
+    assert names["run"].verdicts()["question"].isin(["steady", "depends", "faithful", "believable"]).any()
     assert (tmp_path / "run" / "manifest.json").is_file()
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         similarity,
         zoo,
     )
+    from heatproof import reading as readings
     from heatproof.auditing import audit
     from heatproof.errors import InputError
     from heatproof.models import Bound
@@ -30,6 +31,8 @@ def __getattr__(name: str) -> Any:
     """Public names are imported when first used, so that the report and the command line start without torch."""
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name == "readings":
+        return import_module("heatproof.reading")
     if name in __all__:
         return import_module(f"heatproof.{name}")
     raise AttributeError(f"module 'heatproof' has no attribute {name!r}")
@@ -49,6 +52,7 @@ __all__ = [
     "models",
     "outputs",
     "randomization",
+    "readings",
     "similarity",
     "zoo",
 ]

@@ -108,8 +108,21 @@ def explain(
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
-    """Write the page of a run again."""
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print headline and verdicts instead.")] = False,
+) -> None:
+    """Write the page of a run again, or print its verdicts."""
+    if as_json:
+        import json
+
+        from heatproof.auditing.store import read_manifest, read_rows
+        from heatproof.reading import Verdicts
+
+        verdicts = Verdicts.of(read_rows(run), read_manifest(run))
+        table = json.loads(verdicts.table.to_json(orient="records"))
+        typer.echo(json.dumps({"headline": verdicts.headline, "verdicts": table}, ensure_ascii=False, indent=1))
+        return
     from heatproof.report import write
 
     _print_path(write(run))
@@ -264,9 +277,28 @@ def _audit(spec: "AuditSpec", folder: Path, threads: int | None, *, strict: bool
         err.print("[bold red]Not everything worked[/]: the rows of what failed are missing or NaN.", highlight=False)
         for line in failed:
             err.print(f"  {_plain(line)}", highlight=False, soft_wrap=True)
+    _told(folder)
     _print_path(write(folder))
     if failed and strict:
         raise typer.Exit(1)
+
+
+def _told(folder: Path) -> None:
+    """The headline, and what each heatmap is worth, in a line each."""
+    from rich.table import Table
+
+    from heatproof.auditing.store import read_manifest, read_rows
+    from heatproof.reading import Verdicts
+
+    verdicts = Verdicts.of(read_rows(folder), read_manifest(folder))
+    table = Table(show_header=False, box=None)
+    marks = {"yes": "[green]●[/]", "no": "[red]○[/]", "unknown": "[yellow]?[/]"}
+    for method in verdicts.evidence.info.methods:
+        found = verdicts.believable(method.label)
+        control = ", a control" if method.control else ""
+        table.add_row(marks[found.answer], _plain(method.label + control), _plain(found.word))
+    err.print(table)
+    err.print(_plain(verdicts.headline), style="bold", highlight=False, soft_wrap=True)
 
 
 def _warned(message: Warning | str) -> None:

@@ -9,7 +9,8 @@ class Metric:
     """A metric's name, unit, range and reference points. None stands for unbounded, or for "there is none".
 
     `chance` is the expected value for maps that know nothing; `ideal` the value of a perfect method;
-    `higher_is_better` is None where neither end is a merit. `text` is one plain line for the reader of a report.
+    `higher_is_better` is None where neither end is a merit. `text` is one plain line for the reader of a report,
+    `title` a name for it there. `itself` is what a similarity of maps gives a map and itself; None for other metrics.
     """
 
     name: str
@@ -20,6 +21,8 @@ class Metric:
     ideal: float | None = None
     higher_is_better: bool | None = None
     text: str = ""
+    title: str = ""
+    itself: float | None = None
 
     def describe(self) -> dict[str, Any]:
         """The fields as plain data."""
@@ -81,6 +84,7 @@ DIAGNOSTICS = (
     _share("top-1-after", "How often the label is the likeliest behind the bottleneck.", "share of draws"),
     _share("top-5-after", "How often the label is one of the likeliest five behind the bottleneck.", "share of draws"),
     _share("deleted-share", "The mean of the mask: how much of the input it deletes.", "share of the input"),
+    Metric(name="all-zero", unit="0 or 1", low=0.0, high=1.0, ideal=0.0, text="The ReLU left nothing of the map."),
     Metric(name="bits", unit="bits", low=0.0, text="The information that the bottleneck lets through."),
     Metric(name="information", unit="nats an element", low=0.0, text="The same for an average element of the layer."),
 )

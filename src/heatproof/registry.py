@@ -91,6 +91,12 @@ class Registry(Generic[T]):
         best = [name for name, count in shared.items() if count == max(shared.values())]
         return best[0] if len(best) == 1 else None
 
+    def id_of(self, kind: type) -> str | None:
+        """The name under which a class is registered, or the nearest of those that it derives from; None if none is."""
+        self._load()
+        names = {factory: name for name, factory in self._factories.items()}
+        return next((names[base] for base in kind.__mro__ if base in names), None)
+
     def _default(self, name: str) -> T:
         try:
             return self._factories[name]()

@@ -17,6 +17,7 @@ import heatproof as hp
 from heatproof.auditing import store as store_module
 from heatproof.errors import AuditError, FailureWarning, InputError, StoreError
 from heatproof.methods import GradientXInput
+from heatproof.rows import COLUMNS
 
 
 def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
@@ -37,7 +38,10 @@ class TestRows:
     def test_have_the_schema_and_are_complete(self, tmp_path: Path) -> None:
         run = toys.run(tmp_path)
         rows = run.rows()
-        assert list(rows) == ["check", "method", "setting", "position", "sample", "metric", "value", "seed"]
+        assert tuple(rows) == COLUMNS[:-1]
+        assert set(rows.role) == {"trained", "randomized", "chance", "floor", "replicate"}
+        stages = rows[(rows.role == "randomized") & (rows.position > 0)].groupby("position").stage.unique()
+        assert [list(names) for names in stages] == [["5"], ["3"], ["0"]]
         assert not rows.drop(columns="value").duplicated().any()
         assert run.manifest["status"] == "complete"
         cascade = rows[(rows.setting == "cascading he") & (rows.metric == "spearman")]
@@ -83,7 +87,7 @@ class TestRows:
 
         rows = toys.run(tmp_path, methods={"blank": blank}, checks=["parameter-randomization"]).rows()
         similarity = rows[(rows.method == "blank") & rows.metric.isin(["spearman", "ssim", "mse"])]
-        assert len(similarity) == 3 * 7 * (3 + 1 + 1)  # measures × samples × (stages, floor, replicate)
+        assert len(similarity) == 3 * 7 * (3 + 1 + 1 + 1)  # measures × samples × (stages, chance, floor, replicate)
         assert similarity.value.isna().all()
 
     def test_own_labels_are_explained_by_name(self, tmp_path: Path) -> None:

@@ -208,10 +208,10 @@ class TestOnChangedNetworks:
         assert f"Fitted on 40 samples of practice; on a changed network left out: {because}." in page
         assert f"patterns, cascading he: excluded, as {because}; no value: " in page
         assert "Fitted on 40 samples of practice at 1; on a changed network fitted anew: mean and variance" in page
-        card = done.scorecard().query("method == 'patterns'").set_index("question")
-        assert card.loc["parameters"].verdict == "excluded"
-        assert "0 of" not in card.loc["parameters"].sentence
-        assert card.loc["parameters"].nan == 7
+        card = done.verdicts().query("method == 'patterns'").set_index("question")
+        assert card.loc["depends"].word == "excluded"
+        assert because in card.loc["depends"].why
+        assert card.loc["depends"].missing == 7
 
 
 def shown(path: Path) -> list[list[str]]:

@@ -38,8 +38,10 @@ def test_no_map_is_computed_twice(tmp_path: Path, checks: list[str], method: Met
     calls.clear()
     run = toys.run(tmp_path, methods={"counted": method, "random": "random"}, checks=checks, boxes=BOXES)
     assert run.manifest["status"] == "complete"
-    # The trained network, each stage, the second fully random network of the floor; a replicate where there is noise.
-    assert len(calls) == BLOCKS * (1 + STAGES + 1 + more)
+    # The trained network, each stage, the second fully random network of the floor; a replicate where there is noise;
+    # three changes too small to matter, whose yardstick is a network that is fully random already.
+    nudged = 3 if "steadiness" in checks else 0
+    assert len(calls) == BLOCKS * (1 + STAGES + 1 + more + nudged)
 
 
 def audited(folder: Path, order: list[int], batch: int) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import torchvision
 from torch import Tensor, nn
 
 import heatproof as hp
-from heatproof.auditing import Run, scorecard
+from heatproof.auditing import Run
 from heatproof.errors import HeatproofWarning
 from heatproof.randomization import Cascading
 
@@ -45,9 +45,9 @@ def audited(folder: Path, model: nn.Module, check: Any, inputs: Tensor | None = 
 
 
 def verdict(run: Run) -> tuple[str, str]:
-    found = run.scorecard()
-    (one,) = found[found["question"] == "parameters"].to_dict("records")
-    return str(one["verdict"]), str(one["sentence"])
+    found = run.findings()
+    (one,) = found[found["question"] == "depends"].to_dict("records")
+    return str(one["word"]), str(one["why"])
 
 
 def last_state(run: Run) -> dict[str, Any]:
@@ -64,13 +64,9 @@ def test_a_dead_network_is_said_at_planning_and_in_the_verdict(tmp_path: Path) -
         run = audited(tmp_path / "a", deep(), check, toys.images(12))
     state = last_state(run)
     assert (state["dead"], state["remedy"]) == ("its outputs are the same for every sample", "initializer='he'")
-    found = run.scorecard()
     said = "The randomized network is dead: its outputs are the same for every sample; set initializer='he'."
-    word, sentence = verdict(run)
-    assert word == scorecard.DEAD or word in scorecard.GRADES  # gradients of 1e-30 still make a map
-    assert said in sentence
-    if word == scorecard.DEAD:
-        assert scorecard.headline(found, run.manifest).endswith(said)
+    assert verdict(run) == ("network is dead", said)  # also where gradients of 1e-30 still make a map
+    assert run.headline().endswith(said)
     assert said in run.report().read_text()
 
 
@@ -87,13 +83,12 @@ def test_squeezenet_dies_of_001s_weights_and_gets_a_verdict_by_default(tmp_path:
     assert word == "network is dead"
     assert sentence.startswith("The randomized network is dead: ")
     assert sentence.endswith("; set initializer='he'.")
-    headline = scorecard.headline(run.scorecard(), run.manifest)
-    assert headline == f"Whether these heatmaps depend on what this network learned cannot be judged. {sentence}"
+    assert run.headline().endswith(sentence)
     check = hp.checks.ParameterRandomization(
         randomization=Cascading(only=("classifier.1", "features.0")), similarities=("spearman", "spearman-absolute")
     )
     run = audited(tmp_path / "b", squeezenet(), check, images, targets=torch.arange(12) % 4)
-    assert verdict(run)[0] == "depends in part"
+    assert verdict(run)[0] != "network is dead"
     assert (last_state(run)["dead"], last_state(run)["complete"]) == ("", True)
 
 
@@ -116,10 +111,8 @@ def test_outputs_that_still_correlate_are_no_full_randomization(tmp_path: Path) 
     state = last_state(run)
     assert (state["complete"], state["fixed"]) == (False, ["learned"])
     assert state["agreement"] == pytest.approx(1.0)
-    found = run.scorecard()
-    assert not (found["question"] == "parameters").any()
     said = "fully randomized, its outputs still correlate by 1.00 with the trained ones"
-    assert found[found["question"] == "similarity"]["sentence"].str.contains(said).all()
+    assert verdict(run) == ("not judged", f"Shown: {said}.")
     assert "constants of the architecture: learned." in " ".join(run.manifest["checks"][0]["notes"])
     assert said in run.report().read_text()
 
@@ -139,7 +132,7 @@ def test_a_weight_that_no_module_holds_gets_no_verdict(tmp_path: Path) -> None:
     assert not last_state(run)["complete"]
     (note,) = (n for n in run.manifest["checks"][0]["notes"] if n.startswith("Weights that stay trained"))
     assert "a tensor (10, 144) that no module holds, in linear" in note
-    assert not (run.scorecard()["question"] == "parameters").any()
+    assert verdict(run)[0] == "not judged"
 
 
 def test_each_way_to_draw_a_network_is_tried_once_on_four_samples(tmp_path: Path) -> None:

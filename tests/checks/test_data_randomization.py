@@ -335,7 +335,9 @@ class TestNetworksOfTheZoo:
         networks = [hp.zoo.entry(name).load() for name in ("first", "second")]
         maps = [GradientXInput()(net.model, inputs, targets).sum(1) for net in networks]
         ours = GradientXInput()(model, inputs, targets).sum(1)
-        assert {r.setting for r in rows} == {"", "permuted-labels", "permuted-labels floor"}
+        assert {r.setting for r in rows} == {
+            "", "permuted-labels", "permuted-labels floor", "permuted-labels chance",
+        }  # fmt: skip
         for seed, net in enumerate(networks):
             found = row(rows, "m", "spearman", "permuted-labels", seed=seed)
             torch.testing.assert_close(found, hp.similarity.Spearman()(ours, maps[seed]), rtol=0, atol=1e-12)

@@ -73,8 +73,16 @@ class TestInputControls:
         rows = toys.played(check)
         measures = {metric.name for metric in check.metrics(study())}
         assert measures == {"spearman", "spearman-absolute", "ssim", "mse"}
-        assert {(r.method, r.setting, r.metric) for r in rows} == {
+        alike = {(r.method, r.setting, r.metric) for r in rows if not r.setting.endswith(" chance")}
+        assert alike == {
             (method, control, measure) for method in ("", *toys.METHODS) for control in CONTROLS for measure in measures
+        }
+        chance = {(r.method, r.setting, r.metric) for r in rows} - alike
+        assert chance == {
+            (method, f"{control} chance", measure)
+            for method in toys.METHODS
+            for control in CONTROLS
+            for measure in measures
         }
         assert {(r.position, r.seed) for r in rows} == {(0.0, 0)}
 
@@ -91,7 +99,7 @@ class TestInputControls:
         model = nn.Sequential(nn.Linear(9, 4)).double().eval()
         inputs = torch.randn(3, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         rows = toys.played(check, model=model, inputs=inputs)
-        assert {r.setting for r in rows} == {"input-x-random-gradient"}
+        assert {r.setting for r in rows} == {"input-x-random-gradient", "input-x-random-gradient chance"}
 
     def test_a_control_asked_for_where_it_does_not_apply_is_refused(self):
         with pytest.raises(InputError, match=r"Expected images \(N, C, H, W\) for controls .*but got 2 dimensions"):
@@ -111,7 +119,7 @@ class TestInputControls:
         assert copy == check
         assert hash(copy) == hash(check)
         assert describe(check) == {
-            "class": "heatproof.checks.input_controls.InputControls", "version": 1,
+            "class": "heatproof.checks.input_controls.InputControls", "version": 2,
             "controls": ["edge-detector"], "similarities": ["mse"],
         }  # fmt: skip
 

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from heatproof import draws
-from heatproof.auditing import scorecard
 from heatproof.checks import Completeness, Degradation, Maps, MethodAgreement, ParameterRandomization, SensitivityN
 from heatproof.checks import degradation as degradation_module
 from heatproof.checks import variants as variants_module
@@ -29,6 +28,8 @@ from heatproof.methods.base import Linearization
 from heatproof.propagation.independence import check_independent
 from heatproof.randomization import initializers, orders
 from heatproof.randomization.layers import Layer, Usage
+from heatproof.reading import Verdicts
+from heatproof.rows import COLUMNS, SCHEMA
 from heatproof.similarity import Spearman, spearman
 from heatproof.testing.playing import play, stage
 
@@ -209,20 +210,23 @@ def a_constant_map_is_no_success() -> None:
     on = stage(toys.network(), inputs, targets, blank)
     check = ParameterRandomization(similarities=("spearman", "spearman-absolute"))
     rows = [
-        ("parameter-randomization", *row[:3], f"s{i}", row.metric, float(value), row.seed)
+        {
+            **dict.fromkeys(COLUMNS, ""), "check": "parameter-randomization", "method": row[0], "setting": row[1],
+            "position": row[2], "sample": f"s{i}", "metric": row.metric, "value": float(value), "seed": row.seed,
+        }
         for row, values in play(check, on).items()
         for i, value in enumerate(values)
-    ]
-    names = ["check", "method", "setting", "position", "sample", "metric", "value", "seed"]
+    ]  # fmt: skip
     manifest = {
+        "schema": SCHEMA,
         "methods": [{"label": "blank", "name": None, "controls": False}],
-        "checks": [],
+        "checks": [{"label": "parameter-randomization", "id": "parameter-randomization", "recipe": {}, "metrics": []}],
         "states": [state.describe() for state in check.states(on.study())],
         "model": {"outputs": 4},
         "costs": {},
     }
-    found = scorecard.findings(pd.DataFrame(rows, columns=names), manifest)
-    assert scorecard.primary(found, manifest)["blank"]["verdict"] == "cannot be told"
+    (depends,) = (f for f in Verdicts.of(pd.DataFrame(rows), manifest).findings if f.question == "depends")
+    assert (depends.answer, depends.word) == ("unknown", "cannot be told")
 
 
 def nothing_is_taken_for_zero(monkeypatch: pytest.MonkeyPatch) -> None:

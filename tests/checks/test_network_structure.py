@@ -66,7 +66,7 @@ def test_overtaking_is_of_means_over_the_data_set(tmp_path):
     assert sum(rows.metric.str.startswith("overtaking")) == 3 * 3 * 9
 
 
-def test_rows_of_no_sample_are_no_draws_of_the_scorecard(tmp_path):
+def test_rows_of_no_sample_are_no_draws_of_any_verdict(tmp_path):
     run = hp.audit(
         toys.network(), toys.images(4), methods=["gradient-x-input"],
         checks=["parameter-randomization", "network-structure"], out=tmp_path / "a", progress=False,
@@ -76,7 +76,7 @@ def test_rows_of_no_sample_are_no_draws_of_the_scorecard(tmp_path):
         checks=["parameter-randomization"], out=tmp_path / "b", progress=False,
     )  # fmt: skip
     ours, theirs = (
-        found[found.question != "cost"].reset_index(drop=True) for found in (run.scorecard(), alone.scorecard())
+        found[found.question != "cost"].reset_index(drop=True) for found in (run.verdicts(), alone.verdicts())
     )
     assert ours.equals(theirs)
 

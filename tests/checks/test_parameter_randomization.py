@@ -165,7 +165,7 @@ class TestFloors:
     def test_an_edge_detector_shares_all_with_itself(self):
         methods = {"edge-detector": hp.methods.EdgeDetector()}
         rows = toys.played(ParameterRandomization(similarities=("spearman",)), methods=methods)
-        similar = [values for r, values in rows.items() if r.metric == "spearman"]
+        similar = [v for r, v in rows.items() if r.metric == "spearman" and not r.setting.endswith(" chance")]
         assert len(similar) == 3 + 1 + 1
         assert all(torch.equal(values, torch.ones(3, dtype=torch.float64)) for values in similar)
 
@@ -382,7 +382,7 @@ class TestRecipe:
         assert data["seeds"] == [1, 2]
         assert data["similarities"] == ["mse"]
         assert data["randomization"]["initializer"] == "he"
-        assert data["version"] == 1
+        assert data["version"] == 2
         assert describe(ParameterRandomization()) != data
 
     def test_a_measure_that_does_not_fit_is_left_out_with_a_note_or_refused_by_name(self):

@@ -32,11 +32,11 @@ def results(metric: str, **by_method: list[list[float]]) -> Results:
 @pytest.mark.parametrize(
     ("stages", "verdict"),
     [
-        ([[0.5, 0.5], [0.01, 0.02], [0.04, 0.04]], "holds"),
-        ([[0.01, 0.01], [0.01, 0.02], [0.2, 0.3]], "does not hold"),
-        ([[0.01, 0.01], [0.04, 0.06], [0.01, 0.01]], "cannot be told here"),
+        ([[0.5, 0.5, 0.5], [0.01, 0.02, 0.01], [0.03, 0.03, 0.031]], "holds"),
+        ([[0.01, 0.01, 0.02], [0.01, 0.02, 0.01], [0.2, 0.21, 0.22]], "does not hold"),
+        ([[0.01, 0.01, 0.02], [0.04, 0.06, 0.05], [0.01, 0.01, 0.02]], "cannot be told here"),
         (
-            [[0.01, 0.01], [0.01, 0.02], [0.01, 0.01]],
+            [[0.01, 0.01, 0.01], [0.01, 0.02, 0.01], [0.01, 0.01, 0.01]],
             "cannot be told here",
         ),  # competition empties the trained one as well
     ],
@@ -49,14 +49,17 @@ def test_a_map_is_blank_if_it_is_at_every_stage(stages: list[list[float]], verdi
 
 def test_a_blank_map_is_like_nothing() -> None:
     alike = results(
-        "spearman-absolute", cgi=[[math.nan] * 3, [math.nan, 0.2, math.nan]], lrp=[[math.nan] * 3, [0.5] * 3]
+        "spearman-absolute",
+        cgi=[[math.nan] * 4, [math.nan, 0.02, 0.01, math.nan]],
+        lrp=[[math.nan] * 4, [0.5, 0.51, 0.49, 0.5]],
     )
-    zeros = results("zeros", cgi=[[0.0] * 3, [1.0, 0.9, 0.0]], lrp=[[0.0] * 3] * 2)
+    zeros = results("zeros", cgi=[[0.0] * 4, [1.0, 0.9, 0.9, 0.0]], lrp=[[0.0] * 4] * 2)
     both = replace(alike, rows=pd.concat([alike.rows, zeros.rows]))
     found = _less_alike("cgi", "lrp", "cascading", "spearman-absolute", both)
-    # of three maps one is blank, and one has no rank for another reason
+    # of four maps one is blank, and one has no rank for another reason
     assert found.verdict == "holds"
-    assert found.ours.startswith("spearman-absolute 0.10 (0.00 to 0.20; 2 of 3 samples) against 0.50 (0.50 to 0.50)")
+    assert found.ours.startswith("spearman-absolute 0.01 (")
+    assert "; 3 of 4 samples) against 0.50 (" in found.ours
     assert found.ours.endswith("1 blank maps counted as 0")
 
 

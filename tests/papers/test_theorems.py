@@ -31,7 +31,8 @@ def test_a_mean_over_samples_averages_within_a_sample_first() -> None:
     rows = pd.DataFrame({"sample": [0, 0, 0, 1], "value": [1.0, 2.0, 3.0, 8.0]})
     found = over_samples(rows, "value")
     assert (found.value, found.n) == (5.0, 2)
-    assert (found.low, found.high) == (2.0, 8.0)
+    # t with one degree of freedom: 12.706 standard errors of 3
+    assert (found.low, found.high) == pytest.approx((5 - 12.7062 * 3, 5 + 12.7062 * 3), rel=1e-5)
 
 
 def test_noise_is_summarized_by_paired_differences() -> None:

@@ -20,6 +20,8 @@ from scipy import ndimage
 from scipy.stats import rankdata
 
 from heatproof.auditing.store import ROW_SCHEMA
+from heatproof.rows import COLUMNS, SCHEMA
+from heatproof.similarity import MSE, Spearman
 
 SIDE, LABELS = 24, 10
 LAYERS = ("fc2", "fc1", "conv2", "conv1")
@@ -89,7 +91,8 @@ def rows_of(pictures: np.ndarray[Any, Any]) -> pd.DataFrame:
     def add(
         check: str, method: str, setting: str, position: int, i: int, values: dict[str, float], seed: int = 0
     ) -> None:
-        found.extend((check, method, setting, float(position), f"s{i}", k, v, seed, "c") for k, v in values.items())
+        place = (check, method, setting, "randomized" if position else "trained", "", float(position), f"s{i}")
+        found.extend((*place, k, v, seed, "c") for k, v in values.items())
 
     for i, picture in enumerate(pictures):
         add("parameter-randomization", "", GROUP, 0, i, {"target-score": 8.0, "dead-target": 0.0})
@@ -114,6 +117,12 @@ def rows_of(pictures: np.ndarray[Any, Any]) -> pd.DataFrame:
                 values["shared-zeros"] = float(((trained == 0) & (drawn == 0)).mean())
                 values["relative-energy"] = float((drawn**2).sum() / (trained**2).sum())
                 add("parameter-randomization", method, GROUP, stage, i, values)
+                if stage == stages:
+                    chance = similarities(trained, permuted(trained, drawn, i))
+                    add("parameter-randomization", method, f"{GROUP} chance", stage, i, chance)
+                    add("steadiness", method, "parameters chance", 0, i, chance)
+            nudged = trained + 0.01 * trained.std() * np.random.default_rng([9, i]).standard_normal(trained.shape)
+            add("steadiness", method, "parameters", 0, i, similarities(trained, np.where(trained == 0, 0.0, nudged)))
             if method == "cgi":
                 for stage in range(stages + 1):
                     own, full = a_map("cgi", picture, i, stage), a_map("gradient-x-input", picture, i, stage)
@@ -122,8 +131,14 @@ def rows_of(pictures: np.ndarray[Any, Any]) -> pd.DataFrame:
                     add("parameter-randomization", method, GROUP, stage, i, both)
             if method == "gradient-x-input":
                 add("parameter-randomization", method, GROUP, 0, i, {"completeness-gap": 0.002 * (i % 3)})
-    columns = ["check", "method", "setting", "position", "sample", "metric", "value", "seed", "cell"]
-    return pd.DataFrame(found, columns=columns)
+    return pd.DataFrame(found, columns=COLUMNS)
+
+
+def permuted(trained: np.ndarray[Any, Any], drawn: np.ndarray[Any, Any], i: int) -> np.ndarray[Any, Any]:
+    """The trained map permuted among the features that are not zero in both."""
+    mixed, alive = trained.copy(), (trained != 0) | (drawn != 0)
+    mixed[alive] = np.random.default_rng([10, i]).permutation(trained[alive])
+    return mixed
 
 
 def manifest_of(labels: list[int], shown: int) -> dict[str, Any]:
@@ -142,9 +157,11 @@ def manifest_of(labels: list[int], shown: int) -> dict[str, Any]:
         }
         for name in (*METHODS, *CONTROL_METHODS)
     ]
-    names = ("parameter-randomization", "input-controls", "calibration")
+    names = ("parameter-randomization", "steadiness", "input-controls", "calibration")
+    measures = (Spearman(), Spearman(absolute=True), MSE())
+    metrics = [measure.metric.describe() for measure in measures]
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "heatproof": "0.1.0",
         "status": "complete",
         "created": "2026-01-02T03:04:05+00:00",
@@ -164,7 +181,9 @@ def manifest_of(labels: list[int], shown: int) -> dict[str, Any]:
             ],
         },
         "methods": methods,
-        "checks": [{"label": n, "name": n, "recipe": {}, "text": n, "metrics": [], "notes": []} for n in names],
+        "checks": [
+            {"label": n, "name": n, "id": n, "recipe": {}, "text": n, "metrics": metrics, "notes": []} for n in names
+        ],
         "states": [
             state("trained", "trained", 0, 0, "trained"),
             *(state(f"{GROUP} 0 {k}", "randomized", k, 0, LAYERS[k - 1]) for k in range(1, len(LAYERS) + 1)),

@@ -10,13 +10,14 @@ import synthetic
 
 from heatproof import report
 from heatproof.report.content import content
+from heatproof.similarity import Spearman
 
 
 def agreeing(run: Path, tmp_path: Path, pairs: dict[tuple[str, str], list[float]]) -> Path:
     """The made-up run with rows of agreement for these pairs, one value a sample."""
     folder = Path(shutil.copytree(run, tmp_path / "copy"))
     rows = [
-        ("method-agreement", one, two, 0.0, f"s{i}", "spearman", value, 0, "c")
+        ("method-agreement", one, two, "trained", "", 0.0, f"s{i}", "spearman", value, 0, "c")
         for (one, two), values in pairs.items()
         for i, value in enumerate(values)
     ]
@@ -24,7 +25,9 @@ def agreeing(run: Path, tmp_path: Path, pairs: dict[tuple[str, str], list[float]
     synthetic.write_rows(folder, pd.concat([all_rows, pd.DataFrame(rows, columns=all_rows.columns)]))
     path = folder / "manifest.json"
     manifest = json.loads(path.read_text())
-    check = {"label": "method-agreement", "name": "method-agreement", "recipe": {}, "metrics": [], "notes": []}
+    metrics = [Spearman().metric.describe()]
+    name = "method-agreement"
+    check = {"label": name, "name": name, "id": name, "recipe": {}, "metrics": metrics, "notes": []}
     path.write_text(json.dumps({**manifest, "checks": [*manifest["checks"], check]}))
     return folder
 

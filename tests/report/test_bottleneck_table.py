@@ -1,6 +1,6 @@
 """The table of bottlenecks."""
 
-from heatproof.auditing.bootstrap import Interval
+from heatproof.reading.values import Interval
 from heatproof.report.ledger import LEDGER, ledger, three
 
 

@@ -45,5 +45,5 @@ def test_the_number_under_a_map_is_its_similarity_on_this_sample() -> None:
             ("permuted-labels floor", "a", 0.125),
         )
     )  # fmt: skip
-    found = _scores(rows, columns(), {"m": True}, "a")
+    found = _scores(rows, ["ssim", "spearman"], columns(), {"m": True}, "a")
     assert found == {"m": {"networks trained anew/1": 0.25, "networks trained anew/2": 0.75}}

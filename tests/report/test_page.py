@@ -37,8 +37,8 @@ def change(run: Path, **values: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
-def test_neither_the_report_nor_the_scorecard_imports_torch() -> None:
-    code = "import sys, heatproof.report, heatproof.auditing.scorecard; print('torch' in sys.modules)"
+def test_neither_the_report_nor_what_it_reads_imports_torch() -> None:
+    code = "import sys, heatproof.report, heatproof.reading; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -76,12 +76,15 @@ def test_embedded_json_gives_the_same_value_back() -> None:
 
 def test_headline_counts_what_was_built_to_depend(run: Path) -> None:
     values = content(run)
-    verdicts = {m["label"]: m["verdict"] for m in values["methods"]}
-    assert values["headline"] == "2 of 6 heatmaps depend on what this network learned."
-    assert verdicts["gradient"] == verdicts["smoothgrad"] == "depends"
+    verdicts = {m["label"]: m["answers"]["depends"][0]["word"] for m in values["methods"]}
+    assert values["headline"] == (
+        "1 of 6 heatmaps fails a test; the others are not shown to be believable: not run were faithful."
+    )
+    assert verdicts["gradient"] == "depends"
     assert verdicts["guided-backprop"] == "hardly depends"
-    assert verdicts["edge-detector"] == verdicts["input-x-random-gradient"] == "never looks at the model"
-    assert verdicts["random"] == "is noise"
+    assert verdicts["edge-detector"] == "never looks at the model"
+    repeats = {m["label"]: m["answers"]["repeats"][0]["word"] for m in values["methods"]}
+    assert (repeats["random"], repeats["gradient"]) == ("is noise", "repeats exactly")
 
 
 def test_papers_effects_are_found_where_they_were_built_in(run: Path) -> None:
@@ -96,8 +99,14 @@ def test_effect_that_is_absent_is_said_to_be_absent(run: Path, tmp_path: Path) -
     rows.loc[rows["metric"].isin(["surviving-share", "surviving-energy"]), "value"] = 0.4
     synthetic.write_rows(folder, rows)
     shows = {effect.title: effect.shows for effect in content(folder)["effects"]}
+    # The same in every sample: a difference of nothing, of which no interval can be had.
+    assert shows["Fewer features survive competition when the network is random"] == "cannot be told"
+    assert shows["Less energy survives competition when the network is random"] == "cannot be told"
+    rows.loc[rows["metric"].isin(["surviving-share", "surviving-energy"]) & (rows["position"] == 4), "value"] += 0.1
+    rows.loc[rows["sample"] == "s0", "value"] += 0.01 * rows["position"]
+    synthetic.write_rows(folder, rows)
+    shows = {effect.title: effect.shows for effect in content(folder)["effects"]}
     assert shows["Fewer features survive competition when the network is random"] == "does not show"
-    assert shows["Less energy survives competition when the network is random"] == "does not show"
 
 
 def test_failures_nan_and_dead_networks_stand_at_the_top(run: Path, tmp_path: Path) -> None:
@@ -147,7 +156,8 @@ def test_method_that_failed_is_said_to_have_failed(run: Path, tmp_path: Path) ->
     synthetic.write_rows(folder, rows[rows["method"] != "gradient"])
     change(folder, failures=[{"method": "gradient", "check": "", "state": "trained", "samples": [], "error": "E: x"}])
     (method,) = (m for m in content(folder)["methods"] if m["label"] == "gradient")
-    assert (method["verdict"], method["sentence"]) == ("not measured", "It failed: see the top of this page.")
+    assert method["verdict"] == "not shown: steady, depends and faithful"
+    assert method["sentence"] == "Not run: steady, depends and faithful."
 
 
 def test_model_with_one_output_has_no_probabilities(run: Path, tmp_path: Path) -> None:
@@ -227,10 +237,10 @@ def test_randomization_is_spoken_of_by_its_order(
     assert (last["said"], last["random"]) == (said, complete)
     text = report.render(values)
     assert f"stage by stage: layers are randomized {way}. Lower" in text
-    assert (f"Some layers stay trained in {group}: shown, not judged." in text) is not complete
-    assert ("Dots: similarity of the map to itself after full randomization" in text) is complete
-    verdicts = {m["sentence"] for m in values["methods"]}
-    assert (verdicts == {"No randomization ended with every layer random: see the curves."}) is not complete
+    said = f"Shown, not judged: {group}, this randomization never has every layer random."
+    assert (said in text) is not complete
+    words = {m["answers"]["depends"][0]["word"] for m in values["methods"]}
+    assert (words == {"not judged"}) is not complete
 
 
 def test_run_without_randomization_does_not_speak_of_one(run: Path, tmp_path: Path) -> None:
@@ -238,7 +248,7 @@ def test_run_without_randomization_does_not_speak_of_one(run: Path, tmp_path: Pa
     change(folder, states=manifest_of(folder)["states"][:1])
     values = content(folder)
     assert values["lead"].startswith("No layer of the network was randomized:")
-    assert {m["sentence"] for m in values["methods"]} == {"No randomization was run."}
+    assert not any("depends" in m["answers"] for m in values["methods"])
 
 
 def test_states_that_share_their_maps_are_all_shown(run: Path, tmp_path: Path) -> None:
@@ -300,25 +310,25 @@ def test_every_answer_to_a_question_is_shown_under_its_name(run: Path, tmp_path:
     some = rows[(rows["metric"] == "spearman") & (rows["setting"] == "replicate")].assign(setting="")
     metric = {"name": "sensitivity-n", "chance": 0.0, "ideal": 1.0, "higher_is_better": True}
     names = ("tiles", "pixels")
-    recipe = {"class": "heatproof.checks.sensitivity_n.SensitivityN"}
-    checks = [{"label": n, "name": None, "recipe": recipe, "metrics": [metric], "notes": []} for n in names]
+    kind = {"id": "sensitivity-n", "recipe": {}, "metrics": [metric], "notes": []}
+    checks = [{"label": n, "name": None, **kind} for n in names]
     change(folder, checks=[*manifest_of(folder)["checks"], *checks])
     synthetic.write_rows(folder, pd.concat([rows, *(some.assign(check=n, metric="sensitivity-n") for n in names)]))
     values = content(folder)
     (method,) = (m for m in values["methods"] if m["label"] == "gradient")
-    assert [(f["name"], f["verdict"]) for f in method["answers"]["faithful"]] == [
-        ("tiles", "better than chance"),
-        ("pixels", "better than chance"),
+    assert [(f["name"], f["word"]) for f in method["answers"]["faithful"]] == [
+        ("tiles", "better than the input alone"),
+        ("pixels", "better than the input alone"),
     ]
     text = report.render(values)
     assert '<small class="named">pixels</small>' in text
-    assert "<li>Faithful? Better than chance. What sets of its features are attributed" in text
+    assert "<li>Faithful? Better than the input alone. What sets of its features get" in text
 
 
 def test_question_without_a_check_is_a_stated_blank(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert text.count(">not run<") == 3 * 9
-    assert "Not run, so not known: Depends on the labels? Faithful? Localizes?" in text
+    assert "Not run, so not known: Faithful? Depends on the labels? Localizes?" in text
 
 
 def test_run_without_maps_or_randomization_still_gives_a_page(run: Path, tmp_path: Path) -> None:
@@ -330,7 +340,7 @@ def test_run_without_maps_or_randomization_still_gives_a_page(run: Path, tmp_pat
     manifest = json.loads((folder / "manifest.json").read_text())
     change(folder, states=manifest["states"][:1])
     text = report.write(folder).read_text(encoding="utf-8")
-    assert "was not measured" in text
+    assert "not run were steady, depends and faithful" in text
     assert 'id="gallery"' not in text
     assert 'id="curves"' not in text
 
@@ -338,7 +348,7 @@ def test_run_without_maps_or_randomization_still_gives_a_page(run: Path, tmp_pat
 def test_run_without_a_single_row_gives_a_page(run: Path, tmp_path: Path) -> None:
     folder = copy(run, tmp_path)
     change(folder, cells=[])
-    assert "was not measured" in report.write(folder).read_text(encoding="utf-8")
+    assert "not run were steady, depends and faithful" in report.write(folder).read_text(encoding="utf-8")
 
 
 def test_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

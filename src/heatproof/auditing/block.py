@@ -19,13 +19,13 @@ from heatproof.auditing.learning import ready
 from heatproof.auditing.needs import methods_needed
 from heatproof.auditing.parts import Condition, NamedCheck, NamedMethod
 from heatproof.auditing.plan import Plan
-from heatproof.auditing.store import COLUMNS
 from heatproof.checks.base import Block, Maps, Scores, State
 from heatproof.draws import reseed
 from heatproof.errors import AuditError, InputError
 from heatproof.methods.base import Attribution, Explanation, Method
 from heatproof.metrics import EXCLUDE
 from heatproof.models import forward, select
+from heatproof.rows import COLUMNS
 
 
 @dataclass
@@ -224,9 +224,20 @@ class _BlockRun:
                 if blank is not None and score.metric != EXCLUDE.name:
                     found = found.masked_fill(blank.cpu()[:count], torch.nan)
                 values = found.tolist()
-                entry = (check.label, method, score.setting, score.position, None, score.metric, None, score.seed, cell)
-                for name, value in zip(COLUMNS, entry, strict=True):
-                    rows[name] += {"sample": block.samples, "value": values}.get(name, [value] * count)
+                entry = {
+                    "check": check.label,
+                    "method": method,
+                    "setting": score.setting,
+                    "role": str(score.role or state.kind),
+                    "stage": state.label,
+                    "position": score.position,
+                    "metric": score.metric,
+                    "seed": score.seed,
+                    "cell": cell,
+                }
+                columns = {"sample": block.samples, "value": values}
+                for name in COLUMNS:
+                    rows[name] += columns[name] if name in columns else [entry[name]] * count
         except Exception as error:  # recorded; the cell stays missing
             done.failures.append(_failure(block, state, error, method=method, check=check.label))
             return

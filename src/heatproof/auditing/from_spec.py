@@ -48,6 +48,7 @@ def run(spec: AuditSpec, out: Path, *, threads: int | None = None, progress: boo
         features=spec.features,
         batch=spec.batch,
         threads=threads or spec.threads,
+        believable=spec.believable,
         gallery=spec.gallery,
         max_errors=spec.max_errors,
         progress=progress,

@@ -17,11 +17,12 @@ from heatproof.fingerprint import network_fingerprint
 from heatproof.methods.fitted import Fitted, FittedMethod, learners, with_learners
 from heatproof.models import Bound
 from heatproof.recipes import digest
+from heatproof.rows import Role
 
 
 def changed(state: State) -> bool:
-    """Whether the network in this state is another than the trained one."""
-    return dict(state.key) != dict(TRAINED.key)
+    """Whether the network in this state is another than the trained one, of which something else may be learned."""
+    return state.kind != Role.CHANGED and dict(state.key) != dict(TRAINED.key)
 
 
 def check(plan: Plan) -> None:
@@ -71,6 +72,8 @@ def ready(plan: Plan, method: NamedMethod, state: State, model: nn.Module) -> tu
     if not learners(method.recipe):
         return method, ""
     trained = plan.learned[method.label]
+    if state.kind == Role.CHANGED:  # nothing happened that it should learn of
+        return replace(method, recipe=with_learners(trained, lambda one: one.moved_to(model))), ""
     if not changed(state):
         return replace(method, recipe=trained), ""
     done = {one.on_changed_model for one in learners(trained)}

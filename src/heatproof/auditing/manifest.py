@@ -11,11 +11,11 @@ import heatproof
 from heatproof.auditing import environment
 from heatproof.auditing.knowledge import Knowledge
 from heatproof.auditing.plan import Plan
-from heatproof.auditing.store import SCHEMA
 from heatproof.auditing.summaries import summary_ids
 from heatproof.errors import InputError, StoreError
 from heatproof.fingerprint import probe, same_outputs
 from heatproof.recipes import describe, digest
+from heatproof.rows import SCHEMA
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from heatproof.checks.base import Boxes, Check, State
+from heatproof.checks.base import CHECKS, Boxes, Check, State
 from heatproof.methods.base import METHODS, Attribution
 from heatproof.methods.fitted import learners
 from heatproof.recipes import describe, text
@@ -58,6 +58,11 @@ class NamedCheck:
     label: str
     name: str
     recipe: Check
+
+    @property
+    def id(self) -> str:
+        """What readers know it by: the registered name of its class, or of the class that it derives from."""
+        return CHECKS.id_of(type(self.recipe)) or self.name or self.label
 
 
 @dataclass(frozen=True, kw_only=True)

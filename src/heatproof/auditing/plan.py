@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from heatproof.auditing.parts import Cell, Condition, NamedCheck, NamedMethod, Samples
-from heatproof.auditing.store import SCHEMA
 from heatproof.checks.base import State, Study
 from heatproof.data.base import Dataset
 from heatproof.draws import digests
@@ -22,6 +21,7 @@ from heatproof.metrics import Metric
 from heatproof.models import select
 from heatproof.outputs import LABELS, Outputs
 from heatproof.recipes import describe, digest, text
+from heatproof.rows import SCHEMA
 
 
 @dataclass(kw_only=True)
@@ -198,6 +198,7 @@ class Plan:
                 {
                     "label": check.label,
                     "name": check.name,
+                    "id": check.id,
                     "recipe": describe(check.recipe),
                     "text": text(check.recipe),
                     "metrics": [self._in_units(metric).describe() for metric in check.recipe.metrics(study)],

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -35,9 +35,13 @@ from heatproof.features import Features
 from heatproof.methods.base import METHODS, Attribution, Method
 from heatproof.models import check_inputs, check_model, rows_per_pass
 from heatproof.outputs import Outputs
+from heatproof.reading.verdicts import needed
 from heatproof.recipes import digest
 
 MOST_ROWS = 64  # samples a block at most: more would only make progress coarse
+
+if TYPE_CHECKING:
+    from heatproof.reading import Verdicts
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Run:
     _folder: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False, compare=False)
 
     def rows(self) -> pd.DataFrame:
-        """Every row: check, method, setting, position, sample, metric, value, seed. NaN is a degenerate result."""
+        """Every row: check, method, setting, role, stage, position, sample, metric, value, seed. NaN is degenerate."""
         return read_rows(self.path).drop(columns="cell")
 
     @property
@@ -56,11 +60,27 @@ class Run:
         """What was audited, with what, and how it ended."""
         return read_manifest(self.path)
 
-    def scorecard(self) -> pd.DataFrame:
-        """What the rows say of each method, with 95 % bootstrap intervals."""
-        from heatproof.auditing.scorecard import findings
+    def verdicts(self) -> pd.DataFrame:
+        """One verdict a method and question, "believable" the last of each method.
 
-        return findings(self.rows(), self.manifest)
+        Columns: method, question, answer ("yes", "no", "unknown", or "" where a number is shown and not judged), word,
+        mean with its 95 % interval low and high, over n samples (missing have no value), margin, why.
+        """
+        return self._read.table
+
+    def findings(self) -> pd.DataFrame:
+        """What each check says of each method: the verdicts' columns, with check, setting and metric."""
+        return self._read.frame
+
+    def headline(self) -> str:
+        """One sentence: which heatmaps pass every test that was run."""
+        return self._read.headline
+
+    @property
+    def _read(self) -> "Verdicts":
+        from heatproof.reading import Verdicts
+
+        return Verdicts.of(self.rows(), self.manifest)
 
     def report(self) -> Path:
         """Write `report.html` into the folder and return its path."""
@@ -85,6 +105,7 @@ def audit(
     features: Features | None = None,
     batch: int | None = None,
     threads: int | None = None,
+    believable: Sequence[str] = (),
     gallery: int = 6,
     max_errors: int = 10,
     about: About | None = None,
@@ -113,6 +134,8 @@ def audit(
         features: what counts as one feature; pixels for images, tokens for sequences, columns for tables by default.
         batch: samples a pass; chosen by the samples' size by default, and kept when a run is resumed.
         threads: CPU threads; torch's own number by default, and kept when a run is resumed.
+        believable: the questions that a believable map must pass, besides every other test that was run: `steady`,
+            `depends` and `faithful` by default.
         gallery: how many samples' maps are kept for the report.
         max_errors: different failures after which the audit stops; what is finished stays.
 
@@ -156,6 +179,7 @@ def audit(
             **manifest_of(plan, about, settings["threads"], predicted, values, known),
             **carried_over(before, plan, settings["threads"]),
         }
+        manifest["believable"] = list(needed(believable))
         tried = trials(plan)
         warn(tried)
         manifest["states"] = entered(manifest["states"], tried)

@@ -51,6 +51,7 @@ class AuditSpec:
     out: str = ""
     batch: int | None = None
     threads: int | None = None
+    believable: tuple[str, ...] = ()
     gallery: int = 6
     max_errors: int = 10
     source: Mapping[str, Any] = field(default_factory=dict)
@@ -86,7 +87,7 @@ def parse(table: Mapping[str, Any], folder: Path = Path()) -> AuditSpec:
         if not table.get(key):
             raise InputError(f"Expected the spec to have `{key}`, but it has none.")
     hints = get_type_hints(AuditSpec)
-    simple = ("targets", "outputs", "unit", "title", "out", "batch", "threads", "gallery", "max_errors")
+    simple = ("believable", "targets", "outputs", "unit", "title", "out", "batch", "threads", "gallery", "max_errors")
     values = {key: coerced(table[key], hints[key], f"key {key!r} of the spec") for key in simple if key in table}
     if values.get("targets", "predicted") not in TARGETS:
         raise unknown("target rule", values["targets"], TARGETS)

@@ -17,15 +17,14 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from heatproof.errors import StoreError
+from heatproof.rows import COLUMNS, SCHEMA
 
 if TYPE_CHECKING:
     import numpy as np
 
-SCHEMA = 1
-COLUMNS = ("check", "method", "setting", "position", "sample", "metric", "value", "seed", "cell")
 ROW_SCHEMA = pa.schema(
     [
-        *((name, pa.string()) for name in ("check", "method", "setting")),
+        *((name, pa.string()) for name in ("check", "method", "setting", "role", "stage")),
         ("position", pa.float64()),
         ("sample", pa.string()),
         ("metric", pa.string()),

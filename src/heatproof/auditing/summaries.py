@@ -3,9 +3,10 @@
 from typing import Any
 
 from heatproof.auditing.plan import Plan
-from heatproof.auditing.store import COLUMNS, Store, read_rows
+from heatproof.auditing.store import Store, read_rows
 from heatproof.checks.base import Check
 from heatproof.recipes import digest
+from heatproof.rows import COLUMNS, Role
 
 
 def summary_ids(plan: Plan) -> dict[str, str]:
@@ -29,7 +30,7 @@ def summarize(plan: Plan, store: Store) -> list[dict[str, Any]]:
     found: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     done: set[str] = set()
     for check in (check for check in plan.checks if check.label in ids):
-        ours = rows[rows["check"] == check.label].drop(columns=["check", "cell"])
+        ours = rows[rows["check"] == check.label].drop(columns=["check", "role", "stage", "cell"])
         try:
             summary = check.recipe.summary(ours) if len(ours) else None
         except Exception as error:  # one check's failure must not cost the others their rows
@@ -38,7 +39,7 @@ def summarize(plan: Plan, store: Store) -> list[dict[str, Any]]:
             continue
         done.add(ids[check.label])
         if summary is not None:
-            summary = summary.assign(check=check.label, cell=ids[check.label])
+            summary = summary.assign(check=check.label, role=str(Role.TRAINED), stage="", cell=ids[check.label])
             for name in COLUMNS:
                 found[name] += summary[name].tolist()
     store.write_rows("summary", found, done)

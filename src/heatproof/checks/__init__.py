@@ -16,6 +16,7 @@ from heatproof.checks.method_agreement import MethodAgreement
 from heatproof.checks.network_structure import NetworkStructure
 from heatproof.checks.parameter_randomization import ParameterRandomization
 from heatproof.checks.sensitivity_n import SensitivityN
+from heatproof.checks.steadiness import Steadiness
 
 
 def names() -> list[str]:
@@ -50,6 +51,7 @@ __all__ = [
     "Scores",
     "SensitivityN",
     "State",
+    "Steadiness",
     "Study",
     "get",
     "names",

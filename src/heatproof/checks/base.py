@@ -174,13 +174,17 @@ class Maps:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """One metric's values (N,) for the samples of a block: one row a sample. NaN is a degenerate result."""
+    """One metric's values (N,) for the samples of a block: one row a sample. NaN is a degenerate result.
+
+    `role` is that of the state where it is left empty.
+    """
 
     metric: str
     values: Tensor
     setting: str = ""
     position: float = 0.0
     seed: int = 0
+    role: str = ""
 
 
 class Check(ABC):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from heatproof.checks.similarities import (
     ENERGY,
     SHARED_ZEROS,
     ZEROS,
+    chance_rows,
     comparison_rows,
     fitting,
     share_of_zeros,
@@ -26,6 +27,7 @@ from heatproof.metrics import DIAGNOSTICS, Metric
 from heatproof.models import forward
 from heatproof.randomization import INITIALIZERS, Initializer
 from heatproof.recipes import describe, differences, digest
+from heatproof.rows import Role, chance_of, floor_of
 from heatproof.similarity import Similarity
 from heatproof.zoo.recipes import Training
 from heatproof.zoo.table import entry
@@ -87,6 +89,8 @@ class DataRandomization(Check):
     Source: Adebayo et al. 2018, section 4 and B; Gupta & Arora 2019, 4.2. Deviations: the network on true labels, a
     label that is permuted (as often as before) instead of drawn, and first weights by torch's layers.
     """
+
+    version: ClassVar[int] = 2
 
     networks: tuple[str, ...] = ()
     training: Training = field(default_factory=lambda: Training(epochs=100, batch_size=32, stop_at=0.98))
@@ -209,14 +213,19 @@ class DataRandomization(Check):
             yield here(metric=name, values=values)
         if state.kind == TRAINED.kind:
             return
-        for one in comparison_rows(measures, kept[TRAINED.name], maps):
+        trained = kept[TRAINED.name]
+        for one in comparison_rows(measures, trained, maps):
             yield here(metric=one.metric, values=one.values)
+        if state.group == PERMUTED:
+            setting, key = chance_of(PERMUTED), ("chance of its own", state.seed)
+            for one in chance_rows(measures, trained, maps, *key, samples=block.samples, setting=setting):
+                yield replace(one, seed=state.seed, role=Role.CHANCE)
         seeds = tuple(range(len(self.networks))) or self.seeds
         before = seeds.index(state.seed) - 1
         if state.group == PERMUTED and before >= 0:
             other = kept[self._name(PERMUTED, seeds[before])]
             for one in similarity_rows(measures, other, maps):
-                yield here(metric=one.metric, values=one.values, setting=f"{PERMUTED} floor")
+                yield here(metric=one.metric, values=one.values, setting=floor_of(PERMUTED), role=Role.FLOOR)
 
     def _name(self, group: str, seed: int) -> str:
         """What a state is called: two checks that train differently call theirs differently."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import torch
@@ -108,7 +108,9 @@ class Degradation(Check):
         return likelihood(meaning) if self._likely(meaning) else score
 
     def metrics(self, study: Study) -> tuple[Metric, ...]:
-        return (DEGRADATION, self.curve(study.meaning), *([TOP] if self._likely(study.meaning) else []))
+        likely = self._likely(study.meaning)
+        area = replace(DEGRADATION, ideal=1.0) if likely else DEGRADATION  # of scores in their own units
+        return (area, self.curve(study.meaning), *([TOP] if likely else []))
 
     def notes(self, study: Study) -> tuple[str, ...]:
         if self.of == "score" or self._likely(study.meaning):

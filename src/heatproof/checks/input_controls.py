@@ -1,15 +1,16 @@
 """How much of a map could have been made from the input alone, with no model at all?"""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from heatproof.checks.base import CHECKS, Block, Check, Maps, Recipe, Scores, State, Study
-from heatproof.checks.similarities import fitting, similarity_rows
+from heatproof.checks.similarities import chance_rows, fitting, similarity_rows
 from heatproof.draws import reseed
 from heatproof.errors import InputError
 from heatproof.methods.base import METHODS
 from heatproof.metrics import Metric
+from heatproof.rows import Role, chance_of
 from heatproof.similarity import Similarity
 
 CONTROLS = ("input-x-random-gradient", "edge-detector", "input-x-edges")
@@ -25,10 +26,14 @@ class InputControls(Check):
     gradient were noise; `edge-detector` and `input-x-edges` know the picture's outlines. Controls that need images are
     left out elsewhere. Rows without a method compare two draws of a control: the similarity that two maps share for no
     other reason than the input they were made from.
+    `… chance` compares the map with itself permuted among the features that are not zero in it or the control: what any
+    map of the same values is like it by.
     Cost: no pass through the network.
 
     Source: Adebayo et al. 2018, Fig. 10 and 27.
     """
+
+    version: ClassVar[int] = 2
 
     controls: tuple[str, ...] = ()
     similarities: tuple[Similarity | str, ...] = ()
@@ -63,6 +68,9 @@ class InputControls(Check):
         measures, _ = fitting(self.similarities, tuple(maps.values.shape[1:]))
         for name, (control, _) in shared.items():
             yield from similarity_rows(measures, control, maps, setting=name)
+            key, setting = ("chance beside a control", name), chance_of(name)
+            for one in chance_rows(measures, maps, control, *key, samples=block.samples, setting=setting):
+                yield replace(one, role=Role.CHANCE)
 
     def _names(self, block: Block) -> tuple[str, ...]:
         return self._fitting_controls(block.inputs.dim())

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, ClassVar
 
 from heatproof.checks.base import CHECKS, TRAINED, Block, Check, Maps, Recipe, Scores, State, Study
 from heatproof.checks.random_states import REPLICATE, everything, stages_of, state_of, treatment_rows, undrawn
@@ -12,6 +12,7 @@ from heatproof.checks.similarities import (
     ENERGY,
     SHARED_ZEROS,
     ZEROS,
+    chance_rows,
     comparison_rows,
     fitting,
     share_of_zeros,
@@ -20,6 +21,7 @@ from heatproof.checks.similarities import (
 from heatproof.errors import InputError
 from heatproof.metrics import DIAGNOSTICS, Metric
 from heatproof.randomization import Cascading, Randomization, Stage
+from heatproof.rows import Role, chance_of, floor_of
 from heatproof.similarity import Similarity
 
 DEAD = Metric(
@@ -39,11 +41,12 @@ class ParameterRandomization(Check):
 
     For every seed and every stage of `randomization` (`cascading`, `independent`, `bottom-up`) the pooled map is
     compared with the trained model's by each of `similarities` (by default all usual ones that apply to its shape).
-    Three yardsticks go with it, because a low similarity alone is no merit (Binder et al. 2023, Theorems 1, 3, 4):
-    rows `… floor` compare, for every seed, two independently, fully randomized networks: that seed's, and one that
-    nothing else uses; rows `replicate` compare two noise draws of the method on the trained network; shares of zeros
-    say how much of a rank similarity is made of ties. What methods say of their maps (heatproof.metrics.DIAGNOSTICS)
-    stands among the rows; a plugin's own diagnostics do too, without a declared metric.
+    Yardsticks go with it, because a low similarity alone is no merit (Binder et al. 2023, Theorems 1, 3, 4): rows
+    `… chance` compare, where every layer is random, the trained map with itself permuted among the features that are
+    not zero under both networks; rows `… floor` compare, for every seed, two independently, fully randomized networks:
+    that seed's, and one that nothing else uses; rows `replicate` compare two noise draws of the method on the trained
+    network; shares of zeros say how much of a rank similarity is made of ties. What methods say of their maps
+    (heatproof.metrics.DIAGNOSTICS) stands among the rows; a plugin's own diagnostics do too, without a declared metric.
 
     What counts as a layer is found on the first block of samples. A parameter that it does not use stays trained and is
     named in the notes; a stage is `complete` all the same, because most such parameters never matter (an auxiliary
@@ -61,6 +64,8 @@ class ParameterRandomization(Check):
 
     Source: Adebayo et al. 2018, section 3 and B; Gupta & Arora 2019, 4.1. Deviation: several seeds and the floors.
     """
+
+    version: ClassVar[int] = 2
 
     randomization: Randomization = field(default_factory=Cascading)
     seeds: tuple[int, ...] = (0,)
@@ -131,11 +136,15 @@ class ParameterRandomization(Check):
         if state.kind == "randomized":
             for one in comparison_rows(measures, trained, maps):
                 yield here(metric=one.metric, values=one.values)
+        if state.kind == "randomized" and state.complete:
+            setting, key = chance_of(self.group), ("chance of its own", state.seed)
+            for one in chance_rows(measures, trained, maps, *key, samples=block.samples, setting=setting):
+                yield replace(one, position=float(state.index), seed=state.seed, role=Role.CHANCE)
         if state.kind == "replicate":
             yield from similarity_rows(measures, trained, maps, setting="replicate")
         if state.kind == "floor" and not state.kept:
             pair = kept[state.name.removesuffix(_against(state.seed))]
-            setting, seed = f"{self.group} floor", state.key["against"]
+            setting, seed = floor_of(self.group), state.key["against"]
             floor = partial(here, setting=setting, seed=seed)
             yield from treatment_rows(maps, setting=setting, position=float(state.index), seed=seed)
             for one in similarity_rows(measures, pair, maps):

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from heatproof import draws
 from heatproof.checks.base import Maps, Scores
 from heatproof.errors import InputError
 from heatproof.metrics import Metric
@@ -67,6 +68,30 @@ def similarity_rows(
         prepared = reference.derived(measure, measure.prepare)
         values = measure.compare(prepared, maps.values)
         yield Scores(metric=measure.metric.name, values=values, setting=setting)
+
+
+def chance_rows(
+    measures: Sequence[Similarity], trained: Maps, maps: Maps, *key: draws.Key, samples: Sequence[str], setting: str
+) -> Iterator[Scores]:
+    """How similar the trained map is to itself permuted: what is left of it where nothing of its places is.
+
+    Permuted among the features that are not zero in both maps: zeros that no network changes are the input's, and make
+    any two maps of it alike. `key` and the names of the samples decide the permutations; several of a name are drawn
+    alike.
+    """
+    permuted = Maps(_permuted(trained.values, maps.values, *key, samples=samples), {})
+    return similarity_rows(measures, trained, permuted, setting=setting)
+
+
+def _permuted(values: Tensor, other: Tensor, *key: draws.Key, samples: Sequence[str]) -> Tensor:
+    flat = values.flatten(1)
+    still = (flat == 0) & (other.flatten(1) == 0)
+    names = [*samples, *["filling"] * (len(flat) - len(samples))]
+    drawn = torch.stack([torch.rand(flat.shape[1], generator=draws.generator(*key, name)) for name in names])
+    # The features that take part stand first, once in a random order and once in their own.
+    among = (drawn.to(flat.device) + 2.0 * still).argsort(1)
+    own = still.to(torch.uint8).argsort(dim=1, stable=True)
+    return torch.empty_like(flat).scatter_(1, own, flat.gather(1, among)).view_as(values)
 
 
 def share_of_zeros(*maps: Maps) -> Tensor:

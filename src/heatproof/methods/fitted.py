@@ -139,8 +139,12 @@ class FittedMethod(Method):
         if self.on_changed_model == "refit":
             return self.fit(model, batches)
         if self.on_changed_model == "reuse":
-            return replace(self, fitted=self._value().moved_to(model))
+            return self.moved_to(model)
         return None
+
+    def moved_to(self, model: nn.Module) -> Self:
+        """This method, with what it learned, for another network: on purpose, as where that is all but the same."""
+        return replace(self, fitted=self._value().moved_to(model))
 
     @abstractmethod
     def _fit(

@@ -1,6 +1,6 @@
-"""Figures from rows: a mean, a difference or a ratio over samples, each with its 95 % bootstrap interval."""
+"""Figures from rows: a mean, a difference or a ratio over samples, each with its 95 % interval."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from heatproof.auditing.bootstrap import DRAWN, Array, aligned, bounds, count, cube, resampled_means
 from heatproof.errors import InputError
+from heatproof.reading.intervals import Combine, of_combined, of_means
+from heatproof.reading.tables import DRAWN, aligned, count, cube
 
 STAGES = "stages"
 MANY = 1e6  # from here on only the order of magnitude is told
-Combine = Callable[[Array], Array]
 
 
 class NoRowsError(InputError):
@@ -118,21 +118,30 @@ class Results:
 
         Where picks leave their positions open, a sample counts with those positions that have a value in all of them.
         """
+        table, samples = self._aligned(picks)
+        return measured(table, combine)._replace(degenerate=samples - count(table))
+
+    def _weighted(self, picks: Sequence[Pick], weights: Sequence[float]) -> Measured:
+        """The same of a weighted sum of the means, whose interval is that of a mean."""
+        table, samples = self._aligned(picks)
+        return _weighted(table, weights)._replace(degenerate=samples - count(table))
+
+    def _aligned(self, picks: Sequence[Pick]) -> tuple[pd.DataFrame, int]:
+        """The picks' values side by side, by (seed, sample) where all have one, and how many samples any has."""
         by = [self._of_samples(pick).groupby([*DRAWN, "position"])["value"].mean() for pick in picks]
         if all(values.index.sort_values().equals(by[0].index.sort_values()) for values in by):
             together = pd.DataFrame(dict(enumerate(by)))
             by = [together[i].where(together.notna().all(axis=1)) for i in together]
         table = aligned({str(i): values.groupby(DRAWN).mean().sort_index() for i, values in enumerate(by)})
-        samples = {sample for values in by for sample in values.index.unique("sample")}
-        return measured(table, combine)._replace(degenerate=len(samples) - count(table))
+        return table, len({sample for values in by for sample in values.index.unique("sample")})
 
     def mean(self, pick: Pick) -> Measured:
         """The mean over samples; degenerate ones (NaN) are left out."""
-        return self.combined([pick], lambda means: means[:, 0])
+        return self._weighted([pick], [1.0])
 
     def difference(self, one: Pick, other: Pick) -> Measured:
         """mean(one) − mean(other), over the samples that have both, resampled together."""
-        return self.combined([one, other], lambda means: means[:, 0] - means[:, 1])
+        return self._weighted([one, other], [1.0, -1.0])
 
     def _of_samples(self, pick: Pick) -> pd.DataFrame:
         rows = self.picked(pick)
@@ -166,7 +175,17 @@ def _at(positions: "pd.Series[float]", wanted: float | str) -> "pd.Series[bool]"
 def over_samples(rows: pd.DataFrame, column: str) -> Measured:
     """The mean over samples of a table's column, averaged within a sample over whatever else its rows differ in."""
     values = rows.groupby("sample")[[column]].mean()
-    return measured(pd.concat({0: values}, names=DRAWN), lambda means: means[:, 0])
+    return _weighted(pd.concat({0: values}, names=DRAWN), [1.0])
+
+
+def _weighted(values: pd.DataFrame, weights: Sequence[float]) -> Measured:
+    """The sum of the means of the columns, each times its weight."""
+    values = values.dropna()
+    if values.empty:
+        return Measured(np.nan, np.nan, np.nan, 0)
+    summed = cube(values) @ np.array(weights)
+    low, high = of_means(summed[:, :, None])
+    return Measured(float(summed.mean()), float(low[0]), float(high[0]), count(values))
 
 
 def measured(values: pd.DataFrame, combine: Combine) -> Measured:
@@ -177,5 +196,4 @@ def measured(values: pd.DataFrame, combine: Combine) -> Measured:
     estimate = float(combine(values.to_numpy(np.float64).mean(0, keepdims=True))[0])
     if count(values) < 2:
         return Measured(estimate, np.nan, np.nan, count(values))
-    low, high = bounds(combine(resampled_means(cube(values)))[:, None])
-    return Measured(estimate, float(low[0]), float(high[0]), count(values))
+    return Measured(estimate, *of_combined(cube(values), combine), count(values))

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from heatproof.auditing.bootstrap import intervals
 from heatproof.errors import MissingExtraError
 from heatproof.papers.measure import NoRowsError, Pick, Results
+from heatproof.reading.values import intervals
 from heatproof.report.pictures import read_maps
 
 PANELS = 6  # across

@@ -10,10 +10,10 @@ import pandas as pd
 
 from heatproof import markdown
 from heatproof.auditing import from_spec, spec
-from heatproof.auditing.scorecard import findings
 from heatproof.auditing.store import read_manifest, read_rows
 from heatproof.papers.measure import NoRowsError, Results
 from heatproof.papers.paper import Paper, Picture, Verdict, answer, excused
+from heatproof.reading import Verdicts
 from heatproof.report import write
 
 RESULTS = "results"
@@ -50,7 +50,7 @@ def page(paper: Paper, scale: str, specs: Mapping[str, Path], results: Mapping[s
     table.to_csv(folder / "claims.csv", index=False)
     for step, path in specs.items():
         shutil.copy(path, folder / f"{step}.toml")
-        card = findings(results[step].rows, results[step].manifest)
+        card = Verdicts.of(results[step].rows, results[step].manifest).frame
         card.to_csv(folder / f"{step}-scorecard.csv", index=False, float_format="%.4g")
     tables = [one.name for one in paper.tables_at(scale)]
     for name in tables:

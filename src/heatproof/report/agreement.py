@@ -5,20 +5,19 @@ from typing import Any
 
 import pandas as pd
 
-from heatproof.auditing import scorecard
-
 AGREEMENT = "method-agreement"
 
 
-def agreement(rows: pd.DataFrame, order: Sequence[str]) -> list[dict[str, Any]]:
-    """For each measure: its name, and by method (in `order`) the mean over samples with each method; None where none.
+def agreement(rows: pd.DataFrame, names: Mapping[str, str], order: Sequence[str]) -> list[dict[str, Any]]:
+    """For each measure of `names`: title, and by method (in `order`) the mean over samples with each; None where none.
 
     `rows` have checks under their registered names; two checks of agreement are averaged where they share a measure.
     """
     pairs = rows[rows["check"] == AGREEMENT]
-    names = scorecard.similarities(pairs["metric"])
     found = []
     for metric, name in names.items():
+        if not (pairs["metric"] == metric).any():
+            continue
         some = pairs[pairs["metric"] == metric].groupby(["method", "setting"])["value"]
         means: dict[Any, dict[Any, float]] = some.agg(["mean", "count", "size"]).to_dict("index")
         known = {label for pair in means for label in pair}

@@ -2,26 +2,30 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from heatproof.auditing import scorecard
-from heatproof.auditing.answers import precise
-from heatproof.auditing.bootstrap import Interval, intervals
 from heatproof.auditing.failures import failure, unusable
-from heatproof.auditing.finding import Means, unmeasured, withheld
-from heatproof.auditing.scorecard import CONTROLS, QUESTIONS, chance_share
 from heatproof.auditing.store import read_manifest, read_rows
-from heatproof.auditing.survival import CALIBRATION, RANDOMIZATION
+from heatproof.reading import Verdicts
+from heatproof.reading.base import Finding
+from heatproof.reading.competition import chance_share
+from heatproof.reading.complete import precise
+from heatproof.reading.depends import CHECK as RANDOMIZATION
+from heatproof.reading.picture import CHECK as CONTROLS
+from heatproof.reading.run_info import RunInfo
+from heatproof.reading.values import Interval, Key, intervals, tabulated
 from heatproof.report.agreement import AGREEMENT, agreement, blanks
 from heatproof.report.colors import strokes
 from heatproof.report.effects import effects
 from heatproof.report.gallery import gallery_of, number
 from heatproof.report.ledger import ledger, three
 from heatproof.report.texts import texts_of
-from heatproof.report.words import lead, learned, order, unjudged, ways, without_verdict
+from heatproof.report.words import lead, learned, order, unjudged, ways
+from heatproof.rows import Role, chance_of, floor_of
 
 PANELS = {
     "shared-zeros": "Zero in both maps",
@@ -30,50 +34,57 @@ PANELS = {
     "relative-energy": "Energy against the trained map",
 }
 Records = list[dict[str, Any]]
-COLUMNS = ["parameters", "labels", "faithful", "localizes", "complete", "noise", "cost"]
+TONES = {"good": 0, "mid": 1, "unknown": 2, "noise": 3, "bad": 4, "plain": 5}
+CALIBRATION = "calibration"
+MOST_ANSWERS = 3  # of one method to one question, in the matrix; the others are told in words
 
 
 def content(run: Path) -> dict[str, Any]:
     """What `page.html` is rendered with; key "data" is the browser's JSON object."""
     manifest, rows = read_manifest(run), read_rows(run)
-    found = scorecard.findings(rows, manifest)
-    rows = scorecard.named(rows, manifest)
-    means = intervals(rows)
+    verdicts = Verdicts.of(rows, manifest)
+    info = verdicts.evidence.info
+    rows = info.by_id(rows)
+    means = intervals(rows, tabulated(rows))
     stroke = strokes((m["label"], m["name"], bool(m.get("controls"))) for m in manifest["methods"])
-    verdicts, records = scorecard.primary(found, manifest), _plain(found.to_dict("records"))
-    methods = [
-        _method(method, records, verdicts.get(method["label"]), manifest, stroke[method["label"]])
-        for method in manifest["methods"]
-    ]
-    order = {"good": 0, "mid": 1, "bad": 2, "noise": 3, "unknown": 4, "plain": 5}
-    methods.sort(key=lambda m: (m["control"], order[m["tone"]]))
-    curves = _curves(means, manifest)
-    texts = texts_of(run, manifest, [m["label"] for m in methods])
-    gallery = None if texts else gallery_of(run, manifest, rows, [m["label"] for m in methods])
+    methods = [_method(method, verdicts, manifest, stroke[method["label"]]) for method in manifest["methods"]]
+    methods.sort(key=lambda m: (m["control"], TONES[m["tone"]]))
+    labels = [m["label"] for m in methods]
+    curves = _curves(means, info)
+    texts = texts_of(run, manifest, labels)
+    gallery = None if texts else gallery_of(run, manifest, rows, labels)
+    asked = {question for m in methods for question in m["answers"]}
     return {
         "manifest": manifest,
         "title": manifest.get("title") or f"{manifest['model']['name']} on {manifest['data']['name']}",
         "features": _name(manifest["data"]["features"]),
-        "headline": scorecard.headline(found, manifest),
+        "headline": verdicts.headline,
         "lead": lead(manifest),
-        "known": unmeasured(manifest),
-        "withheld": bool(withheld(manifest)),
-        "judged": bool(scorecard.groups(manifest)),
-        "ways": ways(scorecard.randomizations(manifest)),
+        "known": info.unmeasured,
+        "withheld": bool(info.withheld),
+        "judged": bool(info.complete_randomizations),
+        "ways": ways(info.randomizations),
         "unjudged": unjudged(manifest),
         "tally": _tally(methods),
         "methods": methods,
-        "columns": {key: QUESTIONS[key] for key in COLUMNS},
-        "asked": set(found["question"]),
-        "curves_names": scorecard.similarities(rows["metric"]),
+        "columns": {
+            name: title
+            for name, title in verdicts.titles.items()
+            if name in verdicts.counted or (name in asked and _fits(methods, name))
+        },
+        "titles": verdicts.titles,
+        "asked": asked,
+        "needed": verdicts.needed,
+        "most": MOST_ANSWERS,
+        "curves_names": info.similarities,
         "plural": _plural,
         "precise": precise,
         "three": three,
-        "effects": effects(rows, manifest),
-        "ledger": ledger(means, [m["label"] for m in methods]),
-        "agreement": agreement(rows, [m["label"] for m in methods]),
+        "effects": effects(verdicts.evidence.rows, manifest),
+        "ledger": ledger(means, labels),
+        "agreement": agreement(rows, info.similarities, labels),
         "problems": _problems(rows, manifest),
-        "chance": chance_share(int(manifest["model"]["outputs"])),
+        "chance": chance_share(info.outputs),
         "rule": _rule(),
         "curves": curves,
         "gallery": gallery is not None,
@@ -83,28 +94,27 @@ def content(run: Path) -> dict[str, Any]:
                 m["label"]: {k: m[k] for k in ("color", "dash", "control", "verdict", "tone", "text", "group")}
                 for m in methods
             },
-            "order": [m["label"] for m in methods],
-            "metrics": scorecard.similarities(rows["metric"]),
+            "order": labels,
+            "metrics": info.similarities,
             "panels": PANELS,
             "curves": curves,
-            "chance": chance_share(int(manifest["model"]["outputs"])),
+            "chance": chance_share(info.outputs),
             "gallery": gallery,
-            "findings": records,
+            "findings": _plain(verdicts.frame.to_dict("records")),
         },
     }
 
 
 def _method(
-    method: Mapping[str, Any],
-    records: Records,
-    verdict: Mapping[str, Any] | None,
-    manifest: Mapping[str, Any],
-    stroke: tuple[str, str],
+    method: Mapping[str, Any], verdicts: Verdicts, manifest: Mapping[str, Any], stroke: tuple[str, str]
 ) -> dict[str, Any]:
-    """One row of the scorecard."""
+    """One row of the scorecard: whether to believe it, and what each question got."""
     label = method["label"]
-    asked = {q: [r for r in records if (r["method"], r["question"]) == (label, q)] for q in COLUMNS}
-    judged = asked.pop("parameters")
+    believable, best = verdicts.believable(label), verdicts.by_question(label)
+    answers = {
+        question: _answers([one for one in verdicts.findings if (one.method, one.question) == (label, question)], first)
+        for question, first in best.items()
+    }
     return {
         "label": label,
         "text": method["text"],
@@ -112,31 +122,41 @@ def _method(
         "control": bool(method.get("controls")),
         "color": stroke[0],
         "dash": stroke[1],
-        "verdict": verdict["verdict"] if verdict else "not measured",
-        "tone": verdict["tone"] if verdict else "unknown",
-        "sentence": verdict["sentence"] if verdict else without_verdict(manifest, label),
-        "parameters": None if verdict is None else _plain(dict(verdict)),
-        "answers": {question: _answers(some) for question, some in asked.items() if some},
-        "group": verdict["setting"] if verdict else "",
-        "judged": [{**j, "short": j["setting"].removeprefix("cascading ")} for j in judged] if len(judged) > 1 else [],
+        "answer": believable.answer,
+        "verdict": believable.word,
+        "tone": believable.tone,
+        "sentence": believable.why,
+        "answers": answers,
+        "group": best["depends"].setting if "depends" in best else "",
     }
 
 
-def _answers(records: Records) -> Records:
-    """All answers to a question, each with the name that tells it from the others."""
-    checks = {r["check"] for r in records}
-    named = []
-    for record in records:
-        metrics = {r["metric"] for r in records if r["check"] == record["check"]}
-        parts = ([record["check"]] if len(checks) > 1 else []) + ([record["metric"]] if len(metrics) > 1 else [])
-        named.append({**record, "name": ", ".join(parts)})
-    return named
+def _fits(methods: Sequence[Mapping[str, Any]], question: str) -> bool:
+    """Whether a question has a place in the matrix: one that is judged, or that has a number or two a method."""
+    answers = [answer for method in methods for answer in method["answers"].get(question, ())]
+    return any(answer["answer"] for answer in answers) or len(answers) <= MOST_ANSWERS * len(methods)
+
+
+def _answers(findings: Sequence[Finding], first: Finding) -> Records:
+    """All answers to a question, the one that counts first, each with the name that tells it from the others."""
+    ours = [first, *(one for one in findings if one is not first)]
+    fields = ("check", "setting", "metric")
+    distinct = [name for name in fields if len({getattr(one, name) for one in ours}) > 1]
+    # One that tells them all apart says it alone.
+    distinct = next(([name] for name in distinct if len({getattr(one, name) for one in ours}) == len(ours)), distinct)
+    return [
+        _plain({**asdict(one), "tone": one.tone, "name": ", ".join(str(getattr(one, name)) for name in distinct)})
+        for one in ours
+    ]
+
+
+TALLY = {"yes": ("passes every test", "good"), "unknown": ("not shown", "unknown"), "no": ("fails a test", "bad")}
 
 
 def _tally(methods: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, int]]:
-    """(verdict, tone, how many) of the heatmaps that are not controls."""
-    words = [(m["verdict"], m["tone"]) for m in methods if not m["control"]]
-    return [(word, tone, words.count((word, tone))) for word, tone in dict.fromkeys(words)]
+    """(what, tone, how many) of the heatmaps that are not controls."""
+    answers = [m["answer"] for m in methods if not m["control"]]
+    return [(word, tone, answers.count(answer)) for answer, (word, tone) in TALLY.items() if answer in answers]
 
 
 def _name(recipe: Any) -> str:
@@ -144,11 +164,9 @@ def _name(recipe: Any) -> str:
     return str(recipe["class"]).rpartition(".")[2] if isinstance(recipe, dict) and "class" in recipe else str(recipe)
 
 
-def _plural(verdict: str) -> str:
-    """The verdict said of several methods."""
-    for one, many in (("depends", "depend"), ("does not", "do not"), ("looks", "look"), ("is noise", "are noise")):
-        verdict = verdict.replace(one, many)
-    return verdict
+def _plural(word: str) -> str:
+    """The word said of several methods."""
+    return word.replace("passes", "pass").replace("fails", "fail")
 
 
 def _problems(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
@@ -181,7 +199,7 @@ def _problems(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
 def _degenerate(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
     """A line for each method and setting with values that mean nothing, and how many of each metric."""
     changed = {state["group"] for state in manifest["states"]} - {""}
-    why = {m["label"]: scorecard.excluded(manifest, m["label"]) for m in manifest["methods"]}
+    why = {method.label: method.excluded for method in RunInfo(manifest).methods}
     counts = rows.groupby(["method", "setting", "metric"])["value"].agg(["size", "count"])
     counts = counts[counts["count"] < counts["size"]]
     lines: dict[tuple[str, str], list[str]] = {}
@@ -190,29 +208,26 @@ def _degenerate(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
     where = {key: ", ".join(filter(None, (key[0] or "the network", key[1]))) for key in lines}
     reasons = {
         key: f"excluded, as {why[key[0]]}; no value"
-        if why.get(key[0]) and key[1].removesuffix(" floor") in changed
+        if why.get(key[0]) and key[1].removesuffix(floor_of("")).removesuffix(chance_of("")) in changed
         else "degenerate values, left out of the means"
         for key in lines
     }
     return [f"{where[key]}: {reasons[key]}: {', '.join(parts)}." for key, parts in lines.items()]
 
 
-def _curves(means: Means, manifest: Mapping[str, Any]) -> dict[str, Any]:
+def _curves(means: Mapping[Key, Interval], info: RunInfo) -> dict[str, Any]:
     """By randomization: stages, bands, and curves by metric and method as [position, mean, low, high, n, nan]."""
-    labels = [m["label"] for m in manifest["methods"]]
-    measures = scorecard.similarities(key[4] for key in means)
+    labels, measures = [method.label for method in info.methods], info.similarities
     found: dict[str, Any] = {}
-    for group in scorecard.randomizations(manifest):
-        stages = {
-            s["index"]: s["label"] for s in manifest["states"] if s["kind"] == "randomized" and s["group"] == group
-        }
+    for group in info.randomizations:
+        stages = {s.index: s.label for s in info.states if s.role is Role.RANDOMIZED and s.group == group}
         lines: dict[str, Any] = {}
         for (check, method, setting, position, metric), interval in means.items():
             if (check, setting) == (RANDOMIZATION, group) and method in labels and metric in {*measures, *PANELS}:
                 lines.setdefault(metric, {}).setdefault(method, []).append([position, *_numbers(interval)])
         for metric in measures.keys() & lines.keys():
             for points in lines[metric].values():  # the trained map against itself, by definition
-                points.insert(0, [0, 0.0 if metric.startswith("mse") else 1.0, None, None, 0, 0])
+                points.insert(0, [0, info.itself[metric], None, None, 0, 0])
         found[group] = {
             "stages": [[0, "trained"], *([k, stages[k]] for k in sorted(stages))],
             "independent": group.partition(" ")[0] == "independent",
@@ -223,7 +238,7 @@ def _curves(means: Means, manifest: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _bands(means: Means, group: str, metric: str, labels: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _bands(means: Mapping[Key, Interval], group: str, metric: str, labels: Sequence[str]) -> dict[str, dict[str, Any]]:
     """By method: [mean, low, high] of its calibration, floors and controls; "" holds those of no method."""
     found: dict[str, dict[str, Any]] = {}
     for (check, method, setting, _, measured), interval in means.items():
@@ -234,8 +249,10 @@ def _bands(means: Means, group: str, metric: str, labels: Sequence[str]) -> dict
             name = f"noise: {setting}"
         elif check == CONTROLS:
             name = f"control: {setting}"
-        elif setting == f"{group} floor":
+        elif setting == floor_of(group):
             name = "two random networks"
+        elif setting == chance_of(group):
+            name = "itself permuted"
         elif setting == "replicate":
             name = "two runs, same network"
         if name:
@@ -257,8 +274,8 @@ def _plain(value: Any) -> Any:
 
 
 def _rule() -> list[str]:
-    """The steps of the verdict as they stand in the code's own documentation."""
-    from heatproof.auditing import survival
+    """The steps of the verdict on the parameters as they stand in the code's own documentation."""
+    from heatproof.reading import depends
 
-    lines = (survival.__doc__ or "").splitlines()
+    lines = (depends.__doc__ or "").splitlines()
     return [line.split(". ", 1)[1].replace("`", "") for line in lines if line[:1].isdigit()]

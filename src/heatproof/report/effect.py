@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from heatproof.reading.values import Values, difference
+
 Names = list[tuple[str | None, str]]
 SOME = 0.005  # shares below are written as 0 %
 
@@ -30,10 +32,16 @@ def labels_of(registered: Names, name: str) -> list[str]:
 
 
 def word(low: float, high: float) -> str:
-    """Whether a difference that the papers expect to be positive is."""
-    if not np.isfinite(low):
+    """Whether a difference that the papers expect to be positive is: told by its whole interval, and by no less."""
+    if not np.isfinite(low) or low == high or low <= 0 < high:
         return "cannot be told"
     return "shows" if low > 0 else "does not show"
+
+
+def compared(first: Values, second: Values) -> str:
+    """Whether the first is surely above the second, sample by sample."""
+    found = difference(first, second).estimate(0)
+    return word(found.low, found.high)
 
 
 def _registered(method: Mapping[str, Any]) -> str | None:

@@ -4,47 +4,43 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from heatproof.auditing.bootstrap import Key, column, intervals, per_sample
-from heatproof.auditing.finding import Means, paired_difference
-from heatproof.auditing.scorecard import (
-    CONTROLS,
-    chance_share,
-    groups,
-    last_stage,
-    named,
-)
-from heatproof.auditing.survival import CALIBRATION, RANDOMIZATION
-from heatproof.report.effect import SOME, Effect, Names, labels_of, registered_names, word
+from heatproof.reading.competition import chance_share
+from heatproof.reading.depends import CHECK as RANDOMIZATION
+from heatproof.reading.picture import CHECK as CONTROLS
+from heatproof.reading.run_info import RunInfo
+from heatproof.reading.survival import EXACT
+from heatproof.reading.values import Interval, Key, Values, intervals, tabulated
+from heatproof.report.effect import SOME, Effect, Names, compared, labels_of, registered_names
 from heatproof.report.label_effects import label_effects
+from heatproof.rows import chance_of
 
 
 def effects(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[Effect]:
     """Every published effect that the run measured: on random parameters, and on permuted labels."""
-    return [*_random_effects(named(rows, manifest), manifest), *label_effects(rows, manifest)]
+    info = RunInfo(manifest)
+    rows = info.by_id(rows)
+    return [*_random_effects(rows, info), *label_effects(rows, info)]
 
 
-def _random_effects(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[Effect]:
+def _random_effects(rows: pd.DataFrame, info: RunInfo) -> list[Effect]:
     """Those in the first randomization that ends with all layers random."""
-    if not groups(manifest) or rows.empty:
+    if not info.complete_randomizations or rows.empty:
         return []
-    group = groups(manifest)[0]
+    group, table = info.complete_randomizations[0], tabulated(rows)
     view = _View(
-        table=per_sample(rows),
-        means=intervals(rows),
-        group=group,
-        stage=last_stage(manifest, group),
-        labels=int(manifest["model"]["outputs"]),
+        table=table, means=intervals(rows, table), group=group, stage=info.last_stage(group), labels=info.outputs
     )
-    registered = registered_names(manifest)
+    registered = registered_names(info.manifest)
     return [*_input_survives(view, registered), *_competition(view, registered), *_never_changes(view, registered)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _View:
-    table: pd.DataFrame
-    means: Means
+    table: Mapping[Key, Values]
+    means: Mapping[Key, Interval]
     group: str
     stage: float
     labels: int
@@ -52,9 +48,9 @@ class _View:
     def key(self, method: str, metric: str, position: float | None = None) -> Key:
         return (RANDOMIZATION, method, self.group, self.stage if position is None else position, metric)
 
-    def column(self, key: Key) -> "pd.Series[float] | None":
-        found = column(self.table, key)
-        return None if found is None or found.notna().sum() < 2 else found
+    def column(self, key: Key) -> Values | None:
+        found = self.table.get(key)
+        return None if found is None or found.n < 2 else found
 
     def text(self, key: Key, *, share: bool = False) -> str:
         scale, form, unit = (100, ".0f", " %") if share else (1, "z.2f", "")
@@ -67,19 +63,18 @@ def _input_survives(view: _View, registered: Names) -> Iterator[Effect]:
     for label in labels_of(registered, "gradient-x-input"):
         key = view.key(label, "spearman-absolute")
         similarity = view.column(key)
-        masks = (CALIBRATION, label, "map-vs-gaussian", 0.0, "spearman-absolute")
-        noise, control = view.column(masks), (CONTROLS, label, "input-x-random-gradient", 0.0, "spearman-absolute")
-        if similarity is None:
+        permuted = (RANDOMIZATION, label, chance_of(view.group), view.stage, "spearman-absolute")
+        chance, control = view.column(permuted), (CONTROLS, label, "input-x-random-gradient", 0.0, "spearman-absolute")
+        if similarity is None or chance is None:
             continue
-        low, high = paired_difference(similarity, noise if noise is not None else similarity * 0)
-        against = f", against {view.text(masks)} for a random mask" if noise is not None else ""
+        against = f", against {view.text(permuted)} for itself permuted"
         if view.column(control) is not None:
             against += f" and {view.text(control)} for input × random gradient, which knows no network"
         zeros = view.key(label, "shared-zeros")
         shared = f" {view.text(zeros, share=True)} of the features are zero in both maps, which raises this number."
         yield Effect(
             title="Gradient × input stays like itself when the network is random",
-            shows=word(low, high),
+            shows=compared(similarity, chance),
             sentence=f"By absolute values its similarity to itself is {view.text(key)}{against}."
             + (shared if view.column(zeros) is not None and view.means[zeros].mean >= SOME else ""),
         )
@@ -99,7 +94,7 @@ def _competition(view: _View, registered: Names) -> Iterator[Effect]:
             chance = f" Pure chance among {view.labels} labels leaves {100 * chance_share(view.labels):.2g} %."
             yield Effect(
                 title=f"{lead} competition when the network is random",
-                shows=word(*paired_difference(before, after)),
+                shows=compared(before, after),
                 sentence=f"Trained {view.text(trained, share=True)}, fully randomized {view.text(random, share=True)}"
                 f" of the uncompeted map's own {noun}." + (chance if noun == "features" else ""),
             )
@@ -110,7 +105,7 @@ def _competition(view: _View, registered: Names) -> Iterator[Effect]:
                 continue
             yield Effect(
                 title="The CGI map is less like itself than gradient × input when the network is random",
-                shows=word(*paired_difference(second, first)),
+                shows=compared(second, first),
                 sentence=f"Similarity to itself by absolute values: CGI {view.text(ours)}, "
                 f"gradient × input {view.text(theirs)}.",
             )
@@ -122,7 +117,7 @@ def _never_changes(view: _View, registered: Names) -> Iterator[Effect]:
         similarity = view.column(view.key(label, "spearman"))
         if similarity is not None:
             told = view.text(view.key(label, "spearman"))
-            same = bool((similarity.dropna() >= 1 - 1e-6).all())
+            same = bool((similarity.array[np.isfinite(similarity.array)] >= EXACT).all())
             yield Effect(
                 title="An edge detector does not change at all, and fails",
                 shows="shows" if same else "does not show",

@@ -1,16 +1,16 @@
 """What the gallery shows: which samples and stages, their pictures, and the similarity of each map from the rows."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from heatproof.auditing.labels import LABELS
-from heatproof.auditing.scorecard import similarities
-from heatproof.auditing.survival import RANDOMIZATION
+from heatproof.reading.depends import CHECK as RANDOMIZATION
+from heatproof.reading.labels import CHECK as LABELS
+from heatproof.reading.run_info import RunInfo
 from heatproof.report import pictures
 from heatproof.report.words import order
 
@@ -45,7 +45,7 @@ def gallery_of(
             "picture": pictures.picture(name, inputs),
             "sheet": pictures.sheet(maps, states, methods, name, grid, pictures.LARGEST),
             "absent": [[m, s] for m in methods for s in states if (s, m, name) not in maps],
-            "scores": _scores(rows, columns, methods, name),
+            "scores": _scores(rows, RunInfo(manifest).similarities, columns, methods, name),
         }
 
     height, width = pictures.shrunk(shape, pictures.LARGEST)
@@ -124,10 +124,14 @@ def _retrained(states: Sequence[Mapping[str, Any]], stored: Mapping[str, str]) -
 
 
 def _scores(
-    rows: pd.DataFrame, columns: Sequence[Mapping[str, Any]], methods: Mapping[str, bool], sample: str
+    rows: pd.DataFrame,
+    names: Iterable[str],
+    columns: Sequence[Mapping[str, Any]],
+    methods: Mapping[str, bool],
+    sample: str,
 ) -> dict[str, dict[str, float | None]]:
     """Similarity to the trained map of this sample alone, by method and "group/index", from the rows."""
-    metric = next((m for m in similarities(rows["metric"]) if (rows["metric"] == m).any()), "")
+    metric = next((name for name in names if (rows["metric"] == name).any()), "")
     part = rows[rows["check"].isin([RANDOMIZATION, LABELS]) & (rows["metric"] == metric) & (rows["sample"] == sample)]
     # Where a column's similarities stand among the rows: a network trained anew has a setting of its own, at 0.
     wanted = {(c.get("setting", c["group"]), 0.0 if "setting" in c else float(c["index"])): c for c in columns}

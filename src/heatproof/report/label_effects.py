@@ -1,39 +1,47 @@
 """The papers' effects in networks that learned permuted labels, looked for in the rows of this run."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import pandas as pd
 
-from heatproof.auditing.bootstrap import Key, column
-from heatproof.auditing.finding import paired_difference
-from heatproof.auditing.labels import LABELS, NEAR_CHANCE, PERMUTED, TRUE, Trained, asked_of_labels
-from heatproof.auditing.scorecard import chance_share, named
-from heatproof.auditing.survival import CALIBRATION
-from heatproof.report.effect import Effect, labels_of, registered_names, word
+from heatproof.reading.competition import chance_share
+from heatproof.reading.labels import CHECK as LABELS
+from heatproof.reading.labels import NEAR_CHANCE, PERMUTED, TRUE
+from heatproof.reading.run_info import RunInfo
+from heatproof.reading.values import Interval, Key, Values, intervals, tabulated
+from heatproof.report.effect import Effect, compared, labels_of, registered_names
+from heatproof.rows import chance_of
 
 ABSOLUTE = "spearman-absolute"
 
 
-def label_effects(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[Effect]:
-    """Every such effect that the run measured."""
-    found = asked_of_labels(named(rows, manifest), {LABELS: LABELS, CALIBRATION: CALIBRATION})
-    registered = registered_names(manifest)
+@dataclass(frozen=True, kw_only=True)
+class _Trained:
+    """What the data randomization of a run measured."""
+
+    table: Mapping[Key, Values]
+    means: Mapping[Key, Interval]
+
+
+def label_effects(rows: pd.DataFrame, info: RunInfo) -> list[Effect]:
+    """Every such effect that the run measured; rows have checks under their ids."""
+    rows = rows[rows["check"] == LABELS]
+    if rows.empty:
+        return []
+    table = tabulated(rows)
+    run = _Trained(table=table, means=intervals(rows, table))
+    registered = registered_names(info.manifest)
     plain, cgi = (labels_of(registered, name) for name in ("gradient-x-input", "cgi"))
-    outputs = int(manifest["model"]["outputs"])
-    return [
-        effect
-        for run in found
-        for part in (_guesses(run), _survives(run, plain), _loses(run, plain, cgi), _fewer(run, cgi, outputs))
-        for effect in part
-    ]
+    parts = (_guesses(run), _survives(run, plain), _loses(run, plain, cgi), _fewer(run, cgi, info.outputs))
+    return [effect for part in parts for effect in part]
 
 
 def _key(method: str, setting: str, metric: str) -> Key:
     return (LABELS, method, setting, 0.0, metric)
 
 
-def _text(run: Trained, key: Key, said: str = "{}", *, share: bool = False) -> str:
+def _text(run: _Trained, key: Key, said: str = "{}", *, share: bool = False) -> str:
     """A mean with its interval, within a sentence; nothing where it was not measured."""
     if key not in run.means:
         return ""
@@ -42,7 +50,7 @@ def _text(run: Trained, key: Key, said: str = "{}", *, share: bool = False) -> s
     return said.format(f"{mean}{unit} ({low} to {high})")
 
 
-def _guesses(run: Trained) -> Iterator[Effect]:
+def _guesses(run: _Trained) -> Iterator[Effect]:
     """Adebayo et al. 2018, B: a network on permuted labels is random on the test set."""
     names = ("training-accuracy", "test-accuracy", "chance-accuracy")
     keys = [_key("", PERMUTED, name) for name in names]
@@ -58,41 +66,40 @@ def _guesses(run: Trained) -> Iterator[Effect]:
     )
 
 
-def _survives(run: Trained, plain: list[str]) -> Iterator[Effect]:
+def _survives(run: _Trained, plain: list[str]) -> Iterator[Effect]:
     """Gupta & Arora 2019, 4.2 and Fig. 7: on permuted labels, gradient × input still draws the input."""
     for label in plain:
-        key, masks = _key(label, PERMUTED, ABSOLUTE), (CALIBRATION, label, "map-vs-gaussian", 0.0, ABSOLUTE)
-        similarity, noise = column(run.table, key), column(run.table, masks)
-        if similarity is None:
+        key = _key(label, PERMUTED, ABSOLUTE)
+        similarity, chance = run.table.get(key), run.table.get(_key(label, chance_of(PERMUTED), ABSOLUTE))
+        if similarity is None or chance is None:
             continue
-        low, high = paired_difference(similarity, noise if noise is not None else similarity * 0)
         again, zeros = _key(label, TRUE, ABSOLUTE), _key(label, PERMUTED, "shared-zeros")
         against = _text(run, again, ", against {} on a network that learned the true ones again")
         shared = _text(run, zeros, " {} of the features are zero in both maps, which raises this number.", share=True)
         yield Effect(
             title="Gradient × input stays like itself when the labels mean nothing",
-            shows=word(low, high),
+            shows=compared(similarity, chance),
             sentence=f"By absolute values its similarity to itself is {_text(run, key)} on permuted labels{against}."
             + shared,
         )
 
 
-def _loses(run: Trained, plain: list[str], cgi: list[str]) -> Iterator[Effect]:
+def _loses(run: _Trained, plain: list[str], cgi: list[str]) -> Iterator[Effect]:
     """Gupta & Arora 2019, 4.2 and Fig. 7: competition removes the digit."""
     for ours, theirs in ((ours, theirs) for ours in cgi for theirs in plain):
         keys = _key(ours, PERMUTED, ABSOLUTE), _key(theirs, PERMUTED, ABSOLUTE)
-        first, second = (column(run.table, key) for key in keys)
+        first, second = (run.table.get(key) for key in keys)
         if first is None or second is None:
             continue
         yield Effect(
             title="The CGI map is less like itself than gradient × input when the labels mean nothing",
-            shows=word(*paired_difference(second, first)),
+            shows=compared(second, first),
             sentence=f"Similarity to itself by absolute values on permuted labels: CGI {_text(run, keys[0])}, "
             f"gradient × input {_text(run, keys[1])}.",
         )
 
 
-def _fewer(run: Trained, cgi: list[str], outputs: int) -> Iterator[Effect]:
+def _fewer(run: _Trained, cgi: list[str], outputs: int) -> Iterator[Effect]:
     """The same in what is left of the map: of its features, and of its energy."""
     for label in cgi:
         for metric, noun, lead in (
@@ -100,14 +107,14 @@ def _fewer(run: Trained, cgi: list[str], outputs: int) -> Iterator[Effect]:
             ("surviving-energy", "energy", "Less energy survives"),
         ):
             keys = _key(label, "", metric), _key(label, PERMUTED, metric)
-            before, after = (column(run.table, key) for key in keys)
+            before, after = (run.table.get(key) for key in keys)
             if before is None or after is None:
                 continue
             learned = _text(run, _key(label, TRUE, metric), ", {} on true ones again", share=True)
             chance = f" Pure chance among {outputs} labels leaves {100 * chance_share(outputs):.2g} %."
             yield Effect(
                 title=f"{lead} competition when the labels mean nothing",
-                shows=word(*paired_difference(before, after)),
+                shows=compared(before, after),
                 sentence=f"Of the uncompeted map's own {noun}: {_text(run, keys[0], share=True)} on the model, "
                 f"{_text(run, keys[1], share=True)} on permuted labels{learned}."
                 + chance

@@ -1,9 +1,9 @@
 """What bottlenecks let through, and what the network knows behind them: one row a bottleneck."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from heatproof.auditing.finding import Means
+from heatproof.reading.values import Interval, Key
 
 LEDGER = "bottleneck-ledger"
 COLUMNS = {
@@ -20,7 +20,7 @@ def three(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def ledger(means: Means, order: Sequence[str]) -> dict[str, Any] | None:
+def ledger(means: Mapping[Key, Interval], order: Sequence[str]) -> dict[str, Any] | None:
     """Columns, and lines of (label, cells), the network without a bottleneck first; None without a bottleneck."""
     cells = {(key[1], key[4]): found for key, found in means.items() if key[0] == LEDGER}
     labels = [label for label in order if (label, "information") in cells]

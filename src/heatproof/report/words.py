@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from heatproof.auditing.scorecard import groups, randomizations
+from heatproof.reading.run_info import RunInfo
 
 
 class Order(NamedTuple):
@@ -35,7 +35,8 @@ def ways(randomized: Sequence[str]) -> str:
 
 def lead(manifest: Manifest) -> str:
     """What was done to the network, and what follows from it."""
-    everything, some = groups(manifest), randomizations(manifest)
+    info = RunInfo(manifest)
+    everything, some = info.complete_randomizations, info.randomizations
     if everything:
         return (
             f"Every layer of the network was randomized, step by step {ways(everything)}: a heatmap that stays the "
@@ -58,20 +59,9 @@ def lead(manifest: Manifest) -> str:
 
 def unjudged(manifest: Manifest) -> str:
     """Which randomizations are shown only; empty if none."""
-    only = [group for group in randomizations(manifest) if group not in groups(manifest)]
-    if not only:
-        return ""
-    return f"Some layers stay trained in {' and '.join(only)}: shown, not judged."
-
-
-def without_verdict(manifest: Manifest, label: str) -> str:
-    """Why a method has no verdict on the parameters."""
-    if not randomizations(manifest):
-        return "No randomization was run."
-    if not groups(manifest):
-        return "No randomization ended with every layer random: see the curves."
-    failed = any(failure.get("method") == label for failure in manifest.get("failures", []))
-    return "It failed: see the top of this page." if failed else "Nothing was computed with every layer random."
+    info = RunInfo(manifest)
+    only = [f"{group}, {why}" for group in info.randomizations if (why := info.unfinished(group))]
+    return f"Shown, not judged: {'; '.join(only)}." if only else ""
 
 
 TREATED = {"refit": "fitted anew", "reuse": "used as it is", "exclude": "left out"}

@@ -122,6 +122,12 @@ def label(measure: Similarity, family: str) -> str:
     return f"{family}[{','.join(changed)}]"
 
 
+def titled(measure: Similarity, title: str, family: str) -> str:
+    """The title of a measure: its family's, with the rest of its label where it is another recipe of that family."""
+    rest = label(measure, family).removeprefix(family).removeprefix("-")
+    return f"{title}{'' if rest.startswith('[') or not rest else ', '}{rest}"
+
+
 def _check_alike(first: Tensor | Prepared, second: Tensor | Prepared) -> None:
     devices = [side.device if isinstance(side, Tensor) else side.parts[0].device for side in (first, second)]
     if first.shape != second.shape or devices[0] != devices[1]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from heatproof.errors import InputError, unknown
 from heatproof.metrics import Metric
-from heatproof.similarity.base import SIMILARITIES, Similarity, label
+from heatproof.similarity.base import SIMILARITIES, Similarity, label, titled
 from heatproof.similarity.normalization import NORMALIZATIONS, normalized
 from heatproof.similarity.ranks import centered_ranks, correlation
 
@@ -71,6 +71,8 @@ class HOG(Similarity):
     def metric(self) -> Metric:
         return Metric(
             name=label(self, "hog"),
+            title=titled(self, "HOG", "hog"),
+            itself=1.0,
             low=-1.0,
             high=1.0,
             higher_is_better=False,

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from heatproof.errors import unknown
 from heatproof.metrics import Metric
-from heatproof.similarity.base import SIMILARITIES, Similarity, label
+from heatproof.similarity.base import SIMILARITIES, Similarity, label, titled
 from heatproof.similarity.normalization import NORMALIZATIONS, RANGES, normalized
 
 # Distance of two unrelated zero-mean maps, and of a map and its negative, after normalization by the second moment.
@@ -42,6 +42,8 @@ class MSE(Similarity):
         bounds = {name: width**2 for name, width in RANGES.items()} | {"second-moment": OPPOSITE}
         return Metric(
             name=label(self, "mse"),
+            title=titled(self, "MSE", "mse"),
+            itself=0.0,
             unit="squared map units" if self.normalization == "none" else "",
             low=0.0,
             high=bounds.get(self.normalization),

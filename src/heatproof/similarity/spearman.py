@@ -36,6 +36,8 @@ class Spearman(Similarity):
         what = "absolute values" if self.absolute else "signed values"
         return Metric(
             name=label(self, "spearman"),
+            title=f"Spearman, {'absolute' if self.absolute else 'signed'}",
+            itself=1.0,
             low=-1.0,
             high=1.0,
             chance=0.0,

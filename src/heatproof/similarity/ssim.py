@@ -10,7 +10,7 @@ from torch import Tensor
 from heatproof.errors import InputError, unknown
 from heatproof.metrics import Metric
 from heatproof.similarity import windows
-from heatproof.similarity.base import SIMILARITIES, Similarity, label
+from heatproof.similarity.base import SIMILARITIES, Similarity, label, titled
 from heatproof.similarity.normalization import NORMALIZATIONS, RANGES, normalized
 
 WEIGHTS = ("uniform", "gaussian")
@@ -81,6 +81,8 @@ class SSIM(Similarity):
     def metric(self) -> Metric:
         return Metric(
             name=label(self, "ssim"),
+            title=titled(self, "SSIM", "ssim"),
+            itself=1.0,
             low=-1.0,
             high=1.0,
             chance=None if self.normalization in ("min-max", "percentile") else 0.0,

@@ -46,7 +46,10 @@ class Labeled:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """What a check is played on; `counted` of the samples, the first ones, are no fill of the last block."""
+    """What a check is played on; `counted` of the samples, the first ones, are no fill of the last block.
+
+    `example` are the samples of an audit's first block, where these are of another one.
+    """
 
     model: nn.Module
     inputs: Tensor
@@ -57,6 +60,7 @@ class Stage:
     counted: int
     boxes: Sequence[Boxes] | None = None
     training: Dataset | None = None
+    example: Tensor | None = None
 
     def rows(self, chosen: Sequence[int]) -> "Stage":
         """The same with these samples, in this order."""
@@ -71,15 +75,17 @@ class Stage:
             counted=len(rows),
             boxes=None if self.boxes is None else [self.boxes[i] for i in chosen],
             training=self.training,
+            example=self.inputs if self.example is None else self.example,
         )
 
     def study(self) -> Study:
         """What the check may know before anything has run."""
         with torch.no_grad():
-            outputs = forward(self.model, self.inputs).shape[1]
+            rows = torch.arange(len(self.inputs), device=self.inputs.device)
+            outputs = forward(self.model, self.inputs, rows).shape[1]
         return Study(
             model=self.model,
-            example=self.inputs,
+            example=self.inputs if self.example is None else self.example,
             outputs=outputs,
             features=self.features,
             boxed=self.boxes is not None,

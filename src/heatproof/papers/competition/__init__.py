@@ -6,12 +6,12 @@ from functools import partial
 
 import pandas as pd
 
-from heatproof.auditing.scorecard import chance_share
 from heatproof.papers.claims import alike, beyond, higher, near
 from heatproof.papers.competition import all_labels, two_labels
 from heatproof.papers.measure import STAGES, Pick, Results
 from heatproof.papers.paper import Answer, Claim, Paper, Picture, Verdict, all_of, positive
 from heatproof.papers.pictures import maps_of_samples, maps_over_labels, maps_over_states
+from heatproof.reading.competition import chance_share
 
 LINEAR = 0.9  # a correlation that looks like a line
 BLANK = 0.05  # a map of which less is left is called nearly blank

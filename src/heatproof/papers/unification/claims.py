@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
 
-from heatproof.auditing.bootstrap import aligned
 from heatproof.papers.accuracies import as_published
 from heatproof.papers.claims import alike, beyond, higher, near
 from heatproof.papers.measure import Measured, Pick, Results, measured
 from heatproof.papers.paper import Answer, Claim, all_of, explained, positive
+from heatproof.reading.tables import aligned
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "softplus")
 METHODS = ("occlusion-1", "gradient-x-input", "integrated-gradients", "epsilon-lrp", "deeplift")

@@ -1,0 +1,123 @@
+"""What a reading is: one question, the checks whose rows answer it, and the judgements on each method."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from heatproof.reading.evidence import Evidence
+from heatproof.reading.rule import Answer, Estimate, Margin, decide, more_samples
+from heatproof.registry import Registry
+
+Told = tuple[str, str]  # a word, and why in a sentence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What one check says of one method, before the verdicts of a column are decided together.
+
+    `decide` gives the answer at a level, `tell` the word and the sentence for an answer; a judgement without `decide`
+    is shown and not judged. A `supporting` one withholds nothing where it cannot tell.
+    """
+
+    method: str
+    question: str
+    check: str
+    metric: str
+    estimate: Estimate
+    setting: str = ""
+    margin: Margin | None = None
+    decide: Callable[[float], Answer] | None = None
+    supporting: bool = False
+    tell: Callable[[Answer], Told] = field(default=lambda answer: (answer, ""))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One answer to one question about one method from one check.
+
+    `answer` is "yes", "no", "unknown", or "" where a number is shown and not judged; `word` says it in the question's
+    own terms, `why` in a sentence. `mean` over `n` samples has the 95 % interval `low` … `high`; `missing` samples are
+    degenerate. `margin` says which values mean yes and no.
+    """
+
+    method: str
+    question: str
+    answer: Answer
+    word: str
+    mean: float
+    low: float
+    high: float
+    n: int
+    missing: int
+    margin: str
+    why: str
+    check: str
+    setting: str
+    metric: str
+    supporting: bool = False
+
+    @property
+    def tone(self) -> str:
+        """How a page colors it."""
+        return tone(self.answer, self.word)
+
+
+def tone(answer: str, word: str) -> str:
+    """The color of an answer: good, mid, bad, noise, unknown or plain."""
+    if word in ("is noise", "noisy"):
+        return "noise"
+    if "in part" in word and answer == "yes":
+        return "mid"
+    return {"yes": "good", "no": "bad", "unknown": "unknown"}.get(answer, "plain")
+
+
+class Reading(ABC):
+    """One question, answered from the rows of the checks that it reads.
+
+    Attributes:
+        title: the question, as a page asks it.
+        reads: the ids of the checks whose rows it answers from.
+    """
+
+    title: ClassVar[str]
+    reads: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def judge(self, evidence: Evidence, method: str) -> Iterator[Judgement]:
+        """What the run says of a method."""
+
+
+READINGS: "Registry[Reading]" = Registry("reading", "heatproof.reading")
+
+
+def judged(
+    method: str,
+    question: str,
+    check: str,
+    metric: str,
+    estimate: Estimate,
+    margin: Margin,
+    words: dict[Answer, Told],
+    *,
+    setting: str = "",
+) -> Judgement:
+    """A judgement by an interval and a margin, with a word and a sentence for each answer."""
+
+    def tell(answer: Answer) -> Told:
+        word, why = words.get(answer, ("cannot be told", ""))
+        if answer == "unknown" and (more := more_samples(estimate, margin)):
+            why += f"{' ' if why else ''}About {more} samples would tell."
+        return word, why
+
+    return Judgement(
+        method=method,
+        question=question,
+        check=check,
+        metric=metric,
+        estimate=estimate,
+        setting=setting,
+        margin=margin,
+        decide=decide(estimate, margin),
+        tell=tell,
+    )

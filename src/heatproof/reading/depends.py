@@ -1,0 +1,170 @@
+"""Does a map depend on the model's parameters?
+
+With every layer randomized, by the survival u of `survival`:
+
+1. fewer than 5 samples, or than half of them, have a value, or a yardstick is missing: `cannot be told`
+2. its repeatability, (r − c)/(1 − c), is not surely above one tenth: `is noise`, or untold if it may exceed one half
+3. s is 1 for every sample: `never looks at the model`
+4. u surely 0.9 or more: `does not depend`; surely one half or more: `hardly depends`
+5. u surely below one tenth: `depends`; below one half: `depends in part` (`depends, perhaps in part` across one tenth)
+6. everything else: `cannot be told`
+7. a map that is not surely steady where nothing happened says nothing by changing: 5. needs that
+
+"Surely" means with the whole interval. Two measures are judged, Spearman of the signed and of the absolute values, and
+the one under which more survives counts; "depends" needs both. Only randomizations that end with every layer random
+are judged; of several the worst counts, and one whose network died counts for nothing beside others. What two random
+networks share is the input showing through: it is told, and excuses nothing. The margins are choices, the same for
+every method and run.
+
+Source: Adebayo et al. 2018 (randomization). The rule is ours.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from heatproof.reading.base import READINGS, Judgement, Reading, Told
+from heatproof.reading.evidence import Evidence
+from heatproof.reading.rule import Answer, Margin, more_samples
+from heatproof.reading.run_info import CheckInfo
+from heatproof.reading.survival import HALF, JUDGED, Survival, graded, percent, survival, worst
+from heatproof.rows import chance_of
+
+CHECK = "parameter-randomization"
+MARGIN = Margin(good="below", yes=HALF, no=HALF)
+MISSING = {
+    "s": "this similarity was not measured with every layer randomized",
+    "c": "its map was not compared with itself permuted",
+}
+
+
+@READINGS.register("depends")
+@dataclass(frozen=True, kw_only=True)
+class Depends(Reading):
+    """Survival of full randomization of the parameters."""
+
+    title: ClassVar[str] = "Depends on the parameters?"
+    reads: ClassVar[tuple[str, ...]] = (CHECK,)
+
+    def judge(self, evidence: Evidence, method: str) -> Iterator[Judgement]:
+        info = evidence.info
+        excluded = next((m.excluded for m in info.methods if m.label == method), "")
+        for check in info.of(CHECK):
+            for group in info.randomizations:
+                grades = _grades(evidence, check, method, group)
+                if grades and (why := info.unfinished(group)):
+                    yield untold("depends", method, check.label, group, grades, "not judged", f"Shown: {why}.")
+                    continue
+                dead = info.dead(group) or _blank(evidence, check, group)
+                if grades and dead:
+                    yield untold("depends", method, check.label, group, grades, "network is dead", dead)
+                elif grades and excluded:
+                    why = f"Left out where the network is changed: {excluded}."
+                    yield untold("depends", method, check.label, group, grades, "excluded", why)
+                elif grades:
+                    yield by_survival("depends", method, check.label, group, grades)
+
+
+def _grades(evidence: Evidence, check: CheckInfo, method: str, group: str) -> dict[str, Survival]:
+    stage, label = evidence.info.last_stage(group), check.label
+    found = {}
+    for metric in JUDGED:
+        s = evidence.column(label, method, metric, setting=group, position=stage)
+        if s is None:
+            continue
+        r = evidence.column(label, method, metric, setting="replicate")
+        c = evidence.column(label, method, metric, setting=chance_of(group), position=stage)
+        missing = MISSING if r is not None else {**MISSING, "c": "the method's own noise was not measured"}
+        c = c if r is not None else None
+        found[metric] = survival(s, r, c, metric=metric, samples=evidence.samples, missing=missing)
+    return found
+
+
+def by_survival(question: str, method: str, check: str, setting: str, grades: dict[str, Survival]) -> Judgement:
+    """The judgement on what survives by all measures: the one under which most does counts, and yes needs all."""
+    metric = worst(grades)
+    grade = grades[metric]
+
+    def decide(alpha: float) -> Answer:
+        if all(one.unchanged for one in grades.values()):
+            return "no"
+        answers = [_answer(one, alpha) for one in grades.values()]
+        if "no" in answers:
+            return "no"
+        return "yes" if answers == ["yes"] * len(JUDGED) else "unknown"
+
+    def tell(answer: Answer) -> Told:
+        return _tell(answer, grades, metric)
+
+    return Judgement(
+        method=method,
+        question=question,
+        check=check,
+        metric=metric,
+        estimate=grade.share,
+        setting=setting,
+        margin=MARGIN,
+        decide=decide,
+        tell=tell,
+    )
+
+
+def untold(
+    question: str, method: str, check: str, setting: str, grades: dict[str, Survival], word: str, why: str
+) -> Judgement:
+    """Nothing can be told, for a reason that is not the method's: a network that died, a method left out."""
+    metric = next(iter(grades))
+    return Judgement(
+        method=method,
+        question=question,
+        check=check,
+        metric=metric,
+        estimate=grades[metric].share,
+        setting=setting,
+        decide=lambda _: "unknown",
+        supporting=True,
+        tell=lambda _: (word, why),
+    )
+
+
+def _blank(evidence: Evidence, check: CheckInfo, group: str) -> str:
+    """What to say of a network whose explained outputs are zero for half of the samples, where the trained are not."""
+    before, after = (
+        evidence.mean(check.label, "", "dead-target", setting=group, position=position)
+        for position in (0.0, evidence.info.last_stage(group))
+    )
+    if not after >= HALF > before:
+        return ""
+    remedy = "another seed or initializer" if " he" in group else "initializer='he'"
+    return f"The randomized network is dead: {percent(after)} of its explained outputs are exactly zero; set {remedy}."
+
+
+def _answer(grade: Survival, alpha: float) -> Answer:
+    if grade.noise or grade.reason:
+        return "unknown"
+    return MARGIN.answer(*grade.share.at(alpha))
+
+
+def _tell(answer: Answer, grades: dict[str, Survival], metric: str) -> Told:
+    grade = grades[metric]
+    if all(one.unchanged for one in grades.values()):
+        return "never looks at the model", "Exactly the same map whatever the network is: it cannot say anything of it."
+    if answer == "unknown":
+        if all(one.noise for one in grades.values()):
+            return "is noise", "Two runs on the same network agree no better than by chance: a low similarity is noise."
+        reasons = [one.reason for one in grades.values() if one.reason]
+        if not reasons and len(grades) < len(JUDGED):
+            reasons = ["only one of the two measures was taken"]
+        if not reasons:
+            more = more_samples(grade.share, MARGIN)
+            reasons = [f"{grade.told} of it may survive" + (f"; about {more} samples would tell" if more else "")]
+        return "cannot be told", f"Not enough to go by: {reasons[0]}."
+    words = {name: graded(one.share.low, one.share.high) for name, one in grades.items()}
+    word = words[metric]
+    if word == "cannot be told":  # the widened interval decided; the plain one straddles a margin of the words alone
+        word = "hardly depends" if answer == "no" else "depends, perhaps in part"
+    lead = ""
+    if len(set(words.values())) > 1:
+        parts = "; ".join(f"{JUDGED[name]}: {one}" for name, one in words.items())
+        lead = f"{parts[0].upper()}{parts[1:]}. "
+    return word, f"{lead}{grade.told} of its similarity to itself survives, {JUDGED[metric]}."

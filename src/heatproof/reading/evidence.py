@@ -1,0 +1,87 @@
+"""The rows of a run, ready to be asked: values by seed and sample, and their means."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from heatproof.reading.run_info import RunInfo
+from heatproof.reading.values import Interval, Key, Values, intervals, tabulated
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """A run's rows beside what it says of itself. Checks stand under their labels."""
+
+    info: RunInfo
+    rows: pd.DataFrame
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, manifest: Mapping[str, Any]) -> "Evidence":
+        """The evidence of rows and a manifest. Raises: StoreError for a run of another schema."""
+        return cls(RunInfo(manifest), rows)
+
+    @cached_property
+    def table(self) -> dict[Key, Values]:
+        """The values of every (check, method, setting, position, metric)."""
+        return tabulated(self.rows)
+
+    @cached_property
+    def means(self) -> Mapping[Key, Interval]:
+        """The mean of each of them over samples and seeds, with its interval."""
+        return intervals(self.rows, self.table)
+
+    @cached_property
+    def samples(self) -> int:
+        """How many samples there are."""
+        return next((values.array.shape[1] for values in self.table.values()), 0)
+
+    def column(
+        self, check: str, method: str, metric: str, *, setting: str = "", position: float = 0.0
+    ) -> Values | None:
+        """The values, NaN where degenerate; None where nothing was measured."""
+        return self.table.get((check, method, setting, position, metric))
+
+    def averaged(
+        self, check: str, method: str, metric: str, *, setting: str = "", after: float | None = None
+    ) -> Values | None:
+        """The same averaged over the positions (those beyond `after`): set sizes, say, or numbers of regions."""
+        found = [
+            self.table[key]
+            for key in self._positions.get((check, method, setting, metric), ())
+            if after is None or key[3] > after
+        ]
+        if not found:
+            return None
+        seeds = found[0].seeds
+        stacked = np.stack([one.array for one in found if one.seeds == seeds])
+        known = np.isfinite(stacked)
+        times = known.sum(0)
+        summed = np.where(known, stacked, 0.0).sum(0)
+        return Values(np.divide(summed, times, out=np.full(times.shape, np.nan), where=times > 0), seeds)
+
+    def mean(self, check: str, method: str, metric: str, *, setting: str = "", position: float = 0.0) -> float:
+        """The mean; NaN where nothing was measured."""
+        found = self.column(check, method, metric, setting=setting, position=position)
+        return float("nan") if found is None else found.mean
+
+    def settings(self, check: str, method: str) -> list[str]:
+        """The settings that a check has rows of a method in."""
+        return self._settings.get((check, method), [])
+
+    @cached_property
+    def _settings(self) -> dict[tuple[str, str], list[str]]:
+        found: dict[tuple[str, str], dict[str, None]] = {}
+        for check, method, setting, _, _ in self.table:
+            found.setdefault((check, method), {})[setting] = None
+        return {key: list(settings) for key, settings in found.items()}
+
+    @cached_property
+    def _positions(self) -> dict[tuple[str, str, str, str], list[Key]]:
+        keys: dict[tuple[str, str, str, str], list[Key]] = {}
+        for key in self.table:
+            keys.setdefault((key[0], key[1], key[2], key[4]), []).append(key)
+        return keys

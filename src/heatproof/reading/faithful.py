@@ -1,0 +1,137 @@
+"""Faithful: do the features that a map calls relevant matter to the network, more than those of a map without one?
+
+Each check is read by its mean over set sizes, numbers of regions and the like, sample by sample, against the best of
+the controls that the run has, maps made without the network: *yes* where the difference, sample by sample, is surely
+above 0, *no* where it is surely at most a twentieth of the way from chance to the ideal. Better than chance is not
+enough: an edge detector is better than chance, too. Without a control in the run nothing better than "no" can be told.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from heatproof.metrics import Metric
+from heatproof.reading.base import READINGS, Judgement, Reading, judged
+from heatproof.reading.evidence import Evidence
+from heatproof.reading.rule import Estimate, Margin
+from heatproof.reading.run_info import CheckInfo
+from heatproof.reading.values import Values, difference
+
+EQUAL = 0.05  # of the way from chance to the ideal
+
+
+class Measure(NamedTuple):
+    """Which metric of a check is read, over which positions, and what a step towards the ideal is worth."""
+
+    metric: str
+    after: float | None = None
+    sentence: str = "{mean}"
+
+
+MEASURES = {
+    "sensitivity-n": (
+        Measure(
+            "sensitivity-n",
+            sentence="What sets of its features get and what the score loses without them correlate by {mean}",
+        ),
+    ),
+    "degradation": (
+        Measure(
+            "degradation",
+            sentence="The curves that take its least and its most relevant regions first are {mean} apart",
+        ),
+    ),
+    # Every method's curve begins at the original, which says nothing of it.
+    "blurred-patch": (
+        Measure("probability", after=0.0, sentence="With its highest regions blurred the label keeps {mean}"),
+        Measure("score", after=0.0, sentence="With its highest regions blurred the explained output keeps {mean}"),
+    ),
+}
+
+
+@READINGS.register("faithful")
+@dataclass(frozen=True, kw_only=True)
+class Faithful(Reading):
+    """What the network loses without the features that a map calls relevant."""
+
+    title: ClassVar[str] = "Faithful?"
+    reads: ClassVar[tuple[str, ...]] = tuple(MEASURES)
+
+    def judge(self, evidence: Evidence, method: str) -> Iterator[Judgement]:
+        for check in evidence.info.of(*MEASURES):
+            found = (
+                (one, evidence.averaged(check.label, method, one.metric, after=one.after)) for one in MEASURES[check.id]
+            )
+            measure, ours = next((pair for pair in found if pair[1] is not None), (None, None))
+            if measure is None or ours is None:
+                continue
+            controls = {
+                label: values
+                for label in evidence.info.controls
+                if label != method
+                and (values := evidence.averaged(check.label, label, measure.metric, after=measure.after)) is not None
+            }
+            sentence = measure.sentence.replace("{mean}", f"{ours.mean:z.2f}")
+            yield against_controls("faithful", evidence, check, method, measure.metric, ours, controls, sentence)
+
+
+def against_controls(
+    question: str,
+    evidence: Evidence,
+    check: CheckInfo,
+    method: str,
+    metric: str,
+    ours: Values,
+    controls: dict[str, Values],
+    sentence: str,
+) -> Judgement:
+    """The judgement by the difference to the best control, sample by sample."""
+    declared = check.metrics[metric]
+    sign = -1.0 if declared.higher_is_better is False else 1.0
+    plain = ours.estimate(evidence.samples)
+    if method in evidence.info.controls:
+        return _shown(
+            question, check.label, method, metric, plain, f"{sentence}. It is a control: others must beat it."
+        )
+    if not controls:
+        why = f"{sentence}, and the run has no control to hold that against: add edge-detector, say, to its methods."
+        return _shown(question, check.label, method, metric, plain, why, unknown=True)
+    best = max(controls, key=lambda label: sign * controls[label].mean)
+    ahead = (difference(ours, controls[best]) * sign).estimate(evidence.samples)
+    scale = _scale(declared)
+    told = f"{sentence}; the best map made with no network, {best}, reaches {controls[best].mean:z.2f}."
+    return judged(
+        method,
+        question,
+        check.label,
+        metric,
+        ahead,
+        Margin(good="above", yes=0.0, no=EQUAL * scale),
+        {
+            "yes": ("better than the input alone", told),
+            "no": ("no better than the input alone", told),
+            "unknown": ("cannot be told", told),
+        },
+    )
+
+
+def _scale(metric: Metric) -> float:
+    """How far the best map is from chance; 0 where nothing says, and then nothing is called equal."""
+    if metric.ideal is not None and metric.chance is not None:
+        return abs(metric.ideal - metric.chance)
+    return 0.0 if metric.high is None or metric.low is None else metric.high - metric.low
+
+
+def _shown(
+    question: str, check: str, method: str, metric: str, estimate: Estimate, why: str, *, unknown: bool = False
+) -> Judgement:
+    word = "cannot be told" if unknown else f"{estimate.mean:z.2f}"
+    return Judgement(
+        method=method,
+        question=question,
+        check=check,
+        metric=metric,
+        estimate=estimate,
+        decide=(lambda _: "unknown") if unknown else None,
+        tell=lambda _: (word, why),
+    )

@@ -1,0 +1,89 @@
+"""Does a map depend on the labels that the network has learned?
+
+The rule of `depends` on networks trained anew: s is the similarity of the map on a network that learned permuted
+labels to the map on the model, r the same on one that learned the true labels again: what a method that reads the
+labels keeps. Where r is not surely above chance, learning the same labels again gives another map as well, and nothing
+can be told.
+
+Source: Adebayo et al. 2018, section 4; Gupta & Arora 2019, 4.2. The network on true labels and the rule are ours.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from heatproof.reading.base import READINGS, Judgement, Reading, Told
+from heatproof.reading.depends import by_survival, untold
+from heatproof.reading.evidence import Evidence
+from heatproof.reading.rule import Answer
+from heatproof.reading.survival import JUDGED, Survival, percent, survival
+from heatproof.rows import chance_of
+
+CHECK = "data-randomization"
+PERMUTED, TRUE = "permuted-labels", "true-labels"
+NEAR_CHANCE = 0.03
+MISSING = {
+    "s": "the network on permuted labels was not trained",
+    "c": "its map was not compared with itself permuted",
+}
+
+
+@READINGS.register("labels")
+@dataclass(frozen=True, kw_only=True)
+class Labels(Reading):
+    """Survival of training on permuted labels."""
+
+    title: ClassVar[str] = "Depends on the labels?"
+    reads: ClassVar[tuple[str, ...]] = (CHECK,)
+
+    def judge(self, evidence: Evidence, method: str) -> Iterator[Judgement]:
+        excluded = next((m.excluded for m in evidence.info.methods if m.label == method), "")
+        for check in evidence.info.of(CHECK):
+            grades = {
+                metric: _grade(evidence, check.label, method, metric)
+                for metric in JUDGED
+                if evidence.column(check.label, method, metric, setting=PERMUTED) is not None
+            }
+            if grades and excluded:
+                why = f"Left out where the network was trained anew: {excluded}."
+                yield untold("labels", method, check.label, PERMUTED, grades, "excluded", why)
+            elif grades:
+                found = by_survival("labels", method, check.label, PERMUTED, grades)
+                yield _warned(found, warning(evidence, check.label))
+
+
+def _warned(found: Judgement, said: str) -> Judgement:
+    def tell(answer: Answer) -> Told:
+        word, why = found.tell(answer)
+        return word, why + said
+
+    return replace(found, tell=tell)
+
+
+def _grade(evidence: Evidence, check: str, method: str, metric: str) -> Survival:
+    s, r, c = (
+        evidence.column(check, method, metric, setting=setting) for setting in (PERMUTED, TRUE, chance_of(PERMUTED))
+    )
+    missing = MISSING if r is not None else {**MISSING, "c": "no network learned the true labels again"}
+    grade = survival(s, r, None if r is None else c, metric=metric, samples=evidence.samples, missing=missing)
+    if grade.noise or grade.reason.startswith("too few samples"):
+        said = (
+            f"where the true labels were learned again its map is no more like itself ({grade.own:z.2f}) than permuted"
+        )
+        return replace(grade, noise="", reason=f"{said} ({grade.chance:z.2f})")
+    return grade
+
+
+def warning(evidence: Evidence, check: str) -> str:
+    """Whether the networks on permuted labels guess on samples that they were not trained on, as they should."""
+    reached, chance = (
+        evidence.mean(check, "", name, setting=PERMUTED) for name in ("test-accuracy", "chance-accuracy")
+    )
+    if not np.isfinite(reached - chance) or abs(reached - chance) <= NEAR_CHANCE:
+        return ""
+    return (
+        f" The network on permuted labels gets {percent(reached)} of new samples right, not {percent(chance)[:-2]} "
+        "± 3 %: it learned something of the labels, or there are too few samples to test on."
+    )

@@ -1,0 +1,73 @@
+"""Is a map more than the picture? What is left of it in a map that was made from the input with no network at all.
+
+Survival as in `survival`: s is the similarity of the trained map to a control (an edge detector, input × noise, input ×
+edges), r the method's own repeatability where it was measured, c that of the map with itself permuted. The control that
+is most like the map counts. Surely one half or more *is the picture*, surely below is *more*.
+
+Source: Adebayo et al. 2018, Fig. 10 (edge detectors look convincing). The scale and the margin are ours.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import ClassVar
+
+from heatproof.reading.base import READINGS, Judgement, Reading, judged
+from heatproof.reading.depends import CHECK as RANDOMIZATION
+from heatproof.reading.evidence import Evidence
+from heatproof.reading.rule import Margin
+from heatproof.reading.survival import HALF, JUDGED, Survival, survival, worst
+from heatproof.rows import chance_of
+
+CHECK = "input-controls"
+MARGIN = Margin(good="below", yes=HALF, no=HALF)
+MISSING = {"s": "not compared with this control", "c": "its map was not compared with itself permuted"}
+
+
+@READINGS.register("more-than-the-picture")
+@dataclass(frozen=True, kw_only=True)
+class MoreThanThePicture(Reading):
+    """Likeness to maps made without a network."""
+
+    title: ClassVar[str] = "More than the picture?"
+    reads: ClassVar[tuple[str, ...]] = (CHECK,)
+
+    def judge(self, evidence: Evidence, method: str) -> Iterator[Judgement]:
+        for check in evidence.info.of(CHECK):
+            grades = _grades(evidence, check.label, method)
+            if not grades:
+                continue
+            control, metric = (likest := worst(grades)).rsplit("|", 1)
+            grade = grades[likest]
+            told = f"{grade.told} of its similarity to itself is left in a map made with no network, {control}"
+            yield judged(
+                method,
+                "more-than-the-picture",
+                check.label,
+                metric,
+                grade.share,
+                MARGIN,
+                {
+                    "yes": ("is more", f"At most {told}."),
+                    "no": ("is the picture", f"{told}."),
+                    "unknown": ("cannot be told", f"{(grade.reason or told).capitalize()}."),
+                },
+                setting=control,
+            )
+
+
+def _grades(evidence: Evidence, check: str, method: str) -> dict[str, Survival]:
+    """By control and measure; the method itself, where it is one of the controls, is left out."""
+    own = next((m.name for m in evidence.info.methods if m.label == method), None)
+    found: dict[str, Survival] = {}
+    for setting, metric in product(evidence.settings(check, method), JUDGED):
+        if setting.endswith(chance_of("")) or setting == own:
+            continue
+        s, c = (evidence.column(check, method, metric, setting=name) for name in (setting, chance_of(setting)))
+        repeats = [
+            evidence.column(one.label, method, metric, setting="replicate") for one in evidence.info.of(RANDOMIZATION)
+        ]
+        r = next((values for values in repeats if values is not None), None)
+        grade = survival(s, r, c, metric=metric, samples=evidence.samples, missing=MISSING)
+        found[f"{setting}|{metric}"] = grade
+    return found

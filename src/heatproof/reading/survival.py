@@ -1,0 +1,113 @@
+"""How much of a map survives a change, on a scale whose ends are the map's own, by one measure or several.
+
+Sample by sample: s = similarity of the map after the change to the one before, by magnitude where signs may turn, since
+a map with its signs turned is the same picture; 0 for a map that is blank where the one before is not, since it lost
+everything (two blank maps, or a blank one before, have no value). r = the method's own repeatability, c = chance: that
+of the map with itself permuted among the features that are not zero in both. Survival u = (s − c)/(r − c): 0 is what is
+left where nothing of its places is, 1 is what the method reaches with itself. A low similarity alone is no merit: zero
+covariance minimizes these measures, and noise has it; and zeros that no network changes make any two maps alike.
+
+Source: Binder et al. 2023, Theorems 1, 3, 4 (why low is no merit). The scale is ours.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from heatproof.reading.intervals import of_ratio
+from heatproof.reading.rule import FEWEST, Estimate
+from heatproof.reading.values import Values, aligned
+
+NINE_TENTHS, HALF, TENTH = 0.9, 0.5, 0.1
+SIGNED = ("spearman",)
+JUDGED = {"spearman": "what counts for and against", "spearman-absolute": "where the map is strong"}
+EXACT = 1 - 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survival:
+    """How much survives by one measure, over the samples that have s, r and c; `reason`: why nothing can be told."""
+
+    share: Estimate
+    similarity: float
+    own: float
+    chance: float
+    noise: str = ""  # "is noise" where the method does not repeat
+    unchanged: bool = False  # s is 1 for every sample
+    reason: str = ""
+
+    @property
+    def told(self) -> str:
+        """The share that survives, with its interval, in words."""
+        amount = percent(self.share.mean) if self.share.mean > 0 else "Nothing"
+        return f"{amount} ({percent(self.share.low)[:-2]} to {percent(self.share.high)})"
+
+
+def survival(
+    s: Values | None, r: Values | None, c: Values | None, *, metric: str, samples: int, missing: Mapping[str, str]
+) -> Survival:
+    """The survival by values; without `r` a method repeats exactly.
+
+    `missing` says what it means that s or c was not measured. The check that gives s gives its yardsticks too, so one
+    that is missing has failed.
+    """
+    if s is None or c is None:
+        return _untold(missing["s" if s is None else "c"])
+    # A blank map where the trained one has a pattern lost everything; c has no value where the trained one is blank.
+    stacked, _ = aligned(*((s.filled(0.0), c) if r is None else (s.filled(0.0), c, r)))
+    unchanged = bool((stacked[:, :, 0][np.isfinite(stacked[:, :, 0])] >= EXACT).all())
+    stacked = np.abs(stacked) if metric in SIGNED else stacked
+    kept = np.isfinite(stacked[:, :, 0])
+    n = int(kept.any(0).sum())
+    if n < max(FEWEST, samples / 2):
+        return _untold(f"only {n} of {samples} samples have a similarity (a blank map has none)", samples - n)
+    chance = stacked[:, :, 1]
+    own = np.where(kept, 1.0, np.nan) if r is None else stacked[:, :, 2]
+    above = np.stack([stacked[:, :, 0], own, np.where(kept, 1.0, np.nan)], axis=2) - chance[:, :, None]
+    low, high = of_ratio(above[:, :, [0, 1]])
+    repeats_low, repeats_high = of_ratio(above[:, :, [1, 2]]) if r is not None else (1.0, 1.0)
+    means = [Values(part, (0,) * len(part)).mean for part in (stacked[:, :, 0], own, chance)]
+    noise, reason = "", ""
+    if not repeats_low > TENTH:
+        noise = "is noise" if repeats_high <= HALF else ""
+        reason = "" if noise else "too few samples to tell its own noise from chance"
+    elif means[2] > NINE_TENTHS and not (np.isfinite(low) and high - low <= HALF):
+        reason = f"on these samples its features permuted are as alike as {means[2]:.2f}: this similarity tells little"
+    share = (means[0] - means[2]) / (means[1] - means[2]) if means[1] != means[2] else np.nan
+    return Survival(
+        share=Estimate(mean=share, low=low, high=high, n=n, missing=samples - n),
+        similarity=means[0],
+        own=means[1],
+        chance=means[2],
+        noise=noise,
+        unchanged=unchanged,
+        reason=reason,
+    )
+
+
+def worst(grades: Mapping[str, Survival]) -> str:
+    """The measure under which most survives: it counts."""
+    return max(grades, key=lambda name: np.nan_to_num(grades[name].share.mean, nan=-np.inf))
+
+
+def graded(low: float, high: float) -> str:
+    """The word for an interval of survival; both ends where it straddles a margin."""
+    if low >= HALF:
+        return "does not depend" if low >= NINE_TENTHS else "hardly depends"
+    if high < TENTH:
+        return "depends"
+    if high < HALF:
+        return "depends in part" if low >= TENTH else "depends, perhaps in part"
+    return "cannot be told"
+
+
+def percent(value: float) -> str:
+    """A share in whole percent."""
+    return "? %" if not np.isfinite(value) else f"{round(100 * value) + 0:d} %"
+
+
+def _untold(reason: str, missing: int = 0) -> Survival:
+    gone = float("nan")
+    nothing = Estimate(mean=gone, low=gone, high=gone, n=0, missing=missing)
+    return Survival(share=nothing, similarity=gone, own=gone, chance=gone, reason=reason)
