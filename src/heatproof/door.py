@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from heatproof.errors import MapsError
 from heatproof.models import check_inputs, check_model, check_targets
-from heatproof.propagation.independence import Settled, blamed, check_independent, known, plain_outputs, vouch
+from heatproof.propagation.independence import Settled, blame, check_independent, known, plain_outputs, vouch
 from heatproof.refusals import check_samples, plain
 from heatproof.state import unchanged
 
@@ -49,10 +49,9 @@ def guarded(call: Callable[[], T], model: nn.Module, inputs: Tensor, settled: Se
         with unchanged(model, inputs.device):
             return call()
     except Exception as error:  # the model's, or a method's own
-        sentence = error if settled is UNRUN else blamed(model, inputs, error)
-        if sentence is error:
-            raise
-        raise sentence from error
+        if settled is not UNRUN:
+            blame(model, inputs, error)
+        raise
 
 
 def check_maps(maps: Any, inputs: Tensor, who: str) -> None:

@@ -1,5 +1,8 @@
 """Every way that an operation could slip past the rules: seen and right, or an error that names it."""
 
+import contextlib
+import gc
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -518,3 +521,14 @@ def test_a_product_in_place_is_the_product(method):
     torch.testing.assert_close(
         method(Overwritten(True), x, TARGETS), method(Overwritten(False), x, TARGETS), rtol=0, atol=0
     )
+
+
+def test_what_a_refused_model_was_amid_does_not_outlast_the_refusal():
+    gc.disable()
+    try:
+        with contextlib.suppress(OperationError):
+            LRP(composite="epsilon")(Net(LOST["checkpoint"][0]), X, TARGETS)
+        assert torch._C._autograd._top_saved_tensors_default_hooks(False) is None
+        assert DeepLIFT()(Net(F.relu), X, TARGETS).isfinite().all()
+    finally:
+        gc.enable()

@@ -144,7 +144,7 @@ def test_every_registered_measure_takes_part_and_no_theorem_is_invented():
     ("settings", "error", "message"),
     [
         ({"processes": ("smoothed",)}, UnknownNameError, "did you mean 'smooth'"),
-        ({"mixes": ("adding",)}, UnknownNameError, "did you mean 'added'"),
+        ({"mixes": ("addded",)}, UnknownNameError, "did you mean 'added'"),
         ({"shares": (1.2,)}, InputError, "Expected a share of noise from 0 to 1, but got 1.2"),
         ({"side": 20}, InputError, "HOG"),
     ],

@@ -128,22 +128,23 @@ def plain_outputs(model: nn.Module, inputs: Tensor) -> Tensor:
         raise complaint(model, inputs, error) from error
 
 
-def blamed(model: nn.Module, inputs: Tensor, error: Exception) -> Exception:
-    """The sentence for `error` where the plain model raises on these inputs as well; else the error itself.
+def blame(model: nn.Module, inputs: Tensor, error: Exception) -> None:
+    """Raise the sentence for `error` where the plain model raises on these inputs as well.
 
-    A refusal may be one of what a model does with inputs that it does not run on.
+    A refusal may be one of what a model does with inputs that it does not run on. No variable of a frame that the
+    sentence passes keeps it: in a circle of references, what the model was amid (torch's hooks of activation
+    checkpointing, files) would stay so until the garbage is collected.
     """
     if isinstance(error, OperationError | ModelError | torch.OutOfMemoryError | MemoryError):
-        return error
+        return
     try:
         with unchanged(model, inputs.device):
             plain_outputs(model, inputs)
     except HeatproofError as sentence:
-        refused = isinstance(error, HeatproofError) and not isinstance(sentence, ModelError)
-        return error if refused else sentence
+        if not isinstance(error, HeatproofError) or isinstance(sentence, ModelError):
+            raise sentence from error
     except Exception:  # another one than the model's own: memory, or a bug of ours
-        return error
-    return error
+        return
 
 
 class _Trial:

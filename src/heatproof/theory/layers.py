@@ -14,6 +14,7 @@ from heatproof.errors import InputError
 from heatproof.methods import GradientXInput
 from heatproof.methods.base import Method
 from heatproof.models import Bound, check_model, forward
+from heatproof.propagation.independence import check_independent
 
 ROUNDING = 1e-5  # of the larger of two attributions, in float32
 
@@ -111,6 +112,7 @@ def _network(model: nn.Module) -> tuple[nn.Module, dict[str, Any]]:
 def _read(model: nn.Module, inputs: Tensor) -> list[tuple[str, nn.Module, Tensor]]:
     """Every weighted layer as it runs, up to the score, with what it reads."""
     net, score = _network(model)
+    check_independent(model, inputs)  # before anybody watches: it runs the model, too
     found: list[tuple[str, nn.Module, Tensor]] = []
     modules = dict(net.named_modules())
     over: list[bool] = []

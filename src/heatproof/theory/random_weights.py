@@ -11,6 +11,7 @@ from heatproof.checks.network_structure import watching
 from heatproof.draws import generator
 from heatproof.errors import InputError
 from heatproof.models import Bound, forward
+from heatproof.propagation.independence import check_independent
 from heatproof.shares import wilson
 
 SIZES = ((1, 1), (10, 10), (100, 10), (10, 100))
@@ -86,6 +87,7 @@ def overtaking_in(
                 stream = generator(seed, "overtaking in", name, len(layers), first + i)
                 rows.append((name, len(layers), first + i, *_of_sample(values, high, low, draws, stream)))
 
+        check_independent(model, inputs)  # before anybody watches: it runs the model, too
         with torch.no_grad(), watching(model.net if isinstance(model, Bound) else model, see):
             forward(model, inputs)
         first += len(inputs)
