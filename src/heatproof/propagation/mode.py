@@ -17,6 +17,7 @@ from heatproof.propagation import addends
 from heatproof.propagation.attention import attention, gated
 from heatproof.propagation.calls import Call, is_number
 from heatproof.propagation.decompositions import BODIES, body_of
+from heatproof.propagation.moving import Moving
 from heatproof.propagation.nodes import graft
 from heatproof.propagation.normalization import refuse_randomness
 from heatproof.propagation.operations import Operation, identify, key, registered
@@ -50,6 +51,8 @@ class Engine(TorchFunctionMode):
         self._marks = WeakIdKeyDictionary()
         self._made: set[Any] = set()
         self._aside: set[Any] = set()
+        self._moving = Moving()
+        self._resting: set[Any] = set()  # the nodes of parts that do not depend on the input
 
     def run(self, x: Tensor, evaluate: Callable[[Tensor], Tensor]) -> Tensor:
         """The outputs of `evaluate(x)`, with the strategy's derivative towards what `x` was made from."""
@@ -75,6 +78,7 @@ class Engine(TorchFunctionMode):
         check_graph(outputs, self._made, self._aside)
         self._made.clear()
         self._aside.clear()
+        self._resting.clear()
         return outputs
 
     def __torch_function__(
@@ -90,9 +94,18 @@ class Engine(TorchFunctionMode):
 
     def depends(self, tensor: Tensor) -> bool:
         """Whether the tensor was computed from the explained input, or is a view of one that this was written into."""
+        if self._rests(tensor):
+            return False
         if tensor in self._marks:
             return True
         return tensor._is_view() and tensor._base in self._marks and tensor.grad_fn is not None
+
+    def _rests(self, tensor: Tensor) -> bool:
+        """Whether the tensor is a part of one computed from the input, and itself does not depend on it."""
+        rests = self._moving.rests(tensor)
+        if rests:
+            self._resting.add(tensor.grad_fn)
+        return rests
 
     def intercept(self, call: Call) -> Any:
         """The result of a call that depends on the explained input."""
@@ -122,12 +135,13 @@ class Engine(TorchFunctionMode):
         for constant in call.constants:  # what parameters alone made; a scripted call of the input looks the same
             node = constant.grad_fn
             if node is not None and node not in self._aside:
-                if any(earlier in self._made for earlier in nodes_between(node, self._aside)):
+                if any(earlier in self._made for earlier in nodes_between(node, self._aside, self._resting)):
                     raise unseen(node.name())
                 self._aside.add(node)
         before = {tensor.grad_fn for tensor in call.inputs}
         try:
             refuse_underivable(call)
+            moves = self._moving.foresee(call, self.depends)
             body = _body(call, self.strategy)
             if body is None:
                 result = self._in_place(call) if call.in_place else self._handle(call)
@@ -135,6 +149,8 @@ class Engine(TorchFunctionMode):
                 result = self._opened(call, body)
         except UnsupportedCallError as why:
             raise self._no_rule(call, str(why)) from None
+        if body is None:
+            self._moving.follow(call, result, moves)
         result = self._checked(call, result, before)
         if body is None or not call.in_place:
             return result
@@ -234,6 +250,8 @@ class Engine(TorchFunctionMode):
         values = [leaf.detach() for leaf in tree_leaves(plain) if isinstance(leaf, Tensor)]
         outputs = [graft(v, d.view_as(v)) if d.requires_grad else v for v, d in zip(values, decomposed, strict=True)]
         self.strategy.grafted(call, outputs, decomposed)
+        for output, part in zip(outputs, decomposed, strict=True):
+            self._moving.hand_over(part, output)
         fresh = iter(outputs)
         return tree_map_only(Tensor, lambda _: next(fresh), plain)
 
@@ -247,6 +265,8 @@ class Engine(TorchFunctionMode):
                 check_unbroken(leaf, call.name, self.model)
                 made = list(nodes_between(leaf.grad_fn, before, self._made, self._aside))
                 self._made.update(made)
+                if self._rests(leaf):
+                    continue
             elif call.name in ("_pack_padded_sequence", "_pad_packed_sequence"):
                 continue  # lengths, not places that the input chose
             self._mark(leaf)
