@@ -37,6 +37,11 @@ def _advice(model: nn.Module, inputs: Tensor, error: Exception, places: list[_Pl
     if missing and isinstance(error, TypeError):
         names = ", ".join(f"{name!r}: …" for name in re.findall(r"'(\w+)'", missing[1]))
         return f"Give its other arguments: heatproof.models.Bound(model, given={{{names}}})."
+    if "cannot register a hook" in str(error):
+        return (
+            "Passes without a graph have no gradients to hook: remove the hook (its handle's .remove()), or register "
+            "it where out.requires_grad only."
+        )
     module = places[0].module if places else model
     given = places[0].tensors[0] if places and places[0].tensors else inputs
     if isinstance(module, nn.Embedding | nn.EmbeddingBag):

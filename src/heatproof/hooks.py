@@ -1,13 +1,17 @@
-"""Backward hooks that somebody left on a network's modules."""
+"""Hooks that somebody left on a network's modules, or on the tensors that it makes: what they return for a gradient."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from heatproof.errors import InputError
 
 _GLOBAL = ("_global_backward_hooks", "_global_backward_pre_hooks")
+_OF_MODULES = ("_backward_hooks", "_backward_pre_hooks")
 
 
 def with_backward_hooks(model: nn.Module) -> list[str]:
@@ -38,3 +42,63 @@ def hooks_named(model: nn.Module) -> Iterator[None]:
         if "BackwardHookFunction" not in str(error):
             raise
         raise left_on(with_backward_hooks(model)) from None
+
+
+@contextmanager
+def hooks_watched(model: nn.Module) -> Iterator[None]:
+    """In here, backward hooks of modules are held to looking: one that changes a gradient raises as it does so.
+
+    torch takes a module's hooks into the graph when the module runs, so that they are held to it ever after.
+    """
+    everywhere = [("", nn.modules.module, name) for name in _GLOBAL]
+    modules = [(name, module, kind) for name, module in model.named_modules() for kind in _OF_MODULES]
+    with ExitStack() as undo:
+        for name, owner, kind in (*everywhere, *modules):
+            hooks: dict[int, Callable[..., Any]] = getattr(owner, kind, None) or {}
+            place = f"module {name!r} ({type(owner).__name__})" if name else "the model, or on every module,"
+            for key, hook in list(hooks.items()):
+                hooks[key] = _held(hook, f"a backward hook on {place}")
+                undo.callback(_put_back, hooks, key, hook)
+        yield
+
+
+def register_held(args: tuple[Any, ...], kwargs: dict[str, Any], place: str) -> Any:
+    """`Tensor.register_hook`, called in `place`, of a hook that is held to looking."""
+    tensor, hook = (*args, *kwargs.values())
+    return tensor.register_hook(_held(hook, f"a tensor hook that was registered in {place}"))
+
+
+def _put_back(hooks: dict[int, Callable[..., Any]], key: int, hook: Callable[..., Any]) -> None:
+    if key in hooks:
+        hooks[key] = hook
+
+
+def _held(hook: Callable[..., Any], what: str) -> Callable[..., Any]:
+    """The hook, which raises where it changes a gradient: of its arguments the first that is no module."""
+
+    def held(*args: Any) -> Any:
+        gradients = [leaf for leaf in tree_leaves(args) if isinstance(leaf, Tensor)]
+        versions = [gradient._version for gradient in gradients]
+        returned = hook(*args)
+        before = next(arg for arg in args if not isinstance(arg, nn.Module))
+        written = versions != [gradient._version for gradient in gradients]
+        if written or (returned is not None and not _same(returned, before)):
+            raise InputError(
+                f"Expected hooks that only look at gradients, but {what} changes one, and what it makes of it would "
+                "stand in the map; remove it (the .remove() of its handle, or of the handle of the forward hook that "
+                "registers it)."
+            )
+        return returned
+
+    return held
+
+
+def _same(returned: Any, before: Any) -> bool:
+    if isinstance(returned, Tensor) and isinstance(before, tuple) and len(before) == 1:
+        return _same(returned, before[0])
+    if isinstance(returned, Tensor) and isinstance(before, Tensor):
+        alike = returned.shape == before.shape
+        return returned is before or (alike and torch.equal(returned.nan_to_num(), before.nan_to_num()))
+    if isinstance(returned, tuple | list) and isinstance(before, tuple | list):
+        return len(returned) == len(before) and all(map(_same, returned, before))
+    return returned is before

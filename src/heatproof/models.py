@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from copy import copy
 from typing import Any
 
@@ -14,8 +14,9 @@ from heatproof.compiled import uncompiled
 from heatproof.complaints import shown_outputs
 from heatproof.errors import HeatproofError, InputError, shown, unknown
 from heatproof.exported import batches_free
-from heatproof.hooks import hooks_named
+from heatproof.hooks import hooks_named, hooks_watched, register_held
 from heatproof.places import Place
+from heatproof.propagation.proofs import where
 from heatproof.refusals import check_inputs as check_inputs
 from heatproof.refusals import check_model as check_model
 from heatproof.refusals import check_precision, is_exported, plain
@@ -163,16 +164,17 @@ def select(model: nn.Module, rows: Tensor) -> nn.Module:
     return selected
 
 
-def forward(model: nn.Module, x: Tensor, rows: Tensor | None = None) -> Tensor:
+def forward(model: nn.Module, x: Tensor, rows: Tensor | None = None, *, derived: bool = False) -> Tensor:
     """The logits (M, C) of variants `x` (M, …); `rows` (M,) names the sample that each variant belongs to.
 
     The only place where methods and checks evaluate a model. A copy of `x` is handed over, because a model may change
-    its input in place.
+    its input in place. `derived` says that a graph will begin inside, where none is made of `x`.
+
+    In what is derived, a hook that somebody left and that changes a gradient raises InputError as it does so.
     """
     check_precision(x.device)
     x = x.clone()
-    derived = torch.is_grad_enabled() and not _rules_apply()
-    with batches_free(len(x)), hooks_named(model), _one_way(), _derivable() if derived else nullcontext():
+    with batches_free(len(x)), hooks_named(model), _one_way(), _derivable(model, derived):
         out = model(x, rows) if isinstance(model, Bound) else model(x)
     if not isinstance(out, Tensor):
         there, choice = shown_outputs(out, len(x))
@@ -190,9 +192,17 @@ def forward(model: nn.Module, x: Tensor, rows: Tensor | None = None) -> Tensor:
 
 
 @contextmanager
-def _derivable() -> Iterator[None]:
-    with uncompiled(), _SoundBatchNorms():
+def _derivable(model: nn.Module, derived: bool) -> Iterator[None]:
+    """What is derived is run as it was written, with sound derivatives, and hooks that change none."""
+    if not (derived or torch.is_grad_enabled()):
         yield
+        return
+    with hooks_watched(model):
+        if _rules_apply():
+            yield
+            return
+        with uncompiled(), _SoundDerivatives(model):
+            yield
 
 
 @contextmanager
@@ -215,17 +225,23 @@ _NORMS = "batch_norm instance_norm native_batch_norm _native_batch_norm_legit _n
 _BATCH_NORMS = frozenset(_NORMS.split())
 
 
-class _SoundBatchNorms(TorchFunctionMode):
-    """Hands batch norms and instance norms cotangents without gaps or permuted strides.
+class _SoundDerivatives(TorchFunctionMode):
+    """Hands batch norms and instance norms cotangents without gaps or permuted strides; holds tensor hooks to looking.
 
     torch's own derivative (2.12, on a CPU) of a batch norm in eval mode, and of an instance norm, is wrong, not by
     rounding, for one sample whose cotangent comes back through a transposition, as in LeViT and XCiT. Rules have their
     own way with them.
     """
 
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self._model = model
+
     def __torch_function__(
         self, function: Any, kinds: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if function is Tensor.register_hook:
+            return register_held(args, kwargs or {}, where(self._model))
         out = function(*args, **(kwargs or {}))
         if getattr(function, "__name__", "").removesuffix(".default") in _BATCH_NORMS:
             normalized = out if isinstance(out, Tensor) else out[0]

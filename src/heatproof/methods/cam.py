@@ -78,7 +78,7 @@ class GradCAM(Linearizable):
             return activations[0].clone()  # the network may change it in place
 
         with torch.no_grad(), replacing(model, layer, begin):
-            outputs = forward(model, inputs)
+            outputs = forward(model, inputs, derived=True)
         (activation,) = activations
         if not reading.fits(activation):
             raise InputError(

@@ -13,6 +13,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from heatproof.compiled import uncompiled
 from heatproof.errors import InputError, OperationError
+from heatproof.hooks import register_held
 from heatproof.propagation import addends
 from heatproof.propagation.attention import attention, gated
 from heatproof.propagation.calls import Call, is_number
@@ -85,6 +86,8 @@ class Engine(TorchFunctionMode):
         self, function: Callable[..., Any], kinds: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if function is Tensor.register_hook:
+            return register_held(args, kwargs, where(self.model))
         if not any(isinstance(leaf, Tensor) and self.depends(leaf) for leaf in tree_leaves((args, kwargs))):
             return function(*args, **kwargs)
         call = Call(function, identify(key(function)), args, kwargs, self.depends)

@@ -1,0 +1,108 @@
+"""Hooks that somebody left on a network: those that look change nothing, those that change a gradient are named."""
+
+import pytest
+import torch
+from torch import nn
+
+from heatproof.errors import InputError, ModelError
+from heatproof.methods.backward import Gradient, GradientXInput
+from heatproof.methods.cam import GradCAM
+from heatproof.methods.deeplift import DeepLIFT
+from heatproof.methods.guided import GuidedBackprop
+from heatproof.methods.lrp import LRP
+
+PLAIN = [Gradient(), GradientXInput(), GradCAM()]
+RULES = [LRP(composite="epsilon"), DeepLIFT(), GuidedBackprop()]
+X = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+TARGETS = torch.tensor([0, 1])
+
+
+def network():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        conv = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.ReLU())
+        return nn.Sequential(conv, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 3)).eval()
+
+
+def on_tensors(hook):
+    def put(_module, _given, out):
+        if out.requires_grad:
+            out.register_hook(hook=hook)
+
+    return lambda net: net[1].register_forward_hook(put)
+
+
+def scaled_in_place(gradient):
+    gradient.mul_(2)
+
+
+LOOKING = {
+    "keeps it": on_tensors([].append),
+    "returns it": on_tensors(lambda gradient: gradient),
+    "returns its equal": on_tensors(lambda gradient: gradient.clone()),
+    "hands it on as another": on_tensors(lambda gradient: gradient.clamp(-1e9, 1e9)),
+    "a module's old hook": lambda net: nn.Module.register_backward_hook(net[1], lambda *_: None),
+}
+CHANGING = {
+    "zeros": on_tensors(torch.zeros_like),
+    "in place": on_tensors(scaled_in_place),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Using a non-full backward hook:FutureWarning")
+@pytest.mark.parametrize("method", PLAIN + RULES, ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("name", LOOKING)
+def test_hooks_that_look_change_nothing(name, method):
+    expected = method(network(), X, TARGETS)
+    net = network()
+    LOOKING[name](net)
+    torch.testing.assert_close(method(net, X, TARGETS), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("method", PLAIN + RULES, ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("name", CHANGING)
+def test_a_tensor_hook_that_changes_a_gradient_is_named_with_its_module(name, method):
+    net = network()
+    handle = CHANGING[name](net)
+    with pytest.raises(InputError, match=r"a tensor hook that was registered in module '1' .AdaptiveAvg"):
+        method(net, X, TARGETS)
+    handle.remove()
+    torch.testing.assert_close(method(net, X, TARGETS), method(network(), X, TARGETS), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("method", PLAIN, ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("kind", ["register_full_backward_hook", "register_full_backward_pre_hook"])
+def test_a_modules_full_backward_hook_may_look_and_not_change(kind, method):
+    expected = method(network(), X, TARGETS)
+    net, seen = network(), []
+    handle = getattr(net[1], kind)(lambda _module, *given: seen.append(given))
+    torch.testing.assert_close(method(net, X, TARGETS), expected, rtol=0, atol=0)
+    assert seen
+    handle.remove()
+    getattr(net[1], kind)(lambda _module, gradients, *_: tuple(g.clamp(min=1e9) for g in gradients))
+    with pytest.raises(InputError, match=r"a backward hook on module '1' \(AdaptiveAvgPool2d\) changes one"):
+        method(net, X, TARGETS)
+
+
+@pytest.mark.filterwarnings("ignore:Using a non-full backward hook:FutureWarning")
+@pytest.mark.parametrize("method", RULES, ids=lambda m: type(m).__name__)
+def test_a_modules_old_backward_hook_that_changes_a_gradient_is_named(method):
+    net = network()
+    nn.Module.register_backward_hook(net[1], lambda _module, given, _: tuple(g if g is None else 2 * g for g in given))
+    with pytest.raises(InputError, match=r"a backward hook on module '1' \(AdaptiveAvgPool2d\) changes one"):
+        method(net, X, TARGETS)
+
+
+def test_a_hook_that_needs_a_graph_is_named_where_there_is_none():
+    net = network()
+    net[1].register_forward_hook(lambda _module, _given, out: out.register_hook(torch.zeros_like) and None)
+    with pytest.raises(ModelError, match=r"in module '1' .*: cannot register a hook .* remove the hook"):
+        GradCAM()(net, X, TARGETS)
+
+
+def test_a_hook_stays_as_it_was_left():
+    net = network()
+    hook = lambda *_: None  # noqa: E731  # the very object is to come back
+    net[1].register_full_backward_hook(hook)
+    Gradient()(net, X, TARGETS)
+    assert list(net[1]._backward_hooks.values()) == [hook]
