@@ -66,6 +66,15 @@ class Linear:
             z, offset = self.apply(x, self.weight), self.offset()
             return z if offset is None else z + offset
 
+    def bounded(self, y: Tensor) -> tuple["Linear", Tensor]:
+        """Itself and its value `y`, both without what is infinite in the bias, as a mask of −∞ over labels is.
+
+        Such outputs hand nothing on; with their value, 0 · ∞ would be what they hand on.
+        """
+        if self.bias is None or not bool((endless := self.bias.isinf()).any()):
+            return self, y
+        return replace(self, bias=torch.where(endless, 0.0, self.bias)), torch.where(endless, 0.0, y)
+
     def channels(self, constant: object, dims: int) -> Tensor | None:
         """A constant that is one number, or one a channel of z (of `dims` dimensions); None for any other."""
         if isinstance(constant, int | float):

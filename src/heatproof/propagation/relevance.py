@@ -148,7 +148,7 @@ class Relevance(Strategy):
         rule = self.composite.convolution if linear.convolution else self.composite.dense
         if first is None and isinstance(rule, Epsilon) and split is None:
             plain: Tensor = call.execute()
-            out = graft(plain, plain * rule.factor(linear, plain.detach()))
+            out = graft(plain, plain * rule.factor(*linear.bounded(plain.detach())))
             self._made[out] = Made(linear, plain)
             return out
         return self._ruled(linear, call.value(), first)
@@ -159,10 +159,11 @@ class Relevance(Strategy):
             return self._first(linear, value, first)
         rule = self.composite.convolution if linear.convolution else self.composite.dense
         if isinstance(rule, Epsilon):
-            out = graft(value, linear.apply(linear.x, linear.weight) * rule.factor(linear, value))
+            out = graft(value, linear.apply(linear.x, linear.weight) * rule.factor(*linear.bounded(value)))
         else:
-            kept = Kept(value, lambda: linear.value(linear.x))
-            out = postpone(value, kept, lambda y, x: rule.surrogate(linear, y, x), [linear.x], self._loss())
+            bounded, y = linear.bounded(value)
+            kept = Kept(y, lambda: bounded.value(linear.x))
+            out = postpone(value, kept, lambda y, x: rule.surrogate(bounded, y, x), [linear.x], self._loss())
             self._kept[out] = kept
         self._made[out] = Made(linear, None)
         return out
@@ -171,13 +172,14 @@ class Relevance(Strategy):
         rule: FirstRule | None = self.composite.first
         assert rule is not None
         self.first_seen = True
-        kept = Kept(value, lambda: linear.value(linear.x))
+        bounded, y = linear.bounded(value)
+        kept = Kept(y, lambda: bounded.value(linear.x))
 
         def surrogate(y: Tensor, mask: Tensor) -> list[Share]:
             if isinstance(rule, Box):
                 assert first.box is not None
-                return rule.surrogate(linear, y, mask, *first.box)
-            return rule.surrogate(linear, y, mask)
+                return rule.surrogate(bounded, y, mask, *first.box)
+            return rule.surrogate(bounded, y, mask)
 
         out = postpone(value, kept, surrogate, [first.mask], self._loss())
         self._kept[out] = kept
@@ -256,7 +258,7 @@ class Relevance(Strategy):
         if first is not None or not isinstance(rule, Epsilon) or plain is None:
             return self._ruled(folded, call.value(), first)
         value = call.value()
-        out = graft(value, plain * rule.factor(folded, value))
+        out = graft(value, plain * rule.factor(*folded.bounded(value)))
         self._made[out] = Made(folded, plain)
         return out
 
