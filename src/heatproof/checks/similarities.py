@@ -87,7 +87,8 @@ def _permuted(values: Tensor, other: Tensor, *key: draws.Key, samples: Sequence[
     flat = values.flatten(1)
     still = (flat == 0) & (other.flatten(1) == 0)
     names = [*samples, *["filling"] * (len(flat) - len(samples))]
-    drawn = torch.stack([torch.rand(flat.shape[1], generator=draws.generator(*key, name)) for name in names])
+    streams = [draws.generator(*key, name) for name in names]
+    drawn = torch.stack([torch.rand(flat.shape[1], generator=stream, dtype=torch.float32) for stream in streams])
     # The features that take part stand first, once in a random order and once in their own.
     among = (drawn.to(flat.device) + 2.0 * still).argsort(1)
     own = still.to(torch.uint8).argsort(dim=1, stable=True)

@@ -82,7 +82,7 @@ def compose(digits: Tensor, which: Tensor, seed: int, part: str) -> tuple[Tensor
     digit_places = CANVAS - DIGIT + 1
     top, left = (integers(digit_places, f"digit's {axis}")[:, 0] for axis in ("row", "column"))
     image = torch.arange(len(which))[:, None, None]
-    canvas = torch.zeros(len(which), CANVAS, CANVAS)
+    canvas = torch.zeros(len(which), CANVAS, CANVAS, dtype=torch.float32)
 
     # Any digit but the image's own, and a window within its strokes: the border of most digits is dark.
     others = (which[:, None] + 1 + integers(len(digits) - 1, "clutter's digit", each=FRAGMENTS)) % len(digits)

@@ -84,7 +84,7 @@ class Above:
         return for_softmax(self.split.model, outputs)
 
     def _noise(self, like: Tensor, step: int, copies: range) -> Tensor:
-        noise = torch.empty(len(copies), *like.shape)
+        noise = torch.empty(len(copies), *like.shape, dtype=torch.float32)
         for place, copy in enumerate(copies):
             for row, name in enumerate(self.names):
                 stream = draws.generator(self.seed, "bottleneck", step, copy, name)

@@ -55,7 +55,8 @@ def initial(inputs: int, outputs: int, start: float, seed: int) -> list[Tensor]:
         stream = draws.generator(seed, "readout-weights", i)
         bound = 1 / math.sqrt(fan_in)
         weight, bias = (
-            (torch.rand(shape, generator=stream) * 2 - 1) * bound for shape in ((fan_out, fan_in, 1, 1), (fan_out,))
+            (torch.rand(shape, generator=stream, dtype=torch.float32) * 2 - 1) * bound
+            for shape in ((fan_out, fan_in, 1, 1), (fan_out,))
         )
         last = i == len(widths) - 2
         weights += [weight * 1e-3 if last else weight, torch.full_like(bias, start) if last else bias]
