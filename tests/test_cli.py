@@ -165,6 +165,59 @@ def test_a_users_error_is_a_sentence_and_status_2(
     assert "Traceback" not in said
 
 
+FACTORIES = """
+import torch
+from torch import nn
+
+def gray():
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+
+def broken(width=3):
+    raise ValueError("no such width")
+"""
+
+
+@pytest.mark.parametrize(
+    ("factory", "arguments", "said"),
+    [
+        ("factories:gray", "{}", "Expected inputs that the model runs on, but on (1, 3, 8, 8)"),
+        ("factories:broken", "{}", "Expected factories:broken to make the model, but it raised ValueError: no such"),
+        ("factories:broken", "{ width = 7 }", "but with arguments {'width': 7} it raised ValueError: no such width"),
+        (
+            "factories:broken",
+            "{ height = 7 }",
+            "Expected `arguments` that factories:broken takes, but got {'height': 7}",
+        ),
+        ("raising:net", "{}", "Expected the module 'raising' to make the model, but it raised ZeroDivisionError"),
+        ("missing:net", "{}", "but it raised ModuleNotFoundError: No module named 'not_there' (missing.py, line 1)"),
+        ("nowhere:net", "{}", "Expected a module 'nowhere' with the model, but there is none"),
+    ],
+)
+def test_what_a_specs_model_raises_is_a_sentence(
+    factory: str,
+    arguments: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "factories.py").write_text(FACTORIES)
+    (tmp_path / "raising.py").write_text("1 / 0")
+    (tmp_path / "missing.py").write_text("import not_there")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    (tmp_path / "spec.toml").write_text(
+        f'methods = ["gradient"]\nchecks = ["calibration"]\n[model]\nname = "{factory}"\narguments = {arguments}\n'
+        '[data]\nname = "image-folder"\nroot = "."\nresize = 8\ncrop = 8\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["heatproof", "audit", "spec.toml"])
+    monkeypatch.delitem(sys.modules, "factories", raising=False)
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    assert exit_.value.code == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
 def test_the_command_line_starts_without_torch() -> None:
     code = "import sys, heatproof.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

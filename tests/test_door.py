@@ -143,6 +143,7 @@ def test_an_error_of_a_method_stays_its_own():
             r"floating attributions .* but got torch\.float32 \(2, 8, 8\)\. Gives gave them; .*size 1",
         ),
         (Explanation(torch.zeros(2, 3, 8, 7)), r"broadcast to \(2, 3, 8, 8\), but got torch\.float32 \(2, 3, 8, 7\)"),
+        (Explanation(torch.zeros(1, 3, 8, 8)), r"got torch\.float32 \(1, 3, 8, 8\)\. .*; return a map of each sample"),
         (Explanation(torch.zeros(2, 3, 8, 8).long()), r"but got torch\.int64 \(2, 3, 8, 8\)"),
         (Explanation(np.zeros((2, 3, 8, 8))), r"but got ndarray\. Gives gave them; return torch\.from_numpy\(maps\)"),
     ],

@@ -13,7 +13,7 @@ from heatproof.baselines import Blur, Constant, Zero
 from heatproof.checks import ParameterRandomization
 from heatproof.checks import get as get_check
 from heatproof.errors import InputError, UnknownNameError, unknown
-from heatproof.features import Pixels
+from heatproof.features import Pixels, Tiles
 from heatproof.fields import typed
 from heatproof.methods import Competitive, GradCAM, Gradient, IntegratedGradients, Occlusion, SmoothGrad, get
 from heatproof.methods.lrp import LRP
@@ -172,3 +172,8 @@ def test_a_name_that_is_no_text(name):
         UnknownNameError, match=r"name of a method, but got (None|3|\['gra|the class|Gradient\(\)|a Tensor)"
     ):
         get(name)
+
+
+def test_a_value_without_its_fields_name_is_refused():
+    with pytest.raises(InputError, match=r"fields of Tiles by name, Tiles\(size=…, layout=…\), but got 8 \(int\)"):
+        Tiles(8)

@@ -187,6 +187,8 @@ def test_bound_says_what_it_cannot_bind(text):
         match=r"as many inputs as given\['tokens'\] has rows, one a sample \(2\), but got 3 inputs; .*models\.select",
     ):
         forward(Bound(net, at="words", given=given, output="logits"), torch.zeros(3, 3, 4))
+    with pytest.raises(InputError, match=r"`given` to be arguments by name, \{name: tensor\}, but got a? ?.*list"):
+        Bound(net, at="words", given=[torch.ones(1)])
     shared = nn.ReLU()
     with pytest.raises(InputError, match="submodule '0' to run once, but it ran 2 times"):
         forward(Bound(nn.Sequential(shared, shared).eval(), layer="0"), torch.zeros(2, 3))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.errors import InputError
+from heatproof.layouts.inputs import InputLayout, feature_axes
 from heatproof.registry import Registry
 
 
@@ -45,11 +46,20 @@ class Constant:
 @BASELINES.register("mean")
 @dataclass(frozen=True, kw_only=True)
 class Mean:
-    """The sample's own mean, channel by channel: for an image its mean colour."""
+    """The sample's own mean, channel by channel: for an image its mean colour, for tokens their mean embedding.
+
+    Which axis holds the channels is asked of the network; `layout` says it where nothing tells. Called without one,
+    channels come first.
+    """
+
+    layout: InputLayout | None = None
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        positions = tuple(range(2, inputs.dim()))
-        return inputs.mean(positions, keepdim=True) if positions else inputs.mean(1, keepdim=True)
+        return self.along(inputs, _channels(inputs, self.layout))
+
+    def along(self, inputs: Tensor, channels: tuple[int, ...]) -> Tensor:
+        """The same where the axis `channels` of `inputs` holds the channels, or none does."""
+        return inputs.mean([axis for axis in range(1, inputs.dim()) if axis not in channels], keepdim=True)
 
 
 @BASELINES.register("blur")
@@ -57,19 +67,26 @@ class Mean:
 class Blur:
     """The sample without its detail: images and volumes (N, C, positions …) smoothed by a Gaussian, in pixels.
 
-    The kernel reaches to 3σ; beyond the border the nearest pixel repeats.
+    The kernel reaches to 3σ; beyond the border the nearest pixel repeats. `layout` as in `Mean`.
     """
 
     sigma: float = 10.0
+    layout: InputLayout | None = None
 
     def __post_init__(self) -> None:
         if not self.sigma > 0:
             raise InputError(f"Expected sigma to be positive, but got {self.sigma}.")
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        if inputs.dim() < 4:
+        return self.along(inputs, _channels(inputs, self.layout))
+
+    def along(self, inputs: Tensor, channels: tuple[int, ...]) -> Tensor:
+        """The same where the axis `channels` of `inputs` holds the channels, or none does."""
+        if inputs.dim() - len(channels) < 3:
             raise InputError(f"Expected images (N, C, H, W) to blur, but got {tuple(inputs.shape)}; use Mean().")
-        return smooth(inputs, self.sigma)
+        if not channels:
+            return smooth(inputs[:, None], self.sigma)[:, 0]
+        return smooth(inputs.movedim(channels[0], 1), self.sigma).movedim(1, channels[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,12 +135,24 @@ def _band(size: int, sigma: float) -> Tensor:
     )
 
 
-def resolved(baseline: Baseline, inputs: Tensor) -> Tensor:
-    """The baseline of each sample, in the dtype and shape of `inputs`.
+def _channels(inputs: Tensor, layout: InputLayout | None) -> tuple[int, ...]:
+    """The axis of the channels where there is no network to ask."""
+    if inputs.dim() < 3:
+        return ()
+    return (inputs.dim() - 1,) if layout == "channels-last" else (1,)
 
-    Raises: InputError where it does not broadcast to the inputs or is not finite.
+
+def resolved(baseline: Baseline, model: nn.Module, inputs: Tensor) -> Tensor:
+    """The baseline of each sample of a model, in the dtype and shape of `inputs`.
+
+    Cost: none, but for baselines that ask which axis holds the channels (see `feature_axes`).
+
+    Raises: InputError where it does not broadcast to the inputs or is not finite, and where nothing tells the channels.
     """
-    value = baseline(inputs)
+    if isinstance(baseline, Mean | Blur):
+        value = baseline.along(inputs, feature_axes(model, inputs, baseline.layout))
+    else:
+        value = baseline(inputs)
     try:
         value = value.to(inputs).expand_as(inputs)
     except RuntimeError as error:

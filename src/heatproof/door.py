@@ -55,12 +55,13 @@ def guarded(call: Callable[[], T], model: nn.Module, inputs: Tensor, settled: Se
 
 
 def check_maps(maps: Any, inputs: Tensor, who: str) -> None:
-    """Refuse attributions that are no floating tensor that broadcasts to `inputs` (N, …); `who` made them.
+    """Refuse attributions that are no floating tensor (N, …) that broadcasts to `inputs` (N, …); `who` made them.
 
     Raises: MapsError.
     """
     fits = isinstance(maps, Tensor) and maps.is_floating_point() and maps.dim() == inputs.dim()
-    if fits and all(ours in (1, full) for ours, full in zip(maps.shape, inputs.shape, strict=True)):
+    every = fits and len(maps) == len(inputs)
+    if every and all(ours in (1, full) for ours, full in zip(maps.shape, inputs.shape, strict=True)):
         return
     got = f"{maps.dtype} {tuple(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__
     advice = ""
@@ -68,6 +69,8 @@ def check_maps(maps: Any, inputs: Tensor, who: str) -> None:
         advice = "; return torch.from_numpy(maps)"
     elif isinstance(maps, Tensor) and maps.dim() < inputs.dim():
         advice = "; a dimension that is not resolved has size 1, as with maps.unsqueeze(1)"
+    elif fits and not every:
+        advice = "; return a map of each sample"
     raise MapsError(
         f"Expected floating attributions that broadcast to {tuple(inputs.shape)}, but got {got}. "
         f"{who} gave them{advice}."

@@ -59,7 +59,8 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
     names = sorted(known)
     near = _nearest(name, names) if isinstance(name, str) else None
     hint = f"did you mean {near!r}?" if near else f"known are: {', '.join(names) or 'none'}."
-    return UnknownNameError(f"Expected the name of a {kind}, but got {shown(name)}; {hint}")
+    article = "an" if kind[:1] in "aeio" else "a"
+    return UnknownNameError(f"Expected the name of {article} {kind}, but got {shown(name)}; {hint}")
 
 
 def shown(value: object) -> str:

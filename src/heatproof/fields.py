@@ -31,6 +31,12 @@ def typed(cls: C) -> C:
         except HeatproofError:
             raise
         except Exception:
+            if len(args) > sum(field.init and not field.kw_only for field in fields(cls)):
+                names = ", ".join(f"{field.name}=…" for field in fields(cls) if field.init)
+                raise InputError(
+                    f"Expected the fields of {cls.__name__} by name, {cls.__name__}({names}), but got "
+                    f"{shown(args[-1])} without one."
+                ) from None
             _check(cls, _named(cls, args, kwargs))  # whatever a value of the wrong type led to
             raise
         if args or kwargs:  # as it was kept: a constructor may make a tuple of a list

@@ -268,6 +268,8 @@ def rows_per_pass(x: Tensor) -> int:
 
 def _check_arguments(net: nn.Module, given: Mapping[str, Any], at: str | None) -> None:
     """Refuse arguments that the network's forward does not take, takes from elsewhere, or misses."""
+    if not isinstance(given, Mapping):
+        raise InputError(f"Expected `given` to be arguments by name, {{name: tensor}}, but got {shown(given)}.")
     for name, value in given.items():
         if not isinstance(value, Tensor) or value.dim() == 0:
             raise InputError(

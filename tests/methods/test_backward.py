@@ -79,8 +79,10 @@ def test_a_model_cut_from_its_inputs_is_told():
         def forward(self, x):
             return x.detach().flatten(1)
 
-    with pytest.raises(InputError, match="no path leads back"):
-        Gradient()(Cut().eval(), images(), TARGETS)
+    layer = nn.Linear(images()[0].numel(), 4).to(images())  # whose parameters have a path of their own
+    for net in (Cut(), nn.Sequential(Cut(), layer)):
+        with pytest.raises(InputError, match="no path leads back"):
+            Gradient()(net.eval(), images(), TARGETS)
 
 
 def test_recurrent_networks_are_explained_in_eval_mode():

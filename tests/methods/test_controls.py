@@ -66,7 +66,7 @@ def test_input_x_random_gradient_is_the_input_times_fresh_noise():
 @given(height=st.integers(1, 9), width=st.integers(1, 9), seed=st.integers(0, 2**31))
 def test_sobel_equals_the_slow_twin_and_scipy(height, width, seed):
     x = torch.randn(2, 3, height, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    maps = EdgeDetector()(MODEL, x, TARGETS[:2])
+    maps = EdgeDetector(layout="channels-first")(MODEL, x, TARGETS[:2])
     gray = x.mean(1).numpy()
     np.testing.assert_allclose(maps[:, 0], np.stack([reference.sobel(one) for one in gray]), atol=1e-14)
     derivatives = [np.stack([scipy.ndimage.sobel(one, axis, mode="nearest") for one in gray]) for axis in (0, 1)]

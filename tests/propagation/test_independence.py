@@ -59,6 +59,23 @@ MIXING = {
 }
 
 
+ENCODING = torch.randn(50, 8, generator=torch.Generator().manual_seed(1))
+PLACED = {
+    "its number": lambda h: h * torch.arange(1, len(h) + 1)[:, None],
+    "an encoding of positions, along the samples": lambda h: h + ENCODING[: len(h)],
+    "noise of one seed": lambda h: h + torch.randn(h.shape, generator=torch.Generator().manual_seed(2)),
+}
+
+
+@pytest.mark.parametrize("method", METHODS_OF_EVERY_KIND, ids=str)
+@pytest.mark.parametrize("name", PLACED)
+def test_a_sample_that_depends_on_its_place_in_the_batch_is_refused(name, method):
+    with pytest.raises(
+        OperationError, match=r"Net gives others by the place of its row in the batch, .*\(batch_first\?\)"
+    ):
+        method(Net(PLACED[name]), X, TARGETS)
+
+
 @pytest.mark.parametrize("method", METHODS_OF_EVERY_KIND, ids=str)
 @pytest.mark.parametrize("name", MIXING)
 def test_a_step_that_mixes_samples_is_named(name, method):

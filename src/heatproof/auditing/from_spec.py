@@ -14,8 +14,9 @@ from heatproof.auditing.passes import predict
 from heatproof.auditing.run import Run, audit
 from heatproof.auditing.spec import AuditSpec, parse, read_table
 from heatproof.data import Dataset
+from heatproof.door import plain_outputs
 from heatproof.errors import InputError
-from heatproof.models import Bound, forward, rows_per_pass
+from heatproof.models import Bound, rows_per_pass
 from heatproof.outputs import Outputs, TwoSided
 
 
@@ -86,9 +87,8 @@ def _targets(spec: AuditSpec, data: Dataset, model: nn.Module, inputs: Tensor) -
 
 
 def _outputs(model: nn.Module, inputs: Tensor) -> int:
-    rows = torch.zeros(1, dtype=torch.int64)
     with torch.no_grad():
-        return forward(model, inputs[rows], rows).shape[1]
+        return plain_outputs(model, inputs[:1]).shape[1]
 
 
 def demo_spec() -> AuditSpec:

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +15,7 @@ import torch
 from torch import nn
 
 from heatproof.data import Dataset
-from heatproof.errors import InputError, MissingExtraError, unknown
+from heatproof.errors import HeatproofError, InputError, MissingExtraError, unknown
 from heatproof.models import Bound
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -150,7 +151,11 @@ def _from_factory(module: str, factory: str, arguments: Mapping[str, Any], folde
     try:
         found = importlib.import_module(module)
     except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise _broken(f"the module {module!r}", error) from error  # it imports what there is not
         raise InputError(f"Expected a module {module!r} with the model, but there is none: {error}.") from None
+    except Exception as error:  # whatever it raises
+        raise _broken(f"the module {module!r}", error) from error
     finally:
         sys.path.remove(str(folder))
     if not callable(getattr(found, factory, None)):
@@ -160,12 +165,30 @@ def _from_factory(module: str, factory: str, arguments: Mapping[str, Any], folde
 
 def _made(name: str, make: Callable[..., Any], arguments: Mapping[str, Any]) -> nn.Module:
     try:
-        net = make(**arguments)
+        inspect.signature(make).bind(**arguments)
     except TypeError as error:
         raise InputError(f"Expected `arguments` that {name} takes, but got {dict(arguments)}: {error}.") from error
+    except ValueError:  # it shows no signature
+        pass
+    try:
+        net = make(**arguments)
+    except (HeatproofError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever it raises
+        raise _broken(name, error, arguments) from error
     if not isinstance(net, nn.Module):
         raise InputError(f"Expected {name} to return a torch.nn.Module, but it returned {type(net).__name__}.")
     return net
+
+
+def _broken(name: str, error: Exception, arguments: Mapping[str, Any] | None = None) -> InputError:
+    """The error for code of the user's that raised `error`: what, and in which line."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    given = f" with arguments {dict(arguments)}" if arguments else ""
+    return InputError(
+        f"Expected {name} to make the model, but{given} it raised {type(error).__name__}: {error} "
+        f"({Path(frame.filename).name}, line {frame.lineno})."
+    )
 
 
 def _device(name: str) -> torch.device:

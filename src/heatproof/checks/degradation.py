@@ -119,7 +119,7 @@ class Degradation(Check):
 
     def states(self, study: Study) -> Sequence[State]:
         regions(study.features, study.example.shape[1:], self.tile)
-        resolved(self.baseline, study.example)
+        resolved(self.baseline, study.model, study.example)
         return (TRAINED,)
 
     def passes(self, study: Study, state: State, method: Recipe | None) -> float:
@@ -133,7 +133,7 @@ class Degradation(Check):
         return [round(tiles * k / steps) for k in range(1, steps)]
 
     def shared(self, block: Block, state: State) -> Ends:
-        baseline = resolved(self.baseline, block.inputs)
+        baseline = resolved(self.baseline, block.model, block.inputs)
         names = draws.digests(block.inputs)
         with torch.no_grad():
             original, degraded = forward(block.model, block.inputs), forward(block.model, baseline)

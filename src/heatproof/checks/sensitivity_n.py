@@ -95,7 +95,7 @@ class SensitivityN(Check):
 
     def states(self, study: Study) -> Sequence[State]:
         regions(study.features, study.example.shape[1:], self.tile)
-        resolved(self.baseline, study.example)
+        resolved(self.baseline, study.model, study.example)
         return (TRAINED,)
 
     def numbers(self, features: int) -> list[int]:
@@ -113,7 +113,7 @@ class SensitivityN(Check):
         shape = block.inputs.shape[1:]
         features = regions(block.features, shape, self.tile)
         count = math.prod(features.grid(shape))
-        baseline = resolved(self.baseline, block.inputs)
+        baseline = resolved(self.baseline, block.model, block.inputs)
         whole = evaluated(block, 1, lambda samples, _: block.inputs[samples, None], score)
         found = {}
         for n in self.numbers(count):

@@ -83,10 +83,7 @@ def gradients(
     with torch.enable_grad(), _differentiable_recurrence(model) if x.is_cuda else nullcontext():
         outputs = forward(model, x, rows)
     if not outputs.requires_grad:
-        raise InputError(
-            "Expected outputs that depend on the inputs, but no path leads back from them; "
-            "look for no_grad, detach or NumPy inside the model, or for inference_mode around the call."
-        )
+        raise _no_path()
     return Linearization(outputs.detach(), GradientPull(outputs, x, times))
 
 
@@ -157,8 +154,17 @@ class GradientPull:
             return torch.stack([self._back(top, one) for one in cotangent])
         # autograd.grad towards the input alone computes no parameter gradients and writes no .grad.
         with nothing_overwritten():
-            (gradient,) = torch.autograd.grad(top, self.x, cotangent, retain_graph=True)
+            (gradient,) = torch.autograd.grad(top, self.x, cotangent, retain_graph=True, allow_unused=True)
+        if gradient is None:  # a graph there is, but it leads to parameters alone
+            raise _no_path()
         return gradient if self.times is None else self.times * gradient
+
+
+def _no_path() -> InputError:
+    return InputError(
+        "Expected outputs that depend on the inputs, but no path leads back from them; "
+        "look for no_grad, detach or NumPy inside the model, or for inference_mode around the call."
+    )
 
 
 @contextmanager

@@ -69,9 +69,9 @@ class EdgeDetector(Method):
 
     Args:
         kind: `sobel` or `canny`.
-        layout: of the inputs, `channels-first` (default for images and volumes) or `channels-last`. Of three
-            dimensions, which may be a series (N, C, T) or tokens (N, T, E), it has to be said, unless the network was
-            asked before, as audits do.
+        layout: of the inputs, `channels-first` or `channels-last`. Without it they are read as the network reads them
+            if it was asked before, as audits do; else images and volumes whose last dimension is not the shortest
+            are channels first, and of others, as of a series (N, C, T) or tokens (N, T, E), it has to be said.
 
     Raises: InputError where inputs have no positions, or nothing says which they are; MissingExtraError for `canny`
     without scikit-image.
@@ -79,6 +79,7 @@ class EdgeDetector(Method):
     Source: Adebayo et al. 2018, which names no detector, for images.
     """
 
+    version: ClassVar[int] = 2
     kind: Kind = "sobel"
     layout: InputLayout | None = None
     uses_model: ClassVar[bool] = False
@@ -90,7 +91,7 @@ class EdgeDetector(Method):
             raise unknown("layout", str(self.layout), LAYOUTS)
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
-        return Explanation(edges(inputs, self.kind, self.layout or _layout_of(model, inputs)))
+        return Explanation(_edges(model, inputs, self.kind, self.layout))
 
 
 def edges(images: Tensor, kind: Kind = "sobel", layout: InputLayout = "channels-first") -> Tensor:
@@ -101,16 +102,21 @@ def edges(images: Tensor, kind: Kind = "sobel", layout: InputLayout = "channels-
     return _DETECTORS[kind](images.mean(channel)[:, None]).movedim(1, channel)
 
 
-def _layout_of(model: nn.Module, inputs: Tensor) -> InputLayout:
-    if inputs.dim() != 3:
-        return "channels-first"
+def _edges(model: nn.Module, inputs: Tensor, kind: Kind, layout: InputLayout | None) -> Tensor:
+    if layout is not None or inputs.dim() < 3:
+        return edges(inputs, kind, layout or "channels-first")
     axes = axes_known(model, inputs)
-    if axes is None or len(axes) != 1:
+    if axes is None and inputs.dim() > 3 and inputs.shape[-1] >= min(inputs.shape[1:-1]):
+        axes = (1,)  # as torch's own layers read images and volumes
+    if axes is None:
+        what = "are series (N, C, T) or tokens (N, T, E)" if inputs.dim() == 3 else "have their channels first or last"
         raise InputError(
-            f"Expected to know whether {tuple(inputs.shape)} are series (N, C, T) or tokens (N, T, E) to find edges "
-            "in; say layout='channels-first' or layout='channels-last'."
+            f"Expected to know whether {tuple(inputs.shape)} {what} to find edges in; say layout='channels-first' or "
+            "layout='channels-last'."
         )
-    return "channels-first" if axes == (1,) else "channels-last"
+    if not axes:  # every dimension is one of positions
+        return edges(inputs[:, None], kind)[:, 0]
+    return edges(inputs, kind, "channels-first" if axes == (1,) else "channels-last")
 
 
 def _sobel(gray: Tensor) -> Tensor:
@@ -158,6 +164,7 @@ class InputXEdges(Method):
     Source: Adebayo et al. 2018, Figure 27 shows maps on such inputs; as a map of its own it is this package's.
     """
 
+    version: ClassVar[int] = 2
     kind: Kind = "sobel"
     layout: InputLayout | None = None
     uses_model: ClassVar[bool] = False
@@ -166,4 +173,4 @@ class InputXEdges(Method):
         EdgeDetector(kind=self.kind, layout=self.layout)  # refuses what it does not know
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
-        return Explanation(inputs * edges(inputs, self.kind, self.layout or _layout_of(model, inputs)))
+        return Explanation(inputs * _edges(model, inputs, self.kind, self.layout))

@@ -71,7 +71,7 @@ class DeepLIFT(Linearizable):
 
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
         model = unwrap(model)
-        reference = resolved(self.baseline, inputs).contiguous()
+        reference = resolved(self.baseline, model, inputs).contiguous()
         alike = not (isinstance(model, Bound) and model.given) and bool((reference == reference[:1]).all())
         try:
             outputs, x, strategy = self._run(model, inputs, reference[:1].expand_as(inputs) if alike else reference)
@@ -103,7 +103,7 @@ class DeepLIFT(Linearizable):
 
     def promised_sums(self, model: nn.Module, inputs: Tensor, outputs: Tensor) -> Tensor:
         with torch.no_grad():
-            return outputs - forward(unwrap(model), resolved(self.baseline, inputs))
+            return outputs - forward(unwrap(model), resolved(self.baseline, model, inputs))
 
     def _run(self, model: nn.Module, inputs: Tensor, reference: Tensor) -> tuple[Tensor, Tensor, Differences]:
         """The outputs, the tensor that their derivatives lead to, and what knows each tensor's reference."""
@@ -116,7 +116,7 @@ class DeepLIFT(Linearizable):
         self, maps: Tensor, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor
     ) -> Mapping[str, Tensor]:
         score = scores(outputs, targets)
-        baseline = evaluate(unwrap(model), resolved(self.baseline, inputs), targets)
+        baseline = evaluate(unwrap(model), resolved(self.baseline, model, inputs), targets)
         complete = self.max_pool == self.products == "complete"
         if complete and bool(_incomplete(maps, score - baseline).any()):
             # One sentence for all samples, so that Python says it once; the numbers are the diagnostics.

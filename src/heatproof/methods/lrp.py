@@ -8,12 +8,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from heatproof.errors import InputError
+from heatproof.layouts.inputs import feature_axes
 from heatproof.methods.backward import nothing_overwritten
 from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, one_hot, scores, sum_rule
 from heatproof.methods.competition import Competitive
 from heatproof.models import check_targets, forward
 from heatproof.propagation.composites import Composite, composite
-from heatproof.propagation.first_rules import Box
+from heatproof.propagation.first_rules import Box, FirstRule
 from heatproof.propagation.mode import Engine
 from heatproof.propagation.proofs import unwrap
 from heatproof.propagation.relevance import Relevance
@@ -108,7 +110,7 @@ class DeepTaylor(Linearizable):
     the paper trains with biases ≤ 0.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     low: float | tuple[float, ...] | None = None
     high: float | tuple[float, ...] | None = None
     allow_detached: bool = False
@@ -196,13 +198,25 @@ def relevance(model: nn.Module, inputs: Tensor, rules: Composite, allow_detached
     """The relevance of any mix of outputs under a composite's rules."""
     model = unwrap(model)
     mask = torch.ones_like(inputs).requires_grad_()
-    strategy = Relevance(rules, mask)
+    strategy = Relevance(rules, mask, _channels(model, inputs, rules.first))
     engine = Engine(model, strategy, allow_detached=allow_detached)
     with torch.enable_grad():
         x = inputs * mask
     outputs = engine.run(x, partial(forward, model))
     strategy.check()
     return RelevancePull(outputs, mask, strategy.ledger)
+
+
+def _channels(model: nn.Module, inputs: Tensor, first: FirstRule | None) -> tuple[int, ...]:
+    """The axis of the channels, which a box a channel asks for."""
+    if not isinstance(first, Box) or isinstance(first.low, int | float):
+        return ()
+    try:
+        return feature_axes(model, inputs)
+    except InputError:
+        if first.low is not None:  # numbers a channel, and nothing tells which axis that is
+            raise
+        return ()
 
 
 def pulled(outputs: Tensor, towards: Tensor, cotangent: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from heatproof import draws
 from heatproof.errors import HeatproofWarning, InputError
+from heatproof.layouts.inputs import axes_known, feature_axes
 from heatproof.methods.backward import Gradient
 from heatproof.methods.base import (
     METHODS,
@@ -59,8 +60,9 @@ class SmoothGrad(Linearizable):
         method: E, any method or callable (model, inputs, targets) → attributions.
         samples: number of noisy copies.
         noise: σ as a share of each sample's range, or of `scale`.
-        scale: the range of each feature over data, in its own units: a number a column of tables (N, D), or a channel
-            of (N, C, …). Any range will do that is the same for all samples, such as the standard deviation.
+        scale: the range of each feature over data, in its own units: a number a column of tables (N, D), a channel of
+            images and series, or a component of embeddings. Any range will do that is the same for all samples, such as
+            the standard deviation.
         seed: of the draws, which also depend on the sample and the copy, and on nothing else: SmoothGrad and VarGrad
             with one seed see the same noise, on every model.
 
@@ -96,7 +98,7 @@ class SmoothGrad(Linearizable):
             return super()._explain(model, inputs, targets)
         _say_units(model, inputs, self.scale)
         score = evaluate(model, inputs, targets)
-        maps = _maps(self.method, model, inputs, targets, self._copies(inputs))
+        maps = _maps(self.method, model, inputs, targets, self._copies(model, inputs))
         means = [reduce(torch.add, (part.sum(0) for part in parts)) / self.samples for parts in maps]
         return Explanation(torch.cat(means), {"score": score})
 
@@ -116,14 +118,14 @@ class SmoothGrad(Linearizable):
             return maps.reshape(len(maps), *variants.shape[:2], *maps.shape[2:]).sum(1)
 
         def pull(cotangents: Tensor) -> Tensor:
-            blocks = self._copies(inputs)
+            blocks = self._copies(model, inputs)
             sums = [reduce(torch.add, (part(cotangents, *chunk) for chunk in chunks)) for chunks in blocks]
             return torch.cat(sums, 1) / self.samples
 
         return Linearization(outputs, mixes(pull))
 
-    def _copies(self, inputs: Tensor) -> Iterator[Iterator[Chunk]]:
-        return _noisy_copies(inputs, self.samples, _sigma(inputs, self.noise, self.scale), self.seed)
+    def _copies(self, model: nn.Module, inputs: Tensor) -> Iterator[Iterator[Chunk]]:
+        return _noisy_copies(inputs, self.samples, _sigma(model, inputs, self.noise, self.scale), self.seed)
 
 
 @METHODS.register("vargrad")
@@ -158,7 +160,7 @@ class VarGrad(Method):
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         score = evaluate(model, inputs, targets)
         _say_units(model, inputs, self.scale)
-        copies = _noisy_copies(inputs, self.samples, _sigma(inputs, self.noise, self.scale), self.seed)
+        copies = _noisy_copies(inputs, self.samples, _sigma(model, inputs, self.noise, self.scale), self.seed)
         maps = _maps(self.method, model, inputs, targets, copies)
         return Explanation(torch.cat([_variance(parts) for parts in maps]), {"score": score})
 
@@ -190,19 +192,18 @@ def _check(method: Attribution, samples: int, noise: float, scale: Sequence[floa
     return ranges
 
 
-def _sigma(inputs: Tensor, noise: float, scale: Sequence[float] | None) -> Tensor:
+def _sigma(model: nn.Module, inputs: Tensor, noise: float, scale: Sequence[float] | None) -> Tensor:
     """σ, to multiply (N, …)."""
     if scale is None:
         flat = inputs.flatten(1)
         return noise * (flat.amax(1) - flat.amin(1)).view(-1, *[1] * (inputs.dim() - 1))
-    if len(scale) != inputs.shape[1]:
+    axis = next(iter(feature_axes(model, inputs)), 1) if inputs.dim() > 2 else 1
+    if len(scale) != inputs.shape[axis]:
         raise InputError(
-            f"Expected scale to have a number a column or channel, {inputs.shape[1]} of inputs {tuple(inputs.shape)}, "
-            f"but got {len(scale)}."
+            f"Expected scale to have a number a column or channel, {inputs.shape[axis]} of inputs "
+            f"{tuple(inputs.shape)}, but got {len(scale)}."
         )
-    return noise * inputs.new_tensor(scale).view(1, -1, *[1] * (inputs.dim() - 2)).expand(
-        len(inputs), *inputs.shape[1:]
-    )
+    return noise * inputs.new_tensor(scale).view(-1, *[1] * (inputs.dim() - 1 - axis)).expand_as(inputs)
 
 
 def _say_units(model: nn.Module, inputs: Tensor, scale: Sequence[float] | None) -> None:
@@ -210,7 +211,8 @@ def _say_units(model: nn.Module, inputs: Tensor, scale: Sequence[float] | None) 
     origin = vars(model).get("origin", model)
     if scale is not None or len(inputs) < FEW or _said.get(origin):  # type: ignore[no-untyped-call]
         return
-    columns = inputs.movedim(1, 0).flatten(1)
+    axis = next(iter(axes_known(model, inputs) or ()), 1)
+    columns = inputs.movedim(axis, 0).flatten(1)
     ranges = columns.amax(1) - columns.amin(1)
     varying = ranges[ranges > 0]
     if len(varying) > 1 and float(varying.max()) >= APART * float(varying.min()):

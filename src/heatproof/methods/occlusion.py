@@ -67,7 +67,7 @@ class Occlusion(Method):
         features = self.features or features_of(model, inputs)
         covers = [cover.to(inputs.device) for cover in self._covers(features, features.grid(shape))]
         counts = [len(cover) for cover in covers]
-        baseline = resolved(self.baseline, inputs)
+        baseline = resolved(self.baseline, model, inputs)
         score = evaluate(model, inputs, targets)
         drops = inputs.new_empty(len(inputs), prod(counts))
         for block, chunks in passes(inputs, prod(counts)):

@@ -56,7 +56,7 @@ class IntegratedGradients(Linearizable):
         return float(self.steps)
 
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
-        baseline = resolved(self.baseline, inputs)
+        baseline = resolved(self.baseline, model, inputs)
         with torch.no_grad():
             outputs = forward(model, inputs)
         nodes, weights = (torch.from_numpy(part).to(inputs) for part in _QUADRATURES[self.quadrature](self.steps))
@@ -80,13 +80,13 @@ class IntegratedGradients(Linearizable):
 
     def promised_sums(self, model: nn.Module, inputs: Tensor, outputs: Tensor) -> Tensor:
         with torch.no_grad():
-            return outputs - forward(model, resolved(self.baseline, inputs))
+            return outputs - forward(model, resolved(self.baseline, model, inputs))
 
     def _diagnostics(
         self, maps: Tensor, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor
     ) -> Mapping[str, Tensor]:
         score = scores(outputs, targets)
-        baseline_score = evaluate(model, resolved(self.baseline, inputs), targets)
+        baseline_score = evaluate(model, resolved(self.baseline, model, inputs), targets)
         return {"score": score, "baseline-score": baseline_score, **sum_rule(maps, score - baseline_score)}
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from heatproof import draws
 from heatproof.baselines import Baseline, Blur, resolved, smooth
 from heatproof.errors import InputError, unknown
+from heatproof.layouts.inputs import InputLayout, feature_axes
 from heatproof.methods.backward import nothing_overwritten
 from heatproof.methods.base import METHODS, Explanation, Method, passes
 from heatproof.models import check_targets, forward
@@ -27,10 +28,11 @@ class MeaningfulPerturbation(Method):
     with p = softmax(S), M = m enlarged to pixels (nearest) and blurred by a Gaussian of σ = `mask_sigma`, and ∇ forward
     differences. In every step x and x̄ are shifted under M by up to `jitter` − 1 pixels. R = 1 − M.
 
-    R lies in [0, 1], (N, 1, H, W), without a unit or a sum rule; 1 where the image is deleted. Cells of the mask are
-    `scale` pixels wide, the last ones cut at the border: 28 × 28 of them on a 224² image. All lengths are in pixels and
-    chosen for such images: take smaller ones for smaller images. Diagnostics: `probability-before` p_c(x),
-    `probability-after` p_c of the image under the final mask, `deleted-share` = the mean of R.
+    R lies in [0, 1], (N, 1, H, W), or (N, H, W, 1) where channels stand last, without a unit or a sum rule; 1 where the
+    image is deleted. Cells of the mask are `scale` pixels wide, the last ones cut at the border: 28 × 28 of them on a
+    224² image. All lengths are in pixels and chosen for such images: take smaller ones for smaller images. Diagnostics:
+    `probability-before` p_c(x), `probability-after` p_c of the image under the final mask, `deleted-share` = the mean
+    of R.
     Cost: `steps` forward and backward passes, and 2 forward passes; with `start="disc"` one for every 5 pixels of the
     radius.
 
@@ -44,6 +46,7 @@ class MeaningfulPerturbation(Method):
         start: `disc`: everything kept but a centered disc with a soft edge, the smallest one to bring the probability
             down to 1 % of the way to that of the largest (which is taken where none does); `kept`: m = 1.
         seed: of the shifts, drawn for each sample, whatever the network.
+        layout: `channels-first` or `channels-last`, where the network does not tell.
 
     Raises: InputError for inputs that are no images, or a baseline that does not broadcast to them.
 
@@ -66,6 +69,7 @@ class MeaningfulPerturbation(Method):
     baseline: Baseline = Blur(sigma=10.0)  # noqa: RUF009  # a frozen value
     start: Literal["disc", "kept"] = "disc"
     seed: int = 0
+    layout: InputLayout | None = None
 
     def __post_init__(self) -> None:
         for name in ("steps", "scale", "jitter"):
@@ -84,13 +88,15 @@ class MeaningfulPerturbation(Method):
         return float(self.steps)
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
-        if inputs.dim() != 4:
+        axes = feature_axes(model, inputs, self.layout) if inputs.dim() == 4 else ()
+        if not axes:
             raise InputError(f"Expected images (N, C, H, W) to delete regions of, but got {tuple(inputs.shape)}.")
-        baseline = resolved(self.baseline, inputs)
+        baseline = resolved(self.baseline, model, inputs).movedim(axes[0], 1)
         names = draws.digests(inputs)
+        inputs = inputs.movedim(axes[0], 1)
         maps, before, after = [], [], []
         for block, _ in passes(inputs, 1):
-            task = _Task(model, inputs[block], baseline[block], targets[block], block)
+            task = _Task(model, inputs[block], baseline[block], targets[block], block, axes[0])
             with torch.no_grad():
                 before.append(task.probability(torch.ones_like(task.image[:, :1])))
                 mask = self._start(task)
@@ -102,7 +108,7 @@ class MeaningfulPerturbation(Method):
             maps.append(1 - kept)
         whole = torch.cat(maps)
         diagnostics = {"probability-before": torch.cat(before), "probability-after": torch.cat(after)}
-        return Explanation(whole, {**diagnostics, "deleted-share": whole.mean((1, 2, 3))})
+        return Explanation(whole.movedim(1, axes[0]), {**diagnostics, "deleted-share": whole.mean((1, 2, 3))})
 
     def _learned(self, task: "_Task", mask: Tensor, enlarge: Sequence[Tensor], shifts: Tensor) -> Tensor:
         mask = mask.detach().clone().requires_grad_()
@@ -159,11 +165,13 @@ class _Task:
     background: Tensor
     targets: Tensor  # (N,)
     block: slice
+    channels: int  # the axis of the channels where the model reads them
 
     def probability(self, kept: Tensor) -> Tensor:
         """p_c (N,) where `kept` (N, 1, H, W) is 1 on the image and 0 on the background."""
         rows = torch.arange(self.block.start, self.block.stop, device=self.image.device)
-        outputs = forward(self.model, self.background + kept * (self.image - self.background), rows)
+        variants = self.background + kept * (self.image - self.background)
+        outputs = forward(self.model, variants.movedim(1, self.channels), rows)
         check_targets(self.image, self.targets, outputs.shape[1])
         return for_softmax(self.model, outputs).softmax(1).gather(1, self.targets[:, None])[:, 0]
 
@@ -178,7 +186,7 @@ class _Task:
         flat = (rows[:, :, None] * width + columns[:, None]).flatten(1)[:, None]
         moved = (one.flatten(2).gather(2, flat.expand(-1, one.shape[1], -1)) for one in (self.image, self.background))
         image, background = (one.view_as(self.image) for one in moved)
-        return _Task(self.model, image, background, self.targets, self.block)
+        return _Task(self.model, image, background, self.targets, self.block, self.channels)
 
 
 def _enlarged(mask: Tensor, enlarge: Sequence[Tensor]) -> Tensor:

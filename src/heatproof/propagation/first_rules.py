@@ -56,7 +56,8 @@ class Box:
 
     Args:
         low, high: the box in units of the explained input: one number, or one a channel. None takes each sample's own
-            smallest and largest value a channel, so that a sample's map depends on that sample alone.
+            smallest and largest value a channel, so that a sample's map depends on that sample alone; of all channels
+            together where nothing tells which axis they are.
 
     For the first linear operation. Source: Montavon et al. 2017, eq. 14. Deviation: the default box.
     """
@@ -71,15 +72,19 @@ class Box:
         if (self.low is None) != (self.high is None):
             raise InputError("Expected both ends of the box or none, but got one of `low` and `high`.")
 
-    def bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The box (N, …) for inputs x (N, C, …)."""
+    def bounds(self, x: Tensor, channels: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """The box (N, …) for inputs x (N, …), whose axis `channels` holds the channels, or none does.
+
+        A number a scalar of tables (N, D), one a channel of others.
+        """
+        axis = next(iter(channels), 1)
         if self.low is None or self.high is None:
-            flat = x.flatten(2) if x.dim() > 2 else x[:, None]
-            low, high = flat.amin(-1), flat.amax(-1)
+            positions = [other for other in range(1, x.dim()) if other not in channels]
+            low, high = x.amin(positions, keepdim=True), x.amax(positions, keepdim=True)
         else:
-            low, high = (torch.as_tensor(end, dtype=x.dtype, device=x.device)[None] for end in (self.low, self.high))
-        shape = (*low.shape, *[1] * (x.dim() - low.dim()))
-        low, high = low.view(shape).expand_as(x), high.view(shape).expand_as(x)
+            low, high = (torch.as_tensor(end, dtype=x.dtype, device=x.device) for end in (self.low, self.high))
+            low, high = (end.view(-1, *[1] * (x.dim() - 1 - axis)) if end.dim() else end for end in (low, high))
+        low, high = low.expand_as(x), high.expand_as(x)
         if bool((x < low).any() or (x > high).any()):
             raise InputError(
                 f"Expected inputs inside the box of the z^B rule, but they reach from {float(x.min()):.4g} to "

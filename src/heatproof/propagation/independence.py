@@ -183,9 +183,11 @@ class _Trial:
             return self._as_given()
         alone = [self._run(self.x[[i, i]], self.x_rows[[i, i]]) for i in (0, 1)]
         traces = self._traces(any(not _close(self.first[i], alone[i]) for i in (0, 1)))
-        # Row by row: a mask that a network keeps for each place of a batch is not another sample.
+        # Row by row: what a network does to a place of a batch is not another sample.
         if any(not _close(self.first[i], alone[i][i]) for i in (0, 1)):
             raise self._mixes([1], [0])
+        if any(not _close(one[0], one[1]) for one in alone):
+            raise self._counts("the place of its row in the batch")
         return traces
 
     def _as_given(self) -> bool:
@@ -291,6 +293,14 @@ class _Trial:
             "dimensions than that of the samples, and a batch norm its running statistics. Where rows are the nodes of "
             "a graph, the graph is the sample: wrap the network so that it takes graphs (N, nodes, features), "
             "torch.stack([net(x, edges)[node] for x in graphs])."
+        )
+
+    def _counts(self, what: str) -> OperationError:
+        return OperationError(
+            f"Expected outputs of a sample that depend on it alone, but {type(self.model).__name__} gives others by "
+            f"{what}, and no map would be the sample's own: look for positions, masks or arguments that are indexed by "
+            "the dimension of the samples (batch_first?), and give what belongs to a sample as an argument "
+            "(heatproof.models.Bound(net, given={…}))."
         )
 
     def _named(self, watch: Watch, x: Tensor) -> None:

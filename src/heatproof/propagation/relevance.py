@@ -54,8 +54,8 @@ class Relevance(Strategy):
     label: ClassVar[str] = "LRP"
     holds_choices: ClassVar[bool] = True
 
-    def __init__(self, composite: Composite, mask: Tensor) -> None:
-        self.composite, self._mask = composite, mask
+    def __init__(self, composite: Composite, mask: Tensor, channels: tuple[int, ...] = ()) -> None:
+        self.composite, self._mask, self._channels = composite, mask, channels
         self.ledger = Ledger(len(mask))
         self.first_seen = composite.first is None
         self._made: Facts[Made] = Facts()
@@ -65,7 +65,8 @@ class Relevance(Strategy):
         self._ordered = True  # every tensor so far has the samples as its rows, as far as is known
 
     def begin(self, x: Tensor) -> None:
-        box = self.composite.first.bounds(x.detach()) if isinstance(self.composite.first, Box) else None
+        first = self.composite.first
+        box = first.bounds(x.detach(), self._channels) if isinstance(first, Box) else None
         self._known.masked[x] = Masked(self._mask, box)
 
     def check(self) -> None:
