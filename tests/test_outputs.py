@@ -63,7 +63,7 @@ class TestKinds:
         ("said", "count", "message"),
         [
             ("labels", 1, r"Expected at least 2 outputs .* but the model has 1; say outputs='logit'"),
-            ("logit", 3, "Expected one output where outputs='logit', but the model has 3; say 'multi-label'"),
+            ("logit", 3, "Expected one output where outputs='logit', but the model has 3; say 'labels' where one"),
             ("logits", 1, "Expected the name of a kind of outputs, but got 'logits'; did you mean 'logit'"),
         ],
     )

@@ -142,15 +142,16 @@ def _channels(inputs: Tensor, layout: InputLayout | None) -> tuple[int, ...]:
     return (inputs.dim() - 1,) if layout == "channels-last" else (1,)
 
 
-def resolved(baseline: Baseline, model: nn.Module, inputs: Tensor) -> Tensor:
+def resolved(baseline: Baseline, model: nn.Module, inputs: Tensor, layout: InputLayout | None = None) -> Tensor:
     """The baseline of each sample of a model, in the dtype and shape of `inputs`.
 
-    Cost: none, but for baselines that ask which axis holds the channels (see `feature_axes`).
+    Cost: none, but for baselines that ask which axis holds the channels (see `feature_axes`), where neither they nor
+    `layout` say it.
 
     Raises: InputError where it does not broadcast to the inputs or is not finite, and where nothing tells the channels.
     """
     if isinstance(baseline, Mean | Blur):
-        value = baseline.along(inputs, feature_axes(model, inputs, baseline.layout))
+        value = baseline.along(inputs, feature_axes(model, inputs, baseline.layout or layout))
     else:
         value = baseline(inputs)
     try:

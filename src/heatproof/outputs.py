@@ -67,7 +67,10 @@ def outputs_of(said: str | Outputs | None, count: int) -> Outputs:
             "the logit of label 1 against label 0, outputs='scalars' where it is a number."
         )
     if found.kind == "logit" and count != 1:
-        raise InputError(f"Expected one output where outputs='logit', but the model has {count}; say 'multi-label'.")
+        raise InputError(
+            f"Expected one output where outputs='logit', but the model has {count}; say 'labels' where one of them is "
+            "right, 'multi-label' where they do not exclude one another."
+        )
     return found
 
 

@@ -412,6 +412,8 @@ class TestTheDoor:
             ({"inputs": torch.rand(3, 2, 12, 12)}, r"inputs that the model runs on, but on \(3, 2, 12, 12\)"),
             ({"inputs": torch.rand(3, 1, 9, 9)}, r"inputs that the model runs on, but on \(3, 1, 9, 9\)"),
             ({"batch": 0}, "Expected batch to be a whole number from 1 on, but got 0"),
+            ({"features": "pixel"}, "name of a feature, but got 'pixel'; did you mean 'pixels'"),
+            ({"features": hp.features.Tiles}, "features such as .*Tiles.size=8., but got the class Tiles"),
             ({"threads": -1}, "Expected threads to be a whole number from 1 on"),
             ({"gallery": -1}, "Expected gallery to be a whole number from 0 on"),
             ({"max_errors": "many"}, "Expected max_errors to be a whole number from 0 on, but got 'many'"),

@@ -49,7 +49,7 @@ def test_curves_are_what_scalar_loops_give(baseline):
     rows = toys.played(check)
     model, inputs = toys.network(), toys.images()
     maps = GradientXInput()(model, inputs, torch.arange(3))
-    values = baselines.resolved(baseline, inputs)
+    values = baseline(inputs).expand_as(inputs)
     for setting, most_first in SETTINGS.items():
         got = [toys.row(rows, "gradient-x-input", "probability", setting, k / 4) for k in range(5)]
         for i in range(3):

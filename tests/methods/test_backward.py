@@ -79,7 +79,7 @@ def test_a_model_cut_from_its_inputs_is_told():
         def forward(self, x):
             return x.detach().flatten(1)
 
-    layer = nn.Linear(images()[0].numel(), 4).to(images())  # whose parameters have a path of their own
+    layer = nn.Linear(images()[0].numel(), 8).to(images())  # whose parameters have a path of their own
     for net in (Cut(), nn.Sequential(Cut(), layer)):
         with pytest.raises(InputError, match="no path leads back"):
             Gradient()(net.eval(), images(), TARGETS)

@@ -55,10 +55,11 @@ LAYOUTS = {
 def test_equals_its_slow_twin(layout, window, stride):
     features, shape, scalars_of = LAYOUTS[layout]
     x, model = torch.randn(3, *shape, dtype=torch.float64), Flat(*shape)
-    method = Occlusion(window=window, stride=stride, features=features, baseline=Mean())
+    mean = Mean(layout="channels-first")
+    method = Occlusion(window=window, stride=stride, features=features, baseline=mean)
     maps = method(model, x, TARGETS)
     chosen = features or {3: Pixels(), 2: Tokens(), 1: Columns()}[len(shape)]
-    grid, background = chosen.grid(shape), Mean()(x).expand_as(x)
+    grid, background = chosen.grid(shape), mean(x).expand_as(x)
     sizes = [[width] * len(grid) for width in (window, stride)]
     for n, target in enumerate(TARGETS):
         expected = reference.occlusion(

@@ -12,8 +12,8 @@ from heatproof.auditing.parts import NamedCheck, NamedMethod, Samples
 from heatproof.auditing.plan import Plan
 from heatproof.checks.base import Check
 from heatproof.data.base import Dataset
-from heatproof.errors import InputError
-from heatproof.features import Features
+from heatproof.errors import InputError, shown
+from heatproof.features import FEATURES, Features
 from heatproof.layouts.inputs import features_of
 from heatproof.methods.base import Attribution
 from heatproof.models import check_inputs, check_model, check_targets
@@ -26,7 +26,7 @@ def make(
     methods: Mapping[str, Attribution],
     checks: Mapping[str, tuple[str, Check]],
     *,
-    features: Features | None,
+    features: Features | str | None,
     batch: int,
     training: Dataset | None = None,
     said: str | Outputs | None = None,
@@ -41,6 +41,10 @@ def make(
         raise InputError("Expected at least one method, but got none; see `heatproof methods`.")
     if not checks:
         raise InputError("Expected at least one check, but got none; see `heatproof checks`.")
+    if isinstance(features, str):
+        features = FEATURES.get(features)
+    if isinstance(features, type) or (features is not None and not hasattr(features, "grid")):
+        raise InputError(f"Expected features such as heatproof.features.Tiles(size=8), but got {shown(features)}.")
     settled = door.enter(model, samples.inputs[:batch])
     block = door.plain(samples.inputs[:batch])
     outputs = door.guarded(lambda: door.plain_outputs(model, block), model, block, settled).shape[1]

@@ -102,7 +102,7 @@ def audit(
     labels: Tensor | None = None,
     outputs: str | Outputs | None = None,
     training_data: Dataset | None = None,
-    features: Features | None = None,
+    features: Features | str | None = None,
     batch: int | None = None,
     threads: int | None = None,
     believable: Sequence[str] = (),
@@ -131,7 +131,8 @@ def audit(
             `hp.outputs.Outputs("scalars", unit="°C")` names their unit). Several are labels by default, of one nothing
             is claimed: no probability, no label's name.
         training_data: labelled samples like those that the model was trained on, for what has to learn from data.
-        features: what counts as one feature; pixels for images, tokens for sequences, columns for tables by default.
+        features: what counts as one feature, a recipe or its name; by default pixels for images, tokens for sequences,
+            columns for tables.
         batch: samples a pass; chosen by the samples' size by default, and kept when a run is resumed.
         threads: CPU threads; torch's own number by default, and kept when a run is resumed.
         believable: the questions that a believable map must pass, besides every other test that was run: `steady`,

@@ -91,7 +91,7 @@ class MeaningfulPerturbation(Method):
         axes = feature_axes(model, inputs, self.layout) if inputs.dim() == 4 else ()
         if not axes:
             raise InputError(f"Expected images (N, C, H, W) to delete regions of, but got {tuple(inputs.shape)}.")
-        baseline = resolved(self.baseline, model, inputs).movedim(axes[0], 1)
+        baseline = resolved(self.baseline, model, inputs, self.layout).movedim(axes[0], 1)
         names = draws.digests(inputs)
         inputs = inputs.movedim(axes[0], 1)
         maps, before, after = [], [], []
