@@ -45,8 +45,8 @@ TARGETS = torch.tensor([0, 1, 2])
 EYE = torch.eye(6, dtype=torch.float64)
 W = torch.linspace(-1, 1, 36, dtype=torch.float64).view(6, 6)
 PLACES = torch.tensor([0, 2, 1, 0, 2, 0])
-UNIT = torch.linspace(0.05, 0.95, 3 * 4 * 2, dtype=torch.float64).view(3, 4, 2)
-GRID = torch.linspace(-1.1, 1.1, 3 * 5 * 4 * 2, dtype=torch.float64).sin().view(3, 5, 4, 2)
+UNIT = torch.linspace(0.05, 0.95, 4 * 2, dtype=torch.float64).view(1, 4, 2).expand(3, -1, -1)  # the same of each sample
+GRID = torch.linspace(-1.1, 1.1, 5 * 4 * 2, dtype=torch.float64).sin().view(1, 5, 4, 2).expand(3, -1, -1, -1)
 
 
 def positive(t):
