@@ -76,6 +76,24 @@ class Call:
         bare.args, bare.kwargs, bare.inputs = (), {}, []
         return bare
 
+    def skeleton(self) -> Callable[[Sequence[Tensor]], Any]:
+        """The call as a function of its inputs and choices, in that order, holding none of them; it writes nothing."""
+        at = [i for i, leaf in enumerate(self._leaves) if any(leaf is choice for choice in self.choices)]
+        places = [*self._places, *at]
+        leaves: list[Any] = [None if i in places else leaf for i, leaf in enumerate(self._leaves)]
+        function, spec, target, in_place = self.function, self._spec, self._target, self.in_place
+
+        def run(tensors: Sequence[Tensor]) -> Any:
+            filled = list(leaves)
+            for place, tensor in zip(places, tensors, strict=True):
+                filled[place] = tensor
+            if in_place:
+                filled[target] = filled[target].clone()
+            args, kwargs = tree_unflatten(filled, spec)
+            return Call._result(function(*args, **kwargs), args)
+
+        return run
+
     def position(self, tensor: Tensor) -> int:
         """Which leaf of the arguments `tensor` is; -1 for none."""
         return next((i for i, leaf in enumerate(self._leaves) if leaf is tensor), -1)

@@ -37,6 +37,7 @@ from heatproof.propagation.recurrent import DECOMPOSED
 from heatproof.propagation.respelled import BY_PLACE, RESPELLED
 from heatproof.propagation.strategy import Strategy
 from heatproof.propagation.unsupported import UnsupportedCallError
+from heatproof.propagation.written import Written
 
 
 class Engine(TorchFunctionMode):
@@ -53,6 +54,7 @@ class Engine(TorchFunctionMode):
         self._made: set[Any] = set()
         self._aside: set[Any] = set()
         self._moving = Moving()
+        self._written = Written()
         self._resting: set[Any] = set()  # the nodes of parts that do not depend on the input
 
     def run(self, x: Tensor, evaluate: Callable[[Tensor], Tensor]) -> Tensor:
@@ -145,8 +147,13 @@ class Engine(TorchFunctionMode):
         try:
             refuse_underivable(call)
             moves = self._moving.foresee(call, self.depends)
+            way = self._written.way(call)
             body = _body(call, self.strategy)
-            if body is None:
+            named = self.strategy.own_derivatives
+            activation = self._written.nonlinearity(call, way, named=named) if body is None else None
+            if activation is not None:
+                result = self._handle(activation)
+            elif body is None:
                 result = self._in_place(call) if call.in_place else self._handle(call)
             else:
                 result = self._opened(call, body)
@@ -155,10 +162,11 @@ class Engine(TorchFunctionMode):
         if body is None:
             self._moving.follow(call, result, moves)
         result = self._checked(call, result, before)
-        if body is None or not call.in_place:
-            return result
-        with self:
-            return call.target.copy_(result)
+        if call.in_place and (body is not None or activation is not None):
+            with self:
+                result = call.target.copy_(result)
+        self._written.keep(result, way)
+        return result
 
     def _handle(self, call: Call) -> Any:
         refuse_randomness(call)
@@ -183,7 +191,9 @@ class Engine(TorchFunctionMode):
             with self:
                 return iter(call.args[0].unbind(0))
         self.strategy.foresee(call)
+        way = self._written.way(call)
         result = call.function(*call.args, **call.kwargs)
+        self._written.keep(result, way)
         made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         numbers = [leaf for leaf in made if is_number(leaf)]
         if any(leaf.is_quantized for leaf in made) or (call.kind == "" and call.inputs and numbers):
@@ -255,6 +265,7 @@ class Engine(TorchFunctionMode):
         self.strategy.grafted(call, outputs, decomposed)
         for output, part in zip(outputs, decomposed, strict=True):
             self._moving.hand_over(part, output)
+            self._written.hand_over(part, output)
         fresh = iter(outputs)
         return tree_map_only(Tensor, lambda _: next(fresh), plain)
 
