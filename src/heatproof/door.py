@@ -20,7 +20,7 @@ UNRUN = Settled((), False, None)
 def enter(model: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, runs: bool = True) -> Settled:
     """Refuse what no method can work with, before the model is run for it.
 
-    What is settled of the model is kept as long as it stays as it is (`check_independent`: six rows forward); a call
+    What is settled of the model is kept as long as it stays as it is (`check_independent`: five rows forward); a call
     pays for a look at its modules, inputs and targets. A method that does not run it has nothing to settle.
 
     Raises: InputError; OperationError for a model that is no function of each sample by itself.

@@ -427,6 +427,8 @@ class TestTheDoor:
             ({"methods": ["gradient-x-imput"]}, "did you mean 'gradient-x-input'"),
             ({"checks": ["calibrations"]}, "did you mean 'calibration'"),
             ({"methods": []}, "Expected at least one method"),
+            ({"labels": torch.rand(7)}, r"labels of torch.int64 from 0 on, .* but got torch.float32; say outputs='sca"),
+            ({"labels": torch.full((7,), -1)}, "labels of torch.int64 from 0 on, as one .* is right, but got -1"),
             ({"methods": ["cgi", "cgi"]}, "Expected every label once, but got 'cgi' twice"),
             ({"ids": ["a"] * 7}, r"but \['a'\] occur more than once"),
             (

@@ -110,6 +110,12 @@ def test_bad_voc_is_an_error(voc: Path, fields: dict, message: str):
         PascalVOC(**{"root": str(voc), **fields}).load()
 
 
+def test_an_empty_list_of_pictures_is_said(voc: Path):
+    (voc / "VOCdevkit" / "VOC2012" / "ImageSets" / "Main" / "val.txt").write_text("")
+    with pytest.raises(InputError, match="Expected samples of PascalVOC, but there are none"):
+        PascalVOC(root=str(voc)).load()
+
+
 @pytest.mark.parametrize(
     ("objects", "message"),
     [

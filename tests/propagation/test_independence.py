@@ -76,6 +76,12 @@ def test_a_sample_that_depends_on_its_place_in_the_batch_is_refused(name, method
         method(Net(PLACED[name]), X, TARGETS)
 
 
+@pytest.mark.parametrize("step", [lambda h: h / len(h), lambda h: h if len(h) > 1 else -h], ids=["mean", "alone"])
+def test_a_sample_that_depends_on_the_size_of_its_batch_is_refused(step):
+    with pytest.raises(OperationError, match="Net gives others by the size of its batch"):
+        Gradient()(Net(step), X, TARGETS)
+
+
 @pytest.mark.parametrize("method", METHODS_OF_EVERY_KIND, ids=str)
 @pytest.mark.parametrize("name", MIXING)
 def test_a_step_that_mixes_samples_is_named(name, method):

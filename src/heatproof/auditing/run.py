@@ -197,6 +197,12 @@ def _check_labels(labels: Tensor | None, targets: Tensor | None, plan: Plan) -> 
     if labels is not None and (labels.shape != (count,) or not usual):
         got = f"{tuple(labels.shape)} of {labels.dtype}"
         raise InputError(f"Expected labels ({count},) of torch.int64, or float numbers, but got {got}.")
+    if labels is not None and plan.meaning.exclusive and (labels.is_floating_point() or bool((labels < 0).any())):
+        got = str(labels.dtype) if labels.is_floating_point() else f"{int(labels.min())}"
+        raise InputError(
+            f"Expected labels of torch.int64 from 0 on, as one of the model's outputs is right, but got {got}; say "
+            "outputs='scalars' where they are numbers."
+        )
     if targets is None and plan.meaning.kind == "scalars" and plan.outputs > 1:
         raise InputError(
             f"Expected targets, the output of each sample that is explained, as none of {plan.outputs} numbers is "

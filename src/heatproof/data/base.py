@@ -157,6 +157,8 @@ class Source(ABC):
         order = range(total) if self.shuffle is None else torch.randperm(total, generator=generator).tolist()
         chosen = list(order)[self.offset :][: self.limit]
         if not chosen:
+            if not total:
+                raise InputError(f"Expected samples of {type(self).__name__}, but there are none.")
             raise InputError(f"Expected offset below the {total} samples there are, but got {self.offset}.")
         return chosen
 

@@ -19,6 +19,7 @@ from heatproof.state import RandomState, State, unchanged
 # Of the largest output. Batches of one size take the same kernels, with the same last bits; but not where values decide
 # how many rows a step takes, nor with a GPU's atomic additions.
 ROUNDING = 1e-4
+OTHER_KERNELS = 1e-3  # batches of other sizes
 EQUAL = 1e-6  # the same batch again, perhaps compiled in between
 
 
@@ -38,13 +39,13 @@ _known: dict[int, tuple[weakref.ref[nn.Module], Settled]] = {}
 def check_independent(model: nn.Module, inputs: Tensor) -> Settled:
     """Refuse a model that is no function of each sample by itself: no map would be that sample's own.
 
-    Two samples of `inputs` (N, …), or one and its mirror image, are run side by side, and each beside itself. Where the
-    outputs differ, or something was drawn or kept, two passes more say why. What the passes changed is put back:
-    parameters, buffers and other tensors, random generators; what a module counts or lists only if it is refused. A
-    model that does not run on two rows is run on `inputs` as they are, again with every second row replaced, and with
-    the others.
+    Two samples of `inputs` (N, …), or one and its mirror image, are run side by side, the first beside itself and the
+    second alone. Where the outputs differ, or something was drawn or kept, passes more say why. What the passes changed
+    is put back: parameters, buffers and other tensors, random generators; what a module counts or lists only if it is
+    refused. A model that does not run on two rows is run on `inputs` as they are, again with every second row replaced,
+    and with the others.
 
-    Cost: six rows forward, once a model; again where modules, hooks, modes, dtypes or devices changed. Not judged are
+    Cost: five rows forward, once a model; again where modules, hooks, modes, dtypes or devices changed. Not judged are
     quantized models, which may round by the range of a batch, and samples that do not differ.
 
     Raises: InputError for a model in training mode, in half precision or without values, or one that does not run on
@@ -181,14 +182,31 @@ class _Trial:
                 self.state.restore(everything=True)
         else:
             return self._as_given()
-        alone = [self._run(self.x[[i, i]], self.x_rows[[i, i]]) for i in (0, 1)]
-        traces = self._traces(any(not _close(self.first[i], alone[i]) for i in (0, 1)))
+        single, beside = self._single(), {0: self._beside_itself(0)}
+        if single is None or not _close(self.first[1], single):
+            beside[1] = self._beside_itself(1)
+        traces = self._traces(any(not _close(self.first[i], pair) for i, pair in beside.items()))
         # Row by row: what a network does to a place of a batch is not another sample.
-        if any(not _close(self.first[i], alone[i][i]) for i in (0, 1)):
+        if any(not _close(self.first[i], pair[i]) for i, pair in beside.items()):
             raise self._mixes([1], [0])
-        if any(not _close(one[0], one[1]) for one in alone):
+        if any(not _close(pair[0], pair[1]) for pair in beside.values()):
             raise self._counts("the place of its row in the batch")
+        if single is not None and 1 in beside and not _close(beside[1][1], single, OTHER_KERNELS):
+            raise self._counts("the size of its batch")
         return traces
+
+    def _beside_itself(self, i: int) -> Tensor:
+        return self._run(self.x[[i, i]], self.x_rows[[i, i]])
+
+    def _single(self) -> Tensor | None:
+        """The second sample's outputs (C,) where it is run by itself; None for a model that does not run on one row."""
+        try:
+            return self._run(self.x[1:], self.x_rows[1:])[0]
+        except (OperationError, torch.OutOfMemoryError):
+            raise
+        except Exception:  # whatever it does not like about one row
+            self.state.restore(everything=True)
+            return None
 
     def _as_given(self) -> bool:
         """For a model that does not run on two rows of a sample."""
