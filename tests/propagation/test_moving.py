@@ -76,6 +76,8 @@ TAKEN = {
     "writes": written,
     "writes through views": written_through_views,
     "an overwritten part": overwritten,
+    "a part written into": lambda h, p: h * both(h, p)[:, 3:].mul_(2.0).div_(2.0),
+    "interpolated": lambda h, p: h * F.interpolate(both(h, p)[:, None], scale_factor=2)[:, 0, 6::2],
 }
 
 
@@ -84,6 +86,10 @@ TAKEN = {
 def test_the_part_of_a_joined_tensor_that_is_a_parameter_is_that_parameter(taken, method):
     expected = method(Net(lambda h, p: h * p), X, TARGETS)
     torch.testing.assert_close(method(Net(TAKEN[taken]), X, TARGETS), expected, rtol=1e-5, atol=1e-6)
+
+
+def largest(p):
+    return p.amax(1, keepdim=True).expand_as(p)
 
 
 LED_ON = {
@@ -96,6 +102,8 @@ LED_ON = {
         lambda p: F.linear(p, torch.ones(3, 3), torch.ones(3)),
     ),
     "a matrix": (lambda h, p: (torch.stack([h, p], 1) @ torch.ones(3, 3))[:, 1], lambda p: p @ torch.ones(3, 3)),
+    "a maximum": (lambda h, p: torch.stack([h, p], 1).amax(-1, keepdim=True).expand(-1, -1, 3)[:, 1], largest),
+    "a max-pooling": (lambda h, p: F.max_pool1d(torch.stack([h, p], 1), 3).expand(-1, -1, 3)[:, 1], largest),
     "a pooling": (lambda h, p: F.avg_pool1d(both(h, p)[:, None], 3).expand(-1, 3, -1)[..., 1], None),
 }
 
@@ -118,6 +126,18 @@ def test_a_part_that_is_written_into_moves_again():
 
     for method in METHODS:
         expected = method(Net(lambda h, p: h * h.clone()), X, TARGETS)
+        torch.testing.assert_close(method(Net(step), X, TARGETS), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_input_written_into_a_part_makes_it_move():
+    def step(h, p):
+        joined = both(h, p)
+        part = joined[:, 3:]
+        part.add_(h)
+        return h * part
+
+    for method in METHODS:
+        expected = method(Net(lambda h, p: h * (p + h)), X, TARGETS)
         torch.testing.assert_close(method(Net(step), X, TARGETS), expected, rtol=1e-5, atol=1e-6)
 
 

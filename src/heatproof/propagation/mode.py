@@ -91,11 +91,19 @@ class Engine(TorchFunctionMode):
         if function is Tensor.register_hook:
             return register_held(args, kwargs, where(self.model))
         if not any(isinstance(leaf, Tensor) and self.depends(leaf) for leaf in tree_leaves((args, kwargs))):
-            return function(*args, **kwargs)
+            return self._beside(function, args, kwargs)
         call = Call(function, identify(key(function)), args, kwargs, self.depends)
         if not call.inputs and not call.choices:  # the input gives it a shape, or a type, and nothing else
             return function(*args, **kwargs)
         return self.intercept(call)
+
+    def _beside(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A call without the input, as it is; seen, where it writes into a part of what depends on the input."""
+        if self._resting:
+            call = Call(function, identify(key(function)), args, kwargs, self._moving.rests)
+            if call.in_place and call.inputs and call.inputs[0] is call.target:
+                return self.intercept(call)
+        return function(*args, **kwargs)
 
     def depends(self, tensor: Tensor) -> bool:
         """Whether the tensor was computed from the explained input, or is a view of one that this was written into."""

@@ -20,7 +20,8 @@ from heatproof.propagation.linear import linear_of
 
 PADS = frozenset(("pad", "constant_pad_nd"))
 STACKS = JOINS | {"hstack", "vstack", "dstack", "column_stack", "row_stack", "block_diag"}
-SUMS = AVERAGES | {"sum", "mean", "cumsum", "sum_to_size"}  # of what is 0 or positive: 0 where nothing moves
+# Of what is 0 or positive: 0 where nothing moves.
+POOLED = AVERAGES | {"sum", "mean", "cumsum", "sum_to_size", "max", "amax", "interpolate", "upsample"}
 ELEMENTWISE = frozenset(("add", "sub", "rsub", "neg", "positive", "mul", "div", "rdiv", "maximum", "minimum"))
 
 
@@ -115,7 +116,10 @@ def _arranges(call: Call) -> bool:
 
 def _after(call: Call, moving: list[Tensor]) -> list[Tensor] | None:
     """The masks of a call's results, not 0 where something moves; None where that is not known."""
-    if _arranges(call) or call.name in STACKS | PADS | SUMS:
+    pooled = len(moving) == 1 and (call.name in POOLED or call.kind == "max-pool")
+    if pooled and "cubic" in f"{call.function} {call.bind().get('mode')}":  # whose weights have either sign
+        return None
+    if _arranges(call) or call.name in STACKS | PADS or pooled:
         nothing = [torch.zeros_like(constant) for constant in call.constants]
         return listed(call.run(*moving, constants=nothing))
     if call.name in ELEMENTWISE or (call.kind in ("nonlinearity", "batch-norm") and len(moving) == 1):
