@@ -1,5 +1,7 @@
 """What the dimensions of inputs mean, told by what the network does with them first."""
 
+import math
+
 import pytest
 import torch
 from layout_networks import Mixer, Pooling, Sequences, Tokens, noise, seeded
@@ -149,3 +151,18 @@ def test_an_audit_asks_the_network(tmp_path):
         hp.audit(flat, x, y, methods={"gradient": Gradient()}, checks=["input-controls"], out=tmp_path / "other")
     said = {"methods": {"gradient": Gradient()}, "checks": ["input-controls"], "features": Tiles(size=5)}
     assert hp.audit(flat, x, y, **said, out=tmp_path / "said") is not None
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 12), (1, 12, 1), (12, 1, 1)])
+def test_an_image_of_one_row_is_an_image_where_it_is_flattened(shape):
+    network = seeded(lambda: nn.Sequential(nn.Flatten(), nn.Linear(12, 2)))
+    assert features_of(network, noise(2, *shape)) == Pixels()
+
+
+@pytest.mark.parametrize("shape", [(5, 4), (3, 8, 8)])
+def test_a_compiled_network_tells_without_a_warning(shape):
+    flat = 3 * math.prod(shape[:-1])
+    network = seeded(lambda: nn.Sequential(nn.Linear(shape[-1], 3), nn.ReLU(), nn.Flatten(), nn.Linear(flat, 2)))
+    compiled = torch.compile(network, backend="eager")
+    compiled(noise(2, *shape))
+    assert features_of(compiled, noise(2, *shape)) == features_of(network, noise(2, *shape))

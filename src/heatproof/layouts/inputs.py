@@ -74,7 +74,9 @@ def _told(meanings: Sequence[Meaning | None], shape: Sequence[int]) -> tuple[int
     last = len(shape) - 1
     # An axis of one place tells nothing by itself: it is that of the channels where nothing else is.
     single = [axis for axis in (1, last) if shape[axis] == 1 and axis not in features]
-    if len(shape) > 3 and (1 in features or (1 in single and last not in features)):
+    # Nor does the one axis of several: flattened, the image is that axis.
+    row = all(shape[axis] == 1 for axis in range(1, last))
+    if len(shape) > 3 and (1 in features or (1 in single and (row or last not in features))):
         return (1,)
     if len(features) == 1 and features[0] in (1, last):
         return (features[0],)

@@ -1,5 +1,6 @@
 """One run of a network, watched: what its layers' outputs mean, and what depends on what."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -145,6 +146,9 @@ def recorded(net: nn.Module, inputs: Tensor, run: Callable[[Tensor, Tensor], Any
                 hooks.callback(module.register_forward_pre_hook(before(name)).remove)
                 hooks.callback(module.register_forward_hook(after(name)).remove)
         hooks.callback(register_module_forward_hook(scripted).remove)
+        # torch tells the user of compiled modules that hooks on all modules run twice; this one may.
+        hooks.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", message=r"Using `torch\.compile\(module\)` when there are global hooks")
         try:
             outputs = run(pair, rows)
         finally:
