@@ -16,6 +16,7 @@ from heatproof.methods import (
     IntegratedGradients,
     MeaningfulPerturbation,
     Occlusion,
+    PerSampleBottleneck,
     SmoothGrad,
 )
 from heatproof.methods.noise import _sigma
@@ -111,3 +112,23 @@ def test_ranges_are_those_of_channels():
     assert sigma[0, 0, 0].tolist() == [1.0, 2.0]
     with pytest.raises(InputError, match=r"a number a column or channel, 2 of inputs \(2, 7, 8, 2\), but got 7"):
         SmoothGrad(scale=(1.0,) * 7)(LAST, IMAGES.movedim(1, -1), TARGETS)
+
+
+def test_a_box_of_other_channels_is_refused():
+    with pytest.raises(InputError, match=r"or 2, one a channel of inputs \(2, 7, 8, 2\), but got 7 and 7"):
+        DeepTaylor(low=(-9.0,) * 7, high=(9.0,) * 7)(LAST, IMAGES.movedim(1, -1), TARGETS)
+
+
+def test_bits_stand_where_pixels_do():
+    method = PerSampleBottleneck(layer="features.1", steps=2, samples=2, smoothing=0.0)
+    named = PerSampleBottleneck(layer="net.features.1", steps=2, samples=2, smoothing=0.0)
+    images = noise(6, 2, 7, 8)
+    fitted = method.fit(FIRST, [images]), named.fit(LAST, [images.movedim(1, -1)])
+    first, last = (
+        one.explain(net, x, TARGETS)
+        for one, net, x in zip(fitted, (FIRST, LAST), (IMAGES, IMAGES.movedim(1, -1)), strict=True)
+    )
+    assert first.maps.shape == (2, 1, 7, 8)
+    assert last.maps.shape == (2, 7, 8, 1)
+    for one in (first, last):
+        torch.testing.assert_close(one.maps.flatten(1).sum(1), one.diagnostics["bits"], rtol=1e-9, atol=1e-12)

@@ -207,7 +207,7 @@ def test_patterns_that_match_no_stage_are_refused() -> None:
 
 
 def test_settings_are_checked_at_construction() -> None:
-    with pytest.raises(UnknownNameError, match="name of a initializer, but got 'kaiming'"):
+    with pytest.raises(UnknownNameError, match="name of an initializer, but got 'kaiming'"):
         Cascading(initializer="kaiming")
     with pytest.raises(InputError, match="Expected batch_norm to be one of 'reset', 'keep', 're-estimate', but got"):
         Cascading(batch_norm="keeps")  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from heatproof.methods.base import METHODS, Explanation
 from heatproof.methods.fitted import Batch, FittedMethod, peeked
 from heatproof.methods.known_layers import found_layer, layer_of
 from heatproof.methods.moments import moments_at
-from heatproof.methods.restriction import Adam, Mask, Noise, check_settings, enlarged, statistics_of
+from heatproof.methods.restriction import Adam, Mask, Noise, check_settings, enlarged, pixels_of, statistics_of
 from heatproof.methods.split import Split
 
 
@@ -124,12 +124,13 @@ class PerSampleBottleneck(FittedMethod):
             statistics = statistics_of(fitted, signal, self.min_std, self.active)
             mask = Mask(signal, statistics, self.smoothing, self.noise)
             above = Above(split, inputs[block], rows, targets[block], names[block], copies, self.seed)
-            parts.append(self._optimized(mask, above, inputs.shape[2:]))
+            bits, values = self._optimized(mask, above)
+            parts.append((enlarged(bits, *pixels_of(model, inputs)).to(signal.dtype), values))
         maps, diagnostics = zip(*parts, strict=True)
         joined = {name: torch.cat([part[name] for part in diagnostics]) for name in diagnostics[0]}
         return Explanation(torch.cat(maps), joined)
 
-    def _optimized(self, mask: Mask, above: Above, size: tuple[int, ...]) -> tuple[Tensor, dict[str, Tensor]]:
+    def _optimized(self, mask: Mask, above: Above) -> tuple[Tensor, dict[str, Tensor]]:
         before = above.probability(mask.signal)
         alpha = torch.full_like(mask.signal, self.start)
         adam = Adam(alpha, self.rate)
@@ -153,4 +154,4 @@ class PerSampleBottleneck(FittedMethod):
         information = {"bits": bits.flatten(1).sum(1), "information": nats.flatten(1).mean(1)}
         diagnostics = {name: value.to(alpha.dtype) for name, value in information.items()}
         diagnostics |= {"probability-before": before, **behind}
-        return enlarged(bits, size).to(alpha.dtype), diagnostics
+        return bits, diagnostics

@@ -17,7 +17,7 @@ from heatproof.methods.fitted import Batch, CheckedBatches, FittedMethod, peeked
 from heatproof.methods.known_layers import found_readouts, readout_layers_of
 from heatproof.methods.readout_network import WEIGHTS, collected, predicted
 from heatproof.methods.readout_training import Progress, Trainer
-from heatproof.methods.restriction import Mask, Noise, check_settings, enlarged, statistics_of
+from heatproof.methods.restriction import Mask, Noise, check_settings, enlarged, pixels_of, statistics_of
 from heatproof.methods.split import Split
 from heatproof.models import check_model, check_targets
 from heatproof.outputs import for_softmax
@@ -175,7 +175,7 @@ class ReadoutBottleneck(FittedMethod):
                 "probability-before": scores(for_softmax(model, logits).softmax(1), y),
                 **behind,
             }
-            parts.append((enlarged(bits, inputs.shape[2:]).to(alpha.dtype), values))
+            parts.append((enlarged(bits, *pixels_of(model, inputs)).to(alpha.dtype), values))
         maps, diagnostics = zip(*parts, strict=True)
         joined = {name: torch.cat([part[name] for part in diagnostics]) for name in diagnostics[0]}
         return Explanation(torch.cat(maps), joined)

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from heatproof.errors import InputError
+from heatproof.layouts.inputs import feature_axes
 from heatproof.methods.fitted import Fitted
 
 Noise = Literal["paper", "published"]
@@ -108,13 +109,19 @@ def blurring(size: int, sigma: float) -> Tensor:
     return matrix.scatter_add_(1, places, (weights / weights.sum()).expand(size, -1))
 
 
-def enlarged(bits: Tensor, size: tuple[int, ...]) -> Tensor:
-    """A map (N, 1, h, w) of bits a place as bits a pixel (N, 1, *size), with the same sum."""
+def pixels_of(model: nn.Module, inputs: Tensor) -> tuple[tuple[int, ...], int]:
+    """How many pixels images have each way, and the axis of their channels, as the network reads them."""
+    channels = next(iter(feature_axes(model, inputs)), 1) if inputs.dim() == 4 else 1
+    return tuple(count for axis, count in enumerate(inputs.shape) if axis not in (0, channels)), channels
+
+
+def enlarged(bits: Tensor, size: tuple[int, ...], channels: int = 1) -> Tensor:
+    """A map (N, 1, h, w) of bits a place as bits a pixel, with the same sum; `channels` is the axis of size 1."""
     pixels = F.interpolate(bits, size=size, mode="bilinear", align_corners=False)
     held, wanted = pixels.flatten(1).sum(1), bits.flatten(1).sum(1)
     # h·w/(H·W) where the sizes divide, and within a per mille of it elsewhere.
     scale = torch.where(held > 0, wanted / held.clamp(min=torch.finfo(held.dtype).tiny), 0)
-    return pixels * scale.view(-1, 1, 1, 1)
+    return (pixels * scale.view(-1, 1, 1, 1)).movedim(1, channels)
 
 
 class Adam:
