@@ -298,3 +298,11 @@ def test_the_derivative_of_a_batch_norm_before_a_transposition_is_right(samples)
     (gradient,) = torch.autograd.grad(forward(net, x)[:, 1].sum(), x)
     scale = net.head.weight[1] * net.norm.weight / (net.norm.running_var + net.norm.eps).sqrt()
     torch.testing.assert_close(gradient, scale.view(1, 4, 1, 1).expand_as(x))
+
+
+@pytest.mark.parametrize("output", [0, "logits"])
+def test_a_tensor_is_not_several_outputs(output):
+    """A batch of as many samples as labels would have passed as the logits of one label."""
+    network = nn.Linear(4, 3).eval()
+    with pytest.raises(InputError, match=r"its Tensor has none of shape \(3, 3\): it needs no `output`"):
+        forward(Bound(network, output=output), torch.zeros(3, 4))

@@ -307,7 +307,9 @@ def _pick(returned: Any, output: Output | None, samples: int) -> Tensor:
     try:
         if callable(output):
             return output(returned)
-        by_name = isinstance(output, str) and not isinstance(returned, Mapping | Tensor)
+        if isinstance(returned, Tensor):  # output 0 of it would be its first sample
+            raise TypeError("a tensor is not several outputs")
+        by_name = isinstance(output, str) and not isinstance(returned, Mapping)
         picked: Tensor = getattr(returned, str(output)) if by_name else returned[output]
     except HeatproofError:
         raise
