@@ -3,7 +3,7 @@
 The floor is plain autograd: one forward pass, one backward pass towards the input, for the same labels. `first call` is
 one on a model that was never seen, `later calls` those on a model that was; all cases take turns in one process, and
 times are ratios of medians. The last column counts the rows forward that an audit runs before it has its plan: three
-passes of two rows, one that is watched for what the dimensions of inputs mean, and one of a block.
+passes of five rows, one of two that is watched for what the dimensions of inputs mean, and one of a block.
 """
 
 import time
