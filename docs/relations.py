@@ -140,7 +140,7 @@ def on_real(networks: list[tuple[str, Subject]], repeats: int, table: Table) -> 
 def main() -> None:
     """Try every relation, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--networks", type=int, default=1600)
+    parser.add_argument("--networks", type=int, default=1000)
     parser.add_argument("--tries", type=int, default=60, help="networks that are tried for a cell that is empty")
     parser.add_argument("--real", type=int, default=1, help="draws of methods and relations for each real network")
     given = parser.parse_args()

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from heatproof import draws
-from heatproof.errors import InputError, MissingExtraError, unknown
+from heatproof.errors import HeatproofError, InputError, MissingExtraError, unknown
 from heatproof.features import LAYOUTS
-from heatproof.layouts.inputs import InputLayout, axes_known
+from heatproof.layouts.inputs import InputLayout, axes_known, feature_axes
 from heatproof.methods.base import METHODS, Explanation, Method
 
 Kind = Literal["sobel", "canny"]
@@ -65,13 +65,14 @@ class EdgeDetector(Method):
     thresholds 0.1 and 0.2) on the channel mean scaled to [0, 1] image by image.
 
     Non-negative, in input units a pixel (`sobel`), of shape (N, 1, H, W), (N, 1, T) or (N, 1, D, H, W), with size 1
-    last where channels stand last; the same for every model and label. The model is never run. Cost: no pass.
+    last where channels stand last; the same for every model and label. The model only says what the inputs' dimensions
+    mean. Cost: a watched run of two rows, once a network and shape, where no `layout` is given.
 
     Args:
         kind: `sobel` or `canny`.
-        layout: of the inputs, `channels-first` or `channels-last`. Without it they are read as the network reads them
-            if it was asked before, as audits do; else images and volumes whose last dimension is not the shortest
-            are channels first, and of others, as of a series (N, C, T) or tokens (N, T, E), it has to be said.
+        layout: of the inputs, `channels-first` or `channels-last`. Without it they are read as the network reads them;
+            where it tells nothing, images and volumes whose last dimension is not the shortest are channels first, and
+            of others, as of a series (N, C, T) or tokens (N, T, E), it has to be said.
 
     Raises: InputError where inputs have no positions, or nothing says which they are; MissingExtraError for `canny`
     without scikit-image.
@@ -105,7 +106,7 @@ def edges(images: Tensor, kind: Kind = "sobel", layout: InputLayout = "channels-
 def _edges(model: nn.Module, inputs: Tensor, kind: Kind, layout: InputLayout | None) -> Tensor:
     if layout is not None or inputs.dim() < 3:
         return edges(inputs, kind, layout or "channels-first")
-    axes = axes_known(model, inputs)
+    axes = _axes(model, inputs)
     if axes is None and inputs.dim() > 3 and inputs.shape[-1] >= min(inputs.shape[1:-1]):
         axes = (1,)  # as torch's own layers read images and volumes
     if axes is None:
@@ -117,6 +118,16 @@ def _edges(model: nn.Module, inputs: Tensor, kind: Kind, layout: InputLayout | N
     if not axes:  # every dimension is one of positions
         return edges(inputs[:, None], kind)[:, 0]
     return edges(inputs, kind, "channels-first" if axes == (1,) else "channels-last")
+
+
+def _axes(model: nn.Module, inputs: Tensor) -> tuple[int, ...] | None:
+    """Asked of the network, whether it was asked before or not: what is called first must not decide a map."""
+    if (known := axes_known(model, inputs)) is not None or not isinstance(model, nn.Module):
+        return known
+    try:
+        return feature_axes(model, inputs)
+    except HeatproofError:  # a control runs for any model: also for one that tells nothing
+        return None
 
 
 def _sobel(gray: Tensor) -> Tensor:
@@ -159,7 +170,7 @@ class InputXEdges(Method):
     """The input where it has edges.
 
     R = x ⊙ e, e the edges (N, 1, H, W). Signed as x, in squared input units a pixel, of the inputs' shape;
-    the same for every model and label. The model is never run. Cost: no pass. Fields and errors as EdgeDetector's.
+    the same for every model and label. Fields, cost and errors as EdgeDetector's.
 
     Source: Adebayo et al. 2018, Figure 27 shows maps on such inputs; as a map of its own it is this package's.
     """

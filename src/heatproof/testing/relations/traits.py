@@ -86,7 +86,7 @@ _OF: dict[type, Traits] = {
     GuidedGradCAM: Traits(layers=True, rules=True, degree=1, unit=-1, clamps=True),
     PerSampleBottleneck: Traits(layers=True, learns=True, draws=True, likelihood=True, unit=0),
     ReadoutBottleneck: Traits(layers=True, learns=True, reads_outputs=True, draws=True, likelihood=True, unit=0),
-    MeaningfulPerturbation: Traits(likelihood=True, draws=True, unit=0, direction=True),
+    MeaningfulPerturbation: Traits(likelihood=True, draws=True, asks=True, unit=0, direction=True),
     PatternNet: Traits(rules=True, patterns=True, learns=True, degree=1, unit=1),
     PatternAttribution: Traits(rules=True, patterns=True, learns=True, degree=1, unit=0),
     controls.Random: Traits(uses_model=False, draws=True),
