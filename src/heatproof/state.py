@@ -125,6 +125,8 @@ class State:
             self._keep_tensor(value, name)
         elif isinstance(value, torch.Generator):
             self._generators.append((value, value.get_state()))
+        elif isinstance(value, nn.Module) and _is_lazy(value):
+            return  # its first run makes another module of it, for good
         elif isinstance(value, nn.Module):
             own = {key: each for key, each in vars(value).items() if key not in ("_parameters", "_buffers", "_modules")}
             self._containers.append(_Container(name, vars(value), dict(vars(value))))
@@ -191,19 +193,22 @@ class RandomState:
 
 
 @contextmanager
-def unchanged(model: nn.Module, device: torch.device) -> Iterator[None]:
-    """Whatever happens inside, the network's tensors and the global generators are afterwards what they were."""
+def unchanged(model: nn.Module, device: torch.device, *, everything: bool = False) -> Iterator[None]:
+    """Whatever happens inside, the network's tensors and the global generators are afterwards what they were.
+
+    With `everything` all else that the network keeps, too: numbers, names, what lists hold.
+    """
     state, drawn = State(model), RandomState(device)
     try:
         yield
     finally:
-        state.restore()
+        state.restore(everything=everything)
         drawn.restore()
 
 
 def same_bits(one: Tensor, other: Tensor) -> bool:
-    """Whether two dense tensors have the same shape, type and values, NaN equal to NaN."""
-    if one.shape != other.shape or one.dtype != other.dtype:
+    """Whether two dense tensors have the same device, shape, type and values, NaN equal to NaN."""
+    if one.device != other.device or one.shape != other.shape or one.dtype != other.dtype:
         return False
     if torch.equal(one, other):
         return True
@@ -216,11 +221,15 @@ def vars_of(value: Any) -> Any:
     return None if isinstance(value, type) else getattr(value, "__dict__", None)
 
 
+def _is_lazy(module: nn.Module) -> bool:
+    return any(map(nn.parameter.is_lazy, [*module.parameters(recurse=False), *module.buffers(recurse=False)]))
+
+
 def _alike(now: Any, then: Any) -> bool:
     if now is then:
         return True
     if isinstance(now, Tensor) and isinstance(then, Tensor):
-        return now.layout == then.layout == torch.strided and now.device == then.device and same_bits(now, then)
+        return now.layout == then.layout == torch.strided and same_bits(now, then)
     if type(now) is not type(then):
         return False
     if isinstance(now, list | tuple):

@@ -6,10 +6,10 @@ from layout_networks import Pooling, Tokens, noise, seeded
 from torch import nn
 
 from heatproof.layouts.seen import record_of, seen
-from heatproof.layouts.state import undisturbed
 from heatproof.methods import GradCAM
 from heatproof.methods.known_layers import found_layer, found_readouts
 from heatproof.methods.spatial import last_map
+from heatproof.state import unchanged
 
 TARGETS = torch.tensor([0, 3, 1])
 
@@ -54,7 +54,7 @@ def test_state_is_put_back_after_an_error_too():
     before = state(model)
 
     def fail():
-        with undisturbed(model):
+        with unchanged(model, torch.device("cpu"), everything=True):
             model(noise(3, 2, 17, 17))
             raise ZeroDivisionError
 
@@ -153,3 +153,11 @@ def test_a_method_called_in_a_loop_looks_once():
     model.features.append(nn.Conv2d(5, 5, 1).double())  # another structure is looked at anew
     assert last_map(model.eval(), x) == "features"
     assert seen(model, x).readings.keys() > {"features.4"}
+
+
+def test_a_lazy_layer_stays_what_its_first_run_made_of_it():
+    model = nn.Sequential(nn.Flatten(), nn.LazyLinear(2), nn.LazyBatchNorm1d(affine=False)).double().eval()
+    with unchanged(model, torch.device("cpu"), everything=True):
+        expected = model(noise(3, 4))
+    assert torch.equal(model(noise(3, 4)), expected)
+    assert type(model[1]) is nn.Linear

@@ -31,8 +31,11 @@ def make(
     training: Dataset | None = None,
     said: str | Outputs | None = None,
 ) -> Plan:
-    """A plan, after everything that can be refused has been refused. Cost: one block and five rows
-    forward, and two rows that are watched where the network tells what the dimensions of its inputs mean."""
+    """A plan, after everything that can be refused has been refused.
+
+    Cost: one block and five rows forward, and two rows that are watched where the network tells what the dimensions of
+    its inputs mean.
+    """
     check_model(model)
     check_inputs(model, samples.inputs)
     check_targets(samples.inputs, samples.targets)

@@ -15,6 +15,7 @@ from torch.nn.modules import module as of_all_modules
 
 from heatproof.errors import InputError
 from heatproof.models import Bound
+from heatproof.state import same_bits
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ class _Before:
         changed, hooked, wanted = [], [], []
         for name, tensor in self.tensors.items():
             saved = self.values[name]
-            if not _same(tensor, saved):
+            if not same_bits(tensor.detach(), saved):
                 changed.append(name)
                 _put_back(tensor, saved)
             if tensor.requires_grad != self.wanted[name]:
@@ -234,14 +235,6 @@ def _refill(now: "dict[Any, Any] | None", before: "dict[Any, Any]") -> None:
     if now is not None:
         now.clear()
         now.update(before)
-
-
-def _same(one: Tensor, other: Tensor) -> bool:
-    if one.dtype != other.dtype or one.device != other.device:
-        return False
-    if torch.equal(one.detach(), other):
-        return True
-    return one.is_floating_point() and torch.equal(one.detach().nan_to_num(), other.nan_to_num())
 
 
 def _put_back(tensor: Tensor, saved: Tensor) -> None:

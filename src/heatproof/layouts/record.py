@@ -14,10 +14,10 @@ from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_m
 from heatproof.compiled import uncompiled
 from heatproof.layouts.facts import Fact, first
 from heatproof.layouts.reading import Reading, read
-from heatproof.layouts.state import undisturbed
 from heatproof.layouts.told import Told
 from heatproof.layouts.watch import Watch
 from heatproof.propagation.proofs import modes_left_above
+from heatproof.state import unchanged
 
 POOLS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 POOLS += (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)  # type: ignore[assignment]
@@ -101,7 +101,7 @@ def recorded(net: nn.Module, inputs: Tensor, run: Callable[[Tensor, Tensor], Any
     """What is seen of `net` while `run(two rows of the first sample, their numbers)` runs a network around it.
 
     `run` gives the outputs, whose facts are kept where they are a tensor. Cost: one forward pass of two rows, and
-    one to five times as long for what is noted. Nothing is left in the network: see `undisturbed`.
+    one to five times as long for what is noted. Nothing is left in the network: see `heatproof.state.unchanged`.
     """
     pair = inputs[:1].detach().expand(2, *inputs.shape[1:]).clone()
     source = first(tuple(pair.shape))
@@ -140,7 +140,9 @@ def recorded(net: nn.Module, inputs: Tensor, run: Callable[[Tensor, Tensor], Any
             watch.lost(arguments, output)
 
     rows = torch.zeros(2, dtype=torch.int64, device=pair.device)
-    with ExitStack() as hooks, undisturbed(net), torch.no_grad(), uncompiled(), _modes_aside(), watch:
+    untouched = unchanged(net, pair.device, everything=True)
+    # Modes first: whoever watches around this is not to see the copies that are kept of a network.
+    with ExitStack() as hooks, _modes_aside(), untouched, torch.no_grad(), uncompiled(), watch:
         for name, module in net.named_modules():
             if name and not isinstance(module, torch.jit.ScriptModule):
                 hooks.callback(module.register_forward_pre_hook(before(name)).remove)

@@ -48,7 +48,7 @@ class Depends(Reading):
 
     def judge(self, evidence: Evidence, method: str) -> Iterator[Judgement]:
         info = evidence.info
-        excluded = next((m.excluded for m in info.methods if m.label == method), "")
+        excluded = info.excluded(method)
         for check in info.of(CHECK):
             for group in info.randomizations:
                 grades = _grades(evidence, check, method, group)

@@ -39,7 +39,7 @@ class Labels(Reading):
     reads: ClassVar[tuple[str, ...]] = (CHECK,)
 
     def judge(self, evidence: Evidence, method: str) -> Iterator[Judgement]:
-        excluded = next((m.excluded for m in evidence.info.methods if m.label == method), "")
+        excluded = evidence.info.excluded(method)
         for check in evidence.info.of(CHECK):
             grades = {
                 metric: _grade(evidence, check.label, method, metric)

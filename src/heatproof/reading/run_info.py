@@ -151,6 +151,10 @@ class RunInfo:
         """The labels of the methods that look at no model."""
         return [method.label for method in self.methods if method.control]
 
+    def excluded(self, method: str) -> str:
+        """Why a method was left out of changed networks; empty where it was not."""
+        return next((one.excluded for one in self.methods if one.label == method), "")
+
     @cached_property
     def randomizations(self) -> list[str]:
         """Every randomization of parameters, in the run's order."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from heatproof import state
 from heatproof.propagation.independence import check_independent
 
 
@@ -140,10 +141,7 @@ def same_bits(one: Tensor | None, other: Tensor | None) -> bool:
     """Whether two tensors have the same shape, type and values, NaN equal to NaN."""
     if one is None or other is None:
         return one is other
-    one, other = one.detach(), other.detach()
-    if one.shape != other.shape or one.dtype != other.dtype:
-        return False
-    return torch.allclose(one, other, rtol=0, atol=0, equal_nan=True)
+    return state.same_bits(one.detach(), other.detach())
 
 
 def _copy(tensor: Tensor | None) -> Tensor | None:
