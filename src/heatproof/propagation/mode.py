@@ -127,6 +127,9 @@ class Engine(TorchFunctionMode):
                 f"Expected a derivative through every step, but {call.name} in {where(self.model)} runs in "
                 "torch.inference_mode; remove it from the model."
             )
+        if call.kind == "iterate":
+            with self:
+                return iter(call.args[0].unbind(0))
         if call.kind in ("", "independent", "leak") or not call.inputs:
             try:
                 return self._without_rule(call)
@@ -137,9 +140,6 @@ class Engine(TorchFunctionMode):
                 check_unbroken(tensor, call.name, self.model)
         if call.kind == "respelled":
             return self._respelled(call)
-        if call.kind == "iterate":
-            with self:
-                return iter(call.args[0].unbind(0))
         if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:
             raise OperationError(
                 f"Expected a model that keeps its activations, but {where(self.model)} runs under activation "
@@ -195,9 +195,6 @@ class Engine(TorchFunctionMode):
                 return call.execute()
             with torch.enable_grad():
                 return self._checked(call, self._in_place(call), set())
-        if call.kind == "iterate":
-            with self:
-                return iter(call.args[0].unbind(0))
         self.strategy.foresee(call)
         way = self._written.way(call)
         result = call.function(*call.args, **call.kwargs)
@@ -292,9 +289,8 @@ class Engine(TorchFunctionMode):
             elif call.name in ("_pack_padded_sequence", "_pad_packed_sequence"):
                 continue  # lengths, not places that the input chose
             self._mark(leaf)
-        if (
-            call.in_place and (base := call.target._base) is not None
-        ):  # `buffer[:, :2].copy_(h)`: the whole depends on h
+        # `buffer[:, :2].copy_(h)`: the whole depends on h.
+        if call.in_place and (base := call.target._base) is not None:
             self._mark(base)
         return result
 
