@@ -106,3 +106,17 @@ def test_a_hook_stays_as_it_was_left():
     net[1].register_full_backward_hook(hook)
     Gradient()(net, X, TARGETS)
     assert list(net[1]._backward_hooks.values()) == [hook]
+
+
+def test_a_hook_that_replaces_nan_changes_the_gradient():
+    """Where a root is taken of 0, the gradient is NaN: a zero in its place would be a plausible number."""
+
+    class Rooted(nn.Module):
+        def forward(self, x):
+            h = 1 * x
+            if h.requires_grad:
+                h.register_hook(torch.nan_to_num)
+            return (0 * h).sqrt()
+
+    with pytest.raises(InputError, match=r"a tensor hook that was registered in .* changes one"):
+        Gradient()(Rooted().eval(), torch.ones(2, 3), torch.tensor([0, 1]))
