@@ -174,7 +174,7 @@ class RandomState:
 
     def moved(self) -> bool:
         """Whether anything was drawn since."""
-        numpy: Any = np.random.get_state()  # noqa: NPY002
+        numpy: Any = np.random.get_state()  # noqa: NPY002  # as above
         return (
             not torch.equal(torch.get_rng_state(), self._torch)
             or (self._cuda is not None and not torch.equal(torch.cuda.get_rng_state(self._device), self._cuda))
@@ -188,7 +188,7 @@ class RandomState:
         torch.set_rng_state(self._torch)
         if self._cuda is not None:
             torch.cuda.set_rng_state(self._cuda, self._device)
-        np.random.set_state(self._numpy)  # noqa: NPY002
+        np.random.set_state(self._numpy)  # noqa: NPY002  # as above
         random.setstate(self._python)
 
 

@@ -15,7 +15,7 @@ from torch.nn.modules import module as of_all_modules
 
 from heatproof.errors import InputError
 from heatproof.models import Bound
-from heatproof.state import same_bits
+from heatproof.state import RandomState, same_bits
 
 
 @dataclass(frozen=True)
@@ -71,20 +71,19 @@ def none_left(model: nn.Module, seed: int) -> Iterator[None]:
         does, because two runs with one seed look as if there were no noise.
     """
     before = _Before(model)
-    states = random.getstate(), np.random.get_state()  # noqa: NPY002  # the one that others draw from
+    drawn = RandomState(torch.device("cpu"))
     left: list[str] = []
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         seeded = torch.initial_seed()
         random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
+        np.random.seed(seed % 2**32)  # noqa: NPY002  # the one that others draw from
         try:
             yield
         finally:
             if torch.initial_seed() != seeded:
                 left.append("seeded torch's global generator")
-            random.setstate(states[0])
-            np.random.set_state(states[1])  # noqa: NPY002
+            drawn.restore()
             left += before.restored()
     if left:
         about = "the model" if all(said in before.of_model for said in left) else "model and settings"
