@@ -355,7 +355,8 @@ def _run(model: nn.Module, x: Tensor, rows: Tensor, watch: Watch | None = None, 
 
 def _close(one: Tensor, other: Tensor, tolerance: float = ROUNDING) -> bool:
     size = float(one.nan_to_num(0, 0, 0).abs().max())
-    one, other = torch.broadcast_tensors(one, other)  # CUDA's isclose writes into the smaller one
+    shape = torch.broadcast_shapes(one.shape, other.shape)  # type: ignore[no-untyped-call]  # torch does not annotate it
+    one, other = one.expand(shape), other.expand(shape)  # CUDA's isclose writes into the smaller one
     return torch.allclose(one, other, rtol=0, atol=tolerance * size, equal_nan=True)
 
 

@@ -1,0 +1,62 @@
+"""A small audit: its wall clock against the passes that it makes at their best speed, and where the time goes."""
+
+import cProfile
+import pstats
+from collections import Counter
+from collections.abc import Iterator
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+import heatproof as hp
+from gpu_parts.bench import Bench, Floor, Row
+from gpu_parts.networks import small, torchvision
+from heatproof.checks import Degradation, ParameterRandomization
+from heatproof.methods import SmoothGrad
+from heatproof.randomization import Cascading
+
+METHODS = ("gradient", "saliency", "gradient-x-input", "guided-backprop", "grad-cam", "lrp-epsilon-plus")
+
+
+def auditing(bench: Bench) -> Iterator[Row]:
+    side, count = (32, 2) if bench.tiny else (224, 64)
+    model = small().to(bench.device) if bench.tiny else torchvision("resnet50", bench.device)
+    x, _ = bench.images(count, side)
+    stages = Cascading()
+    if not bench.tiny:
+        stages = Cascading(blocks=("layer1", "layer2", "layer3", "layer4"), only=("fc", "layer4", "layer1", "conv1"))
+    checks = {
+        "parameter-randomization": ParameterRandomization(randomization=stages),
+        "degradation": Degradation(tile=16, steps=4) if bench.tiny else Degradation(tile=28, steps=8),
+    }
+    methods: dict[str, Any] = {name: name for name in METHODS[: 2 if bench.tiny else None]}
+    methods["smoothgrad"] = SmoothGrad(samples=2 if bench.tiny else 10)
+    rows: Counter[str] = Counter()
+    derived = lambda x: "derived" if torch.is_grad_enabled() and x.requires_grad else "forward"  # noqa: E731
+    handle = model.register_forward_pre_hook(lambda _, given: rows.update({derived(given[0]): len(given[0])}))
+    profile, runs = cProfile.Profile(), list[Any]()
+    with TemporaryDirectory() as folder:
+        settings: dict[str, Any] = {"methods": methods, "checks": checks, "progress": False, "out": folder}
+        profile.enable()
+        wall, cpu = bench.once(lambda: runs.append(hp.audit(model, x, **settings)))
+        profile.disable()
+        handle.remove()
+        found, failures = len(runs[0].rows()), len(runs[0].manifest["failures"])
+    floor = Floor.of(bench, model, side, (32, count) if count > 32 else (count,))
+    need = floor.seconds(derived=rows["derived"], forward=rows["forward"])
+    yield {
+        "images": count,
+        "rows": found,
+        "seconds": wall,
+        "CPU / wall": cpu / wall,
+        "rows forward": rows["forward"],
+        "and back": rows["derived"],
+        "× its passes": wall / need,
+        "failures": failures,
+    }
+    stats: Any = pstats.Stats(profile)
+    by_own = sorted(stats.stats.items(), key=lambda entry: -entry[1][2])
+    for (file, line, function), (_, calls, own, cumulative, _) in by_own[:12]:
+        place = f"{file.rsplit('/', 1)[-1]}:{line} {function}" if line else function
+        yield {"profile": place, "calls": calls, "own seconds": own, "with what it calls": cumulative}
