@@ -40,8 +40,12 @@ def test_a_dataset_names_its_bad_samples():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"inputs": X.double()}, "float32"),
-        ({"inputs": X[:0]}, "at least one sample"),
+        ({"inputs": X.half()}, "float32 or float64"),
+        ({"inputs": X[:, 0, 0, 0]}, r"\(N, …\)"),
+        ({"inputs": X.long()}, "but got torch.int64"),
+        ({"inputs": X[:0]}, "one label from 0 on in int64 for each of the 0 samples"),
+        ({"given": {"mask": torch.ones(3, 4)}}, r"2 rows of given\['mask'\]"),
+        ({"numbers": torch.ones(3)}, "2 numbers"),
         ({"targets": Y.int()}, "int64"),
         ({"targets": Y - 2}, "from 0 on"),
         ({"targets": torch.tensor([0, -1])}, "from 0 on"),

@@ -1,6 +1,7 @@
-"""Where samples come from: each source is a frozen recipe whose `load()` gives a `Dataset`."""
+"""Where samples come from: each source is a frozen recipe that lists samples and reads any block of them."""
 
 from heatproof.data.base import DATA, Box, Dataset, PermutedLabels, Source, permuted_labels
+from heatproof.data.blocks import Blocks, as_blocks
 from heatproof.data.demo import DemoDigits
 from heatproof.data.detection import Coco, PascalVOC
 from heatproof.data.files import NpzImages
@@ -12,6 +13,7 @@ get, names = DATA.get, DATA.names
 
 __all__ = [
     "DATA",
+    "Blocks",
     "Box",
     "Coco",
     "Dataset",
@@ -24,6 +26,7 @@ __all__ = [
     "Source",
     "TextTable",
     "TorchvisionDataset",
+    "as_blocks",
     "get",
     "names",
     "permuted_labels",

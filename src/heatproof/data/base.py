@@ -3,32 +3,37 @@
 import hashlib
 import json
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from heatproof import draws
+from heatproof.artifacts import bytes_of
 from heatproof.errors import InputError
 from heatproof.registry import Registry
 
+if TYPE_CHECKING:
+    from heatproof.data.listing import Listing, SourceBlocks
+
 Box = tuple[float, float, float, float]
+FLOATS = (torch.float32, torch.float64)
 DATA_VARIABLE = "HEATPROOF_DATA"
 UNLABELLED = -1  # the target of a sample whose label nobody knows
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
-    """Samples, ready for a network.
+    """Samples, ready for a network: all that there are, or a range of them, which may come out empty.
 
     Attributes:
         name: what the data is called in reports.
-        inputs: (N, …) float32, scaled and normalized as the network was trained; finite. Texts are (N, T) int64, the
-            tokens' places in a vocabulary, which the network's embedding takes.
+        inputs: (N, …) float32 or float64, scaled and normalized as the network was trained; finite. Texts are (N, T)
+            int64, the tokens' places in a vocabulary, which the network's embedding takes.
         targets: (N,) int64, the label of each sample, from 0 on; −1 for all where nobody knows them. Where a sample has
             several, the one whose object takes most of the picture.
         ids: N unique names: a file's path within its folder, or a place in an array.
@@ -39,7 +44,9 @@ class Dataset:
         box_labels: for each sample the label of each of its boxes, where it may have several; or None.
         tokens: for each text the words behind `inputs`, to be shown; or None. Texts have them.
         mask: (N, T) int64, 1 where a text stands and 0 where it is filled up; or None.
-        skipped: files or rows that could not be used, each with the reason.
+        given: side inputs by name, tensors with one row a sample: what a network takes beside the explained tensor.
+        numbers: (N,) float32, the number that the network's one output should be, where that is no label; or None.
+        skipped: files or rows that could not be used, each with the reason. They have no row here.
     """
 
     name: str
@@ -52,15 +59,17 @@ class Dataset:
     box_labels: tuple[tuple[int, ...], ...] | None = None
     tokens: tuple[tuple[str, ...], ...] | None = None
     mask: Tensor | None = None
+    given: Mapping[str, Tensor] = field(default_factory=dict)
+    numbers: Tensor | None = None
     skipped: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
-        n = len(self.inputs)
-        fits = self.inputs.dtype == (torch.float32 if self.tokens is None else torch.int64)
-        if n == 0 or self.inputs.dim() < 2 or not fits:
+        n = len(self.inputs) if self.inputs.dim() else 0
+        text = self.tokens is not None or (bool(self.given) and not self.inputs.is_floating_point())
+        if self.inputs.dim() < 2 or self.inputs.dtype not in ((torch.int64,) if text else FLOATS):
             raise InputError(
-                f"Expected the inputs of {self.name} to be float32 (N, …) (texts: int64) with at least one sample, but "
-                f"got {self.inputs.dtype} {tuple(self.inputs.shape)}."
+                f"Expected the inputs of {self.name} to be float32 or float64 (N, …) (texts: int64), but got "
+                f"{self.inputs.dtype} {tuple(self.inputs.shape)}."
             )
         fits = self.targets.dtype == torch.int64 and self.targets.shape == (n,)
         if not fits or (self.labelled and bool((self.targets < 0).any())):
@@ -75,6 +84,8 @@ class Dataset:
             ("lists of box labels", self.box_labels),
             ("token lists", self.tokens),
             ("masks", self.mask),
+            ("numbers", self.numbers),
+            *((f"rows of given[{name!r}]", rows) for name, rows in self.given.items()),
         ):
             if value is not None and len(value) != n:
                 raise InputError(f"Expected {n} {what}, one a sample of {self.name}, but got {len(value)}.")
@@ -107,19 +118,45 @@ class Dataset:
             for boxes, labels, target in every
         )
 
+    @property
+    def sides(self) -> dict[str, Tensor]:
+        """Everything that a network may be given beside the explained tensor; of texts also their `ids` and `mask`."""
+        texts = {} if self.tokens is None else {"ids": self.inputs, "mask": self.mask}
+        return {**{name: rows for name, rows in texts.items() if rows is not None}, **self.given}
+
+    @cached_property
+    def digests(self) -> tuple[str, ...]:
+        """For each sample the SHA-256 of its input and its side inputs: dtype, shape and values."""
+        parts = {"": self.inputs, **dict(sorted(self.given.items()))}
+        shapes = {name: [str(rows.dtype), *rows.shape[1:]] for name, rows in parts.items()}
+        start = hashlib.sha256(json.dumps(shapes).encode())
+        found = []
+        for i in range(len(self)):
+            content = start.copy()
+            for rows in parts.values():
+                content.update(bytes_of(rows[i]))
+            found.append(content.hexdigest())
+        return tuple(found)
+
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the inputs and targets."""
+        """SHA-256 of the inputs, the targets, and the side inputs if there are any."""
         shape = json.dumps([list(self.inputs.shape), str(self.inputs.dtype)]).encode()
         content = hashlib.sha256(shape)
-        content.update(self.inputs.contiguous().numpy().data)
-        content.update(self.targets.contiguous().numpy().data)
+        content.update(bytes_of(self.inputs))
+        content.update(bytes_of(self.targets))
+        for name, rows in sorted(self.given.items()):
+            content.update(json.dumps([name, list(rows.shape), str(rows.dtype)]).encode())
+            content.update(bytes_of(rows))
         return content.hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source(ABC):
+class Source:
     """Which samples, and how they are normalized. Every source has these fields.
+
+    A source says what there is by `listing`, without reading a sample, so that blocks of it are read by need. One that
+    cannot has a `load` of its own instead, and is held in memory.
 
     Attributes:
         limit: at most so many samples; None for all.
@@ -147,15 +184,36 @@ class Source(ABC):
                 f"Expected offset >= 0 and limit >= 1 or none, but got offset {self.offset} and limit {self.limit}."
             )
 
-    @abstractmethod
-    def load(self) -> Dataset:
-        """Read the samples. Raises InputError for files that are missing, unreadable or of another kind."""
+    def listing(self) -> "Listing":
+        """What there is, before `offset`, `limit` and `shuffle`; no sample is read.
 
-    def choose(self, total: int) -> list[int]:
+        Raises: InputError for files that are missing, unreadable or of another kind.
+        """
+        from heatproof.data.listing import Loaded
+
+        if type(self).load is Source.load:
+            raise NotImplementedError(f"{type(self).__name__} defines neither `listing` nor `load`")
+        return Loaded(self.load())
+
+    def blocks(self) -> "SourceBlocks":
+        """The wanted samples, any range of which can be read; nothing is done yet."""
+        from heatproof.data.listing import SourceBlocks
+
+        return SourceBlocks(self)
+
+    def load(self) -> Dataset:
+        """Read all wanted samples. Raises: InputError as `listing` does, or where none of them can be used."""
+        blocks = self.blocks()
+        data = blocks.read(0, len(blocks))
+        if not len(data):
+            raise blocks.unusable(data)
+        return data
+
+    def choose(self, total: int) -> Sequence[int]:
         """The places of the wanted samples among `total`."""
         generator = draws.generator(self.shuffle, "order of samples", total)
         order = range(total) if self.shuffle is None else torch.randperm(total, generator=generator).tolist()
-        chosen = list(order)[self.offset :][: self.limit]
+        chosen: Sequence[int] = order[self.offset :][: self.limit]
         if not chosen:
             if not total:
                 raise InputError(f"Expected samples of {type(self).__name__}, but there are none.")
@@ -185,9 +243,9 @@ def pixels_inside(boxes: Sequence[Box], height: int, width: int) -> Tensor:
     return mask.flatten()
 
 
-def select(data: Dataset, chosen: list[int]) -> Dataset:
+def select(data: Dataset, chosen: Sequence[int]) -> Dataset:
     """The samples of `data` at the places `chosen`, in that order."""
-    rows = torch.tensor(chosen)
+    rows = torch.tensor(list(chosen), dtype=torch.int64)
     return replace(
         data,
         inputs=data.inputs[rows],
@@ -198,7 +256,19 @@ def select(data: Dataset, chosen: list[int]) -> Dataset:
         box_labels=None if data.box_labels is None else tuple(data.box_labels[i] for i in chosen),
         tokens=None if data.tokens is None else tuple(data.tokens[i] for i in chosen),
         mask=None if data.mask is None else data.mask[rows],
+        given={name: value[rows] for name, value in data.given.items()},
+        numbers=None if data.numbers is None else data.numbers[rows],
     )
+
+
+def finite(*, inputs: Tensor, skipped: Sequence[tuple[str, str]] = (), **parts: Any) -> Dataset:
+    """A `Dataset` of these parts, without the samples that hold NaN or infinity: they are named in `skipped`."""
+    fine = torch.isfinite(inputs).flatten(1).all(1)
+    if bool(fine.all()):
+        return Dataset(inputs=inputs, skipped=tuple(skipped), **parts)
+    bad = [(name, "it holds NaN or infinity") for name, good in zip(parts["ids"], fine, strict=True) if not good]
+    data = Dataset(inputs=inputs.nan_to_num(), skipped=(*skipped, *bad), **parts)
+    return select(data, fine.nonzero().flatten().tolist())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,137 @@
+"""Blocks of a `Dataset` in memory, and blocks whose labels, ids or boxes are given anew."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from heatproof.artifacts import digest
+from heatproof.data.base import Box, Dataset, select
+from heatproof.errors import InputError
+from heatproof.refusals import check_targets, plain
+
+if TYPE_CHECKING:
+    from heatproof.data.blocks import Blocks
+
+
+class DatasetBlocks:
+    """The samples of a `Dataset`, which is in memory. What it names as skipped goes along with its first block."""
+
+    def __init__(self, data: Dataset) -> None:
+        if not len(data):
+            raise InputError(f"Expected at least one sample in {data.name}, but there is none.")
+        self.data = data
+
+    @property
+    def name(self) -> str:
+        """What the data is called in reports."""
+        return self.data.name
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The name of each label, or None."""
+        return self.data.classes
+
+    @property
+    def identity(self) -> str:
+        """The data's fingerprint."""
+        return self.data.fingerprint
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def read(self, start: int, stop: int) -> Dataset:
+        """Samples `start` to `stop`."""
+        data = select(self.data, range(len(self))[start:stop])
+        return data if start == 0 else replace(data, skipped=())
+
+
+class Overlaid:
+    """Blocks with labels, side inputs, ids or boxes in place of their own, one for each position.
+
+    Args:
+        blocks: the samples.
+        targets: (N,) whole numbers, or None for their own; so are the others.
+        given: tensors with one row a position, beside those that the blocks have.
+        ids: unique names.
+        boxes: of each position's object.
+        name: what the data is called in reports.
+    """
+
+    def __init__(
+        self,
+        blocks: "Blocks",
+        targets: "Tensor | np.ndarray | None" = None,
+        given: Mapping[str, Tensor] | None = None,
+        ids: Sequence[str] | None = None,
+        boxes: Sequence[Sequence[Box]] | None = None,
+        name: str = "",
+    ) -> None:
+        self.blocks, self.own_name = blocks, name
+        count = len(blocks)
+        self.each: dict[str, Any] = {}
+        if targets is not None:
+            labels = torch.as_tensor(targets)
+            labels = labels.long() if isinstance(targets, np.ndarray) else labels
+            check_targets(torch.empty(count, 1, device="meta"), labels)
+            self.each["targets"] = plain(labels).cpu()
+        if ids is not None:
+            self.each["ids"] = unique(ids)
+        if boxes is not None:
+            self.each["boxes"] = tuple(tuple(one) for one in boxes)
+        self.given = {argument: plain(rows) for argument, rows in (given or {}).items()}
+        for what, values in {**self.each, **{f"given[{key!r}]": rows for key, rows in self.given.items()}}.items():
+            if len(values) != count:
+                raise InputError(f"Expected {what} for each of the {count} samples, but got {len(values)}.")
+
+    @property
+    def name(self) -> str:
+        """What the data is called in reports."""
+        return self.own_name or self.blocks.name
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The name of each label, or None."""
+        return self.blocks.classes
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 of the blocks' identity and of all that is given anew."""
+        tensors = {**self.given, **{key: one for key, one in self.each.items() if isinstance(one, Tensor)}}
+        told = {key: one for key, one in self.each.items() if not isinstance(one, Tensor)}
+        return digest(tensors, [self.blocks.identity, told])
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def read(self, start: int, stop: int) -> Dataset:
+        """Samples `start` to `stop`, without those that cannot be used."""
+        data = self.blocks.read(start, stop)
+        places = list(range(len(self))[start:stop])
+        if len(data) < len(places):  # which ones are left is told by reading each alone
+            places = [place for place in places if len(self.blocks.read(place, place + 1))]
+        rows = torch.tensor(places, dtype=torch.int64)
+        anew: dict[str, Any] = {
+            key: values[rows] if isinstance(values, Tensor) else tuple(values[place] for place in places)
+            for key, values in self.each.items()
+        }
+        if "boxes" in anew:
+            anew["box_labels"] = None  # those of the boxes before
+        anew["given"] = {**data.given, **{key: values[rows] for key, values in self.given.items()}}
+        return replace(data, name=self.name, **anew)
+
+
+def unique(ids: Sequence[str]) -> tuple[str, ...]:
+    """The ids as text. Raises: InputError if one comes twice."""
+    names = tuple(map(str, ids))
+    if len(set(names)) < len(names):
+        seen: set[str] = set()
+        for name in names:
+            if name in seen:
+                raise InputError(f"Expected a unique id a sample, but {name!r} comes twice.")
+            seen.add(name)
+    return names
