@@ -31,6 +31,10 @@ class StoreError(HeatproofError, RuntimeError):
     """A run folder that cannot be read, written or continued."""
 
 
+class TrainingError(HeatproofError, RuntimeError):
+    """What was trained here did not reach what its recipe requires."""
+
+
 class DamagedError(HeatproofError, RuntimeError):
     """A kept file that does not hold what was written into it, or what belongs under its name."""
 

@@ -322,6 +322,22 @@ def test_a_fit_that_fails_costs_its_method_alone(tmp_path: Path) -> None:
     assert done.manifest["status"] == "incomplete"
 
 
+def test_a_readout_whose_training_failed_is_named_and_gives_no_row(tmp_path: Path) -> None:
+    model, data = toys.network(), training()
+    with torch.no_grad():
+        model[5].weight *= 100
+        model[5].bias -= model(data.inputs).mean(0)  # it is sure of labels of its own
+        data = replace(data, targets=model(data.inputs).argmax(1))
+    closed = replace(READOUT, beta=1e6, rate=0.1, floor=0.5)
+    methods = {"closed": closed, "taken": replace(closed, floor=0.0), "gradient": "gradient"}
+    done = run(tmp_path / "run", model=model, methods=methods, training_data=data, checks=["calibration"])
+    (failure,) = done.manifest["failures"]
+    assert failure["method"] == "closed"
+    assert failure["error"].startswith("TrainingError: Expected a readout behind which the labels keep at least 0.5")
+    assert failure["error"].endswith("or with a beta below 1e+06; floor=0 takes any.")
+    assert set(done.rows().method) == {"", "taken", "gradient"}
+
+
 class TestAFitThatFails:
     """PerSampleBottleneck where every layer is random: the last stage, and the network that it is compared with."""
 

@@ -192,6 +192,65 @@ def test_inactive_features_carry_nothing(trained):
     assert torch.equal(replace(method, active=0.5)(model, x, y), method(model, x, y))  # before the ReLU all are active
 
 
+class Halves(nn.Module):
+    """What is positive of an image, and what is negative, as two maps of its size."""
+
+    def __init__(self):
+        super().__init__()
+        self.signs = nn.Conv2d(1, 2, 1, bias=False)
+        self.signs.weight.data = torch.tensor([1.0, -1.0]).view(2, 1, 1, 1)
+        self.features, self.head = nn.ReLU(), nn.Linear(2, 3)
+
+    def forward(self, x):
+        return self.head(self.features(self.signs(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize(("settings", "dead"), [({}, 2), ({"active": 0.0}, 0), ({"active": 0.015}, 3)], ids=str)
+def test_features_of_at_most_this_share_of_the_data_carry_nothing(settings, dead):
+    # The negative half is active at place k on k of 200 images, and nowhere on the others: 0.01 are two of them.
+    model = Halves().eval().requires_grad_(False)
+    x = torch.rand(200, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.5
+    for place in range(6):
+        x[:place, 0, 0, place] *= -1
+    method = PerSampleBottleneck(layer="features", steps=0, smoothing=0.0, **settings).fit(model.double(), [x])
+    positive, negative = x.clamp(min=0), (-x).clamp(min=0)
+    assert torch.equal(method.fitted["active"][1, 0, :6].double(), (torch.arange(6) / 200).float().double())
+    one, passed = x[:1], 1 / (1 + math.exp(-5.0))
+    expected = 0.0
+    for values, half in ((positive, 0), (negative, 1)):
+        for y, place in ((y, place) for y in range(8) for place in range(8)):
+            seen = values[:, 0, y, place]
+            if half == 0 or settings == {"active": 0.0} or (y == 0 and dead < place < 6):
+                mean, std = seen.mean().float().item(), seen.var().float().sqrt().clamp(min=0.01).item()
+                expected += twin.kl(seen[0].item(), mean, std, passed)
+    found = method.explain(model, one, torch.zeros(1, dtype=torch.int64)).diagnostics
+    assert found["information"].item() == pytest.approx(expected / 128, rel=1e-5)
+    assert found["bits"].item() == pytest.approx(expected / math.log(2), rel=1e-5)
+
+
+def test_a_feature_that_data_hardly_showed_no_longer_carries_nearly_everything():
+    # Seen on one of 200 images its σ is small, and where it is seen (R − μ)²/σ² is (n − 1)²/n: 198 instead of 1.
+    model = Halves().double().eval().requires_grad_(False)
+    x = torch.rand(200, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.5
+    x[0, 0, 0, 0] *= -1
+    label = torch.zeros(1, dtype=torch.int64)
+    nats = {
+        active: PerSampleBottleneck(layer="features", steps=0, smoothing=0.0, active=active)
+        .fit(model, [x])
+        .explain(model, x[:1], label)
+        .diagnostics["information"]
+        .item()
+        for active in (0.0, 0.01)
+    }
+    passed = 1 / (1 + math.exp(-5.0))
+    seen = (-x[:, 0, 0, 0]).clamp(min=0)
+    alone = twin.kl(seen[0].item(), seen.mean().item(), seen.std().item(), passed)
+    assert alone == pytest.approx(-math.log1p(-passed) + 0.5 * (passed**2 * 199**2 / 200 + (1 - passed) ** 2 - 1))
+    silent = twin.kl(0.0, 0.0, 0.01, passed)  # what 63 places let through that never say anything
+    assert (nats[0.0] - nats[0.01]) * 128 == pytest.approx(alone + 63 * silent, rel=1e-5)
+    assert PerSampleBottleneck().active == hp.methods.get("iba-readout").active == 0.01
+
+
 def test_maps_do_not_depend_on_the_rest_of_the_batch(trained):
     model, (x, y) = deepcopy(trained[0]).double(), blobs(30, seed=1)
     method = trained[1]

@@ -10,9 +10,10 @@ from torch import nn
 from torch.nn import functional as F
 
 import heatproof as hp
-from heatproof.errors import InputError
+from heatproof.errors import InputError, TrainingError
 from heatproof.methods.readout import ReadoutBottleneck
 from heatproof.methods.readout_network import WEIGHTS, collected, initial, predicted
+from heatproof.methods.restriction import Mask, statistics_of
 from heatproof.testing import ContractNet, check_method
 
 RECIPE = ReadoutBottleneck(layer=LAYER, readouts=(LAYER, "features.0", "head.2"), beta=0.1, rate=0.01, epochs=4)
@@ -80,6 +81,72 @@ def test_maps_sum_to_the_bits_and_do_not_depend_on_the_label(trained):
     assert torch.equal(method(model, x, (y + 1) % 4), explanation.maps)
     plain = model(x).softmax(1).gather(1, y[:, None])[:, 0]
     torch.testing.assert_close(explanation.diagnostics["probability-before"], plain)
+
+
+def left_of(model, method, batched):
+    """The labels' probability by guessing, by the network, and behind the bottleneck, a sample at a time."""
+    images, labels = (torch.cat(parts) for parts in zip(*batched, strict=True))
+    same = [a == b for i, a in enumerate(labels.tolist()) for j, b in enumerate(labels.tolist()) if i != j]
+    plain = model(images).softmax(1).gather(1, labels[:, None]).mean().item()
+    behind = []
+    for x, y in zip(images.split(1), labels.split(1), strict=True):
+        _, signal, features = collected(model, LAYER, method.readouts, x, torch.arange(1))
+        mask = Mask(signal, statistics_of(method.fitted, signal, 0.01, 0.01), 1.0, "paper")
+        center, spread, _ = mask(predicted([method.fitted[name] for name in WEIGHTS], features, signal))
+        noise = hp.draws.normal(signal, 0, "readout", method.epochs, samples=hp.draws.digests(x))
+        above = model.head(model.features[4](center + spread * noise))
+        behind.append(above.softmax(1)[0, y].item())
+    return sum(same) / len(same), plain, sum(behind) / len(behind)
+
+
+def test_training_that_left_nothing_of_the_labels_is_an_error_that_says_what_to_do(tmp_path):
+    model, path = network(), tmp_path / "readout"
+    closing = replace(RECIPE, beta=1e4, rate=0.1, epochs=3)
+    with pytest.raises(TrainingError) as error:
+        closing.train(model, batches(), checkpoint=path)
+    guessed, plain, behind = left_of(model, replace(closing, floor=0.0).train(model, batches()), batches())
+    assert behind - guessed < 0.1 * (plain - guessed)
+    assert str(error.value) == (
+        "Expected a readout behind which the labels keep at least 0.1, its `floor`, of what the network gives them "
+        f"beyond guessing, but after 3 epochs of 256 samples at rate 0.1 their probability is {behind:.2g}, without it "
+        f"{plain:.2g}, by guessing {guessed:.2g}: its training failed. Train it on more samples or for more epochs, at "
+        "another rate, or with a beta below 10000; floor=0 takes any."
+    )
+    with pytest.raises(TrainingError, match="training failed"):
+        closing.train(model, [], checkpoint=path)  # nothing is trained again
+    assert closing.fit_reads == 5
+    lenient = replace(closing, floor=0.0)
+    assert lenient.fit_reads == 4
+    assert lenient.train(model, [], checkpoint=path) == lenient.train(model, batches())
+
+
+def test_the_floor_is_a_share_of_what_the_network_knows_beyond_guessing(trained):
+    model, method = trained
+    recipe = replace(RECIPE, beta=3.0)
+    without = replace(recipe, floor=0.0).train(model, batches())
+    guessed, plain, behind = left_of(model, without, batches())
+    kept = (behind - guessed) / (plain - guessed)
+    assert kept == pytest.approx(0.963, abs=0.03)
+    passing = replace(recipe, floor=kept - 1e-5).train(model, batches())
+    assert all(torch.equal(passing.fitted[name], without.fitted[name]) for name in WEIGHTS)
+    with pytest.raises(TrainingError, match="training failed"):
+        replace(recipe, floor=kept + 1e-5).train(model, batches())
+    with pytest.raises(InputError, match=r"fitted with floor '0\.5', but its floor is '0\.1'"):
+        replace(method, floor=0.5)(model, *blobs(2))
+    with pytest.raises(InputError, match=r"floor to be a share within 0 and 1, but got 1\.5"):
+        replace(RECIPE, floor=1.5)
+
+
+def test_a_network_that_only_guesses_has_nothing_to_lose():
+    model = network()
+    model.head[2].weight.zero_()
+    model.head[2].bias.zero_()
+    assert replace(RECIPE, beta=1e4, rate=0.1, epochs=1, floor=1.0).train(model, batches(32)).fitted is not None
+
+
+def test_weights_that_are_not_numbers_are_a_failure():
+    with pytest.raises(TrainingError, match="their probability is nan"):
+        replace(RECIPE, rate=1e30).train(network(), batches(64))
 
 
 def test_training_is_repeatable_and_hears_of_progress():

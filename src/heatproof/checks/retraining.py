@@ -16,14 +16,14 @@ from heatproof.checks.base import Study
 from heatproof.checks.learner import Facts, Learner, chance_of
 from heatproof.checks.swapping import swapped, tensors_of
 from heatproof.data.base import Dataset, permuted_labels, select
-from heatproof.errors import InputError
+from heatproof.errors import InputError, TrainingError
 from heatproof.fingerprint import model_fingerprint
 from heatproof.models import Bound
 from heatproof.randomization import Cascading, Initializer
 from heatproof.recipes import describe, digest
 from heatproof.zoo import training as loop
 from heatproof.zoo.recipes import Training
-from heatproof.zoo.training import TrainingError, accuracy_of, train
+from heatproof.zoo.training import accuracy_of, train
 
 VERSION = 1  # counted up whenever this module makes other weights of the same
 

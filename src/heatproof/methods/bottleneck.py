@@ -51,8 +51,9 @@ class PerSampleBottleneck(FittedMethod):
             reflects at borders. 0 for none.
         start: α at first; 5 lets 0.993 of R through.
         min_std: σ is at least this.
-        active: features that were not 0 on a smaller share of the data carry nothing: Z = 0, 0 bits. The authors' later
-            library takes 0.01; the paper knows no such rule: 0.
+        active: features that were not 0 on at most this share of the data carry nothing: Z = 0, 0 bits. 0.01 is that of
+            the authors' later library. The paper knows no such rule: 0 for none. Then a feature that the data hardly
+            ever showed has next to no σ, and where an image shows it (R − μ)²/σ² is as large as all others together.
         noise: `paper` as above (eq. 2); `published`: noise of variance (1−λ)σ², so that
             KL = ½[−ln(1−λ) + (1−λ) + λ²(R−μ)²/σ² − 1], as in the authors' first code and Table 4.
         read: `final` λ, or the λ of the `last-pass`, before the last update, as the authors' code has it.
@@ -61,7 +62,8 @@ class PerSampleBottleneck(FittedMethod):
     Raises: InputError without a fit, for a network that it was not fitted on, one output unit, or a layer that is not
     called once with an image-like output.
 
-    Source: Schulz et al. 2020, §3.1, §3.2, eq. 2 to 7, Table 2; kernel, `min_std` and the area scale from its code.
+    Source: Schulz et al. 2020, §3.1, §3.2, eq. 2 to 7, Table 2; kernel, `min_std`, `active` and the area scale from its
+    code.
     """
 
     layer: str | None = None
@@ -72,10 +74,11 @@ class PerSampleBottleneck(FittedMethod):
     smoothing: float = 1.0
     start: float = 5.0
     min_std: float = 0.01
-    active: float = 0.0
+    active: float = 0.01
     noise: Noise = "paper"
     read: Literal["final", "last-pass"] = "final"
     seed: int = 0
+    version: ClassVar[int] = 2
     reads_labels: ClassVar[bool] = True
     on_changed_model: ClassVar[Literal["refit", "reuse", "exclude"]] = "refit"
     on_changed_because: ClassVar[str] = "mean and variance at the layer are those of the network that is explained"

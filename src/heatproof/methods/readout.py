@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof import draws
+from heatproof.errors import InputError
 from heatproof.methods.above import Above, spread_copies
 from heatproof.methods.base import METHODS, Explanation, scores
 from heatproof.methods.fitted import Batch, CheckedBatches, FittedMethod, peeked
@@ -40,7 +41,7 @@ class ReadoutBottleneck(FittedMethod):
 
     Cost: one forward pass, and `samples` forward passes of the part above the layer for `probability-after`. Training:
     one pass for the statistics, then each epoch a forward pass of the network and a forward and backward pass of the
-    part above the layer.
+    part above the layer; at last a forward pass of both for `floor`.
 
     Args:
         layer: of the bottleneck. None takes 004's for torchvision's ResNet (conv2_3) and VGG (conv3_1); in another
@@ -53,9 +54,14 @@ class ReadoutBottleneck(FittedMethod):
         smoothing, min_std, active, noise: as in PerSampleBottleneck.
         start: the bias of the last convolution, whose weights start at 1e-3 of their usual size: λ = 0.993 at first.
         samples: draws of ε for `probability-after`; training takes one a sample and epoch.
+        floor: of the probability that the network gives the labels of the training data beyond guessing, the share
+            that they must keep behind the trained bottleneck. With less training has failed: the bottleneck let through
+            nothing that counts, and its map is of nothing. 0 takes any. A network that does no better than guessing
+            has nothing to lose, and is not judged.
         seed: of the first weights and of ε.
 
-    Raises: InputError without training, for a network that it was not trained on, or a layer without feature maps.
+    Raises: InputError without training, for a network that it was not trained on, or a layer without feature maps;
+        TrainingError where less than `floor` is left after training.
 
     Source: Schulz et al. 2020, §3.3, Table 3, where §4.1 says 20 epochs; widths in/2 and 2·out between the
     convolutions and first weights from the authors' code. Deviation: that code clamps α to [−5, 5], the paper does not.
@@ -69,10 +75,12 @@ class ReadoutBottleneck(FittedMethod):
     smoothing: float = 1.0
     start: float = 5.0
     min_std: float = 0.01
-    active: float = 0.0
+    active: float = 0.01
     noise: Noise = "paper"
     samples: int = 10
+    floor: float = 0.1
     seed: int = 0
+    version: ClassVar[int] = 2
     reads_labels: ClassVar[bool] = True
     on_changed_model: ClassVar[Literal["refit", "reuse", "exclude"]] = "reuse"
     on_changed_because: ClassVar[str] = "it is trained once, on the trained network, as in 004"
@@ -81,6 +89,8 @@ class ReadoutBottleneck(FittedMethod):
     def __post_init__(self) -> None:
         object.__setattr__(self, "readouts", tuple(self.readouts))  # a specification file gives lists
         check_settings(self, whole=("epochs", "samples"))
+        if not 0 <= self.floor <= 1:
+            raise InputError(f"Expected floor to be a share within 0 and 1, but got {self.floor}.")
 
     def cost(self, outputs: int, shape: Sequence[int]) -> float:
         return float(1 + self.samples)
@@ -93,7 +103,7 @@ class ReadoutBottleneck(FittedMethod):
         checkpoint: str | Path | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> Self:
-        """This recipe, trained on batches (inputs (N, …), labels (N,)), read once for statistics and once an epoch.
+        """This recipe, trained on batches (inputs (N, …), labels (N,)), read `fit_reads` times.
 
         `fit` does the same without its options. `checkpoint` is a file that holds the state after each epoch; where it
         is there, training goes on from it, to the same bits if the batches come in the same order. `progress` hears of
@@ -111,11 +121,11 @@ class ReadoutBottleneck(FittedMethod):
 
     @property
     def fit_reads(self) -> int:
-        return 1 + self.epochs
+        return 1 + self.epochs + (self.floor > 0)
 
     @property
     def fit_cost(self) -> float:
-        return 1 / 3 + self.epochs * 4 / 3
+        return 1 / 3 + self.epochs * 4 / 3 + 2 / 3 * (self.floor > 0)
 
     def _fit(
         self, model: nn.Module, batches: Iterable[Batch], checkpoint: Path | None
@@ -134,19 +144,21 @@ class ReadoutBottleneck(FittedMethod):
             layer, found = found_readouts(model, peeked(batches)[0], layer)
             readouts = readouts or found
         places = _places(layer, readouts)
+        about = {**self._wanted(model), **places, "seed": str(self.seed)}
+        del about["floor"]  # it decides nothing of training, so a checkpoint may be judged by another one
         trainer = Trainer(
             model=model,
             split=Split(model, layer),
             readouts=readouts,
             recipe=self,
-            about={**self._wanted(model), **places, "seed": str(self.seed)},
+            about=about,
             progress=progress,
         )
         tensors, facts = trainer.run(batches, checkpoint)
         return tensors, {**facts, **places}
 
     def _fit_facts(self, model: nn.Module) -> Mapping[str, str]:
-        names = ("beta", "epochs", "rate", "smoothing", "start", "min_std", "active")
+        names = ("beta", "epochs", "rate", "smoothing", "start", "min_std", "active", "floor")
         numbers = {name: str(float(getattr(self, name))) for name in names}  # 10 and 10.0 are one recipe
         places = _places(*readout_layers_of(self.layer, self.readouts, model))
         return {**places, "noise": self.noise, **numbers}

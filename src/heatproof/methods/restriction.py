@@ -42,7 +42,10 @@ class Statistics(NamedTuple):
 
 
 def statistics_of(fitted: Fitted, signal: Tensor, min_std: float, active: float) -> Statistics:
-    """The statistics of the features of a signal (N, C, h, w), as they were fitted."""
+    """The statistics of the features of a signal (N, C, h, w), as they were fitted.
+
+    A feature carries something where it was not 0 on more than the share `active` of the data; all do for 0.
+    """
     if fitted["mean"].shape != signal.shape[1:]:
         raise InputError(
             f"Expected the layer's output to be {tuple(fitted['mean'].shape)}, as in fitting, but got "
@@ -51,7 +54,7 @@ def statistics_of(fitted: Fitted, signal: Tensor, min_std: float, active: float)
     return Statistics(
         mean=fitted["mean"].to(signal),
         std=fitted["variance"].to(signal).sqrt().clamp(min=min_std),
-        carries=(fitted["active"] >= active).to(signal),
+        carries=(fitted["active"] > active if active > 0 else torch.ones_like(fitted["active"])).to(signal),
     )
 
 

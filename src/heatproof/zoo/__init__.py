@@ -9,12 +9,13 @@ from pathlib import Path
 from torch import nn
 
 from heatproof.data import Dataset, DemoDigits
+from heatproof.errors import TrainingError
 from heatproof.zoo.ancona import AnconaCifarCNN, AnconaCNN, AnconaMLP, ImdbLSTM, ImdbMLP
 from heatproof.zoo.cache import trained
 from heatproof.zoo.networks import DemoCNN, MnistAlexNet, MnistCNN, MnistMLP
 from heatproof.zoo.recipes import Training
 from heatproof.zoo.table import DEMO_TRAINING, MNIST_TRAINING, ZOO, Entry, entry
-from heatproof.zoo.training import Trained, TrainingError, accuracy_of, train
+from heatproof.zoo.training import Trained, accuracy_of, train
 
 
 def demo() -> tuple[nn.Module, Dataset]:

@@ -15,14 +15,10 @@ from torch import Tensor, nn
 from heatproof import draws
 from heatproof.data import Dataset
 from heatproof.data.base import select
-from heatproof.errors import HeatproofError
+from heatproof.errors import TrainingError
 from heatproof.zoo.recipes import Training
 
 ROWS_WITHOUT_GRADIENT = 256
-
-
-class TrainingError(HeatproofError, RuntimeError):
-    """A network that did not reach the accuracy that its recipe requires."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
