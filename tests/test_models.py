@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from heatproof import InputError
+from heatproof import InputError, models
+from heatproof.fingerprint import network_fingerprint
 from heatproof.models import Bound, check_inputs, check_model, check_targets, forward, rows_per_pass, select
 
 
@@ -306,3 +307,53 @@ def test_a_tensor_is_not_several_outputs(output):
     network = nn.Linear(4, 3).eval()
     with pytest.raises(InputError, match=r"its Tensor has none of shape \(3, 3\): it needs no `output`"):
         forward(Bound(network, output=output), torch.zeros(3, 4))
+
+
+# --- side inputs by name, filled in block by block ---
+
+
+class Weighed(nn.Module):
+    """y = (x · w) · W, where every sample brings its own w."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        return self.linear(x * w)
+
+
+def test_side_inputs_by_name_are_filled_in_by_the_rows_of_some_samples():
+    net, x, w = Weighed().eval(), torch.randn(4, 3), torch.randn(4, 3)
+    whole = Bound(net, given={"w": w})
+    by_name, renamed = Bound(net, given=["w"]), Bound(net, given={"w": "weights"})
+    part = models.with_given(by_name, {"w": w[1:3], "unused": w})
+    assert torch.equal(models.forward(part, x[1:3]), models.forward(whole, x, torch.arange(4))[1:3])
+    assert torch.equal(models.with_given(renamed, {"weights": w}).given["w"], w)
+    assert torch.equal(models.with_given(whole, {"w": w[:1]}).given["w"], w[:1])
+    assert models.with_given(net, {"w": w}) is net
+    assert by_name.given == {}  # the open one stays open
+
+
+def test_filled_in_side_inputs_are_like_the_parameters():
+    bound = Bound(Weighed().double().eval(), given=["w"])
+    assert models.with_given(bound, {"w": torch.ones(2, 3)}).given["w"].dtype == torch.float64
+
+
+def test_side_inputs_that_are_missing_are_named():
+    bound = Bound(Weighed().eval(), given={"w": "weights"})
+    with pytest.raises(InputError, match=r"the rows of 'w' to be filled in.*with_given"):
+        models.forward(bound, torch.ones(1, 3))
+    with pytest.raises(InputError, match=r"for the network's argument 'w'.*'weights'.*did you mean 'weight'"):
+        models.with_given(bound, {"weight": torch.ones(1, 3)})
+    with pytest.raises(InputError, match="arguments by name"):
+        Bound(Weighed().eval(), given=[torch.ones(1, 3)])
+
+
+def test_which_samples_fill_it_in_is_no_part_of_the_network():
+    net, w = Weighed().eval(), torch.randn(4, 3)
+    bound = Bound(net, given=["w"])
+    filled = models.with_given(bound, {"w": w})
+    assert network_fingerprint(filled) == network_fingerprint(bound)
+    assert network_fingerprint(bound) != network_fingerprint(Bound(net, given={"w": "other"}))
+    assert network_fingerprint(Bound(net, given={"w": w})) == network_fingerprint(Bound(net, given={"w": w[:1]}))

@@ -1,7 +1,7 @@
 """A network as a function of one float tensor: what every method and check evaluates."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from typing import Any
@@ -17,9 +17,9 @@ from heatproof.exported import batches_free
 from heatproof.hooks import hooks_named, hooks_watched, register_held
 from heatproof.places import Place
 from heatproof.propagation.proofs import where
+from heatproof.refusals import Like, check_precision, is_exported, parameters_like, plain
 from heatproof.refusals import check_inputs as check_inputs
 from heatproof.refusals import check_model as check_model
-from heatproof.refusals import check_precision, is_exported, plain
 from heatproof.refusals import check_targets as check_targets
 
 Output = str | int | Callable[[Any], Tensor]
@@ -38,7 +38,9 @@ class Bound(nn.Module):
         at: a submodule by name; the explained tensor replaces its output (token embeddings: integers stay integers).
             Where it runs several times, `name#2` is its second run; where it returns several tensors, `name[0]` is
             the first (`Place`). Without it, the explained tensor is the network's first argument.
-        given: the network's other arguments by name, tensors with one row a sample.
+        given: the network's other arguments by name: tensors with one row a sample, or the names under which the data
+            bring them, {argument: name} or (name, …) where they are alike (of a text: "ids" and "mask"). A network that
+            has names is open until `with_given` fills in the rows of some samples, as an audit does block by block.
         output: the logits in what the network returns: an attribute or key, an index, or a callable.
         layer: explain this submodule's output instead (named as for `at`), reduced over positions by `reduction` to
             (N, C).
@@ -56,7 +58,7 @@ class Bound(nn.Module):
         net: nn.Module,
         *,
         at: str | None = None,
-        given: Mapping[str, Tensor] | None = None,
+        given: Mapping[str, Tensor | str] | Sequence[str] | None = None,
         output: Output | None = None,
         layer: str | None = None,
         reduction: str = "mean",
@@ -71,9 +73,12 @@ class Bound(nn.Module):
             raise InputError(f"Expected reduction to be one of {', '.join(REDUCTIONS)}, but got {reduction!r}.")
         if layer is not None and output is not None:
             raise InputError("Expected either `layer` or `output`, but got both; a layer's output needs no `output`.")
-        _check_arguments(net, given or {}, at)
+        names = isinstance(given, list | tuple) and all(isinstance(name, str) for name in given)
+        arguments: Any = {name: name for name in given or ()} if names else given or {}
+        _check_arguments(net, arguments, at)
         self.net, self.at, self.output = net, at, output
-        self.given = {name: plain(value) for name, value in (given or {}).items()}
+        self.given = {name: plain(value) for name, value in arguments.items() if isinstance(value, Tensor)}
+        self.named = {name: value for name, value in arguments.items() if isinstance(value, str)}
         self.layer, self.reduction, self.preprocessing = layer, reduction, preprocessing
         if layout not in (None, "channels-first", "channels-last"):
             raise InputError(f"Expected layout to be channels-first or channels-last, but got {layout!r}.")
@@ -89,6 +94,7 @@ class Bound(nn.Module):
         """The output of submodule `at` on the given arguments: the tensor that is explained."""
         if self._at is None:
             raise InputError("Expected a Bound with `at`, whose layer's output is the input; this one has none.")
+        self._check_filled()
         seen: list[Tensor] = []
         with torch.no_grad(), _one_way(), self._at.met(self.net, lambda out: seen.append(out.detach().clone())):
             self.net(**self.given)
@@ -141,7 +147,16 @@ class Bound(nn.Module):
         self.given = {name: fn(value) for name, value in self.given.items()}
         return self
 
+    def _check_filled(self) -> None:
+        open_ones = [name for name in self.named if name not in self.given]
+        if open_ones:
+            raise InputError(
+                f"Expected the rows of {', '.join(map(repr, open_ones))} to be filled in, which `given` has by name "
+                "alone; use heatproof.models.with_given(bound, {name: rows}), or give the data to heatproof.audit."
+            )
+
     def _rows_of_given(self, x: Tensor, rows: Tensor | None) -> dict[str, Tensor]:
+        self._check_filled()
         for name, value in self.given.items():
             if rows is None and len(value) != len(x):
                 raise InputError(
@@ -162,6 +177,33 @@ def select(model: nn.Module, rows: Tensor) -> nn.Module:
     selected.given = {name: value[rows.to(value.device)] for name, value in model.given.items()}
     vars(selected).setdefault("origin", model)  # the Bound that it is one of; not a submodule
     return selected
+
+
+def with_given(model: nn.Module, sides: Mapping[str, Tensor]) -> nn.Module:
+    """The model of some samples: a `Bound` with their rows of `sides` in place of its side inputs; others as they are.
+
+    Side inputs are found under the names that `given` has for them, or else under the argument's own, and brought to
+    the device of the model's parameters, floating-point ones to their dtype.
+
+    Raises: InputError for one that `sides` lacks.
+    """
+    if not isinstance(model, Bound) or not (model.given or model.named):
+        return model
+    wanted = {**{name: name for name in model.given}, **model.named}
+    for argument, name in wanted.items():
+        if name not in sides:
+            raise unknown(f"side input of the data, for the network's argument {argument!r}", name, sides)
+    like = parameters_like(model)
+    bound = copy(model)  # the same network; only the arguments are others
+    bound.given = {argument: _like(plain(sides[name]), like) for argument, name in wanted.items()}
+    vars(bound).setdefault("origin", model)
+    return bound
+
+
+def _like(rows: Tensor, like: Like | None) -> Tensor:
+    if like is None:
+        return rows
+    return rows.to(like[1], like[0] if rows.is_floating_point() else rows.dtype)
 
 
 def forward(model: nn.Module, x: Tensor, rows: Tensor | None = None, *, derived: bool = False) -> Tensor:
@@ -271,10 +313,10 @@ def _check_arguments(net: nn.Module, given: Mapping[str, Any], at: str | None) -
     if not isinstance(given, Mapping):
         raise InputError(f"Expected `given` to be arguments by name, {{name: tensor}}, but got {shown(given)}.")
     for name, value in given.items():
-        if not isinstance(value, Tensor) or value.dim() == 0:
+        if not isinstance(value, str) and (not isinstance(value, Tensor) or value.dim() == 0):
             raise InputError(
-                f"Expected given[{name!r}] to be a tensor with one row a sample, but got {shown(value)}; what all "
-                "samples share is set in the network, or in a module around it."
+                f"Expected given[{name!r}] to be a tensor with one row a sample, or its name in the data, but got "
+                f"{shown(value)}; what all samples share is set in the network, or in a module around it."
             )
     try:
         parameters = inspect.signature(net.forward).parameters

@@ -16,7 +16,7 @@ from torch import nn
 
 from heatproof.data import Dataset
 from heatproof.errors import HeatproofError, InputError, MissingExtraError, unknown
-from heatproof.models import Bound
+from heatproof.models import Bound, with_given
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -60,10 +60,11 @@ class ModelSpec:
         given = self._given(net, texts)
         if self.output is None and self.layer is None and not given:
             return net
-        return Bound(net, at=self.at, given=given, output=self.output, layer=self.layer, reduction=self.reduction)
+        bound = Bound(net, at=self.at, given=given, output=self.output, layer=self.layer, reduction=self.reduction)
+        return bound if texts is None else with_given(bound, texts.sides)
 
-    def _given(self, net: nn.Module, texts: Dataset | None) -> dict[str, torch.Tensor]:
-        """The arguments of the network's forward, if its samples are texts."""
+    def _given(self, net: nn.Module, texts: Dataset | None) -> dict[str, str]:
+        """What the arguments of the network's forward are of a text, if its samples are texts."""
         if texts is None:
             if self.at is not None or self.given:
                 raise InputError("Expected `at` and `given` of [model] with texts only, but the data are no texts.")
@@ -73,12 +74,11 @@ class ModelSpec:
                 f"Expected `at` in [model], the network's embedding, because {texts.name} are texts, but got none; "
                 f"submodules: {', '.join(name for name, _ in net.named_modules() if name)}."
             )
-        known = {"ids": texts.inputs, "mask": texts.mask}
-        given = self.given or {next(iter(inspect.signature(net.forward).parameters)): "ids"}
+        given = dict(self.given) or {next(iter(inspect.signature(net.forward).parameters)): "ids"}
         for value in given.values():
-            if value not in known:
-                raise unknown("part of a text in `given`", str(value), known)
-        return {name: known[part].to(_device(self.device)) for name, part in given.items()}  # type: ignore[union-attr]  # texts have a mask
+            if value not in texts.sides:
+                raise unknown("part of a text in `given`", str(value), texts.sides)
+        return given
 
 
 def located(path: str, folder: Path) -> Path:
