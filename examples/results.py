@@ -22,7 +22,7 @@ from heatproof.papers import Results
 from heatproof.papers.pictures import maps_over_labels, table_picture
 from heatproof.reading import Verdicts
 from heatproof.reading.run_info import RunInfo
-from heatproof.reading.values import intervals
+from heatproof.reading.table import intervals
 from heatproof.report import write as write_report
 from heatproof.report.effects import effects
 
@@ -84,8 +84,9 @@ def write(run: Path, spec: Path, docs: Path) -> Path:
     rows, manifest = read_rows(run), read_manifest(run)
     folder = docs / spec.stem
     folder.mkdir(parents=True, exist_ok=True)
-    Verdicts.of(rows, manifest).frame.to_csv(folder / "scorecard.csv", index=False, float_format="%.4g")
-    pd.DataFrame([asdict(effect) for effect in effects(rows, manifest)]).to_csv(folder / "effects.csv", index=False)
+    verdicts = Verdicts.of(rows, manifest)
+    verdicts.frame.to_csv(folder / "scorecard.csv", index=False, float_format="%.4g")
+    pd.DataFrame([asdict(effect) for effect in effects(verdicts.evidence)]).to_csv(folder / "effects.csv", index=False)
     table = every(rows, manifest)
     table.to_csv(folder / "table.csv", index=False, float_format="%.4g")
     table_picture(table, folder / "table.png")

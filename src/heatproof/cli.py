@@ -116,10 +116,10 @@ def report(
     if as_json:
         import json
 
-        from heatproof.auditing.store import read_manifest, read_rows
+        from heatproof.auditing.store import read
         from heatproof.reading import Verdicts
 
-        verdicts = Verdicts.of(read_rows(run), read_manifest(run))
+        verdicts = read(run, Verdicts.of)
         table = json.loads(verdicts.table.to_json(orient="records"))
         typer.echo(json.dumps({"headline": verdicts.headline, "verdicts": table}, ensure_ascii=False, indent=1))
         return
@@ -287,10 +287,10 @@ def _told(folder: Path) -> None:
     """The headline, and what each heatmap is worth, in a line each."""
     from rich.table import Table
 
-    from heatproof.auditing.store import read_manifest, read_rows
+    from heatproof.auditing.store import read
     from heatproof.reading import Verdicts
 
-    verdicts = Verdicts.of(read_rows(folder), read_manifest(folder))
+    verdicts = read(folder, Verdicts.of)
     table = Table(show_header=False, box=None)
     marks = {"yes": "[green]●[/]", "no": "[red]○[/]", "unknown": "[yellow]?[/]"}
     for method in verdicts.evidence.info.methods:

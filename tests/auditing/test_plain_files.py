@@ -8,12 +8,16 @@ from typing import Any
 
 import audit_toys as toys
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from torch import Tensor, nn
 
 import heatproof as hp
 from heatproof.auditing import store as store_module
+from heatproof.auditing.store import ROW_SCHEMA, read, read_rows
 from heatproof.methods import SmoothGrad
+from heatproof.rows import COLUMNS, SCHEMA
 
 KEYS = ["check", "method", "setting", "position", "seed", "metric", "sample"]
 SMOOTH = SmoothGrad(samples=2)
@@ -152,3 +156,19 @@ def test_a_file_that_goes_while_somebody_reads_is_looked_for_again(
 
     monkeypatch.setattr(store_module.pq, "read_table", reading)
     pd.testing.assert_frame_equal(store_module.read_rows(tmp_path).drop(columns="cell"), rows)
+
+
+def test_rows_are_read_once_a_cell_and_only_those_that_the_plan_asks_for(tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "manifest.json").write_text(json.dumps({"schema": SCHEMA, "cells": ["a", "b"]}))
+    for stem, cells in (("1", ["a", "old"]), ("2", ["a", "b"]), ("3", ["old"])):
+        columns: dict[str, Any] = {name: [name] * len(cells) for name in COLUMNS}
+        columns |= {"position": [0.0] * len(cells), "seed": [0] * len(cells), "cell": cells}
+        columns |= {"value": [10.0 * int(stem) + k for k in range(len(cells))], "check": ["x", "y"][: len(cells)]}
+        table = pa.table(columns, schema=ROW_SCHEMA)
+        metadata = {b"heatproof.cells": json.dumps(cells).encode()}
+        pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "rows" / f"{stem}.parquet")
+    assert read_rows(tmp_path)[["cell", "value"]].values.tolist() == [["a", 10.0], ["b", 21.0]]
+    assert read_rows(tmp_path, ["y"])["cell"].tolist() == ["b"]
+    found = read(tmp_path, lambda batches, manifest: [batch["value"].to_pylist() for batch in batches])
+    assert [value for values in found for value in values] == [10.0, 21.0]

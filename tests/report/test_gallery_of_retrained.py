@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from heatproof.reading.table import Table
 from heatproof.report.gallery import _scores, columns_of
 
 
@@ -45,5 +46,5 @@ def test_the_number_under_a_map_is_its_similarity_on_this_sample() -> None:
             ("permuted-labels floor", "a", 0.125),
         )
     )  # fmt: skip
-    found = _scores(rows, ["ssim", "spearman"], columns(), {"m": True}, "a")
+    found = _scores(Table.of(rows), ["ssim", "spearman"], columns(), {"m": True}, "a")
     assert found == {"m": {"networks trained anew/1": 0.25, "networks trained anew/2": 0.75}}

@@ -22,6 +22,7 @@ from heatproof import report
 from heatproof.auditing.failures import failure
 from heatproof.auditing.store import read_rows
 from heatproof.errors import StoreError
+from heatproof.reading import Evidence
 from heatproof.report import pictures
 from heatproof.report.colors import strokes
 from heatproof.report.content import content
@@ -296,7 +297,7 @@ def test_only_competition_of_gradient_x_input_is_called_cgi(
     manifest = manifest_of(run)
     (method,) = (m for m in manifest["methods"] if m["label"] == "cgi")
     method |= {"name": name, "recipe": recipe}
-    titles = [effect.title for effect in effects(read_rows(run), manifest)]
+    titles = [effect.title for effect in effects(Evidence.of(read_rows(run), manifest))]
     assert ("Fewer features survive competition when the network is random" in titles) is is_cgi
 
 

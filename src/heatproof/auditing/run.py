@@ -25,7 +25,7 @@ from heatproof.auditing.passes import check_explained, predict, seconds_a_pass
 from heatproof.auditing.plan import Plan
 from heatproof.auditing.preparation import announce, prepare
 from heatproof.auditing.progress import Progress
-from heatproof.auditing.store import Store, read_manifest, read_rows
+from heatproof.auditing.store import Store, read, read_manifest, read_rows
 from heatproof.auditing.summaries import summarize
 from heatproof.auditing.trials import entered, trials, warn
 from heatproof.checks import CHECKS, Boxes, Check
@@ -80,7 +80,7 @@ class Run:
     def _read(self) -> "Verdicts":
         from heatproof.reading import Verdicts
 
-        return Verdicts.of(self.rows(), self.manifest)
+        return read(self.path, Verdicts.of)
 
     def report(self) -> Path:
         """Write `report.html` into the folder and return its path."""

@@ -5,10 +5,10 @@ import json
 import os
 import re
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 import pyarrow as pa
@@ -22,6 +22,7 @@ from heatproof.rows import COLUMNS, SCHEMA
 if TYPE_CHECKING:
     import numpy as np
 
+T = TypeVar("T")
 ROW_SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in ("check", "method", "setting", "role", "stage")),
@@ -33,6 +34,8 @@ ROW_SCHEMA = pa.schema(
         ("cell", pa.string()),
     ]
 )
+_TEXTS = [field.name for field in ROW_SCHEMA if pa.types.is_string(field.type)]
+_ROWS = 2**18  # rows of a batch
 _CELLS = b"heatproof.cells"
 _OURS = (".lock", "rows", "maps", "superseded")
 _READS = 5  # how often a reader looks again where a file was moved aside under its eyes
@@ -172,22 +175,56 @@ def read_manifest(run: Path) -> dict[str, Any]:
     return manifest
 
 
-def read_rows(run: Path) -> pd.DataFrame:
-    """Every row of the cells that the run's current plan asks for, in an order that depends on nothing but the rows."""
+def read(run: Path, take: Callable[[Iterator[pa.RecordBatch], dict[str, Any]], T]) -> T:
+    """What `take` makes of a run's current rows, in batches with texts as dictionaries, and its manifest.
+
+    It starts anew where an audit that goes on has moved a file aside meanwhile. Raises: StoreError as `read_manifest`.
+    """
     for _ in range(_READS - 1):
-        with suppress(FileNotFoundError):  # an audit that goes on has moved a file aside meanwhile
-            return _rows_of(Path(run))
-    return _rows_of(Path(run))
-
-
-def _rows_of(run: Path) -> pd.DataFrame:
+        with suppress(FileNotFoundError):
+            manifest = read_manifest(run)
+            return take(row_batches(Path(run), manifest), manifest)
     manifest = read_manifest(run)
-    tables = [ROW_SCHEMA.empty_table(), *(pq.read_table(path) for path in sorted((run / "rows").glob("*.parquet")))]
-    table = pa.concat_tables(part.replace_schema_metadata() for part in tables)
-    rows = table.filter(pc.is_in(table["cell"], pa.array(manifest["cells"], pa.string()))).to_pandas()
-    order = ["check", "method", "setting", "position", "seed", "metric", "sample"]
-    found: pd.DataFrame = rows.drop_duplicates([*order, "cell"]).sort_values(order, kind="stable", ignore_index=True)
-    return found
+    return take(row_batches(Path(run), manifest), manifest)
+
+
+def row_batches(run: Path, manifest: Mapping[str, Any], checks: Collection[str] = ()) -> Iterator[pa.RecordBatch]:
+    """The rows of the cells that a manifest asks for, each cell once, file by file; of these checks alone, if any."""
+    wanted, seen = set(manifest["cells"]), set[str]()
+    for path in sorted((run / "rows").glob("*.parquet")):
+        with pq.ParquetFile(path, read_dictionary=_TEXTS) as file:
+            listed = (file.schema_arrow.metadata or {}).get(_CELLS)
+            # A file that somebody else wrote may list nothing.
+            named = set(pc.unique(file.read(["cell"])["cell"]).to_pylist() if listed is None else json.loads(listed))
+            here = (named & wanted) - seen
+            seen |= here
+            if not here:
+                continue
+            whole = here == named  # then there is no need to look at each row's cell
+            for batch in file.iter_batches(_ROWS, columns=list(COLUMNS)):
+                keep = None if whole else pc.is_in(batch["cell"].dictionary_decode(), pa.array(sorted(here)))
+                if checks:
+                    ours = pc.is_in(batch["check"].dictionary_decode(), pa.array(sorted(checks)))
+                    keep = ours if keep is None else pc.and_(keep, ours)
+                yield batch if keep is None else batch.filter(keep)
+
+
+def read_rows(run: Path, checks: Collection[str] = ()) -> pd.DataFrame:
+    """Every row of the cells that the run's current plan asks for, in an order that depends on nothing but the rows.
+
+    Of these checks alone, if any are named: one frame of all rows of a large run is larger than memory.
+    """
+
+    def frame(_: Iterator[pa.RecordBatch], manifest: dict[str, Any]) -> pd.DataFrame:
+        batches = row_batches(Path(run), manifest, checks)
+        table = pa.concat_tables(
+            [ROW_SCHEMA.empty_table(), *(pa.Table.from_batches([batch]).cast(ROW_SCHEMA) for batch in batches)]
+        )
+        order = ["check", "method", "setting", "position", "seed", "metric", "sample"]
+        rows: pd.DataFrame = table.to_pandas().drop_duplicates([*order, "cell"])
+        return rows.sort_values(order, kind="stable", ignore_index=True)
+
+    return read(run, frame)
 
 
 def _cells_of(path: Path) -> list[str]:

@@ -25,12 +25,11 @@ def summarize(plan: Plan, store: Store) -> list[dict[str, Any]]:
     ids = summary_ids(plan)
     if not ids:
         return failures  # nothing to say: large runs need not be read
-    rows = read_rows(store.run)
-    rows = rows[~rows["cell"].isin(ids.values())]
     found: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     done: set[str] = set()
     for check in (check for check in plan.checks if check.label in ids):
-        ours = rows[rows["check"] == check.label].drop(columns=["check", "role", "stage", "cell"])
+        rows = read_rows(store.run, [check.label])
+        ours = rows[rows["cell"] != ids[check.label]].drop(columns=["check", "role", "stage", "cell"])
         try:
             summary = check.recipe.summary(ours) if len(ours) else None
         except Exception as error:  # one check's failure must not cost the others their rows

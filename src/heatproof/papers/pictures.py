@@ -16,7 +16,7 @@ from torch import Tensor
 
 from heatproof.errors import MissingExtraError
 from heatproof.papers.measure import NoRowsError, Pick, Results
-from heatproof.reading.values import intervals
+from heatproof.reading.table import intervals
 from heatproof.report.pictures import read_maps
 
 PANELS = 6  # across

@@ -6,10 +6,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from heatproof.reading.run_info import RunInfo
-from heatproof.reading.values import Interval, Key, Values, intervals, tabulated
+from heatproof.reading.table import Rows, Table, intervals
+from heatproof.reading.values import Interval, Key, Values
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,27 +17,32 @@ class Evidence:
     """A run's rows beside what it says of itself. Checks stand under their labels."""
 
     info: RunInfo
-    rows: pd.DataFrame
+    gathered: Table
 
     @classmethod
-    def of(cls, rows: pd.DataFrame, manifest: Mapping[str, Any]) -> "Evidence":
+    def of(cls, rows: Rows, manifest: Mapping[str, Any]) -> "Evidence":
         """The evidence of rows and a manifest. Raises: StoreError for a run of another schema."""
-        return cls(RunInfo(manifest), rows)
+        return cls(RunInfo(manifest), Table.of(rows))
+
+    @property
+    def table(self) -> Mapping[Key, Values]:
+        """The values of every (check, method, setting, position, metric)."""
+        return self.gathered.values
 
     @cached_property
-    def table(self) -> dict[Key, Values]:
-        """The values of every (check, method, setting, position, metric)."""
-        return tabulated(self.rows)
+    def by_id(self) -> Table:
+        """The same with checks under their ids, whatever labels the run gave them."""
+        return self.gathered.under({check.label: check.id for check in self.info.checks})
 
     @cached_property
     def means(self) -> Mapping[Key, Interval]:
-        """The mean of each of them over samples and seeds, with its interval."""
-        return intervals(self.rows, self.table)
+        """The mean of each of those over samples and seeds, with its interval."""
+        return intervals(self.by_id)
 
-    @cached_property
+    @property
     def samples(self) -> int:
         """How many samples there are."""
-        return next((values.array.shape[1] for values in self.table.values()), 0)
+        return len(self.gathered.samples)
 
     def column(
         self, check: str, method: str, metric: str, *, setting: str = "", position: float = 0.0

@@ -5,8 +5,6 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
-import pandas as pd
-
 from heatproof.errors import StoreError
 from heatproof.metrics import Metric
 from heatproof.rows import SCHEMA, Role
@@ -115,10 +113,6 @@ class RunInfo:
     def _measures(self) -> dict[str, Metric]:
         metrics = [metric for check in self.checks for metric in check.metrics.values()]
         return {metric.name: metric for metric in metrics if metric.itself is not None}
-
-    def by_id(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The rows with checks under their ids, whatever labels the run gave them."""
-        return rows.assign(check=rows["check"].replace({check.label: check.id for check in self.checks}))
 
     @cached_property
     def known(self) -> str:

@@ -1,42 +1,17 @@
 """Values by seed and sample as pandas tables, for figures that are combined freely."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from heatproof.reading.intervals import Array
 
-Key = tuple[str, str, str, float, str]
-KEYS = ["check", "method", "setting", "position", "metric"]
 DRAWN = ["seed", "sample"]
 
 
-def per_sample(rows: pd.DataFrame) -> pd.DataFrame:
-    """Values, (seed, sample) × (check, method, setting, position, metric), sorted both ways; NaN where there is none.
-
-    Rows about no single sample (sample "") are no draws and left out.
-    """
-    rows = rows[rows["sample"] != ""]
-    if rows.empty:
-        index = pd.MultiIndex.from_tuples([], names=DRAWN)
-        return pd.DataFrame(index=index, columns=pd.MultiIndex.from_tuples([], names=KEYS), dtype=np.float64)
-    means = rows.groupby([*KEYS, *DRAWN])["value"].mean()
-    return means.unstack(DRAWN).T.sort_index().sort_index(axis=1)
-
-
-def column(table: pd.DataFrame, key: tuple[Any, ...]) -> "pd.Series[float] | None":
-    """The values by (seed, sample) under a key of `per_sample`, of its own seeds; None where nothing was measured."""
-    if key not in table.columns:
-        return None
-    values: pd.Series[float] = table[key]
-    known = values.index.get_level_values("seed").isin(values.dropna().index.get_level_values("seed"))
-    return values[known]
-
-
 def aligned(columns: "Mapping[str, pd.Series[float]]") -> pd.DataFrame:
-    """Columns of `column` side by side, by (seed, sample), where all have a value.
+    """Columns side by side, by (seed, sample), where all have a value.
 
     A column of one seed, such as a quantity of the trained network, stands beside every seed of the others.
     """

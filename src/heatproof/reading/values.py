@@ -1,16 +1,14 @@
 """Values by seed and sample, as arrays: what every reading is made of."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from heatproof.reading.intervals import Array, of_means
 from heatproof.reading.rule import Estimate
 
 Key = tuple[str, str, str, float, str]
-KEYS = ("check", "method", "setting", "position", "metric")
 
 
 class Interval(NamedTuple):
@@ -87,47 +85,3 @@ def difference(first: Values, second: Values) -> Values:
     """first − second, by seed and sample."""
     both, seeds = aligned(first, second)
     return Values(both[:, :, 0] - both[:, :, 1], seeds)
-
-
-def tabulated(rows: pd.DataFrame) -> dict[Key, Values]:
-    """The values of every group of rows, over all samples that any has; rows about no single sample are left out.
-
-    Of several values of one seed and sample the mean counts.
-    """
-    rows = rows[rows["sample"] != ""]
-    if rows.empty:
-        return {}
-    samples, names = pd.factorize(rows["sample"], sort=True)
-    groups = cast("dict[Key, Any]", rows.groupby(list(KEYS), sort=True, observed=True).indices)
-    values, seeds = rows["value"].to_numpy(np.float64), rows["seed"].to_numpy()
-    found: dict[Key, Values] = {}
-    for key, at in groups.items():
-        ours, place = np.unique(seeds[at], return_inverse=True)
-        flat = place * len(names) + samples[at]
-        array = np.full(len(ours) * len(names), np.nan)
-        if len(np.unique(flat)) == len(flat):
-            array[flat] = values[at]
-        else:
-            array = pd.Series(values[at]).groupby(flat).mean().reindex(range(len(array))).to_numpy()
-        known = array.reshape(len(ours), len(names))
-        some = np.isfinite(known).any(1)
-        kept = some if some.any() else np.arange(len(ours)) == 0
-        check, method, setting, position, metric = key
-        found[check, method, setting, float(position), metric] = Values(known[kept], tuple(ours[kept].tolist()))
-    return found
-
-
-def intervals(rows: pd.DataFrame, table: dict[Key, Values] | None = None) -> dict[Key, Interval]:
-    """The mean and interval of every (check, method, setting, position, metric) among the rows."""
-    table = tabulated(rows) if table is None else table
-    gone = rows["value"].isna()
-    degenerate = gone[gone].groupby([rows.loc[gone, key] for key in KEYS]).size().to_dict() if gone.any() else {}
-    found: dict[Key, Interval] = {}
-    alike: dict[int, list[Key]] = {}
-    for key, values in table.items():
-        alike.setdefault(len(values.seeds), []).append(key)
-    for keys in alike.values():
-        low, high = of_means(np.stack([table[key].array for key in keys], axis=2))
-        for key, *ends in zip(keys, low.tolist(), high.tolist(), strict=True):
-            found[key] = Interval(table[key].mean, ends[0], ends[1], table[key].n, int(degenerate.get(key, 0)))
-    return {key: found[key] for key in table}

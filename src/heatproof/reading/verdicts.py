@@ -12,6 +12,7 @@ from heatproof.reading.base import READINGS, Finding, Judgement, Reading
 from heatproof.reading.declared import declared
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.rule import Answer, selected
+from heatproof.reading.table import Rows
 
 BELIEVABLE = "believable"
 # What a map has to pass before anybody is told to believe it; every other test that was run counts as well.
@@ -45,8 +46,8 @@ class Verdicts:
     counted: Sequence[str] = COUNTED
 
     @classmethod
-    def of(cls, rows: pd.DataFrame, manifest: Mapping[str, Any]) -> "Verdicts":
-        """The verdicts of a run's rows. Raises: StoreError for a run of another schema."""
+    def of(cls, rows: Rows, manifest: Mapping[str, Any]) -> "Verdicts":
+        """The verdicts of a run's rows, a frame or batches. Raises: StoreError for a run of another schema."""
         asked = manifest.get("believable")
         return cls(Evidence.of(rows, manifest), *([tuple(asked)] if asked else []))
 

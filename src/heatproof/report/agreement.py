@@ -3,45 +3,46 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pandas as pd
+from heatproof.reading.table import Table
+from heatproof.reading.values import Key
 
 AGREEMENT = "method-agreement"
 
 
-def agreement(rows: pd.DataFrame, names: Mapping[str, str], order: Sequence[str]) -> list[dict[str, Any]]:
+def agreement(table: Table, names: Mapping[str, str], order: Sequence[str]) -> list[dict[str, Any]]:
     """For each measure of `names`: title, and by method (in `order`) the mean over samples with each; None where none.
 
-    `rows` have checks under their registered names; two checks of agreement are averaged where they share a measure.
+    `table` has checks under their ids; two checks of agreement are averaged where they share a measure.
     """
-    pairs = rows[rows["check"] == AGREEMENT]
     found = []
     for metric, name in names.items():
-        if not (pairs["metric"] == metric).any():
+        pairs = {(key[1], key[2]): key for key in table.values if (key[0], key[4]) == (AGREEMENT, metric)}
+        if not pairs:
             continue
-        some = pairs[pairs["metric"] == metric].groupby(["method", "setting"])["value"]
-        means: dict[Any, dict[Any, float]] = some.agg(["mean", "count", "size"]).to_dict("index")
-        known = {label for pair in means for label in pair}
+        known = {label for pair in pairs for label in pair}
         labels = [label for label in order if label in known]
-        lines = [(label, [_cell(means, label, other) for other in labels]) for label in labels]
+        lines = [(label, [_cell(table, pairs, label, other) for other in labels]) for label in labels]
         found.append({"name": name, "lines": lines})
     return found
 
 
-def blanks(rows: pd.DataFrame) -> str:
+def blanks(table: Table) -> str:
     """How many pairs of methods have samples that cannot be compared; empty if none."""
-    pairs = rows[rows["check"] == AGREEMENT].groupby(["method", "setting"])["value"]
-    gone = int((pairs.count() < pairs.size()).sum())
+    pairs = {key[1:3] for key in table.values if key[0] == AGREEMENT}
+    gone = {key[1:3] for key in table.gone if key[0] == AGREEMENT}
     if not gone:
         return ""
     return (
-        f"{AGREEMENT}: {gone} of {len(pairs)} pairs of methods have samples with a constant map, left out of the means."
+        f"{AGREEMENT}: {len(gone)} of {len(pairs)} pairs of methods have samples with a constant map, left out of the "
+        "means."
     )
 
 
-def _cell(means: Mapping[Any, Mapping[Any, float]], one: str, two: str) -> dict[str, Any] | None:
-    value = means.get((min(one, two), max(one, two)))
-    if value is None or not value["count"]:
+def _cell(table: Table, pairs: Mapping[tuple[str, str], Key], one: str, two: str) -> dict[str, Any] | None:
+    key = pairs.get((min(one, two), max(one, two)))
+    values = None if key is None else table.values[key]
+    if key is None or values is None or not values.n:
         return None
-    gone = value["size"] - value["count"]
-    title = f"{one}, {two}: {value['mean']:z.3f}, mean of {value['count']:.0f} samples"
-    return {"mean": value["mean"], "title": title + (f", {gone:.0f} without a value" if gone else "")}
+    gone = table.gone.get(key, 0)
+    title = f"{one}, {two}: {values.mean:z.3f}, mean of {values.n} samples"
+    return {"mean": values.mean, "title": title + (f", {gone} without a value" if gone else "")}

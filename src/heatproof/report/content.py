@@ -6,10 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
 
 from heatproof.auditing.failures import failure, unusable
-from heatproof.auditing.store import read_manifest, read_rows
+from heatproof.auditing.store import read
 from heatproof.reading import Verdicts
 from heatproof.reading.base import Finding
 from heatproof.reading.competition import chance_share
@@ -17,7 +17,8 @@ from heatproof.reading.complete import precise
 from heatproof.reading.depends import CHECK as RANDOMIZATION
 from heatproof.reading.picture import CHECK as CONTROLS
 from heatproof.reading.run_info import RunInfo
-from heatproof.reading.values import Interval, Key, intervals, tabulated
+from heatproof.reading.table import Table
+from heatproof.reading.values import Interval, Key
 from heatproof.report.agreement import AGREEMENT, agreement, blanks
 from heatproof.report.colors import strokes
 from heatproof.report.effects import effects
@@ -41,18 +42,16 @@ MOST_ANSWERS = 3  # of one method to one question, in the matrix; the others are
 
 def content(run: Path) -> dict[str, Any]:
     """What `page.html` is rendered with; key "data" is the browser's JSON object."""
-    manifest, rows = read_manifest(run), read_rows(run)
-    verdicts = Verdicts.of(rows, manifest)
-    info = verdicts.evidence.info
-    rows = info.by_id(rows)
-    means = intervals(rows, tabulated(rows))
+    verdicts = read(run, Verdicts.of)
+    evidence, info = verdicts.evidence, verdicts.evidence.info
+    manifest, means = info.manifest, evidence.means
     stroke = strokes((m["label"], m["name"], bool(m.get("controls"))) for m in manifest["methods"])
     methods = [_method(method, verdicts, manifest, stroke[method["label"]]) for method in manifest["methods"]]
     methods.sort(key=lambda m: (m["control"], TONES[m["tone"]]))
     labels = [m["label"] for m in methods]
     curves = _curves(means, info)
     texts = texts_of(run, manifest, labels)
-    gallery = None if texts else gallery_of(run, manifest, rows, labels)
+    gallery = None if texts else gallery_of(run, evidence, labels)
     asked = {question for m in methods for question in m["answers"]}
     return {
         "manifest": manifest,
@@ -80,10 +79,10 @@ def content(run: Path) -> dict[str, Any]:
         "plural": _plural,
         "precise": precise,
         "three": three,
-        "effects": effects(verdicts.evidence.rows, manifest),
+        "effects": effects(evidence),
         "ledger": ledger(means, labels),
-        "agreement": agreement(rows, info.similarities, labels),
-        "problems": _problems(rows, manifest),
+        "agreement": agreement(evidence.by_id, info.similarities, labels),
+        "problems": _problems(evidence.by_id, manifest),
         "chance": chance_share(info.outputs),
         "rule": _rule(),
         "curves": curves,
@@ -169,7 +168,7 @@ def _plural(word: str) -> str:
     return word.replace("passes", "pass").replace("fails", "fail")
 
 
-def _problems(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
+def _problems(table: Table, manifest: Mapping[str, Any]) -> list[str]:
     """What a reader must know before any number: an unfinished run, failures, degenerate values, dead networks."""
     said: list[str] = []
     if manifest["status"] != "complete":
@@ -178,17 +177,9 @@ def _problems(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
         )
     said += [failure(failed) for failed in manifest.get("failures", [])]
     said += unusable(manifest)
-    said += _degenerate(rows[rows["check"] != AGREEMENT], manifest)
-    said += filter(None, [blanks(rows)])
-    dead = rows[(rows["metric"] == "dead-target") & (rows["value"] > 0)]
-    for (setting, position), part in dead.groupby(["setting", "position"]):
-        total = (
-            (rows["metric"] == "dead-target") & (rows["setting"] == setting) & (rows["position"] == position)
-        ).sum()
-        said.append(
-            f"{setting}, stage {position:.0f}: the explained output is exactly 0 in {len(part)} of {total} samples. "
-            "A blank map there says nothing about a method."
-        )
+    said += _degenerate(table, manifest)
+    said += filter(None, [blanks(table)])
+    said += _dead(table)
     notes: dict[str, list[str]] = {}
     for check in manifest.get("checks", []):
         for note in check.get("notes", []):
@@ -196,15 +187,37 @@ def _problems(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
     return said + [f"{', '.join(labels)}: {note}" for note, labels in notes.items()]
 
 
-def _degenerate(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[str]:
+def _dead(table: Table) -> list[str]:
+    """A line for each stage at which explained outputs are exactly zero."""
+    counts: dict[tuple[str, float], np.ndarray[Any, Any]] = {}
+    for (_, _, setting, position, metric), values in table.values.items():
+        if metric == "dead-target":
+            found = np.array([(values.array > 0).sum(), np.isfinite(values.array).sum()])
+            counts[setting, position] = counts.get((setting, position), 0) + found
+    return [
+        f"{setting}, stage {position:.0f}: the explained output is exactly 0 in {dead} of {total} samples. "
+        "A blank map there says nothing about a method."
+        for (setting, position), (dead, total) in sorted(counts.items())
+        if dead
+    ]
+
+
+def _degenerate(table: Table, manifest: Mapping[str, Any]) -> list[str]:
     """A line for each method and setting with values that mean nothing, and how many of each metric."""
     changed = {state["group"] for state in manifest["states"]} - {""}
     why = {method.label: method.excluded for method in RunInfo(manifest).methods}
-    counts = rows.groupby(["method", "setting", "metric"])["value"].agg(["size", "count"])
-    counts = counts[counts["count"] < counts["size"]]
+    gone: dict[tuple[str, str, str], int] = {}
+    known: dict[tuple[str, str, str], int] = {}
+    for key, values in table.values.items():
+        if key[0] != AGREEMENT:
+            of = (key[1], key[2], key[4])
+            gone[of] = gone.get(of, 0) + table.gone.get(key, 0)
+            known[of] = known.get(of, 0) + int(np.isfinite(values.array).sum())
     lines: dict[tuple[str, str], list[str]] = {}
-    for method, setting, metric, size, count in counts.reset_index().itertuples(index=False):
-        lines.setdefault((method, setting), []).append(f"{metric} {size - count} of {size}")
+    for method, setting, metric in sorted(of for of, count in gone.items() if count):
+        lost = gone[method, setting, metric]
+        said = f"{metric} {lost} of {lost + known[method, setting, metric]}"
+        lines.setdefault((method, setting), []).append(said)
     where = {key: ", ".join(filter(None, (key[0] or "the network", key[1]))) for key in lines}
     reasons = {
         key: f"excluded, as {why[key[0]]}; no value"

@@ -2,36 +2,37 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from heatproof.reading.competition import chance_share
 from heatproof.reading.depends import CHECK as RANDOMIZATION
+from heatproof.reading.evidence import Evidence
 from heatproof.reading.picture import CHECK as CONTROLS
-from heatproof.reading.run_info import RunInfo
 from heatproof.reading.survival import EXACT
-from heatproof.reading.values import Interval, Key, Values, intervals, tabulated
+from heatproof.reading.values import Interval, Key, Values
 from heatproof.report.effect import SOME, Effect, Names, compared, labels_of, registered_names
 from heatproof.report.label_effects import label_effects
 from heatproof.rows import chance_of
 
 
-def effects(rows: pd.DataFrame, manifest: Mapping[str, Any]) -> list[Effect]:
+def effects(evidence: Evidence) -> list[Effect]:
     """Every published effect that the run measured: on random parameters, and on permuted labels."""
-    info = RunInfo(manifest)
-    rows = info.by_id(rows)
-    return [*_random_effects(rows, info), *label_effects(rows, info)]
+    return [*_random_effects(evidence), *label_effects(evidence)]
 
 
-def _random_effects(rows: pd.DataFrame, info: RunInfo) -> list[Effect]:
+def _random_effects(evidence: Evidence) -> list[Effect]:
     """Those in the first randomization that ends with all layers random."""
-    if not info.complete_randomizations or rows.empty:
+    info = evidence.info
+    if not info.complete_randomizations:
         return []
-    group, table = info.complete_randomizations[0], tabulated(rows)
+    group = info.complete_randomizations[0]
     view = _View(
-        table=table, means=intervals(rows, table), group=group, stage=info.last_stage(group), labels=info.outputs
+        table=evidence.by_id.values,
+        means=evidence.means,
+        group=group,
+        stage=info.last_stage(group),
+        labels=info.outputs,
     )
     registered = registered_names(info.manifest)
     return [*_input_survives(view, registered), *_competition(view, registered), *_never_changes(view, registered)]

@@ -6,21 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from heatproof.reading.depends import CHECK as RANDOMIZATION
+from heatproof.reading.evidence import Evidence
 from heatproof.reading.labels import CHECK as LABELS
-from heatproof.reading.run_info import RunInfo
+from heatproof.reading.table import Table
 from heatproof.report import pictures
 from heatproof.report.words import order
 
 MOST_STAGES = 16
 
 
-def gallery_of(
-    run: Path, manifest: Mapping[str, Any], rows: pd.DataFrame, order: Sequence[str]
-) -> dict[str, Any] | None:
+def gallery_of(run: Path, evidence: Evidence, order: Sequence[str]) -> dict[str, Any] | None:
     """Samples, stages and sheets of maps; None if the run kept no maps."""
+    manifest = evidence.info.manifest
     maps, inputs = pictures.read_maps(run, set(manifest["cells"]))
     samples = {s["id"]: s for s in manifest["data"]["samples"]}
     shown = [s for s in manifest["shown"] if any(key[2] == s for key in maps)]
@@ -45,7 +44,7 @@ def gallery_of(
             "picture": pictures.picture(name, inputs),
             "sheet": pictures.sheet(maps, states, methods, name, grid, pictures.LARGEST),
             "absent": [[m, s] for m in methods for s in states if (s, m, name) not in maps],
-            "scores": _scores(rows, RunInfo(manifest).similarities, columns, methods, name),
+            "scores": _scores(evidence.by_id, evidence.info.similarities, columns, methods, name),
         }
 
     height, width = pictures.shrunk(shape, pictures.LARGEST)
@@ -124,22 +123,26 @@ def _retrained(states: Sequence[Mapping[str, Any]], stored: Mapping[str, str]) -
 
 
 def _scores(
-    rows: pd.DataFrame,
+    table: Table,
     names: Iterable[str],
     columns: Sequence[Mapping[str, Any]],
     methods: Mapping[str, bool],
     sample: str,
 ) -> dict[str, dict[str, float | None]]:
-    """Similarity to the trained map of this sample alone, by method and "group/index", from the rows."""
-    metric = next((name for name in names if (rows["metric"] == name).any()), "")
-    part = rows[rows["check"].isin([RANDOMIZATION, LABELS]) & (rows["metric"] == metric) & (rows["sample"] == sample)]
-    # Where a column's similarities stand among the rows: a network trained anew has a setting of its own, at 0.
+    """Similarity to the trained map of this sample alone, by method and "group/index", mean over seeds."""
+    measured = {key[4] for key in table.values}
+    metric = next((name for name in names if name in measured), "")
+    # Where a column's similarities stand: a network trained anew has a setting of its own, at 0.
     wanted = {(c.get("setting", c["group"]), 0.0 if "setting" in c else float(c["index"])): c for c in columns}
     found: dict[str, dict[str, float | None]] = {}
-    means = part.groupby(["method", "setting", "position"], as_index=False)["value"].mean()
-    for method, group, position, value in means.itertuples(index=False):
-        if method in methods and (column := wanted.get((group, position))):
-            found.setdefault(method, {})[f"{column['group']}/{column['index']}"] = number(value)
+    if sample not in table.samples:
+        return found
+    place = table.samples.index(sample)
+    for (check, method, setting, position, name), values in table.values.items():
+        column = wanted.get((setting, position))
+        if check in (RANDOMIZATION, LABELS) and name == metric and method in methods and column:
+            mean = number(values.by_sample[place])
+            found.setdefault(method, {})[f"{column['group']}/{column['index']}"] = mean
     return found
 
 

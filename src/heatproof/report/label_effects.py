@@ -3,13 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import pandas as pd
-
 from heatproof.reading.competition import chance_share
+from heatproof.reading.evidence import Evidence
 from heatproof.reading.labels import CHECK as LABELS
 from heatproof.reading.labels import NEAR_CHANCE, PERMUTED, TRUE
-from heatproof.reading.run_info import RunInfo
-from heatproof.reading.values import Interval, Key, Values, intervals, tabulated
+from heatproof.reading.values import Interval, Key, Values
 from heatproof.report.effect import Effect, compared, labels_of, registered_names
 from heatproof.rows import chance_of
 
@@ -24,13 +22,12 @@ class _Trained:
     means: Mapping[Key, Interval]
 
 
-def label_effects(rows: pd.DataFrame, info: RunInfo) -> list[Effect]:
-    """Every such effect that the run measured; rows have checks under their ids."""
-    rows = rows[rows["check"] == LABELS]
-    if rows.empty:
+def label_effects(evidence: Evidence) -> list[Effect]:
+    """Every such effect that the run measured."""
+    info = evidence.info
+    if not any(key[0] == LABELS for key in evidence.by_id.values):
         return []
-    table = tabulated(rows)
-    run = _Trained(table=table, means=intervals(rows, table))
+    run = _Trained(table=evidence.by_id.values, means=evidence.means)
     registered = registered_names(info.manifest)
     plain, cgi = (labels_of(registered, name) for name in ("gradient-x-input", "cgi"))
     parts = (_guesses(run), _survives(run, plain), _loses(run, plain, cgi), _fewer(run, cgi, info.outputs))

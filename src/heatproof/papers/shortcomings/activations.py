@@ -11,8 +11,8 @@ from heatproof.papers.measure import Pick, Results, measured
 from heatproof.papers.paper import Answer, Claim, Picture, positive
 from heatproof.papers.pictures import Line, chart
 from heatproof.reading.intervals import Array
+from heatproof.reading.table import intervals
 from heatproof.reading.tables import DRAWN
-from heatproof.reading.values import intervals
 
 CHECK = "network-structure"
 SMALL = 0.25  # what two sets of equal size and strength would have

@@ -1,0 +1,228 @@
+"""Claim: reading a run takes seconds and megabytes, not the memory that a frame of all its rows would take.
+
+Made-up runs, written as an audit writes them: one file of rows a state and block of 64 samples, 34 methods, 11 checks,
+cascading randomization of so many stages. `verdicts` opens the folder, reads every row, and gives the table of verdicts
+with its headline; `page` makes `report.html` with all curves and intervals. Each is a process of its own; memory is its
+peak, and beside it stands what the imports alone take. Seconds are the process's own work, on one thread. `a frame` is
+what `run.rows()` takes.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from common import Row, parser, report
+
+# name: samples, methods, stages
+CASES = {
+    "tiny": (16, 6, 3),
+    "1e6 rows": (84, 34, 17),
+    "500 images": (500, 34, 17),
+    "20e6 rows": (1680, 34, 17),
+}
+BLOCK = 64
+MEASURES = ("spearman", "spearman-absolute", "ssim", "hog", "mse")
+BESIDE = ("zeros", "shared-zeros", "relative-energy")
+CONTROLS = ("edge-detector", "input-x-random-gradient", "random")
+GROUP = "cascading he"
+METRICS: dict[str, dict[str, Any]] = {
+    "degradation": {"chance": 0.0, "ideal": 1.0, "higher_is_better": True},
+    "sensitivity-n": {"chance": 0.0, "ideal": 1.0, "higher_is_better": True},
+    "probability": {"low": 0.0, "high": 1.0, "higher_is_better": False},
+    "box-ratio": {"low": 0.0, "high": 1.0, "ideal": 1.0, "higher_is_better": True},
+    "pointing-game": {"low": 0.0, "high": 1.0, "ideal": 1.0, "higher_is_better": True},
+    "spearman": {"title": "Spearman", "itself": 1.0},
+    "spearman-absolute": {"title": "Spearman, absolute", "itself": 1.0},
+}
+Line = tuple[str, str, float, int, tuple[str, ...]]  # check, setting, position, seed, metrics of each method there
+CHECKS = (
+    "parameter-randomization", "data-randomization", "steadiness", "input-controls", "calibration", "completeness",
+    "bounding-box", "sensitivity-n", "degradation", "blurred-patch", "method-agreement",
+)  # fmt: skip
+
+
+def conditions(methods: list[str], stages: int) -> Iterator[list[Line]]:
+    """What each state of the network gives rows of."""
+    pairs = [("method-agreement", other, 0.0, 0, MEASURES[:2]) for other in methods]
+    trained: list[Line] = [
+        ("completeness", "", 0.0, 0, ("completeness-gap", "attribution-sum", "score", "target-score")),
+        ("bounding-box", "", 0.0, 0, ("box-ratio", "pointing-game", "box-area")),
+        ("calibration", "map-vs-gaussian", 0.0, 0, MEASURES),
+        *(("sensitivity-n", "", float(n), 0, ("sensitivity-n",)) for n in range(1, 9)),
+        *(("degradation", "", float(n), 0, ("degradation", "morf", "lerf")) for n in range(1, 16)),
+        *(("blurred-patch", "", float(n), 0, ("probability", "score")) for n in range(11)),
+        *(
+            ("input-controls", f"{control}{kind}", 0.0, 0, MEASURES)
+            for control in CONTROLS[:2]
+            for kind in ("", " chance")
+        ),
+    ]
+    yield [*trained, *pairs]
+    for stage in range(1, stages + 1):
+        yield [("parameter-randomization", GROUP, float(stage), 0, (*MEASURES, *BESIDE))]
+    for seed in (0, 1, 2):
+        last: list[Line] = [("parameter-randomization", f"{GROUP} chance", float(stages), seed, MEASURES)]
+        if seed:
+            last.append(("parameter-randomization", GROUP, float(stages), seed, (*MEASURES, *BESIDE)))
+        yield last
+        for setting in ("parameters", "parameters chance", "inputs"):
+            yield [("steadiness", setting, 0.0, seed, MEASURES)]
+    yield [("parameter-randomization", "replicate", 0.0, 0, MEASURES)]
+    yield [("parameter-randomization", f"{GROUP} floor", float(stages), 0, MEASURES)]
+    for setting in ("permuted-labels", "true-labels", "permuted-labels chance"):
+        yield [("data-randomization", setting, 0.0, 0, MEASURES)]
+
+
+def generate(run: Path, samples: int, count: int, stages: int) -> int:
+    """Write a made-up run; gives the number of its rows."""
+    methods = [*CONTROLS, *(f"method {k:02}" for k in range(count - len(CONTROLS)))]
+    (run / "rows").mkdir(parents=True)
+    (run / "maps").mkdir()
+    rng, cells, total = np.random.default_rng(0), [], 0
+    for block in range(0, samples, BLOCK):
+        names = [f"{k:05}" for k in range(block, min(block + BLOCK, samples))]
+        for number, lines in enumerate(conditions(methods, stages)):
+            keys = [
+                (check, method, setting, "", "", position, metric, seed)
+                for check, setting, position, seed, metrics in lines
+                for method in methods
+                if check != "method-agreement" or method < setting
+                for metric in metrics
+            ]
+            cell, size = f"{block:032x}{number:032x}", len(names)
+            columns = {
+                name: pa.array([key[k] for key in keys for _ in names])
+                for k, name in enumerate(("check", "method", "setting", "role", "stage", "position", "metric", "seed"))
+            }
+            level = np.repeat(rng.normal(0.3, 0.2, len(keys)), size)
+            columns["value"] = pa.array(level + rng.normal(0, 0.2, len(keys) * size))
+            columns["sample"] = pa.array(names * len(keys))
+            columns["cell"] = pa.array([cell] * (len(keys) * size))
+            table = pa.table(columns).replace_schema_metadata({b"heatproof.cells": json.dumps([cell]).encode()})
+            pq.write_table(table, run / "rows" / f"{block:05}-{number:03}.parquet", compression="zstd")
+            cells.append(cell)
+            total += table.num_rows
+    (run / "manifest.json").write_text(json.dumps(manifest(methods, names, stages, cells)), encoding="utf-8")
+    return total
+
+
+def manifest(methods: list[str], names: list[str], stages: int, cells: list[str]) -> dict[str, Any]:
+    """What the run says of itself, as far as its readers ask."""
+    plain = {"layers": [], "fixed": [], "targets": "trained", "replicate": 0}
+    measured = [{"name": name, **about} for name, about in METRICS.items()]
+    states = [{"name": "trained", "kind": "trained", "group": "", "label": "trained", "index": 0, "seed": 0, **plain}]
+    states += [
+        {
+            "name": f"{GROUP} {k}", "kind": "randomized", "group": GROUP, "label": f"layer {k}", "index": k, "seed": 0,
+            "complete": k == stages, **plain,
+        }
+        for k in range(1, stages + 1)
+    ]  # fmt: skip
+    return {
+        "schema": 2, "heatproof": "0", "status": "complete", "created": "2026-01-01T00:00:00+00:00",
+        "finished": "2026-01-01T00:00:00+00:00", "spec": {}, "failures": [], "estimate": {"passes": 1}, "shown": [],
+        "unusable": {}, "believable": [], "cells": cells, "states": states,
+        "model": {"name": "net", "fingerprint": "0", "parameters": 1, "outputs": 10},
+        "data": {
+            "name": "made up", "fingerprint": "0", "shape": [1, 8, 8], "features": "pixels", "grid": [8, 8],
+            "classes": None, "samples": [],
+        },
+        "methods": [
+            {"label": name, "name": name, "recipe": {"name": name}, "text": "", "controls": name in CONTROLS}
+            for name in methods
+        ],
+        "checks": [
+            {"label": name, "name": name, "id": name, "recipe": {}, "text": "", "metrics": measured, "notes": []}
+            for name in CHECKS
+        ],
+        "environment": {
+            "python": "3", "torch": "2", "platform": "", "device": "cpu", "threads": 1, "compute_batch": BLOCK,
+            "git": None,
+        },
+        "costs": {name: {"maps": 1, "seconds": 1.0} for name in methods},
+    }  # fmt: skip
+
+
+def verdicts(run: Path) -> None:
+    from heatproof.auditing.store import read
+    from heatproof.reading import Verdicts
+
+    found = read(run, Verdicts.of)
+    assert found.headline, len(found.table)
+
+
+def page(run: Path) -> None:
+    from heatproof.report import write
+
+    write(run)
+
+
+def frame(run: Path) -> None:
+    from heatproof.auditing.store import read_rows
+
+    read_rows(run)
+
+
+WHAT = {"verdicts": verdicts, "page": page, "a frame": frame}
+
+
+def alone(what: str, run: Path) -> dict[str, float]:
+    """Seconds and peak memory of one of them, in a process of its own."""
+    command = [sys.executable, __file__, "--alone", what, "--run", str(run)]
+    found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return found
+
+
+def here(what: str, run: Path) -> None:
+    import heatproof.auditing.store
+    import heatproof.reading
+    import heatproof.report  # noqa: F401  # imported so that they are not measured
+
+    before, start = peak(), time.process_time()
+    WHAT[what](run)
+    print(json.dumps({"seconds": time.process_time() - start, "imports": before, "peak": peak()}))
+
+
+def peak() -> float:
+    """The peak memory of this process in MiB."""
+    status = Path("/proc/self/status")  # what getrusage says begins with the peak of the process that started this one
+    if status.exists():
+        found = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(found["VmHWM"].split()[0]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure(case: str, whats: list[str]) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        total = generate(run, *CASES[case])
+        for what in whats:
+            found = alone(what, run)
+            yield {
+                "run": case, "rows": total, "what": what, "CPU seconds": found["seconds"],
+                "peak, MiB": round(found["peak"]), "imports, MiB": round(found["imports"]),
+            }  # fmt: skip
+
+
+if __name__ == "__main__":
+    options = parser(__doc__.splitlines()[0])
+    options.add_argument("--only", default="", help="cases whose name holds this")
+    options.add_argument("--what", nargs="*", default=["verdicts", "page"], choices=list(WHAT))
+    options.add_argument("--alone", help="measure this one in this process")
+    options.add_argument("--run", type=Path, help="on this run folder")
+    chosen = options.parse_args()
+    if chosen.alone:
+        here(chosen.alone, chosen.run)
+    else:
+        cases = [case for case in CASES if chosen.only in case and (chosen.only or case != "tiny")]
+        report("reading", [row for case in cases for row in measure(case, chosen.what)], chosen.out)
