@@ -101,7 +101,7 @@ def test_boxes_follow_the_resized_picture(voc: Path):
         ({"part": "test"}, r"test\.txt cannot be read"),
         ({"crop": 300}, "got crop 300 of 224"),
         ({"inside": 0.0}, "`inside` above 0 and at most 1, but got 0.0"),
-        ({"offset": 2}, "none of 3 files could be read; the first, torn.jpg"),
+        ({"offset": 2}, "none of 3 can be used; the first, torn.jpg"),
         ({"offset": 5}, "below the 5 samples"),
     ],
 )

@@ -101,7 +101,10 @@ def test_every_text_has_the_length_and_its_tokens_are_its_numbers(
         ({"length": 0}, "length from 1"),
         ({"mean": (0.0,), "std": (1.0,)}, "without `mean` and `std`"),
         ({"classes": ("negative",)}, "labels below 1, one for each of `classes`, .* but got 1"),
-        ({"rows": "split=test", "offset": 1, "limit": 2}, "none of 2 rows has both; the first, row 3: no text"),
+        (
+            {"rows": "split=test", "offset": 1, "limit": 2},
+            "none of 2 can be used; the first, row 3: no text in 'text'; a row needs a text",
+        ),
     ],
 )
 def test_what_does_not_fit_is_an_error(table: str, fields: dict, message: str):

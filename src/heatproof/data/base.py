@@ -261,6 +261,14 @@ def select(data: Dataset, chosen: Sequence[int]) -> Dataset:
     )
 
 
+def none_of(name: str, classes: tuple[str, ...] | None, skipped: Sequence[tuple[str, str]]) -> Dataset:
+    """A range of samples none of which can be used: of their shape nothing is known."""
+    targets = torch.empty(0, dtype=torch.int64)
+    return Dataset(
+        name=name, inputs=torch.empty(0, 1), targets=targets, ids=(), classes=classes, skipped=tuple(skipped)
+    )
+
+
 def finite(*, inputs: Tensor, skipped: Sequence[tuple[str, str]] = (), **parts: Any) -> Dataset:
     """A `Dataset` of these parts, without the samples that hold NaN or infinity: they are named in `skipped`."""
     fine = torch.isfinite(inputs).flatten(1).all(1)

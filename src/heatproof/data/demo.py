@@ -1,5 +1,6 @@
 """Handwritten digits in clutter: small data whose evidence has a known place, embedded in scikit-learn."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from heatproof import draws
 from heatproof.data.base import DATA, Dataset, Source, select
+from heatproof.data.listing import Listing
 from heatproof.errors import MissingExtraError, unknown
 
 CANVAS = 56
@@ -41,12 +43,25 @@ class DemoDigits(Source):
     part: str = "test"
     seed: int = 0
 
-    def load(self) -> Dataset:
+    def listing(self) -> Listing:
         if self.part not in ("train", "test"):
             raise unknown("part of the demo data", self.part, ("train", "test"))
-        whole = _whole(self.part, self.seed)
-        data = select(whole, self.choose(len(whole)))
-        return replace(data, inputs=self.normalize(data.inputs))
+        return _Canvases(self)
+
+
+class _Canvases(Listing):
+    """The canvases of a `DemoDigits`: its recipe says all that there is to say of them."""
+
+    def __init__(self, source: DemoDigits) -> None:
+        self.source, self.whole = source, _whole(source.part, source.seed)
+        self.name, self.classes = self.whole.name, self.whole.classes
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def read(self, places: Sequence[int]) -> Dataset:
+        data = select(self.whole, places)
+        return replace(data, inputs=self.source.normalize(data.inputs))
 
 
 @lru_cache(maxsize=4)

@@ -5,13 +5,13 @@ import xml.etree.ElementTree as ElementTree
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from heatproof.data.base import DATA, Box, Dataset, data_root, picture_channels
+from heatproof.data.base import DATA, Box, Dataset, data_root, none_of, picture_channels
+from heatproof.data.listing import Listing, told
 from heatproof.data.pictures import Decoded, PictureSource, read_each, stacked
 from heatproof.errors import InputError
 
@@ -70,34 +70,55 @@ class Detection(PictureSource):
     def pictures(self, root: Path) -> "Pictures":
         """The files under `root`, and what is known of them."""
 
-    def load(self) -> Dataset:
-        root = data_root(self.root)
-        known = self.pictures(root)
-        chosen = [known.files[i] for i in self.choose(len(known.files))]
-        seen, skipped = read_each(chosen, partial(self._look, known), str(known.folder))
-        display = stacked([(file, one.decoded) for file, one in seen], str(known.folder))
+    def listing(self) -> Listing:
+        return _Detected(self, self.pictures(data_root(self.root)))
+
+
+class _Detected(Listing):
+    """The pictures of a `Detection`, and the objects in each."""
+
+    one_shape = "set `crop`"
+
+    def __init__(self, source: Detection, known: "Pictures") -> None:
+        self.source, self.known = source, known
+        self.name, self.classes = known.name, known.classes
+        self.said: set[str] = set()
+
+    @property
+    def content(self) -> Any:
+        return [list(self.known.classes), told(self.known.files)]
+
+    def __len__(self) -> int:
+        return len(self.known.files)
+
+    def read(self, places: Sequence[int]) -> Dataset:
+        seen, skipped = read_each([self.known.files[place] for place in places], self._look)
+        if not seen:
+            return none_of(self.name, self.classes, skipped)
+        display = stacked([(file, one.decoded) for file, one in seen], str(self.known.folder), self.said)
         return Dataset(
-            name=known.name,
-            inputs=self.normalize(picture_channels(display)),
+            name=self.name,
+            inputs=self.source.normalize(picture_channels(display)),
             targets=torch.tensor([_largest(one.objects) for _, one in seen]),
             ids=tuple(file for file, _ in seen),
-            classes=known.classes,
+            classes=self.classes,
             display=display,
             boxes=tuple(tuple(thing.box for thing in one.objects) for _, one in seen),
             box_labels=tuple(tuple(thing.label for thing in one.objects) for _, one in seen),
             skipped=tuple(skipped),
         )
 
-    def _look(self, known: "Pictures", file: str) -> _Seen:
-        decoded = self.decode(known.folder / file)
+    def _look(self, file: str) -> _Seen:
+        inside = self.source.inside
+        decoded = self.source.decode(self.known.folder / file)
         objects = tuple(
             Object(thing.label, cut)
-            for thing in known.objects(file)
+            for thing in self.known.objects(file)
             if (cut := decoded.cut(thing.box, thing.size)) is not None
-            and _area(cut) >= self.inside * _area(decoded.resized(thing.box, thing.size))
+            and _area(cut) >= inside * _area(decoded.resized(thing.box, thing.size))
         )
         if not objects:
-            raise ValueError(f"no object has {self.inside:.0%} of its box in the crop")
+            raise ValueError(f"no object has {inside:.0%} of its box in the crop")
         return _Seen(decoded, objects)
 
 

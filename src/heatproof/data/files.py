@@ -1,21 +1,31 @@
 """Images in one NumPy archive."""
 
+import math
+import os
+import struct
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from heatproof.data.base import DATA, Dataset, Source, picture_channels
+from heatproof.data.base import DATA, Dataset, Source, finite, picture_channels
+from heatproof.data.listing import Listing
 from heatproof.errors import InputError, unknown
+
+LOCAL_NAME = 26  # where a zip file's local header says how long its name is
 
 
 @DATA.register("npz")
 @dataclass(frozen=True, kw_only=True)
 class NpzImages(Source):
     """Images and labels from two arrays of an .npz file. Arrays of Python objects (pickles) are never loaded.
+
+    Images of an archive that is not compressed (numpy.savez) are read by need, those of another are held in memory.
 
     Attributes:
         path: the file.
@@ -32,56 +42,100 @@ class NpzImages(Source):
     classes: str = "classes"
     layout: str = "channels-first"
 
-    def load(self) -> Dataset:
+    def listing(self) -> Listing:
         if self.layout not in ("channels-first", "channels-last"):
             raise unknown("layout", self.layout, ("channels-first", "channels-last"))
-        arrays = self._arrays()
-        images, labels = arrays[self.images], arrays[self.labels]
+        return _Archive(self)
+
+
+class _Archive(Listing):
+    """The arrays of an `NpzImages`. An image array that is not compressed stays in its file until it is read."""
+
+    def __init__(self, source: NpzImages) -> None:
+        self.source, self.name = source, Path(source.path).stem
+        arrays, self.content = _arrays(source)
+        images, labels = arrays[source.images], arrays[source.labels]
         if images.ndim not in (3, 4) or not (images.dtype == np.uint8 or np.issubdtype(images.dtype, np.floating)):
             raise InputError(
-                f"Expected array {self.images!r} of {self.path} to be images (N, H, W) or (N, C, H, W) in uint8 or "
+                f"Expected array {source.images!r} of {source.path} to be images (N, H, W) or (N, C, H, W) in uint8 or "
                 f"floating point, but got {images.dtype} {images.shape}."
             )
         if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
             raise InputError(
-                f"Expected array {self.labels!r} of {self.path} to hold {len(images)} integer labels, but got "
+                f"Expected array {source.labels!r} of {source.path} to hold {len(images)} integer labels, but got "
                 f"{labels.dtype} {labels.shape}."
             )
-        chosen = self.choose(len(images))
-        if images.ndim == 4 and self.layout == "channels-first":
-            images = images.transpose(0, 2, 3, 1)
-        picked = torch.from_numpy(np.ascontiguousarray(images[chosen]))
-        names = arrays.get(self.classes)
-        return Dataset(
-            name=Path(self.path).stem,
-            inputs=self.normalize(_inputs(picked)),
-            targets=torch.from_numpy(labels[chosen].astype(np.int64)),
+        first = images.ndim == 4 and source.layout == "channels-first"
+        self.images, self.labels = images.transpose(0, 2, 3, 1) if first else images, labels
+        names = arrays.get(source.classes)
+        self.classes = None if names is None else tuple(str(name) for name in names)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, places: Sequence[int]) -> Dataset:
+        chosen = list(places)
+        picked = torch.from_numpy(np.ascontiguousarray(self.images[chosen]))
+        return finite(
+            name=self.name,
+            inputs=self.source.normalize(_inputs(picked)),
+            targets=torch.from_numpy(self.labels[chosen].astype(np.int64)),
             ids=tuple(str(i) for i in chosen),
-            classes=None if names is None else tuple(str(name) for name in names),
+            classes=self.classes,
             display=_display(picked),
         )
 
-    def _arrays(self) -> dict[str, np.ndarray]:
-        if not Path(self.path).is_file():
-            raise InputError(f"Expected `path` to name an .npz file, but got {self.path!r}, which is no file.")
-        try:
-            # Opened here, because np.load leaves a file open that turns out not to be an archive.
-            with Path(self.path).open("rb") as file:
-                archive = np.load(file, allow_pickle=False)
-                if not isinstance(archive, np.lib.npyio.NpzFile):
-                    raise ValueError("it holds a single array")
-                for name in (self.images, self.labels):
-                    if name not in archive.files:
-                        raise unknown(f"array in {self.path}", name, archive.files)
-                wanted = {self.images, self.labels, self.classes} & set(archive.files)
-                return {name: archive[name] for name in wanted}
-        except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(
-                f"Expected {self.path} to be an .npz file of plain arrays, but reading it failed ({error}); "
-                "write it with numpy.savez and without object arrays."
-            ) from error
+
+def _arrays(source: NpzImages) -> tuple[dict[str, np.ndarray], Any]:
+    """The wanted arrays by name, and the checksums that the archive has of them."""
+    path = source.path
+    if not Path(path).is_file():
+        raise InputError(f"Expected `path` to name an .npz file, but got {path!r}, which is no file.")
+    try:
+        # Opened here, because np.load leaves a file open that turns out not to be an archive.
+        with Path(path).open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile) or archive.zip is None:
+                raise ValueError("it holds a single array")
+            for name in (source.images, source.labels):
+                if name not in archive.files:
+                    raise unknown(f"array in {path}", name, archive.files)
+            wanted = sorted({source.images, source.labels, source.classes} & set(archive.files))
+            entries = {name: _entry(archive.zip, name) for name in wanted}
+            arrays = {name: _mapped(path, entries[name]) if name == source.images else None for name in wanted}
+            found = {name: archive[name] if array is None else array for name, array in arrays.items()}
+            return found, {name: [entry.CRC, entry.file_size] for name, entry in entries.items()}
+    except (OSError, EOFError, ValueError, struct.error, zipfile.BadZipFile) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"Expected {path} to be an .npz file of plain arrays, but reading it failed ({error}); "
+            "write it with numpy.savez and without object arrays."
+        ) from error
+
+
+def _entry(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    return archive.getinfo(name if name in archive.namelist() else f"{name}.npy")
+
+
+def _mapped(path: str, entry: zipfile.ZipInfo) -> np.ndarray | None:
+    """An array of an archive, mapped into memory where it lies; None where it is compressed or of no plain numbers."""
+    if entry.compress_type != zipfile.ZIP_STORED:
+        return None
+    with Path(path).open("rb") as file:
+        file.seek(entry.header_offset + LOCAL_NAME)
+        name, extra = struct.unpack("<HH", file.read(4))
+        file.seek(name + extra, os.SEEK_CUR)
+        version = np.lib.format.read_magic(file)
+        if version == (1, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+        elif version == (2, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+        else:
+            return None
+        if dtype.hasobject or not math.prod(shape):
+            return None
+        return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
 
 
 def _inputs(picked: Tensor) -> Tensor:

@@ -1,14 +1,26 @@
 """A folder of image files, labelled by an index or by subfolders."""
 
 import csv
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
-from heatproof.data.base import DATA, UNLABELLED, Box, Dataset, data_root, picture_channels, pixels_inside, select
+from heatproof.data.base import (
+    DATA,
+    UNLABELLED,
+    Box,
+    Dataset,
+    data_root,
+    none_of,
+    picture_channels,
+    pixels_inside,
+    select,
+)
+from heatproof.data.listing import Listing, told
 from heatproof.data.pictures import ENDINGS, UNREADABLE, Decoded, PictureSource, read_each, stacked
 from heatproof.errors import InputError, unknown
 
@@ -52,49 +64,69 @@ class ImageFolder(PictureSource):
         super().__post_init__()
         object.__setattr__(self, "classes", tuple(self.classes))
 
-    def load(self) -> Dataset:
+    def listing(self) -> Listing:
         if self.boxes_below is not None and (self.boxes is None or not 0 < self.boxes_below <= 1):
             raise InputError(
                 f"Expected boxes_below, a share in (0, 1], beside a file of `boxes`, but got {self.boxes_below} and "
                 f"boxes {self.boxes!r}."
             )
-        root = data_root(self.root)
-        files, classes = _in_folders(root, self.classes) if self.index is None else _index(root / self.index)
-        labels = dict(files)
-        known_boxes = None if self.boxes is None else _boxes(root / self.boxes)
-        chosen = [files[i][0] for i in self.choose(len(files))]
+        return _Folder(self, data_root(self.root))
 
-        def read(file: str) -> tuple[Decoded, tuple[Box, ...]]:
-            decoded = self.decode(root / file)
-            cut = (decoded.cut(*drawn) for drawn in (known_boxes or {}).get(file, ()))
-            return decoded, tuple(box for box in cut if box is not None)
 
-        seen, skipped = read_each(chosen, read, str(root))
-        display = stacked([(file, decoded) for file, (decoded, _) in seen], str(root))
+class _Folder(Listing):
+    """The pictures of an `ImageFolder`, with their labels and boxes."""
+
+    one_shape = "set `crop`"
+
+    def __init__(self, source: ImageFolder, root: Path) -> None:
+        self.source, self.root, self.name = source, root, root.name
+        self.files, classes = _in_folders(root, source.classes) if source.index is None else _index(root / source.index)
+        self.classes = source.classes or classes
+        self.boxes = None if source.boxes is None else _boxes(root / source.boxes)
+        self.said: set[str] = set()
+        if source.boxes_below is not None:
+            self.hint = (
+                f"files that can be read need boxes that cover less than {source.boxes_below:g} of them: raise "
+                "`boxes_below` or `limit`"
+            )
+
+    @property
+    def content(self) -> Any:
+        drawn = self.boxes or {}
+        return told(*zip(*self.files, strict=True), [drawn.get(file, ()) for file, _ in self.files])
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, places: Sequence[int]) -> Dataset:
+        labels = dict(self.files[place] for place in places)
+        seen, skipped = read_each(list(labels), self._look)
+        if not seen:
+            return none_of(self.name, self.classes, skipped)
+        display = stacked([(file, decoded) for file, (decoded, _) in seen], str(self.root), self.said)
         data = Dataset(
-            name=root.name,
-            inputs=self.normalize(picture_channels(display)),
+            name=self.name,
+            inputs=self.source.normalize(picture_channels(display)),
             targets=torch.tensor([labels[file] for file, _ in seen]),
             ids=tuple(file for file, _ in seen),
-            classes=self.classes or classes,
+            classes=self.classes,
             display=display,
-            boxes=None if known_boxes is None else tuple(boxes for _, (_, boxes) in seen),
+            boxes=None if self.boxes is None else tuple(boxes for _, (_, boxes) in seen),
             skipped=tuple(skipped),
         )
-        return data if self.boxes_below is None else select(data, self._with_small_boxes(data))
+        return data if self.source.boxes_below is None else select(data, self._with_small_boxes(data))
+
+    def _look(self, file: str) -> tuple[Decoded, tuple[Box, ...]]:
+        decoded = self.source.decode(self.root / file)
+        cut = (decoded.cut(*drawn) for drawn in (self.boxes or {}).get(file, ()))
+        return decoded, tuple(box for box in cut if box is not None)
 
     def _with_small_boxes(self, data: Dataset) -> list[int]:
-        assert data.boxes is not None  # by `load`
-        assert self.boxes_below is not None
+        assert data.boxes is not None  # by `listing`
+        assert self.source.boxes_below is not None
         height, width = data.inputs.shape[2:]
         shares = [float(pixels_inside(boxes, height, width).double().mean()) for boxes in data.boxes]
-        small = [i for i, share in enumerate(shares) if 0 < share < self.boxes_below]
-        if not small:
-            raise InputError(
-                f"Expected images whose boxes cover less than {self.boxes_below:g} of them, but none of {len(data)} in "
-                f"{data.name} is one; raise `boxes_below` or `limit`."
-            )
-        return small
+        return [i for i, share in enumerate(shares) if 0 < share < self.source.boxes_below]
 
 
 @DATA.register("image-file")
@@ -108,20 +140,34 @@ class ImageFile(PictureSource):
 
     path: str = ""
 
-    def load(self) -> Dataset:
+    def listing(self) -> Listing:
+        return _File(self)
+
+
+class _File(Listing):
+    """The one picture of an `ImageFile`."""
+
+    def __init__(self, source: ImageFile) -> None:
+        self.source, self.path, self.name = source, Path(source.path), Path(source.path).name
+        self.content = self.name
+
+    def __len__(self) -> int:
+        return 1
+
+    def read(self, places: Sequence[int]) -> Dataset:
         try:
-            decoded = self.decode(Path(self.path))
+            decoded = self.source.decode(self.path)
         except UNREADABLE as error:
-            raise InputError(f"Expected an image in {self.path!r}, but it cannot be read: {error}.") from None
-        name = Path(self.path).name
-        display = stacked([(name, decoded)], str(Path(self.path).parent))
-        return Dataset(
-            name=name,
-            inputs=self.normalize(picture_channels(display)),
+            raise InputError(f"Expected an image in {str(self.path)!r}, but it cannot be read: {error}.") from None
+        display = stacked([(self.name, decoded)], str(self.path.parent))
+        data = Dataset(
+            name=self.name,
+            inputs=self.source.normalize(picture_channels(display)),
             targets=torch.tensor([UNLABELLED]),
-            ids=(name,),
+            ids=(self.name,),
             display=display,
         )
+        return select(data, places)
 
 
 def _in_folders(root: Path, known: tuple[str, ...]) -> tuple[list[tuple[str, int]], tuple[str, ...] | None]:
@@ -157,8 +203,13 @@ def _in_folders(root: Path, known: tuple[str, ...]) -> tuple[list[tuple[str, int
 
 def _pictures(root: Path, folder: Path) -> list[str]:
     """The pictures in `folder` and below, as paths within `root`; nothing hidden is one."""
-    paths = sorted(path.relative_to(root) for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
-    return [path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts)]
+    found = []
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        within = Path(place).relative_to(root).as_posix()
+        prefix = "" if within == "." else f"{within}/"
+        found += [f"{prefix}{name}" for name in files if not name.startswith(".") and name.lower().endswith(ENDINGS)]
+    return sorted(found, key=lambda file: file.split("/"))
 
 
 def _index(path: Path) -> tuple[list[tuple[str, int]], tuple[str, ...] | None]:

@@ -1,7 +1,8 @@
 """What a source holds, known before a sample is read, and the wanted part of it as blocks."""
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -21,12 +22,14 @@ class Listing(ABC):
         content: plain data that tells these samples from others as far as is known without reading them, wherever they
             lie: file names and labels, sizes, checksums.
         hint: what to do where none of the wanted samples can be used.
+        one_shape: what to do where samples differ in shape.
     """
 
     name: str
     classes: tuple[str, ...] | None = None
     content: Any = None
     hint: str = ""
+    one_shape: str = "bring them to one shape"
 
     @abstractmethod
     def __len__(self) -> int:
@@ -64,9 +67,10 @@ class SourceBlocks:
     def __init__(self, source: Source) -> None:
         self.source = source
         self._expected = ""
+        self._shape: tuple[int, ...] | None = None  # of the samples read so far
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"source": self.source, "_expected": self.identity}
+        return {"source": self.source, "_expected": self.identity, "_shape": self._shape}
 
     @cached_property
     def _listing(self) -> Listing:
@@ -111,12 +115,27 @@ class SourceBlocks:
 
     def read(self, start: int, stop: int) -> Dataset:
         """Samples `start` to `stop`, without those that cannot be used, which it names in `skipped`."""
-        return self._listing.read(self._chosen[start:stop])
+        data = self._listing.read(self._chosen[start:stop])
+        if len(data):
+            shape = tuple(data.inputs.shape[1:])
+            self._shape = self._shape or shape
+            if shape != self._shape:
+                raise InputError(
+                    f"Expected samples of one shape in {self.name}, {self._shape} as those before, but "
+                    f"{data.ids[0]!r} has {shape}; {self._listing.one_shape}."
+                )
+        return data
 
     def unusable(self, data: Dataset) -> InputError:
         """The error for samples of which none can be used."""
-        first = "; the first, {}: {}".format(*data.skipped[0]) if data.skipped else ""
+        first = "; the first, {}: {}".format(*data.skipped[0]).rstrip(".") if data.skipped else ""
         hint = f"; {self._listing.hint}" if self._listing.hint else ""
-        return InputError(
-            f"Expected samples of {self.name}, but none of {len(self)} can be used{first}{hint}.".replace("..", ".")
-        )
+        return InputError(f"Expected samples of {self.name}, but none of {len(self)} can be used{first}{hint}.")
+
+
+def told(*columns: Iterable[object]) -> str:
+    """SHA-256 of columns of what is listed, line by line."""
+    content = hashlib.sha256()
+    for line in zip(*columns, strict=True):
+        content.update(repr(line).encode())
+    return content.hexdigest()

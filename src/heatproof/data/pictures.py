@@ -109,13 +109,8 @@ class PictureSource(Source):
         return Decoded(np.array(image), scale, (left, top), seen)
 
 
-def read_each(
-    names: Sequence[str], read: Callable[[str], T], where: str
-) -> tuple[list[tuple[str, T]], list[tuple[str, str]]]:
-    """What `read` makes of each file, by name, and the files that it cannot read, each with the reason.
-
-    Raises: InputError if there is none that it can.
-    """
+def read_each(names: Sequence[str], read: Callable[[str], T]) -> tuple[list[tuple[str, T]], list[tuple[str, str]]]:
+    """What `read` makes of each file, by name, and the files that it cannot read, each with the reason."""
     kept: list[tuple[str, T]] = []
     skipped: list[tuple[str, str]] = []
     for name in names:
@@ -123,19 +118,16 @@ def read_each(
             kept.append((name, read(name)))
         except UNREADABLE as error:
             skipped.append((name, f"{type(error).__name__}: {error}"))
-    if not kept:
-        raise InputError(
-            f"Expected images under {where!r}, but none of {len(names)} files could be read; the first, "
-            f"{skipped[0][0]}: {skipped[0][1]}."
-        )
     return kept, skipped
 
 
-def stacked(pictures: Sequence[tuple[str, Decoded]], where: str) -> Tensor:
+def stacked(pictures: Sequence[tuple[str, Decoded]], where: str, said: set[str] | None = None) -> Tensor:
     """Pictures of one size as one tensor uint8 (N, H, W, 3) or (N, H, W).
 
-    Warns: HeatproofWarning where the network sees little of a picture, or little but interpolation.
+    Warns: HeatproofWarning where the network sees little of a picture, or little but interpolation. What is `said`
+        already is not said again.
     """
+    said = set() if said is None else said
     sizes = {decoded.picture.shape[:2] for _, decoded in pictures}
     if len(sizes) > 1:
         raise InputError(f"Expected images of one size, but got {len(sizes)} sizes under {where!r}; set `crop`.")
@@ -145,7 +137,8 @@ def stacked(pictures: Sequence[tuple[str, Decoded]], where: str) -> Tensor:
         (small, f"enlarged more than {ENLARGED:g} times: their maps show interpolation"),
         (long, f"more than {LONG:g} times as long as wide: a crop or another shape shows little of them"),
     ):
-        if names:
+        if names and what not in said:
+            said.add(what)
             warnings.warn(
                 f"{len(names)} of {len(pictures)} pictures under {where!r} are {what} ({', '.join(names[:3])}).",
                 HeatproofWarning,

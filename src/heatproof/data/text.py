@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pandas as pd
 import torch
 
 from heatproof.data.base import DATA, Dataset, Source
+from heatproof.data.listing import Listing, told
 from heatproof.errors import InputError, unknown
 
 T = TypeVar("T")
@@ -76,42 +77,8 @@ class TextTable(Source):
                 f"{self.mean}, {self.length} and {self.words}."
             )
 
-    def load(self) -> Dataset:
-        table = _read(self.path)
-        classes, numbers = self._labels(table)
-        kept = _where(table, self.rows, self.path)
-        chosen = [kept[i] for i in self.choose(len(kept))]
-        numbered = self.numbered
-        ids: list[list[int]] = []
-        tokens: list[tuple[str, ...]] = []
-        labels: list[int] = []
-        places: list[int] = []
-        skipped: list[tuple[str, str]] = []
-        for row, text in zip(chosen, _column(table, self.text, self.path).iloc[chosen], strict=True):
-            words = self.tokenize(text) if isinstance(text, str) else []
-            if not words or row not in numbers:
-                skipped.append((f"row {row}", f"no label in {self.label!r}" if words else f"no text in {self.text!r}"))
-                continue
-            places.append(row)
-            labels.append(numbers[row])
-            ids.append(self._filled([numbered.get(word, numbered[self.unknown]) for word in words], numbered[self.pad]))
-            tokens.append(tuple(self._filled([w if w in numbered else f"[{w}]" for w in words], self.pad)))
-        if not ids:
-            raise InputError(
-                f"Expected texts with labels in {self.path}, but none of {len(chosen)} rows has both; the first, "
-                f"{skipped[0][0]}: {skipped[0][1]}."
-            )
-        inputs = torch.tensor(ids)
-        return Dataset(
-            name=Path(self.path).name.split(".")[0],
-            inputs=inputs,
-            targets=torch.tensor(labels),
-            ids=tuple(f"row {place}" for place in places),
-            classes=classes,
-            tokens=tuple(tokens),
-            mask=(inputs != numbered[self.pad]).long(),
-            skipped=tuple(skipped),
-        )
+    def listing(self) -> Listing:
+        return _Texts(self)
 
     def tokenize(self, text: str) -> list[str]:
         """The words of a text, in order."""
@@ -149,34 +116,83 @@ class TextTable(Source):
             )
         return numbered
 
-    def _filled(self, items: Sequence[T], pad: T) -> list[T]:
+    def filled(self, items: Sequence[T], pad: T) -> list[T]:
         missing = [pad] * (self.length - len(items))
         if self.side == "left":
             return [*missing, *items[-self.length :]]
         return [*items[: self.length], *missing]
 
-    def _labels(self, table: pd.DataFrame) -> tuple[tuple[str, ...] | None, dict[int, int]]:
-        """The classes, and the label of each row that has one."""
-        given = {
-            row: str(value).strip()
-            for row, value in enumerate(_column(table, self.label, self.path))
-            if not pd.isna(value) and str(value).strip()
-        }
-        if all(value.isdecimal() for value in given.values()):
-            numbers = {row: int(value) for row, value in given.items()}
-            names = self.classes
-        else:
-            names = self.classes or tuple(sorted(set(given.values())))
-            strange = sorted(set(given.values()) - set(names))
-            if strange:
-                raise unknown(f"class in column {self.label!r} of {self.path}", strange[0], names)
-            numbers = {row: names.index(value) for row, value in given.items()}
-        highest = max(numbers.values(), default=0)
-        if names and highest >= len(names):
-            raise InputError(
-                f"Expected labels below {len(names)}, one for each of `classes`, in {self.path}, but got {highest}."
-            )
-        return names or None, numbers
+
+class _Texts(Listing):
+    """The rows of a `TextTable`. The table is in memory as text; tokens are made by need."""
+
+    def __init__(self, source: TextTable) -> None:
+        self.source, self.name = source, Path(source.path).name.split(".")[0]
+        table = _read(source.path)
+        self.classes, self.numbers = _labels(source, table)
+        self.rows = _where(table, source.rows, source.path)
+        self.texts = _column(table, source.text, source.path)
+        self.hint = f"a row needs a text in {source.text!r} and a label in {source.label!r}"
+
+    @property
+    def content(self) -> Any:
+        return told(self.rows, (self.numbers.get(row) for row in self.rows), self.texts.iloc[self.rows])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, places: Sequence[int]) -> Dataset:
+        source, numbered = self.source, self.source.numbered
+        ids: list[list[int]] = []
+        tokens: list[tuple[str, ...]] = []
+        kept: list[int] = []
+        skipped: list[tuple[str, str]] = []
+        chosen = [self.rows[place] for place in places]
+        for row, text in zip(chosen, self.texts.iloc[chosen], strict=True):
+            words = source.tokenize(text) if isinstance(text, str) else []
+            if not words or row not in self.numbers:
+                lacking = f"no label in {source.label!r}" if words else f"no text in {source.text!r}"
+                skipped.append((f"row {row}", lacking))
+                continue
+            kept.append(row)
+            unknown_word, pad = numbered[source.unknown], numbered[source.pad]
+            ids.append(source.filled([numbered.get(word, unknown_word) for word in words], pad))
+            tokens.append(tuple(source.filled([w if w in numbered else f"[{w}]" for w in words], source.pad)))
+        inputs = torch.tensor(ids, dtype=torch.int64).reshape(len(ids), source.length)
+        return Dataset(
+            name=self.name,
+            inputs=inputs,
+            targets=torch.tensor([self.numbers[row] for row in kept], dtype=torch.int64),
+            ids=tuple(f"row {row}" for row in kept),
+            classes=self.classes,
+            tokens=tuple(tokens),
+            mask=(inputs != numbered[source.pad]).long(),
+            skipped=tuple(skipped),
+        )
+
+
+def _labels(source: TextTable, table: pd.DataFrame) -> tuple[tuple[str, ...] | None, dict[int, int]]:
+    """The classes, and the label of each row that has one."""
+    given = {
+        row: str(value).strip()
+        for row, value in enumerate(_column(table, source.label, source.path))
+        if not pd.isna(value) and str(value).strip()
+    }
+    if all(value.isdecimal() for value in given.values()):
+        numbers = {row: int(value) for row, value in given.items()}
+        names = source.classes
+    else:
+        names = source.classes or tuple(sorted(set(given.values())))
+        strange = sorted(set(given.values()) - set(names))
+        if strange:
+            raise unknown(f"class in column {source.label!r} of {source.path}", strange[0], names)
+        numbers = {row: names.index(value) for row, value in given.items()}
+    highest = max(numbers.values(), default=0)
+    if names and highest >= len(names):
+        raise InputError(
+            f"Expected labels below {len(names)}, one for each of `classes`, in {source.path}, but got {highest}."
+        )
+    return names or None, numbers
 
 
 def _read(path: str) -> pd.DataFrame:

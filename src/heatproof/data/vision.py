@@ -1,10 +1,15 @@
 """Data sets in the folder layout of torchvision, read from disk and never downloaded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
 
+from heatproof.artifacts import digest
 from heatproof.data.base import DATA, Dataset, Source, data_root, picture_channels
+from heatproof.data.listing import Listing
 from heatproof.errors import InputError, MissingExtraError, unknown
 
 NAMES = ("MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "CIFAR100")
@@ -25,7 +30,7 @@ class TorchvisionDataset(Source):
     root: str = ""
     train: bool = False
 
-    def load(self) -> Dataset:
+    def listing(self) -> Listing:
         if self.dataset not in NAMES:
             raise unknown("torchvision data set", self.dataset, NAMES)
         root = data_root(self.root)
@@ -43,12 +48,33 @@ class TorchvisionDataset(Source):
                 f"Expected {self.dataset} in torchvision's layout under {str(root)!r}, but reading failed "
                 f"({type(error).__name__}: {error}); fetch it there first, heatproof downloads nothing."
             ) from error
-        chosen = self.choose(len(pictures))
+        name = f"{self.dataset} {'train' if self.train else 'test'}"
+        return _Pictures(self, name, pictures, targets, tuple(data.classes))
+
+
+class _Pictures(Listing):
+    """The pictures of a `TorchvisionDataset`, which torchvision holds in memory as bytes."""
+
+    def __init__(
+        self, source: TorchvisionDataset, name: str, pictures: Tensor, targets: Tensor, classes: tuple[str, ...]
+    ) -> None:
+        self.source, self.name, self.classes = source, name, classes
+        self.pictures, self.targets = pictures, targets
+
+    @property
+    def content(self) -> Any:
+        return digest({"pictures": self.pictures, "targets": self.targets}, None)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def read(self, places: Sequence[int]) -> Dataset:
+        chosen = list(places)
         return Dataset(
-            name=f"{self.dataset} {'train' if self.train else 'test'}",
-            inputs=self.normalize(picture_channels(pictures[chosen])),
-            targets=targets[chosen],
+            name=self.name,
+            inputs=self.source.normalize(picture_channels(self.pictures[chosen])),
+            targets=self.targets[chosen],
             ids=tuple(str(i) for i in chosen),
-            classes=tuple(data.classes),
-            display=pictures[chosen],
+            classes=self.classes,
+            display=self.pictures[chosen],
         )
