@@ -1,17 +1,21 @@
 """Random numbers that depend on what they are for, never on order, batch, worker or the global generator.
 
-A key, such as (seed, "smoothgrad", digest of the sample, 3), is hashed with SHA-256 into the seed of a generator on the
-CPU. Numbers are drawn there in float32 and moved afterwards, so that every device and precision sees the same ones.
+A key, such as (seed, "smoothgrad"), is hashed with SHA-256, and a sample's values name its stream. Tensors of numbers
+are made in float32 on the device that they are for, by `counters`: every device and precision sees the same ones, and
+nobody waits. Orders and choices are drawn by a generator on the CPU.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+from heatproof import counters
 
 T = TypeVar("T")
 Key = str | int | float | bool | None
@@ -31,23 +35,51 @@ def digests(inputs: Tensor) -> list[str]:
     return [hashlib.sha256(shape + row.numpy().tobytes()).hexdigest() for row in flat]
 
 
-def normal(inputs: Tensor, *key: Key, samples: Sequence[str] | None = None) -> Tensor:
+def marks(inputs: Tensor) -> Tensor:
+    """Each sample's name of its values in float32, to draw by: (N, 2) int64 on the device of `inputs` (N, …).
+
+    What `digests` is to the host, without a copy to it.
+    """
+    return counters.marks(inputs, _words(*inputs.shape[1:]))
+
+
+def normal(inputs: Tensor, *key: Key, samples: Tensor | None = None, copies: range | None = None) -> Tensor:
     """Standard normal numbers of the shape, dtype and device of `inputs` (N, …); each sample has its own stream.
 
-    `samples` are the digests of `inputs`, for callers that draw many times for the same inputs.
+    `samples` are the `marks` (N, 2) of what names the samples, where that is not `inputs`, or for callers that draw
+    many times for the same ones. With `copies` there is a stream for each: (copies, N, …); that of copy 0 is the one
+    that is drawn without.
     """
-    names = digests(inputs) if samples is None else samples
-    shape = inputs.shape[1:]
-    drawn = [torch.randn(shape, generator=generator(*key, name), dtype=torch.float32) for name in names]
-    return torch.stack(drawn).to(inputs.device, inputs.dtype)
+    return _drawn(counters.normal, inputs, key, samples, copies)
 
 
-def uniform(inputs: Tensor, *key: Key, samples: Sequence[str] | None = None) -> Tensor:
+def uniform(inputs: Tensor, *key: Key, samples: Tensor | None = None, copies: range | None = None) -> Tensor:
     """Like `normal`, uniform on [-1, 1)."""
-    names = digests(inputs) if samples is None else samples
-    shape = inputs.shape[1:]
-    drawn = [torch.rand(shape, generator=generator(*key, name), dtype=torch.float32) for name in names]
-    return (torch.stack(drawn) * 2 - 1).to(inputs.device, inputs.dtype)
+    return _drawn(counters.uniform, inputs, key, samples, copies)
+
+
+def integers(below: int, shape: Sequence[int], *key: Key, samples: Tensor) -> Tensor:
+    """Integers (N, *shape) from 0 to `below` − 1, at most 2²⁴, alike often; a stream for each of `samples` (N, 2)."""
+    like = torch.empty(len(samples), *shape, dtype=torch.float32, device=samples.device)
+    drawn = _drawn(counters.uniform, like, key, samples, None)
+    return ((drawn + 1) * (below / 2)).long().clamp_(max=below - 1)  # the sum may be rounded to 2
+
+
+def _drawn(
+    numbers: Callable[[Tensor, int], Tensor],
+    inputs: Tensor,
+    key: tuple[Key, ...],
+    samples: Tensor | None,
+    copies: range | None,
+) -> Tensor:
+    names = marks(inputs) if samples is None else samples
+    keys = counters.streams(names, _words(*key), copies or range(1))
+    drawn = numbers(keys.flatten(0, 1), math.prod(inputs.shape[1:])).to(inputs.dtype)
+    return drawn.view(inputs.shape if copies is None else (len(copies), *inputs.shape))
+
+
+def _words(*key: Key) -> counters.Words:
+    return counters.words_of(hashlib.sha256(json.dumps(key).encode()).digest())
 
 
 def reseed(recipe: T, replicate: int) -> T:

@@ -60,7 +60,7 @@ def test_rows_are_what_scalar_loops_give(fitted, noise):
     model, method, images = fitted
     method, inputs, targets = replace(method, steps=0, noise=noise), images[:4], torch.tensor([0, 6, 3, 3])
     rows = played(model, {"initial": method}, inputs, targets)
-    split, names = Split(model, LAYER), hp.draws.digests(inputs)
+    split, names = Split(model, LAYER), hp.draws.marks(inputs)
     mean, std = method.fitted["mean"].double(), method.fitted["variance"].double().sqrt()
     passed = 1 / (1 + math.exp(-5))
     scale = 1 - passed if noise == "paper" else math.sqrt(1 - passed)
@@ -71,8 +71,8 @@ def test_rows_are_what_scalar_loops_give(fitted, noise):
         expected = {"information": sum(nats) / len(nats), "bits": sum(nats) / math.log(2)}
         assert len(nats) == 3 * 6 * 6
         found = []
-        for copy in range(3):
-            drawn = hp.draws.normal(signal, 0, "bottleneck", 0, copy, samples=[names[i]]).flatten().tolist()
+        noises = hp.draws.normal(signal, 0, "bottleneck", 0, samples=names[i : i + 1], copies=range(3))
+        for drawn in noises.flatten(1).tolist():
             z = [passed * r + (1 - passed) * m + scale * s * n for (r, m, s), n in zip(elements, drawn, strict=True)]
             found.append(split.above(torch.tensor(z, dtype=torch.float64).view_as(signal), inputs[i : i + 1])[0])
         expected |= shares(found, int(targets[i]))

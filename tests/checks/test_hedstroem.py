@@ -50,7 +50,7 @@ class TestEfficient:
         rows = toys.played(EfficientParameterRandomization(bins=12))
         model, inputs = toys.network(), toys.images()
         trained = maps_of(METHOD, model, inputs)
-        drawn = hp.similarity.noise(trained, "gaussian", samples=draws.digests(inputs))
+        drawn = hp.similarity.noise(trained, "gaussian", samples=draws.marks(inputs))
         got = toys.row(rows, "gradient-x-input", "entropy-rise", "gaussian")
         for i in range(3):
             assert float(got[i]) == pytest.approx(entropy_rise(trained[i].tolist(), drawn[i].tolist(), 12), abs=1e-9)
@@ -123,7 +123,7 @@ class TestSmooth:
             sigma = share * (float(image.max()) - float(image.min()))
             total = torch.zeros_like(image)
             for k in range(copies):
-                noise = draws.normal(image, 0, "noise", k)
+                noise = draws.normal(image, 0, "noise", copies=range(k, k + 1))[0]
                 total = total + method(model, image + sigma * noise, torch.tensor([i % 4]))
             return slow.flat((total / copies)[0].sum(0).tolist())
 

@@ -129,7 +129,7 @@ class TestCalibration:
         rows = toys.played(Calibration(similarities=("spearman",), seed=3))
         model, inputs, targets = toys.network(), toys.images(), torch.arange(3)
         maps = GradientXInput()(model, inputs, targets).sum(1)
-        names = draws.digests(inputs)
+        names = draws.marks(inputs)
         for kind, draw in (("uniform", draws.uniform), ("gaussian", draws.normal)):
             first, second = (draw(maps, 3, "calibration", kind, replicate, samples=names) for replicate in (0, 1))
             got = toys.row(rows, "gradient-x-input", "spearman", f"map-vs-{kind}")

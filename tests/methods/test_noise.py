@@ -39,7 +39,7 @@ def test_quadratic_has_its_closed_form():
     model, x = quadratic(), torch.randn(2, 4, dtype=torch.float64)
     y = torch.tensor([1, 2])
     sigma = 0.2 * (x.amax(1) - x.amin(1))[:, None]
-    noise = torch.stack([sigma * normal(x, 0, "noise", copy) for copy in range(30)])
+    noise = sigma * normal(x, 0, "noise", copies=range(30))
     A, b = model.A.detach()[y], model.b.detach()[y]
     smooth = SmoothGrad(samples=30, noise=0.2)(model, x, y)
     torch.testing.assert_close(smooth, 2 * torch.einsum("nde,ne->nd", A, x + noise.mean(0)) + b)
@@ -70,7 +70,7 @@ def test_variance_does_not_cancel_in_float32():
 def _noise(x, level, copy):
     flat = x.flatten(1)
     sigma = level * (flat.amax(1) - flat.amin(1))
-    return sigma[:, None, None, None] * normal(x, 0, "noise", copy)
+    return sigma[:, None, None, None] * normal(x, 0, "noise", copies=range(copy, copy + 1))[0]
 
 
 def test_noise_belongs_to_the_sample_the_copy_and_the_seed_alone():
@@ -165,7 +165,7 @@ def test_side_inputs_follow_their_samples():
 
 def _mean_input(x):
     sigma = 0.15 * (x.amax(1) - x.amin(1))[:, None]
-    return x + sigma * torch.stack([normal(x, 0, "noise", copy) for copy in range(3)]).mean(0)
+    return x + sigma * normal(x, 0, "noise", copies=range(3)).mean(0)
 
 
 @pytest.mark.parametrize("kind", [SmoothGrad, VarGrad])
@@ -201,7 +201,7 @@ def test_a_column_in_other_units_changes_nothing_but_its_unit(method, inner):
     # The noise is keyed by a sample's values; of these the units are part.
     scale = tuple((units * torch.tensor([1, 2, 3, 4])).tolist())
     got = method(_in_units(inner, units), samples=7, scale=scale)(model, x * units, y)
-    noise_of = torch.stack([normal(x * units, 0, "noise", copy) for copy in range(7)])
+    noise_of = normal(x * units, 0, "noise", copies=range(7))
     sigma = 0.15 * torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
     maps = torch.stack([inner(plain, x + sigma * one, y) for one in noise_of])
     by_hand = maps.mean(0) if method is SmoothGrad else (maps - maps.mean(0)).square().mean(0)
@@ -217,7 +217,7 @@ def _in_units(inner, units):
 def test_scale_has_its_closed_form_on_channels():
     model, x = cnn(), images()
     sigma = 0.3 * torch.tensor([2.0, 0.1], dtype=torch.float64).view(1, 2, 1, 1)
-    copies = [Gradient()(model, x + sigma * normal(x, 5, "noise", copy), TARGETS) for copy in range(4)]
+    copies = [Gradient()(model, x + sigma * one, TARGETS) for one in normal(x, 5, "noise", copies=range(4))]
     smooth = SmoothGrad(samples=4, noise=0.3, seed=5, scale=(2.0, 0.1))(model, x, TARGETS)
     torch.testing.assert_close(smooth, torch.stack(copies).mean(0))
 

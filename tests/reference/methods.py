@@ -59,7 +59,7 @@ def noisy_gradients(model, inputs, targets, *, samples, noise, seed):
         row = []
         for x, target in zip(inputs, targets, strict=True):
             sigma = noise * (x.max() - x.min())
-            g = sigma * draws.normal(x[None], seed, "noise", copy)[0]
+            g = sigma * draws.normal(x[None], seed, "noise", copies=range(copy, copy + 1))[0, 0]
             row.append(score_gradient(model, x + g, target).numpy())
         maps.append(row)
     return np.array(maps)

@@ -40,8 +40,8 @@ def loss(model, x, background, target, M, m, area, variation, power):
 def meaningful_perturbation(model, x, background, target, start, method):
     """R = 1 − M (H, W) of one image, from the mask `start` (h, w), with the fields of `method`."""
     height, width = x.shape[1:]
-    stream = draws.generator(method.seed, "meaningful-perturbation", draws.digests(x[None])[0])
-    shifts = torch.randint(method.jitter, (method.steps, 2), generator=stream).tolist()
+    key, marks = (method.seed, "meaningful-perturbation"), draws.marks(x[None])
+    shifts = draws.integers(method.jitter, (method.steps, 2), *key, samples=marks)[0].tolist()
     m, mean, square = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
     for step, (down, right) in enumerate(shifts, start=1):
         rows = [min(i + down, height - 1) for i in range(height)]

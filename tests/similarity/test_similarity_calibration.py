@@ -7,14 +7,14 @@ from heatproof import draws, similarity
 from heatproof.errors import UnknownNameError
 from heatproof.similarity import HOG, SSIM, Spearman, map_vs_noise, noise, noise_vs_noise
 
-NAMES = [str(n) for n in range(12)]
+NAMES = draws.marks(torch.arange(12.0)[:, None])
 
 
 def test_noise_is_keyed_by_sample_kind_seed_and_replicate():
     maps = torch.randn(4, 6, 6)
     first = noise(maps, "uniform")
     assert torch.equal(noise(maps[2:], "uniform"), first[2:])
-    assert torch.equal(noise(torch.zeros(4, 6, 6), "uniform", samples=draws.digests(maps)), first)
+    assert torch.equal(noise(torch.zeros(4, 6, 6), "uniform", samples=draws.marks(maps)), first)
     for other in (noise(maps, "uniform", seed=1), noise(maps, "uniform", replicate=1), noise(maps + 1, "uniform")):
         assert not torch.equal(other, first)
     assert not torch.equal(first[0], first[1])

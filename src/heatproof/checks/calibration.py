@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from heatproof.checks.base import CHECKS, Block, Check, Maps, Recipe, Scores, State, Study
 from heatproof.checks.similarities import fitting, similarity_rows
-from heatproof.draws import digests
+from heatproof.draws import marks
 from heatproof.metrics import Metric
 from heatproof.similarity import Similarity, noise
 
@@ -26,6 +26,7 @@ class Calibration(Check):
 
     similarities: tuple[Similarity | str, ...] = ()
     seed: int = 0
+    version: ClassVar[int] = 2
 
     def metrics(self, study: Study) -> tuple[Metric, ...]:
         return tuple(measure.metric for measure in fitting(self.similarities, study.grid)[0])
@@ -36,7 +37,7 @@ class Calibration(Check):
     def shared(self, block: Block, state: State) -> dict[str, tuple[Maps, Maps]]:
         """Two independent noise maps (N, *grid) of each kind."""
         template = block.pool(block.inputs)
-        draw = partial(noise, template, seed=self.seed, samples=digests(block.inputs))
+        draw = partial(noise, template, seed=self.seed, samples=marks(block.inputs))
         return {
             kind: (Maps(draw(kind, replicate=0), {}), Maps(draw(kind, replicate=1), {}))
             for kind in ("uniform", "gaussian")

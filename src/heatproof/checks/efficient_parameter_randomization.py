@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from heatproof.checks.base import CHECKS, TRAINED, Block, Check, Maps, Recipe, Scores, State, Study
 from heatproof.checks.random_states import REPLICATE, everything, stages_of, state_of, treatment_rows, undrawn
-from heatproof.draws import digests
+from heatproof.draws import marks
 from heatproof.errors import InputError
 from heatproof.metrics import TREATMENTS, Metric
 from heatproof.randomization import Cascading, Initializer
@@ -55,6 +55,7 @@ class EfficientParameterRandomization(Check):
     bins: int | str = 100
     span: str = "shared"
     normalization: str = "second-moment"
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         check_bins(self.bins, self.span, self.normalization)
@@ -81,7 +82,7 @@ class EfficientParameterRandomization(Check):
         self, block: Block, state: State, method: Recipe, maps: Maps, kept: Mapping[str, Maps], shared: Any
     ) -> Iterator[Scores]:
         if state.kind == "trained":
-            drawn = noise(maps.values, "gaussian", samples=digests(block.inputs))
+            drawn = noise(maps.values, "gaussian", samples=marks(block.inputs))
             yield from self._compared(maps, Maps(drawn, {}), setting="gaussian")
         elif state.kind == "replicate":
             yield from self._compared(kept[TRAINED.name], maps, setting="replicate")

@@ -25,7 +25,7 @@ class Above:
     inputs: Tensor
     rows: Tensor
     targets: Tensor
-    names: list[str]
+    marks: Tensor
     copies: list[range]
     seed: int
 
@@ -84,12 +84,7 @@ class Above:
         return for_softmax(self.split.model, outputs)
 
     def _noise(self, like: Tensor, step: int, copies: range) -> Tensor:
-        noise = torch.empty(len(copies), *like.shape, dtype=torch.float32)
-        for place, copy in enumerate(copies):
-            for row, name in enumerate(self.names):
-                stream = draws.generator(self.seed, "bottleneck", step, copy, name)
-                torch.randn(like.shape[1:], generator=stream, out=noise[place, row])  # as draws.normal, without copies
-        return noise.to(like)
+        return draws.normal(like, self.seed, "bottleneck", step, samples=self.marks, copies=copies)
 
 
 def _label(logits: Tensor, targets: Tensor, copies: int) -> tuple[Tensor, ...]:

@@ -119,14 +119,14 @@ class PerSampleBottleneck(FittedMethod):
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         fitted = self._fitted_for(model)
         split = Split(model, fitted.facts["layer"])
-        names = draws.digests(inputs)
+        marks = draws.marks(inputs)
         parts = []
         for block, copies in spread_copies(inputs, self.samples):
             rows = torch.arange(block.start, block.stop, device=inputs.device)
             signal = places(split, split.below(inputs[block], rows))
             statistics = statistics_of(fitted, signal, self.min_std, self.active)
             mask = Mask(signal, statistics, self.smoothing, self.noise)
-            above = Above(split, inputs[block], rows, targets[block], names[block], copies, self.seed)
+            above = Above(split, inputs[block], rows, targets[block], marks[block], copies, self.seed)
             bits, values = self._optimized(mask, above)
             parts.append((enlarged(bits, *pixels_of(model, inputs)).to(signal.dtype), values))
         maps, diagnostics = zip(*parts, strict=True)

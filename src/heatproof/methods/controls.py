@@ -30,6 +30,7 @@ class Random(Method):
     """
 
     seed: int = 0
+    version: ClassVar[int] = 2
     uses_model: ClassVar[bool] = False
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
@@ -48,6 +49,7 @@ class InputXRandomGradient(Method):
     """
 
     seed: int = 0
+    version: ClassVar[int] = 2
     uses_model: ClassVar[bool] = False
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:

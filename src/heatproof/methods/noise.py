@@ -77,6 +77,7 @@ class SmoothGrad(Linearizable):
     noise: float = 0.15
     scale: tuple[float, ...] | None = None
     seed: int = 0
+    version: ClassVar[int] = 2
     shares_passes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -150,6 +151,7 @@ class VarGrad(Method):
     noise: float = 0.15
     scale: tuple[float, ...] | None = None
     seed: int = 0
+    version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scale", _check(self.method, self.samples, self.noise, self.scale))
@@ -228,18 +230,18 @@ def _say_units(model: nn.Module, inputs: Tensor, scale: Sequence[float] | None) 
 
 def _noisy_copies(inputs: Tensor, samples: int, sigma: Tensor, seed: int) -> Iterator[Iterator[Chunk]]:
     """Blocks of samples; for each, chunks of its noisy copies that one pass takes together."""
-    digests = draws.digests(inputs)
+    marks = draws.marks(inputs)
     for block, chunks in passes(inputs, samples):
-        yield _chunks(inputs, block, chunks, digests[block], sigma[block], seed)
+        yield _chunks(inputs, block, chunks, marks[block], sigma[block], seed)
 
 
 def _chunks(
-    inputs: Tensor, block: slice, chunks: list[range], digests: list[str], sigma: Tensor, seed: int
+    inputs: Tensor, block: slice, chunks: list[range], marks: Tensor, sigma: Tensor, seed: int
 ) -> Iterator[Chunk]:
     clean = inputs[block]
     samples = torch.arange(block.start, block.stop, device=inputs.device)
     for chunk in chunks:
-        noises = torch.stack([draws.normal(clean, seed, "noise", copy, samples=digests) for copy in chunk])
+        noises = draws.normal(clean, seed, "noise", samples=marks, copies=chunk)
         yield Chunk(clean + sigma * noises, samples.repeat(len(chunk)))
 
 

@@ -56,6 +56,7 @@ class MeaningfulPerturbation(Method):
     repeat the border (they load a larger image).
     """
 
+    version: ClassVar[int] = 2
     reads_labels: ClassVar[bool] = True
 
     steps: int = 300
@@ -92,7 +93,7 @@ class MeaningfulPerturbation(Method):
         if not axes:
             raise InputError(f"Expected images (N, C, H, W) to delete regions of, but got {tuple(inputs.shape)}.")
         baseline = resolved(self.baseline, model, inputs, self.layout).movedim(axes[0], 1)
-        names = draws.digests(inputs)
+        marks = draws.marks(inputs)
         inputs = inputs.movedim(axes[0], 1)
         maps, before, after = [], [], []
         for block, _ in passes(inputs, 1):
@@ -101,7 +102,7 @@ class MeaningfulPerturbation(Method):
                 before.append(task.probability(torch.ones_like(task.image[:, :1])))
                 mask = self._start(task)
             enlarge = [_enlarging(size, self.scale, self.mask_sigma).to(inputs) for size in inputs.shape[2:]]
-            mask = self._learned(task, mask, enlarge, self._shifts(names[block]))
+            mask = self._learned(task, mask, enlarge, self._shifts(marks[block]))
             with torch.no_grad():
                 kept = _enlarged(mask, enlarge)
                 after.append(task.probability(kept))
@@ -132,11 +133,10 @@ class MeaningfulPerturbation(Method):
         steepness = (down.square() + right.square()).clamp_min(1e-12) ** (self.power / 2)
         return self.area * (1 - mask).abs().sum() + self.variation * steepness.sum()
 
-    def _shifts(self, names: Sequence[str]) -> Tensor:
+    def _shifts(self, marks: Tensor) -> Tensor:
         """By how many pixels each sample is shifted in each step, downwards and to the right: (steps, N, 2)."""
-        size = (self.steps, 2)
-        streams = (draws.generator(self.seed, "meaningful-perturbation", name) for name in names)
-        return torch.stack([torch.randint(self.jitter, size, generator=stream) for stream in streams], dim=1)
+        key = (self.seed, "meaningful-perturbation")
+        return draws.integers(self.jitter, (self.steps, 2), *key, samples=marks).movedim(0, 1)
 
     def _start(self, task: "_Task") -> Tensor:
         height, width = task.image.shape[2:]
@@ -180,7 +180,6 @@ class _Task:
         if jitter == 1:
             return self
         _, _, height, width = self.image.shape
-        by = by.to(self.image.device)
         rows = (torch.arange(height, device=by.device) + by[:, :1]).clamp(max=height - 1)
         columns = (torch.arange(width, device=by.device) + by[:, 1:]).clamp(max=width - 1)
         flat = (rows[:, :, None] * width + columns[:, None]).flatten(1)[:, None]

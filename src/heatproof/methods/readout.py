@@ -166,7 +166,7 @@ class ReadoutBottleneck(FittedMethod):
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         fitted = self._fitted_for(model)
         layer, readouts = fitted.facts["layer"], json.loads(fitted.facts["readouts"])
-        split, digests, parts = Split(model, layer), draws.digests(inputs), []
+        split, marks, parts = Split(model, layer), draws.marks(inputs), []
         for block, copies in spread_copies(inputs, self.samples):
             rows = torch.arange(block.start, block.stop, device=inputs.device)
             x, y = inputs[block], targets[block]
@@ -177,7 +177,7 @@ class ReadoutBottleneck(FittedMethod):
             alpha = predicted(weights, features, signal)
             center, spread, _ = mask(alpha)
             split.below(x, rows)
-            above = Above(split, x, rows, y, digests[block], copies, self.seed)
+            above = Above(split, x, rows, y, marks[block], copies, self.seed)
             behind = above.behind(center, spread, 0)
             nats = mask.double()(alpha.double()).nats
             bits = nats.sum(1, keepdim=True) / math.log(2)

@@ -187,7 +187,7 @@ class Trainer:
         logits, signal, features = collected(self.model, self.split.name, self.readouts, x, rows)
         statistics = statistics_of(state.statistics, signal, self.recipe.min_std, self.recipe.active)
         mask = Mask(signal, statistics, self.recipe.smoothing, self.recipe.noise)
-        noise = draws.normal(signal, self.recipe.seed, "readout", state.epoch, samples=draws.digests(x))
+        noise = draws.normal(signal, self.recipe.seed, "readout", state.epoch, samples=draws.marks(x))
         return _Forward(logits, signal, features, mask, noise)
 
     def _behind(self, at: _Forward, weights: list[Tensor], x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.auditing.spec import DTYPES, AuditSpec
-from heatproof.draws import digests
+from heatproof.draws import marks
 from heatproof.features import Pixels
 from heatproof.methods import Competitive, GradientXInput
 from heatproof.methods.base import one_hot
@@ -49,7 +49,7 @@ def likeness(spec: AuditSpec) -> pd.DataFrame:
     targets = outputs.argmax(1)
     pooled = [_pooled(pull(_label(k, outputs)), inputs) for k in range(outputs.shape[1])]
     own = torch.stack([pooled[target][i] for i, target in enumerate(targets.tolist())])
-    mask = ALIKE(own, noise(own, "gaussian", seed=0, samples=digests(inputs)))
+    mask = ALIKE(own, noise(own, "gaussian", seed=0, samples=marks(inputs)))
     rows = []
     for label, other in enumerate(pooled):
         values = {"similarity": ALIKE(own, other).tolist(), "mask": mask.tolist()}
