@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         outputs,
         randomization,
         similarity,
+        targets,
         zoo,
     )
     from heatproof import reading as readings
@@ -54,5 +55,6 @@ __all__ = [
     "randomization",
     "readings",
     "similarity",
+    "targets",
     "zoo",
 ]

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from heatproof.errors import MapsError
 from heatproof.models import check_inputs, check_model, check_targets
 from heatproof.propagation.independence import Settled, blame, check_independent, known, plain_outputs, vouch
-from heatproof.refusals import check_samples, plain
+from heatproof.refusals import as_labels, check_samples, plain
 from heatproof.state import unchanged
 
-__all__ = ["Settled", "check_maps", "enter", "guarded", "plain", "plain_outputs", "vouch"]
+__all__ = ["Settled", "as_labels", "check_maps", "enter", "guarded", "plain", "plain_outputs", "vouch"]
 
 T = TypeVar("T")
 UNRUN = Settled((), False, None)

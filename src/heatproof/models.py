@@ -23,6 +23,7 @@ from heatproof.refusals import check_model as check_model
 from heatproof.refusals import check_targets as check_targets
 
 Output = str | int | Callable[[Any], Tensor]
+SIDE = "target."  # among `given`, what is no argument of the network but fixed of each sample by what is explained
 REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda h: h.flatten(2).mean(2) if h.dim() > 2 else h,
     "sum": lambda h: h.flatten(2).sum(2) if h.dim() > 2 else h,
@@ -97,7 +98,7 @@ class Bound(nn.Module):
         self._check_filled()
         seen: list[Tensor] = []
         with torch.no_grad(), _one_way(), self._at.met(self.net, lambda out: seen.append(out.detach().clone())):
-            self.net(**self.given)
+            self.net(**_arguments(self.given))
         return plain(seen[0])
 
     def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
@@ -111,7 +112,7 @@ class Bound(nn.Module):
         return seen[0]
 
     def _run(self, x: Tensor, rows: Tensor | None) -> Any:
-        given = self._rows_of_given(x, rows)
+        given = _arguments(self._rows_of_given(x, rows))
         x = x if self.preprocessing is None else self.preprocessing(x)
         if self._at is None:
             return self.net(x, **given)
@@ -189,13 +190,14 @@ def with_given(model: nn.Module, sides: Mapping[str, Tensor]) -> nn.Module:
     """
     if not isinstance(model, Bound) or not (model.given or model.named):
         return model
-    wanted = {**{name: name for name in model.given}, **model.named}
+    wanted = {**{name: name for name in _arguments(model.given)}, **model.named}
     for argument, name in wanted.items():
         if name not in sides:
             raise unknown(f"side input of the data, for the network's argument {argument!r}", name, sides)
     like = parameters_like(model)
     bound = copy(model)  # the same network; only the arguments are others
-    bound.given = {argument: _like(plain(sides[name]), like) for argument, name in wanted.items()}
+    fixed = {name: value for name, value in model.given.items() if name.startswith(SIDE)}
+    bound.given = {**{argument: _like(plain(sides[name]), like) for argument, name in wanted.items()}, **fixed}
     vars(bound).setdefault("origin", model)
     return bound
 
@@ -214,10 +216,7 @@ def forward(model: nn.Module, x: Tensor, rows: Tensor | None = None, *, derived:
 
     In what is derived, a hook that somebody left and that changes a gradient raises InputError as it does so.
     """
-    check_precision(x.device)
-    x = x.clone()
-    with batches_free(len(x)), hooks_named(model), _one_way(), _derivable(model, derived):
-        out = model(x, rows) if isinstance(model, Bound) else model(x)
+    out = returned(model, x, rows, derived=derived)
     if not isinstance(out, Tensor):
         there, choice = shown_outputs(out, len(x))
         raise InputError(
@@ -231,6 +230,19 @@ def forward(model: nn.Module, x: Tensor, rows: Tensor | None = None, *, derived:
             "choose one output a label with heatproof.models.Bound(model, output=…)."
         )
     return out
+
+
+def returned(model: nn.Module, x: Tensor, rows: Tensor | None = None, *, derived: bool = False) -> Any:
+    """Whatever the model returns for variants `x` (M, …), run as `forward` runs it."""
+    check_precision(x.device)
+    x = x.clone()
+    with batches_free(len(x)), hooks_named(model), _one_way(), _derivable(model, derived):
+        return model(x, rows) if isinstance(model, Bound) else model(x)
+
+
+def _arguments(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those of `given` that the network takes."""
+    return {name: value for name, value in given.items() if not name.startswith(SIDE)}
 
 
 @contextmanager

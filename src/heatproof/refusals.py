@@ -3,12 +3,14 @@
 from math import isfinite
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from heatproof.errors import InputError, shown
 
 FULL = (torch.float32, torch.float64)
+WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 Like = tuple[torch.dtype, torch.device]
 
 
@@ -106,6 +108,30 @@ def check_targets(inputs: Tensor, targets: Tensor, outputs: int | None = None) -
         raise InputError(f"Expected targets of 0 or more, the number of an output, but got {low}.")
     if outputs is not None and high >= outputs:
         raise InputError(f"Expected targets between 0 and {outputs - 1}, the model's last output, but got {high}.")
+
+
+def as_labels(inputs: Any, labels: Any) -> Any:
+    """Labels (N,) in int64 from one for all samples, a list, an array, or any integers.
+
+    What cannot be read so is left as it is, for `check_targets` to refuse.
+    """
+    if isinstance(labels, Tensor) and labels.dtype == torch.int64 and labels.dim() == 1:
+        return labels
+    if isinstance(labels, np.ndarray | np.generic) and labels.dtype.kind in "iu":
+        labels = torch.from_numpy(np.asarray(labels).astype(np.int64))
+    elif isinstance(labels, int) and not isinstance(labels, bool):
+        labels = torch.tensor(labels)
+    elif isinstance(labels, list | tuple) and labels and all(_is_whole(label) for label in labels):
+        labels = torch.tensor([int(label) for label in labels])
+    if not isinstance(labels, Tensor) or labels.dtype not in WHOLE:
+        return labels
+    labels = labels.to(torch.int64)
+    return labels.expand(len(inputs)).clone() if labels.dim() == 0 and isinstance(inputs, Tensor) else labels
+
+
+def _is_whole(label: Any) -> bool:
+    of_tensor = isinstance(label, Tensor) and label.dim() == 0 and label.dtype in WHOLE
+    return of_tensor or (isinstance(label, int | np.integer) and not isinstance(label, bool))
 
 
 def plain(tensor: Tensor) -> Tensor:

@@ -164,7 +164,8 @@ def _beside(record: Record, last: Layer, later: Sequence[Layer], earlier: Sequen
 def _structure(model: nn.Module) -> tuple[Any, ...]:
     bound = []
     while isinstance(model, Bound):
-        bound.append((model.at, model.layer, model.reduction, str(model.output), id(model.preprocessing)))
+        of_outputs = (str(model.output), getattr(model, "reads", ""))  # which target reads them
+        bound.append((model.at, model.layer, model.reduction, of_outputs, id(model.preprocessing)))
         model = model.net
     modules = tuple((name, type(module)) for name, module in model.named_modules())
     return (*bound, modules, tuple(parameter.shape for parameter in model.parameters()), torch.get_default_dtype())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,11 +14,13 @@ from heatproof import door
 from heatproof.errors import MapsError
 from heatproof.models import check_targets, forward, rows_per_pass
 from heatproof.registry import Registry
+from heatproof.targets.base import Target
 
 METHODS: "Registry[Method]" = Registry("method", "heatproof.methods")
 
 # What a method is to its caller; a Captum or Zennit explainer behind three lines of adapter is one too.
 Attribution = Callable[[nn.Module, Tensor, Tensor], Tensor]
+Targets = Tensor | np.ndarray | Sequence[int] | int | Target
 
 
 @dataclass(frozen=True)
@@ -75,18 +78,26 @@ class Method(ABC):
         """
         return 1.0 if self.uses_model else 0.0
 
-    def __call__(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Attributions of labels `targets` (N,), int64, for `inputs` (N, …), float; they broadcast to `inputs`.
+    def __call__(self, model: nn.Module, inputs: Tensor, targets: Targets) -> Tensor:
+        """Attributions of labels `targets` (N,) for `inputs` (N, …), float; they broadcast to `inputs`.
+
+        Labels are whole numbers: a tensor of any integer type, an array, a list, or one for all samples. In place of
+        them a target of `heatproof.targets` says what of the model's answer is explained; one that explains a sample
+        several times gives a map for each (`Aim.rows`).
 
         Raises: InputError if the model is in training mode, or inputs or targets do not fit it; OperationError if the
         model is no function of each sample by itself (`propagation.independence`).
         """
         return self.explain(model, inputs, targets).maps
 
-    def explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
+    def explain(self, model: nn.Module, inputs: Tensor, targets: Targets) -> Explanation:
         """The same attributions, with diagnostics (N,) a sample."""
-        settled = door.enter(model, inputs, targets, runs=self.uses_model)
-        x, labels = door.plain(inputs), door.plain(targets).to(inputs.device)
+        if isinstance(targets, Target):
+            aim = targets.aim(model, inputs)
+            (model, inputs), targets = aim.of(inputs), aim.labels
+        labels = door.as_labels(inputs, targets)
+        settled = door.enter(model, inputs, labels, runs=self.uses_model)
+        x, labels = door.plain(inputs), door.plain(labels).to(inputs.device)
         found = door.guarded(lambda: self._explain(model, x, labels), model, x, settled)
         if not isinstance(found, Explanation):
             raise MapsError(

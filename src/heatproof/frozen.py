@@ -1,0 +1,59 @@
+"""A tensor as a value: what a recipe may hold, so that it still compares, hashes and pickles."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from heatproof import artifacts
+from heatproof.errors import InputError, shown
+
+
+class Frozen:
+    """A tensor on the CPU that nobody changes; equal, hashed and shown by `digest`, the SHA-256 of dtype and values.
+
+    Args:
+        values: a tensor, a NumPy array, or nested lists of numbers.
+    """
+
+    def __init__(self, values: "Tensor | np.ndarray | Sequence[Any] | Frozen") -> None:
+        self._tensor: Tensor = values._tensor if isinstance(values, Frozen) else _tensor(values)
+        self.digest = artifacts.digest({"values": self._tensor}, [])
+
+    @property
+    def tensor(self) -> Tensor:
+        """A copy of the values."""
+        return self._tensor.clone()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the values."""
+        return tuple(self._tensor.shape)
+
+    def __len__(self) -> int:
+        return len(self._tensor)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Frozen) and other.digest == self.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        if self._tensor.numel() <= 8:
+            return repr(self._tensor.tolist())
+        return f"<{'×'.join(map(str, self.shape))} {self.digest[:16]}>"
+
+    def __reduce__(self) -> "tuple[object, ...]":
+        return Frozen, (self._tensor,)
+
+
+def _tensor(values: Any) -> Tensor:
+    if isinstance(values, Tensor):
+        return values.detach().cpu().clone().contiguous()
+    try:
+        return torch.from_numpy(np.ascontiguousarray(np.array(values)))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"Expected numbers, as a tensor or an array, but got {shown(values)}: {error}.") from None
