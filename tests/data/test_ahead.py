@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from heatproof.data import Dataset
-from heatproof.data.ahead import Reading, ahead
+from heatproof.data.ahead import ahead
+from heatproof.data.reading import Reading
 from heatproof.errors import InputError
 
 RANGES = [(0, 2), (2, 4), (4, 6), (6, 8), (8, 9)]

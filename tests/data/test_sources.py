@@ -24,7 +24,17 @@ def gradient_picture(width: int, height: int, shift: int = 0) -> Image.Image:
 
 
 def test_names():
-    assert data.names() == ["coco", "demo", "image-file", "image-folder", "npz", "text", "torchvision", "voc"]
+    assert data.names() == [
+        "coco",
+        "demo",
+        "huggingface",
+        "image-file",
+        "image-folder",
+        "npz",
+        "text",
+        "torchvision",
+        "voc",
+    ]
 
 
 # --- Dataset ---

@@ -6,6 +6,7 @@ from heatproof.data.demo import DemoDigits
 from heatproof.data.detection import Coco, PascalVOC
 from heatproof.data.files import NpzImages
 from heatproof.data.folder import ImageFile, ImageFolder
+from heatproof.data.hugging_face import HuggingFace
 from heatproof.data.text import TextTable
 from heatproof.data.vision import TorchvisionDataset
 
@@ -18,6 +19,7 @@ __all__ = [
     "Coco",
     "Dataset",
     "DemoDigits",
+    "HuggingFace",
     "ImageFile",
     "ImageFolder",
     "NpzImages",

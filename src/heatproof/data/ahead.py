@@ -2,10 +2,9 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -13,28 +12,10 @@ from torch.utils.data import Dataset as TorchDataset
 
 from heatproof.data.base import Dataset
 from heatproof.data.blocks import Blocks
+from heatproof.data.reading import Reading
 from heatproof.errors import HeatproofError, InputError
 
 Range = tuple[int, int]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """How blocks may be read ahead; `Blocks` say it in an attribute `reading`, and threads may read those that do not.
-
-    Attributes:
-        by: "threads"; "one thread" where code may not run in two at once, as most data sets' may not; "processes".
-        workers: how many threads or processes; as many as there are blocks ahead by default.
-        context: how processes are started, as `multiprocessing_context` of a DataLoader.
-        begin: called in each process with its number.
-        timeout: seconds to wait for a process's block; 0 for ever.
-    """
-
-    by: Literal["threads", "one thread", "processes"] = "threads"
-    workers: int | None = None
-    context: Any = None
-    begin: Callable[[int], None] | None = None
-    timeout: float = 0
 
 
 def ahead(blocks: Blocks, ranges: Iterable[Range], *, workers: int | None = None, depth: int = 2) -> Iterator[Dataset]:

@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
@@ -53,11 +53,11 @@ class Shown(NamedTuple):
         return (top, left, bottom, right)
 
 
-def shown(path: Path, channels: int = 3, background: tuple[int, int, int] = (255, 255, 255)) -> Shown:
+def shown(path: Path | IO[bytes], channels: int = 3, background: tuple[int, int, int] = (255, 255, 255)) -> Shown:
     """A file's picture as RGB (`channels` 3) or grey (1, by ITU-R 601 as Pillow's and torchvision's).
 
     Turned upright as EXIF says; 16-bit grey scaled from black to white; an embedded color profile brought to sRGB;
-    what is transparent shows `background`. Of an animation the first picture counts.
+    what is transparent shows `background`. Of an animation the first picture counts. The file may be an open one.
 
     Raises: ValueError for what has no agreed look: 32-bit and floating-point grey, a file of several pages.
     """

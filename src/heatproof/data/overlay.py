@@ -11,6 +11,8 @@ from torch import Tensor
 
 from heatproof.artifacts import digest
 from heatproof.data.base import Box, Dataset, select
+from heatproof.data.ids import unique
+from heatproof.data.reading import Reading
 from heatproof.errors import InputError
 from heatproof.refusals import check_targets, plain
 
@@ -60,6 +62,7 @@ class Overlaid:
         ids: unique names.
         boxes: of each position's object.
         name: what the data is called in reports.
+        classes: the name of each label.
     """
 
     def __init__(
@@ -69,9 +72,10 @@ class Overlaid:
         given: Mapping[str, Tensor] | None = None,
         ids: Sequence[str] | None = None,
         boxes: Sequence[Sequence[Box]] | None = None,
-        name: str = "",
+        name: str | None = None,
+        classes: tuple[str, ...] | None = None,
     ) -> None:
-        self.blocks, self.own_name = blocks, name
+        self.blocks, self._name, self._classes = blocks, name, classes
         count = len(blocks)
         self.each: dict[str, Any] = {}
         if targets is not None:
@@ -91,12 +95,17 @@ class Overlaid:
     @property
     def name(self) -> str:
         """What the data is called in reports."""
-        return self.own_name or self.blocks.name
+        return self._name or self.blocks.name
 
     @property
     def classes(self) -> tuple[str, ...] | None:
         """The name of each label, or None."""
-        return self.blocks.classes
+        return self._classes or self.blocks.classes
+
+    @property
+    def reading(self) -> Reading:
+        """As the blocks are read ahead."""
+        return getattr(self.blocks, "reading", Reading())
 
     @cached_property
     def identity(self) -> str:
@@ -115,6 +124,8 @@ class Overlaid:
         if len(data) < len(places):  # which ones are left is told by reading each alone
             places = [place for place in places if len(self.blocks.read(place, place + 1))]
         rows = torch.tensor(places, dtype=torch.int64)
+        if "targets" in self.each:
+            data = replace(data, numbers=None)
         anew: dict[str, Any] = {
             key: values[rows] if isinstance(values, Tensor) else tuple(values[place] for place in places)
             for key, values in self.each.items()
@@ -122,16 +133,4 @@ class Overlaid:
         if "boxes" in anew:
             anew["box_labels"] = None  # those of the boxes before
         anew["given"] = {**data.given, **{key: values[rows] for key, values in self.given.items()}}
-        return replace(data, name=self.name, **anew)
-
-
-def unique(ids: Sequence[str]) -> tuple[str, ...]:
-    """The ids as text. Raises: InputError if one comes twice."""
-    names = tuple(map(str, ids))
-    if len(set(names)) < len(names):
-        seen: set[str] = set()
-        for name in names:
-            if name in seen:
-                raise InputError(f"Expected a unique id a sample, but {name!r} comes twice.")
-            seen.add(name)
-    return names
+        return replace(data, name=self.name, classes=self.classes, **anew)

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import IO, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -85,8 +85,8 @@ class PictureSource(Source):
                     "`resize`."
                 )
 
-    def decode(self, path: Path) -> Decoded:
-        """A file's picture, resized and cut.
+    def decode(self, path: Path | IO[bytes]) -> Decoded:
+        """The picture of a file, or of an open one, resized and cut.
 
         Raises: one of UNREADABLE, with the reason.
         """
