@@ -86,7 +86,7 @@ def write(run: Path, spec: Path, docs: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     verdicts = Verdicts.of(rows, manifest)
     verdicts.frame.to_csv(folder / "scorecard.csv", index=False, float_format="%.4g")
-    pd.DataFrame([asdict(effect) for effect in effects(verdicts.evidence)]).to_csv(folder / "effects.csv", index=False)
+    pd.DataFrame([asdict(effect) for effect in effects(verdicts)]).to_csv(folder / "effects.csv", index=False)
     table = every(rows, manifest)
     table.to_csv(folder / "table.csv", index=False, float_format="%.4g")
     table_picture(table, folder / "table.png")

@@ -7,12 +7,16 @@ import pandas as pd
 import pytest
 
 from heatproof.auditing import spec
+from heatproof.auditing.store import read_manifest, read_rows
 from heatproof.errors import InputError, UnknownNameError
 from heatproof.papers import PAPERS, Measured, Pick, Results, get, run
-from heatproof.papers.claims import higher
+from heatproof.papers.claims import all_near, higher
 from heatproof.papers.measure import NoRowsError, measured
 from heatproof.papers.paper import Answer, Claim, Paper, all_of, answer, explained, positive
 from heatproof.papers.run import claims
+from heatproof.reading import Verdicts
+from heatproof.report.effects import effects
+from reference.contradictions import of_claims, of_effects
 
 
 def rows(*entries: tuple[str, str, str, float, float]) -> Results:
@@ -115,6 +119,29 @@ class TestVerdicts:
     def test_a_whole_interval_decides(self, low: float, high: float, verdict: str) -> None:
         assert positive(Measured((low + high) / 2, low, high, 9)) == verdict
 
+    def test_few_samples_and_equal_ones_tell_nothing(self) -> None:
+        assert positive(Measured(0.15, 0.1, 0.2, 4)) == "cannot be told here"
+        assert positive(Measured(0.15, 0.15, 0.15, 9)) == "cannot be told here"
+        assert Measured(0.15, 0.15, 0.15, 9).text() == "0.15 (all of 9 samples)"
+
+    @pytest.mark.parametrize(
+        ("low", "high", "n", "verdict"),
+        [
+            (-0.1, 0.1, 5, "holds"),
+            (-0.1, 0.1, 4, "cannot be told here"),
+            (0.15, 0.3, 9, "does not hold"),
+            (-0.3, -0.15, 9, "does not hold"),
+            (0.0, 0.3, 9, "cannot be told here"),
+            (0.0, 0.0, 9, "holds"),  # equality needs no spread
+            (0.2, 0.2, 9, "does not hold"),
+            (math.nan, math.nan, 9, "cannot be told here"),
+        ],
+    )
+    def test_equality_is_claimed_from_inside_a_margin_alone(
+        self, low: float, high: float, n: int, verdict: str
+    ) -> None:
+        assert all_near([Measured((low + high) / 2, low, high, n)], 0.0, 0.125) == verdict
+
     def test_parts(self) -> None:
         assert all_of(["holds", "holds"]) == "holds"
         assert all_of(["holds", "cannot be told here"]) == "cannot be told here"
@@ -134,12 +161,13 @@ class TestVerdicts:
             answer(claim, {"mnist": TWO})
 
     def test_a_reason_is_given_where_a_claim_does_not_hold(self) -> None:
+        five = rows(*(("ab"[k], "cascading he", f"s{i}", 0.0, k + i * (k + 1) / 9) for i in range(5) for k in (0, 1)))
         one, other = at("a", "first"), at("b", "first")
         up, down = (
             higher(where="", text="", paper="", step="mnist", one=x, other=y) for x, y in ((other, one), (one, other))
         )
         paper = Paper(id="9", title="", authors="", claims=(*explained("because", up, down), down))
-        table = claims(paper, {"mnist": TWO})
+        table = claims(paper, {"mnist": five})
         assert [*table["verdict"]] == ["holds", "does not hold", "does not hold"]
         assert [*table["why"]] == ["", "because", ""]
 
@@ -184,6 +212,11 @@ def test_a_tiny_run_ends_in_a_page_and_is_gone_on_with(tmp_path: Path) -> None:
     for name in ("mnist.toml", "mnist-scorecard.csv", "mnist-trained.png", "mnist-cascading.png"):
         assert (tmp_path / "results" / name).stat().st_size > 0
     assert (tmp_path / "mnist" / "report.html").is_file()
+    card = pd.read_csv(tmp_path / "results" / "mnist-scorecard.csv", keep_default_na=False)
+    said = dict(zip(answers.claim, answers.verdict, strict=True))
+    assert [*of_claims(get("000"), said, {"mnist": card})] == []
+    verdicts = Verdicts.of(read_rows(tmp_path / "mnist"), read_manifest(tmp_path / "mnist"))
+    assert [*of_effects(effects(verdicts), verdicts.frame)] == []
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "mnist" / "rows").iterdir()}
     assert run(get("000"), "tiny", tmp_path, threads=1, progress=False).read_text(encoding="utf-8") == text
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "mnist" / "rows").iterdir()} == before

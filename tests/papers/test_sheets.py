@@ -17,9 +17,9 @@ from heatproof.papers.sheets import figures, over_steps
 RESULTS = Results(
     rows=pd.DataFrame(
         [
-            (method, f"s{i}", value + i / 100)
-            for method, value in (("a", 3.0), ("b", 2.0), ("c", 2.0))
-            for i in range(4)
+            (method, f"s{i}", value + i * step % 5 / 100)
+            for method, value, step in (("a", 3.0, 1), ("b", 2.0, 2), ("c", 2.0, 2))
+            for i in range(5)
         ],
         columns=["method", "sample", "value"],
     ).assign(check="c", metric="m", setting="", position=0.0, seed=0)
@@ -59,7 +59,7 @@ class TestClaims:
         [
             ({"above": 2.9}, "holds"),
             ({"above": 3.1}, "does not hold"),
-            ({"above": 3.015}, "cannot be told here"),
+            ({"above": 3.02}, "cannot be told here"),
             ({"below": 3.1}, "holds"),
             ({"below": 2.9}, "does not hold"),
             ({"above": 2.9, "below": 3.1}, "holds"),
@@ -78,7 +78,8 @@ class TestClaims:
 
         assert verdict("a", "b") == "holds"
         assert verdict("b", "a") == "does not hold"
-        assert verdict("a", "b", "c") == "does not hold"  # equal ones do not fall
+        assert verdict("a", "b", "c") == "cannot be told here"  # of equal ones no spread is known
+        assert verdict("b", "c", "a") == "does not hold"
 
     def test_wilson(self) -> None:
         # p = 0.5, n = 100: center 0.5, half-width z/(1 + z²/n)·√(1/400 + z²/40000) = 0.0962

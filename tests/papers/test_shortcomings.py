@@ -9,7 +9,7 @@ from heatproof.papers.measure import STAGES, Pick
 from heatproof.papers.paper import Answer
 from heatproof.papers.shortcomings import _above_every_gradient, _rank_correlation, _where_positive, changed
 
-SAMPLES = ("a", "b", "c", "d")
+SAMPLES = ("a", "b", "c", "d", "e")
 
 
 def results(score: tuple[float, ...], **mse: tuple[float, ...]) -> Results:
@@ -26,7 +26,7 @@ def results(score: tuple[float, ...], **mse: tuple[float, ...]) -> Results:
 
 
 def test_every_gradient_has_to_be_above() -> None:
-    found = results((1.0,) * 4, lrp=(1, 1, 1, 1.1), gradient=(2, 2, 2, 2.1), other=(0.5, 0.5, 0.6, 0.5))
+    found = results((1.0,) * 5, lrp=(1, 1, 1, 1.1, 1), gradient=(2, 2, 2.2, 2.1, 2), other=(0.5, 0.5, 0.6, 0.5, 0.5))
     one, both = (tuple(changed(name, "mse") for name in names) for names in (("gradient",), ("gradient", "other")))
     relevance = changed("lrp", "mse")
     assert _above_every_gradient(found, relevance=relevance, gradients=one, sign=1.0).verdict == "holds"
@@ -39,11 +39,11 @@ def mean_of(found: Results) -> Answer:
 
 
 def test_only_images_whose_score_stays_positive_are_asked() -> None:
-    found = results((1.0, -1.0, 2.0, -3.0), lrp=(1.0, 4.0, 1.0, 4.0))
+    found = results((1.0, -1.0, 2.0, -3.0, -1.0), lrp=(1.0, 4.0, 1.0, 4.0, 2.5))
     assert mean_of(found).ours.startswith("2.50")
-    assert _where_positive(found, answer=mean_of) == ("1.00 (1.00 to 1.00); in 2 of 4 images", "holds")
-    few = results((1.0, -1.0, -2.0, -3.0), lrp=(1.0, 4.0, 1.0, 4.0))
-    told = Answer("the explained score stays positive in 1 of 4 images", "cannot be told here")
+    assert _where_positive(found, answer=mean_of) == ("1.00 (all of 2 samples); in 2 of 5 images", "holds")
+    few = results((1.0, -1.0, -2.0, -3.0, -1.0), lrp=(1.0, 4.0, 1.0, 4.0, 2.5))
+    told = Answer("the explained score stays positive in 1 of 5 images", "cannot be told here")
     assert _where_positive(few, answer=mean_of) == told
 
 

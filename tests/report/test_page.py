@@ -22,7 +22,7 @@ from heatproof import report
 from heatproof.auditing.failures import failure
 from heatproof.auditing.store import read_rows
 from heatproof.errors import StoreError
-from heatproof.reading import Evidence
+from heatproof.reading import Verdicts
 from heatproof.report import pictures
 from heatproof.report.colors import strokes
 from heatproof.report.content import content
@@ -89,8 +89,12 @@ def test_headline_counts_what_was_built_to_depend(run: Path) -> None:
 
 
 def test_papers_effects_are_found_where_they_were_built_in(run: Path) -> None:
-    found = content(run)["effects"]
-    assert [effect.shows for effect in found] == ["shows"] * 5
+    values = content(run)
+    found = values["effects"]
+    # Zeros that no network changes are no likeness: of what chance leaves out, too little of the digit survives.
+    (verdict,) = next(m["answers"]["depends"] for m in values["methods"] if m["label"] == "gradient-x-input")
+    assert (verdict["answer"], found[0].sentence.startswith(verdict["why"])) == ("yes", True)
+    assert [effect.shows for effect in found] == ["does not show", "shows", "shows", "shows", "shows"]
     assert "20 %" in found[1].sentence  # chance among ten labels
 
 
@@ -297,7 +301,7 @@ def test_only_competition_of_gradient_x_input_is_called_cgi(
     manifest = manifest_of(run)
     (method,) = (m for m in manifest["methods"] if m["label"] == "cgi")
     method |= {"name": name, "recipe": recipe}
-    titles = [effect.title for effect in effects(Evidence.of(read_rows(run), manifest))]
+    titles = [effect.title for effect in effects(Verdicts.of(read_rows(run), manifest))]
     assert ("Fewer features survive competition when the network is random" in titles) is is_cgi
 
 

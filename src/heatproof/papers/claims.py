@@ -1,11 +1,13 @@
 """The kinds of claims that papers make, each as what it takes to answer one from rows."""
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from itertools import pairwise
 
 from heatproof.papers.measure import Measured, Pick, Results
-from heatproof.papers.paper import Answer, Claim, Verdict, all_of, positive
+from heatproof.papers.paper import Answer, Claim, Verdict, all_of, positive, verdict
+from heatproof.reading.rule import FEWEST
 
 
 def higher(
@@ -50,9 +52,14 @@ def beyond(
     pick: Pick,
     above: float | None = None,
     below: float | None = None,
+    of_network: bool = False,
 ) -> Claim:
-    """The mean of a pick lies above one figure, or below one, with its whole interval."""
-    answer = partial(_beyond, pick=pick, above=above, below=below)
+    """The mean of a pick lies above one figure, or below one, with its whole interval.
+
+    One `of_network`, such as its accuracy on what it was trained on, has the same value beside every sample, and no
+    sampling error.
+    """
+    answer = partial(_beyond, pick=pick, above=above, below=below, of_network=of_network)
     return Claim(where=where, text=text, paper=paper, steps=(step,), answer=answer)
 
 
@@ -62,12 +69,13 @@ def falls(*, where: str, text: str, paper: str, step: str, picks: Mapping[str, P
     return Claim(where=where, text=text, paper=paper, steps=(step,), answer=answer)
 
 
-def _beyond(results: Results, *, pick: Pick, above: float | None, below: float | None) -> Answer:
+def _beyond(results: Results, *, pick: Pick, above: float | None, below: float | None, of_network: bool) -> Answer:
     found = results.mean(pick)
     told = [f"above {above:g}"] if above is not None else []
     told += [f"below {below:g}"] if below is not None else []
-    verdicts = [positive(found.above(above))] if above is not None else []
-    verdicts += [positive(found.below(below))] if below is not None else []
+    by = [found.above(above)] if above is not None else []
+    by += [found.below(below)] if below is not None else []
+    verdicts = [verdict(one.value > 0) if of_network else positive(one) for one in by]
     return Answer(f"{found.text(digits=3)}; asked is {' and '.join(told)}", all_of(verdicts))
 
 
@@ -104,11 +112,13 @@ def _alike(results: Results, *, one: Pick, other: Pick, within: float, names: tu
 
 
 def all_near(found: list[Measured], value: float, within: float) -> Verdict:
-    """Whether every figure lies within `within` of `value`, with its whole interval."""
-    lows, highs = (min(f.low - value for f in found), max(f.high - value for f in found))
-    if not all(f.n > 1 for f in found):
+    """Whether every figure lies within `within` of `value`, with its whole interval, of 5 samples and more.
+
+    Where all samples have one value that value is it: equality needs no spread.
+    """
+    if any(one.n < FEWEST or not math.isfinite(one.low) for one in found):
         return "cannot be told here"
-    if -within <= lows and highs <= within:
+    if all(-within <= one.low - value and one.high - value <= within for one in found):
         return "holds"
-    apart = any(f.low - value > within or f.high - value < -within for f in found)
+    apart = any(one.low - value > within or one.high - value < -within for one in found)
     return "does not hold" if apart else "cannot be told here"

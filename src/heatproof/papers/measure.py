@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from heatproof.errors import InputError
+from heatproof.reading.evidence import Evidence
 from heatproof.reading.intervals import Combine, of_combined, of_means
+from heatproof.reading.rule import Estimate
 from heatproof.reading.tables import DRAWN, aligned, count, cube
 
 STAGES = "stages"
@@ -49,6 +51,11 @@ class Measured(NamedTuple):
         """By how much the figure is below a bound, with its interval."""
         return self._replace(value=bound - self.value, low=bound - self.high, high=bound - self.low)
 
+    @property
+    def estimate(self) -> Estimate:
+        """The same, as verdicts are made of."""
+        return Estimate(mean=self.value, low=self.low, high=self.high, n=self.n, missing=self.degenerate)
+
     def text(self, *, percent: bool = False, digits: int = 2) -> str:
         """The figure and its interval as a reader wants them."""
         if not np.isfinite(self.value):
@@ -57,7 +64,8 @@ class Measured(NamedTuple):
         mean, low, high = (
             f"{scale * part:z.{places}f}" if abs(scale * part) < MANY else f"{scale * part:.1e}" for part in self[:3]
         )
-        told = [f"{low} to {high}"] if np.isfinite(self.low) else []
+        alone = self.low == self.high and self.n > 1  # no spread is known, and no interval can be had
+        told = [f"all of {self.n} samples"] if alone else [f"{low} to {high}"] if np.isfinite(self.low) else []
         told += [f"{self.n} of {self.n + self.degenerate} samples"] if self.degenerate else []
         return f"{mean}{unit}" + (f" ({'; '.join(told)})" if told else "")
 
@@ -89,6 +97,20 @@ class Results:
     def checks(self) -> list[str]:
         """The labels of the checks that have rows."""
         return sorted(self.rows["check"].unique())
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """The rows as the scorecard reads them. Raises: StoreError for what is no audit of this version."""
+        return Evidence.of(self.rows, self.manifest)
+
+    def setting(self, pick: Pick) -> str:
+        """The setting of a pick's rows. Raises: NoRowsError where a randomization is asked for that has none."""
+        return self._stages(pick) if pick.setting == STAGES else pick.setting or ""
+
+    def position(self, pick: Pick) -> float:
+        """The one position of a pick. Raises: NoRowsError if no row is picked."""
+        (found,) = self._of_samples(pick)["position"].unique().tolist()
+        return float(found)
 
     def picked(self, pick: Pick) -> pd.DataFrame:
         """The rows of a pick, whatever their position."""

@@ -1,6 +1,5 @@
 """What a paper is here: audits at several scales, and its claims, each answered from rows."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -11,9 +10,13 @@ import pandas as pd
 
 from heatproof.errors import InputError, unknown
 from heatproof.papers.measure import Measured, NoRowsError, Results
+from heatproof.reading.rule import ALPHA, Margin, decide
 
 Verdict = Literal["holds", "does not hold", "cannot be told here"]
 SCALES = ("tiny", "small", "full")
+ABOVE = Margin(good="above", yes=0.0, no=0.0)
+SAID: Mapping[str, Verdict] = {"yes": "holds", "no": "does not hold"}
+NOT_SAID: Mapping[str, Verdict] = {"no": "holds", "yes": "does not hold"}
 
 
 class Answer(NamedTuple):
@@ -163,10 +166,11 @@ def verdict(holds: bool) -> Verdict:
 
 
 def positive(figure: Measured) -> Verdict:
-    """A claim that a figure is above 0: told by its whole interval, and refuted by one without anything above 0."""
-    if math.isnan(figure.low) or figure.low <= 0 < figure.high:
-        return "cannot be told here"
-    return "holds" if figure.low > 0 else "does not hold"
+    """A claim that a figure is above 0, by the rule of verdicts: its whole interval decides, of 5 samples and more.
+
+    Where all samples have one value no spread is known, and nothing is told.
+    """
+    return SAID.get(decide(figure.estimate, ABOVE)(ALPHA), "cannot be told here")
 
 
 def all_of(verdicts: Sequence[Verdict]) -> Verdict:

@@ -27,10 +27,11 @@ from heatproof.reading.base import READINGS, Judgement, Reading, Told
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.rule import Answer, Margin, more_samples
 from heatproof.reading.run_info import CheckInfo
-from heatproof.reading.survival import HALF, JUDGED, Survival, graded, percent, survival, worst
+from heatproof.reading.survival import HALF, JUDGED, Measured, Survival, graded, percent, survival, worst
 from heatproof.rows import chance_of
 
 CHECK = "parameter-randomization"
+NEVER = "never looks at the model"
 MARGIN = Margin(good="below", yes=HALF, no=HALF)
 MISSING = {
     "s": "this similarity was not measured with every layer randomized",
@@ -65,17 +66,22 @@ class Depends(Reading):
                     yield by_survival("depends", method, check.label, group, grades)
 
 
+def measured(evidence: Evidence, check: str, method: str, group: str, metric: str) -> Measured:
+    """s, r and c of a method's maps with every layer randomized, as `survival` has them."""
+    stage = evidence.info.last_stage(group)
+    s = evidence.column(check, method, metric, setting=group, position=stage)
+    r = evidence.column(check, method, metric, setting="replicate")
+    c = evidence.column(check, method, metric, setting=chance_of(group), position=stage)
+    return Measured(metric, s, r, c if r is not None else None)
+
+
 def _grades(evidence: Evidence, check: CheckInfo, method: str, group: str) -> dict[str, Survival]:
-    stage, label = evidence.info.last_stage(group), check.label
     found = {}
     for metric in JUDGED:
-        s = evidence.column(label, method, metric, setting=group, position=stage)
+        _, s, r, c = measured(evidence, check.label, method, group, metric)
         if s is None:
             continue
-        r = evidence.column(label, method, metric, setting="replicate")
-        c = evidence.column(label, method, metric, setting=chance_of(group), position=stage)
         missing = MISSING if r is not None else {**MISSING, "c": "the method's own noise was not measured"}
-        c = c if r is not None else None
         found[metric] = survival(s, r, c, metric=metric, samples=evidence.samples, missing=missing)
     return found
 
@@ -88,7 +94,7 @@ def by_survival(question: str, method: str, check: str, setting: str, grades: di
     def decide(alpha: float) -> Answer:
         if all(one.unchanged for one in grades.values()):
             return "no"
-        answers = [_answer(one, alpha) for one in grades.values()]
+        answers = [answered(one, alpha) for one in grades.values()]
         if "no" in answers:
             return "no"
         return "yes" if answers == ["yes"] * len(JUDGED) else "unknown"
@@ -139,7 +145,8 @@ def _blank(evidence: Evidence, check: CheckInfo, group: str) -> str:
     return f"The randomized network is dead: {percent(after)} of its explained outputs are exactly zero; set {remedy}."
 
 
-def _answer(grade: Survival, alpha: float) -> Answer:
+def answered(grade: Survival, alpha: float) -> Answer:
+    """Whether a map depends by one measure, at a level: yes surely below one half, no surely above."""
     if grade.noise or grade.reason:
         return "unknown"
     return MARGIN.answer(*grade.share.at(alpha))
@@ -148,7 +155,7 @@ def _answer(grade: Survival, alpha: float) -> Answer:
 def _tell(answer: Answer, grades: dict[str, Survival], metric: str) -> Told:
     grade = grades[metric]
     if all(one.unchanged for one in grades.values()):
-        return "never looks at the model", "Exactly the same map whatever the network is: it cannot say anything of it."
+        return NEVER, "Exactly the same map whatever the network is: it cannot say anything of it."
     if answer == "unknown":
         if all(one.noise for one in grades.values()):
             return "is noise", "Two runs on the same network agree no better than by chance: a low similarity is noise."

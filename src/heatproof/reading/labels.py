@@ -18,7 +18,7 @@ from heatproof.reading.base import READINGS, Judgement, Reading, Told
 from heatproof.reading.depends import by_survival, untold
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.rule import Answer
-from heatproof.reading.survival import JUDGED, Survival, percent, survival
+from heatproof.reading.survival import JUDGED, Measured, Survival, percent, survival
 from heatproof.rows import chance_of
 
 CHECK = "data-randomization"
@@ -62,12 +62,17 @@ def _warned(found: Judgement, said: str) -> Judgement:
     return replace(found, tell=tell)
 
 
+def measured(evidence: Evidence, check: str, method: str, metric: str) -> Measured:
+    """s, r and c of a method's maps on networks that learned permuted labels, as `survival` has them."""
+    settings = PERMUTED, TRUE, chance_of(PERMUTED)
+    s, r, c = (evidence.column(check, method, metric, setting=setting) for setting in settings)
+    return Measured(metric, s, r, c if r is not None else None)
+
+
 def _grade(evidence: Evidence, check: str, method: str, metric: str) -> Survival:
-    s, r, c = (
-        evidence.column(check, method, metric, setting=setting) for setting in (PERMUTED, TRUE, chance_of(PERMUTED))
-    )
+    _, s, r, c = measured(evidence, check, method, metric)
     missing = MISSING if r is not None else {**MISSING, "c": "no network learned the true labels again"}
-    grade = survival(s, r, None if r is None else c, metric=metric, samples=evidence.samples, missing=missing)
+    grade = survival(s, r, c, metric=metric, samples=evidence.samples, missing=missing)
     if grade.noise or grade.reason.startswith("too few samples"):
         said = (
             f"where the true labels were learned again its map is no more like itself ({grade.own:z.2f}) than permuted"

@@ -12,10 +12,11 @@ Source: Binder et al. 2023, Theorems 1, 3, 4 (why low is no merit). The scale is
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from heatproof.reading.intervals import of_ratio
+from heatproof.reading.intervals import Array, of_combined, of_ratio
 from heatproof.reading.rule import FEWEST, Estimate
 from heatproof.reading.values import Values, aligned
 
@@ -23,6 +24,15 @@ NINE_TENTHS, HALF, TENTH = 0.9, 0.5, 0.1
 SIGNED = ("spearman",)
 JUDGED = {"spearman": "what counts for and against", "spearman-absolute": "where the map is strong"}
 EXACT = 1 - 1e-6
+
+
+class Measured(NamedTuple):
+    """What survival is made of, by one measure; None where it was not measured, and c where r was not."""
+
+    metric: str
+    s: Values | None
+    r: Values | None
+    c: Values | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +64,14 @@ def survival(
     """
     if s is None or c is None:
         return _untold(missing["s" if s is None else "c"])
-    # A blank map where the trained one has a pattern lost everything; c has no value where the trained one is blank.
-    stacked, _ = aligned(*((s.filled(0.0), c) if r is None else (s.filled(0.0), c, r)))
-    unchanged = bool((stacked[:, :, 0][np.isfinite(stacked[:, :, 0])] >= EXACT).all())
-    stacked = np.abs(stacked) if metric in SIGNED else stacked
+    signed, _ = _beside(s, r, c)
+    unchanged = bool((signed[:, :, 0][np.isfinite(signed[:, :, 0])] >= EXACT).all())
+    stacked = np.abs(signed) if metric in SIGNED else signed
     kept = np.isfinite(stacked[:, :, 0])
     n = int(kept.any(0).sum())
     if n < max(FEWEST, samples / 2):
         return _untold(f"only {n} of {samples} samples have a similarity (a blank map has none)", samples - n)
-    chance = stacked[:, :, 1]
-    own = np.where(kept, 1.0, np.nan) if r is None else stacked[:, :, 2]
+    chance, own = stacked[:, :, 1], stacked[:, :, 2]
     above = np.stack([stacked[:, :, 0], own, np.where(kept, 1.0, np.nan)], axis=2) - chance[:, :, None]
     low, high = of_ratio(above[:, :, [0, 1]])
     repeats_low, repeats_high = of_ratio(above[:, :, [1, 2]]) if r is not None else (1.0, 1.0)
@@ -86,6 +94,27 @@ def survival(
     )
 
 
+def more_survives(one: Measured, other: Measured, *, samples: int) -> Estimate:
+    """By how much more of the first's maps survives than of the second's, u − u′, over the samples that both have."""
+    gone = float("nan")
+    if None in (one.s, one.c, other.s, other.c):
+        return Estimate(mean=gone, low=gone, high=gone, n=0, missing=samples)
+    stacked, _ = aligned(*_by_magnitude(one), *_by_magnitude(other))
+    complete = np.isfinite(stacked).all((0, 2))
+    values = stacked[:, complete]
+
+    def apart(means: Array) -> Array:
+        (s, c, r), (s2, c2, r2) = means[:, :3].T, means[:, 3:].T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found: Array = (s - c) / (r - c) - (s2 - c2) / (r2 - c2)
+        return found
+
+    n = int(complete.sum())
+    mean = float(apart(values.mean((0, 1))[None])[0]) if n else gone
+    low, high = of_combined(values, apart)
+    return Estimate(mean=mean, low=low, high=high, n=n, missing=samples - n)
+
+
 def worst(grades: Mapping[str, Survival]) -> str:
     """The measure under which most survives: it counts."""
     return max(grades, key=lambda name: np.nan_to_num(grades[name].share.mean, nan=-np.inf))
@@ -105,6 +134,26 @@ def graded(low: float, high: float) -> str:
 def percent(value: float) -> str:
     """A share in whole percent."""
     return "? %" if not np.isfinite(value) else f"{round(100 * value) + 0:d} %"
+
+
+def _beside(s: Values, r: Values | None, c: Values) -> tuple[Array, tuple[int, ...]]:
+    """s, c and r side by side, (seeds, samples, 3), with the seeds; r is 1 for a method that repeats exactly.
+
+    A blank map where the trained one has a pattern lost everything; c has no value where the trained one is blank.
+    """
+    stacked, seeds = aligned(s.filled(0.0), c, *(() if r is None else (r,)))
+    if r is None:
+        stacked = np.concatenate([stacked, np.where(np.isfinite(stacked[:, :, :1]), 1.0, np.nan)], axis=2)
+    return stacked, seeds
+
+
+def _by_magnitude(of: Measured) -> list[Values]:
+    """s, c and r of a method's maps, by magnitude where signs may turn."""
+    assert of.s is not None
+    assert of.c is not None
+    stacked, seeds = _beside(of.s, of.r, of.c)
+    stacked = np.abs(stacked) if of.metric in SIGNED else stacked
+    return [Values(stacked[:, :, k], seeds) for k in range(3)]
 
 
 def _untold(reason: str, missing: int = 0) -> Survival:

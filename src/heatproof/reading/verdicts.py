@@ -15,6 +15,7 @@ from heatproof.reading.rule import Answer, selected
 from heatproof.reading.table import Rows
 
 BELIEVABLE = "believable"
+CHANGES = "changes"
 # What a map has to pass before anybody is told to believe it; every other test that was run counts as well.
 NEEDED = ("steady", "depends", "faithful")
 COUNTED = (*NEEDED, "repeats", "more-than-the-picture", "labels", "localizes", "complete")
@@ -211,11 +212,16 @@ def _needs_steady(finding: Finding, steady: Mapping[str, Finding]) -> Finding:
         return finding
     if found is None:
         why = "whether it stays the same where nothing happened was not tested (check steadiness)"
-        word = "changes"
+        word = CHANGES
     else:
         why = "where nothing happened it " + ("changes, too" if found.answer == "no" else "may change, too")
-        word = "changes, as it always does" if found.answer == "no" else "changes"
+        word = f"{CHANGES}, as it always does" if found.answer == "no" else CHANGES
     return replace(finding, answer="unknown", word=word, why=f"{finding.why[:-1]}; but {why}.")
+
+
+def changed(finding: Finding) -> Answer:
+    """Whether a map changed, whatever that is worth in one that may change always."""
+    return "yes" if finding.word.startswith(CHANGES) else finding.answer
 
 
 def _withheld(finding: Finding, reason: str) -> Finding:

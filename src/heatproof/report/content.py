@@ -79,7 +79,7 @@ def content(run: Path) -> dict[str, Any]:
         "plural": _plural,
         "precise": precise,
         "three": three,
-        "effects": effects(evidence),
+        "effects": effects(verdicts),
         "ledger": ledger(means, labels),
         "agreement": agreement(evidence.by_id, info.similarities, labels),
         "problems": _problems(evidence.by_id, manifest),

@@ -1,15 +1,21 @@
-"""A published effect, and what a run says of it."""
+"""A published effect, and what a run says of it: in the words of the verdicts, by their rule."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from heatproof.reading.base import Finding
+from heatproof.reading.evidence import Evidence
+from heatproof.reading.rule import ALPHA, Answer, Estimate, Margin, decide
+from heatproof.reading.survival import Measured, more_survives, percent
 from heatproof.reading.values import Values, difference
+from heatproof.reading.verdicts import changed
 
 Names = list[tuple[str | None, str]]
 SOME = 0.005  # shares below are written as 0 %
+ABOVE = Margin(good="above", yes=0.0, no=0.0)
+SHOWN: Mapping[Answer, str] = {"yes": "shows", "no": "does not show"}
+UNTOLD = "cannot be told"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,17 +37,41 @@ def labels_of(registered: Names, name: str) -> list[str]:
     return [label for known, label in registered if known == name]
 
 
-def word(low: float, high: float) -> str:
-    """Whether a difference that the papers expect to be positive is: told by its whole interval, and by no less."""
-    if not np.isfinite(low) or low == high or low <= 0 < high:
-        return "cannot be told"
-    return "shows" if low > 0 else "does not show"
+def shown(answer: Answer) -> str:
+    """What an answer says of an effect that it is the question of."""
+    return SHOWN.get(answer, UNTOLD)
 
 
-def compared(first: Values, second: Values) -> str:
+def stays(finding: Finding) -> str:
+    """Whether a map stays like itself: where the verdict on the same rows is that it does not depend."""
+    return {"no": "shows", "yes": "does not show"}.get(changed(finding), UNTOLD)
+
+
+def compared(first: Values, second: Values, margin: Margin = ABOVE) -> str:
     """Whether the first is surely above the second, sample by sample."""
-    found = difference(first, second).estimate(0)
-    return word(found.low, found.high)
+    return shown(decide(difference(first, second).estimate(0), margin)(ALPHA))
+
+
+def less_survives(
+    evidence: Evidence, ours: Finding, theirs: Finding, measured: tuple[Measured, Measured]
+) -> tuple[str, str]:
+    """Whether less survives of our maps than of theirs, by what the verdicts on both are made of, and a sentence."""
+    more = more_survives(measured[1], measured[0], samples=evidence.samples)
+    told = f"Of the similarity to itself {spread(ours)} of CGI survives, {spread(theirs)} of gradient × input."
+    if ours.supporting or theirs.supporting:  # of a network that died, or a method left out, nothing can be told
+        return UNTOLD, told
+    return shown(decide(more, ABOVE)(ALPHA)), told
+
+
+def spread(of: Finding | Estimate) -> str:
+    """A share with its interval, in percent."""
+    return f"{percent(of.mean)} ({percent(of.low)[:-2]} to {percent(of.high)[:-2]})"
+
+
+def text(values: Values, *, share: bool = False) -> str:
+    """A mean with its interval."""
+    of = values.estimate(0)
+    return spread(of) if share else f"{of.mean:z.2f} ({of.low:z.2f} to {of.high:z.2f})"
 
 
 def _registered(method: Mapping[str, Any]) -> str | None:

@@ -1,119 +1,110 @@
 """The papers' effects in networks that learned permuted labels, looked for in the rows of this run."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 
-from heatproof.reading.competition import chance_share
-from heatproof.reading.evidence import Evidence
+from heatproof.reading.base import Finding
+from heatproof.reading.competition import MARGIN, chance_share
 from heatproof.reading.labels import CHECK as LABELS
-from heatproof.reading.labels import NEAR_CHANCE, PERMUTED, TRUE
-from heatproof.reading.values import Interval, Key, Values
-from heatproof.report.effect import Effect, compared, labels_of, registered_names
-from heatproof.rows import chance_of
+from heatproof.reading.labels import PERMUTED, TRUE, measured, warning
+from heatproof.reading.survival import percent
+from heatproof.reading.values import Values
+from heatproof.reading.verdicts import Verdicts
+from heatproof.report.effect import (
+    SOME,
+    Effect,
+    Names,
+    compared,
+    labels_of,
+    less_survives,
+    stays,
+    text,
+)
 
-ABSOLUTE = "spearman-absolute"
 
-
-@dataclass(frozen=True, kw_only=True)
-class _Trained:
-    """What the data randomization of a run measured."""
-
-    table: Mapping[Key, Values]
-    means: Mapping[Key, Interval]
-
-
-def label_effects(evidence: Evidence) -> list[Effect]:
+def label_effects(verdicts: Verdicts, registered: Names) -> Iterator[Effect]:
     """Every such effect that the run measured."""
-    info = evidence.info
-    if not any(key[0] == LABELS for key in evidence.by_id.values):
-        return []
-    run = _Trained(table=evidence.by_id.values, means=evidence.means)
-    registered = registered_names(info.manifest)
     plain, cgi = (labels_of(registered, name) for name in ("gradient-x-input", "cgi"))
-    parts = (_guesses(run), _survives(run, plain), _loses(run, plain, cgi), _fewer(run, cgi, info.outputs))
-    return [effect for part in parts for effect in part]
+    for check in verdicts.evidence.info.of(LABELS):
+        yield from _guesses(verdicts, check.label)
+        yield from _survives(verdicts, check.label, plain)
+        yield from _loses(verdicts, check.label, plain, cgi)
+        yield from _fewer(verdicts, check.label, cgi)
 
 
-def _key(method: str, setting: str, metric: str) -> Key:
-    return (LABELS, method, setting, 0.0, metric)
+def _verdict(verdicts: Verdicts, check: str, label: str) -> Finding | None:
+    """The verdict on a method by this check."""
+    ours = (one for one in verdicts.findings if (one.method, one.question, one.check) == (label, "labels", check))
+    return next(ours, None)
 
 
-def _text(run: _Trained, key: Key, said: str = "{}", *, share: bool = False) -> str:
-    """A mean with its interval, within a sentence; nothing where it was not measured."""
-    if key not in run.means:
-        return ""
-    scale, form, unit = (100, ".0f", " %") if share else (1, "z.2f", "")
-    mean, low, high = (format(scale * value, form) for value in run.means[key][:3])
-    return said.format(f"{mean}{unit} ({low} to {high})")
+def _column(verdicts: Verdicts, check: str, method: str, setting: str, metric: str) -> Values | None:
+    return verdicts.evidence.column(check, method, metric, setting=setting)
 
 
-def _guesses(run: _Trained) -> Iterator[Effect]:
+def _guesses(verdicts: Verdicts, check: str) -> Iterator[Effect]:
     """Adebayo et al. 2018, B: a network on permuted labels is random on the test set."""
     names = ("training-accuracy", "test-accuracy", "chance-accuracy")
-    keys = [_key("", PERMUTED, name) for name in names]
-    if any(key not in run.means for key in keys):
+    trained, reached, chance = (_column(verdicts, check, "", PERMUTED, name) for name in names)
+    if trained is None or reached is None or chance is None:
         return
-    trained, reached, chance = (run.means[key].mean for key in keys)
-    again = run.means.get(_key("", TRUE, "test-accuracy"))
+    again = _column(verdicts, check, "", TRUE, "test-accuracy")
     yield Effect(
         title="A network that learned permuted labels by heart guesses on new samples",
-        shows="shows" if abs(reached - chance) <= NEAR_CHANCE else "does not show",
-        sentence=f"It gets {trained:.1%} of its training samples right and {reached:.1%} of new ones; chance is "
-        f"{chance:.1%}." + ("" if again is None else f" The same network on the true labels gets {again.mean:.1%}."),
+        shows="does not show" if warning(verdicts.evidence, check) else "shows",
+        sentence=f"It gets {trained.mean:.1%} of its training samples right and {reached.mean:.1%} of new ones; chance "
+        f"is {chance.mean:.1%}."
+        + ("" if again is None else f" The same network on the true labels gets {again.mean:.1%}."),
     )
 
 
-def _survives(run: _Trained, plain: list[str]) -> Iterator[Effect]:
+def _survives(verdicts: Verdicts, check: str, plain: list[str]) -> Iterator[Effect]:
     """Gupta & Arora 2019, 4.2 and Fig. 7: on permuted labels, gradient × input still draws the input."""
     for label in plain:
-        key = _key(label, PERMUTED, ABSOLUTE)
-        similarity, chance = run.table.get(key), run.table.get(_key(label, chance_of(PERMUTED), ABSOLUTE))
-        if similarity is None or chance is None:
+        if (verdict := _verdict(verdicts, check, label)) is None:
             continue
-        again, zeros = _key(label, TRUE, ABSOLUTE), _key(label, PERMUTED, "shared-zeros")
-        against = _text(run, again, ", against {} on a network that learned the true ones again")
-        shared = _text(run, zeros, " {} of the features are zero in both maps, which raises this number.", share=True)
+        zeros = _column(verdicts, check, label, PERMUTED, "shared-zeros")
+        shared = ""
+        if zeros is not None and zeros.mean >= SOME:
+            shared = f" {text(zeros, share=True)} of the features are zero in both maps."
         yield Effect(
             title="Gradient × input stays like itself when the labels mean nothing",
-            shows=compared(similarity, chance),
-            sentence=f"By absolute values its similarity to itself is {_text(run, key)} on permuted labels{against}."
-            + shared,
+            shows=stays(verdict),
+            sentence=f"{verdict.why}{shared}",
         )
 
 
-def _loses(run: _Trained, plain: list[str], cgi: list[str]) -> Iterator[Effect]:
+def _loses(verdicts: Verdicts, check: str, plain: list[str], cgi: list[str]) -> Iterator[Effect]:
     """Gupta & Arora 2019, 4.2 and Fig. 7: competition removes the digit."""
-    for ours, theirs in ((ours, theirs) for ours in cgi for theirs in plain):
-        keys = _key(ours, PERMUTED, ABSOLUTE), _key(theirs, PERMUTED, ABSOLUTE)
-        first, second = (run.table.get(key) for key in keys)
-        if first is None or second is None:
+    for label, other in ((label, other) for label in cgi for other in plain):
+        ours, theirs = (_verdict(verdicts, check, one) for one in (label, other))
+        if ours is None or theirs is None:
             continue
+        columns = [measured(verdicts.evidence, check, one.method, one.metric) for one in (ours, theirs)]
+        shows, sentence = less_survives(verdicts.evidence, ours, theirs, (columns[0], columns[1]))
         yield Effect(
             title="The CGI map is less like itself than gradient × input when the labels mean nothing",
-            shows=compared(second, first),
-            sentence=f"Similarity to itself by absolute values on permuted labels: CGI {_text(run, keys[0])}, "
-            f"gradient × input {_text(run, keys[1])}.",
+            shows=shows,
+            sentence=sentence,
         )
 
 
-def _fewer(run: _Trained, cgi: list[str], outputs: int) -> Iterator[Effect]:
+def _fewer(verdicts: Verdicts, check: str, cgi: list[str]) -> Iterator[Effect]:
     """The same in what is left of the map: of its features, and of its energy."""
+    outputs = verdicts.evidence.info.outputs
     for label in cgi:
         for metric, noun, lead in (
             ("surviving-share", "features", "Fewer features survive"),
             ("surviving-energy", "energy", "Less energy survives"),
         ):
-            keys = _key(label, "", metric), _key(label, PERMUTED, metric)
-            before, after = (run.table.get(key) for key in keys)
+            before, after = (_column(verdicts, check, label, setting, metric) for setting in ("", PERMUTED))
             if before is None or after is None:
                 continue
-            learned = _text(run, _key(label, TRUE, metric), ", {} on true ones again", share=True)
-            chance = f" Pure chance among {outputs} labels leaves {100 * chance_share(outputs):.2g} %."
+            again = _column(verdicts, check, label, TRUE, metric)
+            learned = "" if again is None else f", {text(again, share=True)} on true ones again"
+            chance = f" Pure chance among {outputs} labels leaves {percent(chance_share(outputs))}."
             yield Effect(
                 title=f"{lead} competition when the labels mean nothing",
-                shows=compared(before, after),
-                sentence=f"Of the uncompeted map's own {noun}: {_text(run, keys[0], share=True)} on the model, "
-                f"{_text(run, keys[1], share=True)} on permuted labels{learned}."
-                + chance
-                * (metric == "surviving-share"),
+                shows=compared(before, after, MARGIN),
+                sentence=f"Of the uncompeted map's own {noun}: {text(before, share=True)} on the model, "
+                f"{text(after, share=True)} on permuted labels{learned}." + chance * (metric == "surviving-share"),
             )

@@ -10,6 +10,7 @@ from heatproof.papers.claims import beyond, falls, higher, near
 from heatproof.papers.measure import STAGES, Pick, Results
 from heatproof.papers.paper import Answer, Claim, Paper, Picture, all_of, explained, positive
 from heatproof.papers.pictures import by_method, maps_in_grid, maps_of_samples, maps_over_states, panels
+from heatproof.papers.survives import keeps_more
 
 OURS = "iba-10"
 BETAS = ("0.1", "1", "10", "100", "1000")
@@ -71,7 +72,7 @@ def _changed(method: str, position: float | str | None = "last") -> Pick:
 
 def _randomization() -> Iterator[Claim]:
     for method in ("guided-backprop", "lrp-alpha0-beta-1"):
-        yield higher(
+        yield keeps_more(
             where="Fig. 6, first row",
             text=f"{method} stays like itself when the layers from features.9 on are random, IBA does not (SSIM)",
             paper="“remain similar even if large portion of the network's parameters are randomized”",

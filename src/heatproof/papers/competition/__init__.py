@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-import pandas as pd
-
-from heatproof.papers.claims import alike, beyond, higher, near
+from heatproof.papers.claims import alike, beyond, near
 from heatproof.papers.competition import all_labels, two_labels
 from heatproof.papers.measure import STAGES, Pick, Results
 from heatproof.papers.paper import Answer, Claim, Paper, Picture, Verdict, all_of, positive
 from heatproof.papers.pictures import maps_of_samples, maps_over_labels, maps_over_states
+from heatproof.papers.survives import keeps_more, kept, more_kept, stays
 from heatproof.reading.competition import chance_share
 
 LINEAR = 0.9  # a correlation that looks like a line
@@ -45,8 +44,8 @@ OF_SIGNS = (
     "for competition to lose."
 )
 OF_TURNED_SIGNS = (
-    "Where a random network's score is negative LRP's maps turn their sign: by SSIM and by signed ranks little or less "
-    "than no likeness is left to them, and a blank map counts as 0."
+    "Where a random network's score is negative LRP's maps turn their sign: by SSIM little or less than no likeness is "
+    "left to them, and a blank map counts as 0."
 )
 OF_ENERGY = (
     "Relative energy compares a random network's map with the trained one's, so it depends on how large the drawn "
@@ -64,45 +63,11 @@ def _random_stages(results: Results, check: str, method: str, metric: str) -> li
     return [_stages(check, method, metric, at) for at in (places[-1:] if check == "cascading" else places)]
 
 
-def _keeps_the_picture(method: str, check: str, results: Results) -> Answer:
-    """Similarity by absolute values to the trained map is above that of a random mask, at each stage."""
-    mask = Pick(check="calibration", method=method, metric="spearman-absolute", setting="map-vs-gaussian")
-    stages = _random_stages(results, check, method, mask.metric or "")
-    found = [results.mean(stage) for stage in stages]
-    over = f", the least of {len(found)} layers" if len(found) > 1 else ""
-    return Answer(
-        f"similarity to the trained map {min(found).text()}{over}; a random mask's {results.mean(mask).text()}",
-        all_of([positive(results.difference(stage, mask)) for stage in stages]),
-    )
-
-
 def _less_alike(ours: str, theirs: str, check: str, metric: str, results: Results, *, first: bool = False) -> Answer:
-    """The competitive map is less like its trained self than the uncompeted one, at each stage or at the first.
-
-    A map that competition left blank has no rank: it is like nothing, 0.
-    """
-    filled, blank = _blanks_as_unlike(results, check, ours, metric)
-    stages = [_stages(check, theirs, metric, 1.0)] if first else _random_stages(filled, check, theirs, metric)
-    pairs = [(stage, replace(stage, method=ours)) for stage in stages]
-    found = {pair: filled.difference(*pair) for pair in pairs}
-    one, other = min(found, key=lambda pair: found[pair].value)
-    over = f", where they differ least of {len(pairs)} layers" if len(pairs) > 1 else ""
-    counted = f"; {blank} blank maps counted as 0" if blank else ""
-    return Answer(
-        f"{metric} {filled.mean(other).text()} against {filled.mean(one).text()}{over}{counted}",
-        all_of([positive(figure) for figure in found.values()]),
-    )
-
-
-def _blanks_as_unlike(results: Results, check: str, method: str, metric: str) -> tuple[Results, int]:
-    """The results with a similarity of 0 for maps of a method in which nothing is left, and how many they are."""
-    rows = results.rows
-    where = ["setting", "seed", "position", "sample"]
-    of_method = (rows["check"] == check) & (rows["method"] == method)
-    empty = rows[of_method & (rows["metric"] == "zeros") & (rows["value"] == 1)]
-    keys = pd.MultiIndex.from_frame(rows[where]).isin(pd.MultiIndex.from_frame(empty[where]))
-    blank = of_method & (rows["metric"] == metric) & rows["value"].isna() & keys
-    return replace(results, rows=rows.assign(value=rows["value"].mask(blank, 0.0))), int(blank.sum())
+    """Less of the competitive map survives than of the uncompeted one, at each stage or at the first."""
+    stages = [_stages(check, theirs, metric, 1.0)] if first else _random_stages(results, check, theirs, metric)
+    pairs = tuple((stage, replace(stage, method=ours)) for stage in stages)
+    return more_kept(results, pairs=pairs, names=(NOUNS[theirs], NOUNS[ours]))
 
 
 def _loses_energy(ours: str, theirs: str, check: str, results: Results) -> Answer:
@@ -167,15 +132,14 @@ def _randomized(step: str, check: str, where: str, ours: str, theirs: str) -> It
     if ours == "clrp" and check == "layer-wise" and not mnist:
         loses = keeps = LOSES[ours][check]
     claim = partial(Claim, where=where, steps=(step,))
-    zeros = "; the background's zeros count, which any map times the input has" if mnist else ""
     yield claim(
-        text=f"{NOUNS[theirs]} still shows the picture when layers are random ({place}{zeros})",
+        text=f"{NOUNS[theirs]} still shows the picture when layers are random ({place})",
         paper=keeps,
-        answer=partial(_keeps_the_picture, theirs, check),
+        answer=partial(kept, of=_stages(check, theirs, "spearman-absolute", AT[check])),
     )
     for metric, words, why in (
         ("spearman-absolute", "the ranks of its absolute values", ""),
-        ("spearman", "the ranks of its signed values", OF_SIGNS if ours == "cgi" else OF_TURNED_SIGNS),
+        ("spearman", "the ranks of its signed values", OF_SIGNS if ours == "cgi" else ""),
         ("ssim", "SSIM", OF_BLANKS if ours == "cgi" else OF_TURNED_SIGNS),
     ):
         yield claim(
@@ -288,16 +252,15 @@ PAPER = Paper(
             step="labels",
             pick=Pick(check="data-randomization", method="", metric="training-accuracy"),
             above=LEARNED,
+            of_network=True,
         ),
         *(
-            higher(
+            stays(
                 where=where,
                 text=f"{NOUNS[method]} still shows the digit when the network learned permuted labels",
                 paper=words,
                 step="labels",
-                one=_permuted(method),
-                other=Pick(check="calibration", method=method, metric="spearman-absolute", setting="map-vs-gaussian"),
-                names=("similarity to the true network's map", "to a random mask"),
+                of=_permuted(method),
             )
             for where, method, words in (
                 ("Fig. 7", "gradient-x-input", "“the input structure, the number 3, still shows through”"),
@@ -305,7 +268,7 @@ PAPER = Paper(
             )
         ),
         *(
-            higher(
+            keeps_more(
                 where=where,
                 text=f"{NOUNS[ours]} does not: it is less like the true network's map than {NOUNS[theirs]} is",
                 paper=words,

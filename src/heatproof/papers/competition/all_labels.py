@@ -2,20 +2,26 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from heatproof.auditing.spec import DTYPES, AuditSpec
-from heatproof.draws import marks
+from heatproof.checks.base import Maps
+from heatproof.checks.similarities import chance_rows
+from heatproof.draws import digests
 from heatproof.features import Pixels
 from heatproof.methods import Competitive, GradientXInput
 from heatproof.methods.base import one_hot
 from heatproof.models import forward
-from heatproof.papers.measure import Results, over_samples
-from heatproof.papers.paper import Answer, Claim, Picture, Table, positive
+from heatproof.papers.measure import Results
+from heatproof.papers.paper import Answer, Claim, Picture, Table
 from heatproof.papers.pictures import Line, chart, map_grid, rows_of, tile_of
-from heatproof.similarity import Spearman, noise
+from heatproof.papers.survives import stayed
+from heatproof.reading.survival import survival
+from heatproof.reading.values import Values
+from heatproof.similarity import Spearman
 
 SAMPLES = 32
 SHOWN = 3  # the paper's digit
@@ -43,16 +49,22 @@ def maps(spec: AuditSpec) -> pd.DataFrame:
 
 
 def likeness(spec: AuditSpec) -> pd.DataFrame:
-    """Similarity by absolute values of every other label's map to the predicted label's, and of it to a random mask."""
+    """Similarity by absolute values of every other label's map to the predicted label's, and by chance.
+
+    `chance` is that of the predicted label's map and itself permuted among the features that are not zero in both.
+    """
     model, inputs = _loaded(spec, SAMPLES)
     outputs, pull = GradientXInput().linearize(model, inputs)
     targets = outputs.argmax(1)
     pooled = [_pooled(pull(_label(k, outputs)), inputs) for k in range(outputs.shape[1])]
     own = torch.stack([pooled[target][i] for i, target in enumerate(targets.tolist())])
-    mask = ALIKE(own, noise(own, "gaussian", seed=0, samples=marks(inputs)))
     rows = []
     for label, other in enumerate(pooled):
-        values = {"similarity": ALIKE(own, other).tolist(), "mask": mask.tolist()}
+        drawn = "chance of another label", label
+        (by_chance,) = chance_rows(
+            (ALIKE,), Maps(own, {}), Maps(other, {}), *drawn, samples=digests(inputs), setting=""
+        )
+        values = {"similarity": ALIKE(own, other).tolist(), "chance": by_chance.values.tolist()}
         rows.append(pd.DataFrame({"label": label, "sample": range(len(inputs)), **values})[(targets != label).tolist()])
     return pd.concat(rows, ignore_index=True)
 
@@ -80,12 +92,12 @@ def _pooled(attributions: Tensor, inputs: Tensor) -> Tensor:
 
 
 def _all_alike(results: Results) -> Answer:
-    similarity, mask = (over_samples(results.rows, column) for column in ("similarity", "mask"))
-    rows = results.rows.assign(above=results.rows["similarity"] - results.rows["mask"])
-    told = (
-        f"similarity of other labels' maps to the predicted label's {similarity.text()}, of a random mask {mask.text()}"
-    )
-    return Answer(told, positive(over_samples(rows, "above")))
+    """What survives of the predicted label's map in those of others, on the scale of the scorecard."""
+    means = results.rows.groupby("sample")[["similarity", "chance"]].mean()
+    s, c = (Values(means[name].to_numpy(np.float64)[None], (0,)) for name in ("similarity", "chance"))
+    found = survival(s, None, c, metric=ALIKE.metric.name, samples=len(means), missing={})
+    told = f"{found.told} of its likeness to itself is left in other labels' maps"
+    return Answer(f"{told} (similarity {found.similarity:z.2f}, permuted {found.chance:z.2f})", stayed(found))
 
 
 def _draw_maps(results: Results, file: Path) -> None:

@@ -26,6 +26,7 @@ from heatproof.papers.sanity.picks import (
     randomized,
 )
 from heatproof.papers.sanity.pictures import PICTURES, SHEETS
+from heatproof.papers.survives import changes, is_gone, keeps_more, stays
 
 ABOUT = 0.03  # what "about" allows
 OF_PRODUCTS = (
@@ -45,7 +46,7 @@ def _randomizations(step: str, name: str) -> Iterator[Claim]:
         if method not in methods_of(step):
             continue
         for metric in measures:
-            claim = higher(
+            claim = keeps_more(
                 where=where,
                 text=f"{method} hardly depends on higher layers: more like itself than the gradient once the output "
                 f"layer is random, by {SIMILARITY[metric]} ({name})",
@@ -57,16 +58,14 @@ def _randomizations(step: str, name: str) -> Iterator[Claim]:
             yield from explained(OF_PRODUCTS, claim) if method == "guided-grad-cam" else (claim,)
     for method in ("gradient-x-input", "integrated-gradients"):
         words = WORDS[method]
-        yield higher(
+        yield stays(
             where=where,
             text=f"{words} still looks like its trained self by absolute values when all layers are random ({name})",
             paper=WORDLESS,
             step=step,
-            one=randomized(method),
-            other=noise(method),
-            names=("randomized", "a random mask"),
+            of=randomized(method),
         )
-        yield higher(
+        yield keeps_more(
             where=where if step == "imagenet" else "Fig. 12",
             text=f"and less so by signed values ({words}, {name})",
             paper=WORDLESS,
@@ -75,16 +74,14 @@ def _randomizations(step: str, name: str) -> Iterator[Claim]:
             other=randomized(method, "spearman"),
             names=("absolute", "signed"),
         )
-        yield near(
+        yield is_gone(
             where=where if step == "imagenet" else "Fig. 12",
             text=f"by signed values it is no longer like itself ({words}, {name})",
             paper=WORDLESS,
             step=step,
-            picks={"Spearman, signed": randomized(method, "spearman")},
-            value=0.0,
-            within=0.1,
+            of=randomized(method, "spearman"),
         )
-    yield higher(
+    yield keeps_more(
         where=where,
         text=f"over single random layers guided backprop keeps more of itself than the gradient ({name})",
         paper=WORDLESS,
@@ -95,14 +92,12 @@ def _randomizations(step: str, name: str) -> Iterator[Claim]:
 
 
 def _controls(step: str, name: str) -> Iterator[Claim]:
-    yield higher(
+    yield stays(
         where="Fig. 10",
         text=f"input × random gradient looks like gradient × input ({name})",
         paper="“Input ⊙ Random gradient experiment”",
         step=step,
-        one=Pick(check="input-controls", method="gradient-x-input", setting="input-x-random-gradient", metric=ABSOLUTE),
-        other=noise("gradient-x-input"),
-        names=("similarity to the control", "to a random mask"),
+        of=Pick(check="input-controls", method="gradient-x-input", setting="input-x-random-gradient", metric=ABSOLUTE),
     )
     yield near(
         where="main text",
@@ -116,7 +111,7 @@ def _controls(step: str, name: str) -> Iterator[Claim]:
 
 
 def _reversed(step: str, name: str) -> Claim:
-    return higher(
+    return keeps_more(
         where="Fig. 28 A, reverse cascading",
         text=f"guided backprop depends on the lowest layer more than on the output layer ({name})",
         paper=WORDLESS,
@@ -135,6 +130,7 @@ def _random_labels(step: str, name: str) -> Iterator[Claim]:
         step=step,
         pick=permuted("", "training-accuracy"),
         above=0.95,
+        of_network=True,
     )
     yield near(
         where="B, random labels test",
@@ -146,14 +142,12 @@ def _random_labels(step: str, name: str) -> Iterator[Claim]:
         within=0.03,
     )
     for method, words in WORDS.items():
-        yield higher(
+        yield stays(
             where=LABELS[step],
             text=f"{words} there still looks like the true network's, by absolute values ({name})",
             paper=WORDLESS,
             step=step,
-            one=permuted(method),
-            other=noise(method),
-            names=("permuted labels", "a random mask"),
+            of=permuted(method),
         )
 
 
@@ -196,7 +190,7 @@ def _regressor() -> Iterator[Claim]:
         steps=("slants",),
         answer=_reads_slants,
     )
-    yield higher(
+    yield keeps_more(
         where="Fig. 7",
         text="guided backprop of a random regressor looks like that of the trained one, more so than the gradient does",
         paper="“Both explanations are virtually indistinguishable”",
@@ -277,15 +271,13 @@ PAPER = Paper(
         *_regressor(),
         *(claim for step, name in SMALL_NETWORKS.items() for claim in _random_labels(step, name)),
         *(
-            higher(
+            changes(
                 where="ours, after Fig. 13",
-                text=f"{method} tells permuted from true labels: its map is less like the trained network's than "
-                "that of a network trained anew on true labels",
+                text=f"{method} tells permuted from true labels: less than half of its likeness to the trained "
+                "network's map is left, of that which a network trained anew on true labels has",
                 paper="not in the paper, which has no such yardstick",
                 step="labels",
-                one=permuted(method, "spearman", "true-labels"),
-                other=permuted(method, "spearman"),
-                names=("true labels", "permuted labels"),
+                of=permuted(method, "spearman"),
             )
             for method in ("gradient", "gradient-x-input", "integrated-gradients", "grad-cam")
         ),
@@ -294,30 +286,32 @@ PAPER = Paper(
             claim
             for method, words in (("deeplift", "DeepLIFT"), ("epsilon-lrp", "ε-LRP"))
             for claim in (
-                higher(
+                stays(
                     where="Fig. 28 B",
                     text=f"{words} keeps the picture when all layers are random (MNIST CNN)",
                     paper="a figure without words; A.2: equal to gradient × input with ReLUs and no additive biases",
                     step="mnist-cnn",
-                    one=randomized(method),
-                    other=noise(method),
-                    names=("randomized", "a random mask"),
+                    of=randomized(method),
                 ),
-                near(
+                is_gone(
                     where="Fig. 28 C",
                     text=f"and by signed values it does not ({words}, MNIST CNN)",
                     paper=WORDLESS,
                     step="mnist-cnn",
-                    picks={"Spearman, signed": randomized(method, "spearman")},
-                    value=0.0,
-                    within=0.1,
+                    of=randomized(method, "spearman"),
                 ),
             )
         ),
-        higher(
+        changes(
             where="Fig. 28 D, E",
-            text="the perturbation method depends on the parameters: less like itself with all layers random than with "
-            "one",
+            text="the perturbation method depends on the parameters",
+            paper=WORDLESS,
+            step="perturbation",
+            of=randomized("meaningful-perturbation"),
+        ),
+        keeps_more(
+            where="Fig. 28 D, E",
+            text="and is less like itself with all layers random than with one",
             paper=WORDLESS,
             step="perturbation",
             one=randomized("meaningful-perturbation", position=1.0),

@@ -6,9 +6,12 @@ from itertools import pairwise
 
 from heatproof.papers.accuracies import as_published
 from heatproof.papers.claims import alike, beyond, higher, near
-from heatproof.papers.measure import Measured, Pick, Results, measured
-from heatproof.papers.paper import Answer, Claim, all_of, explained, positive
-from heatproof.reading.tables import aligned
+from heatproof.papers.measure import Measured, NoRowsError, Pick, Results
+from heatproof.papers.paper import NOT_SAID, SAID, Answer, Claim, all_of, explained, positive
+from heatproof.reading.base import Judgement
+from heatproof.reading.complete import CHECK as COMPLETENESS
+from heatproof.reading.complete import MARGIN, Complete
+from heatproof.reading.rule import ALPHA
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "softplus")
 METHODS = ("occlusion-1", "gradient-x-input", "integrated-gradients", "epsilon-lrp", "deeplift")
@@ -21,7 +24,6 @@ NETWORKS = {
 }
 SMOOTH = ("sigmoid", "softplus")
 NEAR = 0.05  # what two curves of Fig. 4 may differ by and still be one line to the eye
-COMPLETE = 0.01  # what a sum may miss and still be called complete
 
 
 def sensitivity(method: str, position: float | str | None = None) -> Pick:
@@ -152,7 +154,7 @@ def _lrp_is_gradient_x_input(step: str, name: str) -> Iterator[Claim]:
 def _complete(step: str, name: str, method: str, paper: str, where: str = "§4") -> Claim:
     return Claim(
         where=where,
-        text=f"{NAMES[method]} is complete: its gap is below {100 * COMPLETE:g} % of the output's difference ({name})",
+        text=f"{NAMES[method]} is complete: its gap is below {MARGIN.yes:.0%} of the output's difference ({name})",
         paper=paper,
         steps=(step,),
         answer=partial(_is_complete, method=method),
@@ -161,22 +163,25 @@ def _complete(step: str, name: str, method: str, paper: str, where: str = "§4")
 
 def relative_gap(results: Results, method: str) -> Measured:
     """mean |ΣR − E| / mean |E| with E = S(x) − S(x̄): one sample without a difference does not decide the figure."""
-    total, gap = (
-        results.values(Pick(check="completeness", method=method, metric=metric))
-        for metric in ("attribution-sum", "completeness-gap")
-    )
-    table = aligned({"gap": gap.abs(), "expected": (total - gap).abs()})
-    return measured(table, lambda means: means[:, 0] / means[:, 1])
+    of = _completeness(results, method).estimate
+    return Measured(of.mean, of.low, of.high, of.n, of.missing)
 
 
-def _is_complete(results: Results, *, method: str) -> Answer:
-    found = relative_gap(results, method)
-    return Answer(found.text(percent=True, digits=4), positive(found.below(COMPLETE)))
+def _completeness(results: Results, method: str) -> Judgement:
+    """What the scorecard says of a method's sums. Raises: NoRowsError where it says nothing."""
+    for one in Complete().judge(results.evidence, method):
+        if one.decide is not None:
+            return one
+    raise NoRowsError(Pick(check=COMPLETENESS, method=method, metric="completeness-gap"), results.checks)
 
 
-def _is_not_complete(results: Results) -> Answer:
-    found = relative_gap(results, "deeplift")
-    return Answer(found.text(percent=True, digits=4), positive(found.above(COMPLETE)))
+def _is_complete(results: Results, *, method: str, complete: bool = True) -> Answer:
+    """Whether a method's maps are complete, or whether they are not, by the verdict on the same rows."""
+    judgement = _completeness(results, method)
+    assert judgement.decide is not None
+    said = SAID if complete else NOT_SAID
+    told = relative_gap(results, method).text(percent=True, digits=4)
+    return Answer(told, said.get(judgement.decide(ALPHA), "cannot be told here"))
 
 
 def _of_mnist(step: str, name: str, activation: str) -> Iterator[Claim]:
@@ -267,7 +272,7 @@ CLAIMS = (
         text="DeepLIFT in this paper's form is not complete where features multiply: its gap is above 1 % (IMDB LSTM)",
         paper="“With multiplicative interactions, DeepLIFT does not satisfy Completeness”",
         steps=("imdb-lstm",),
-        answer=_is_not_complete,
+        answer=partial(_is_complete, method="deeplift", complete=False),
     ),
     _complete("imdb-lstm", "IMDB LSTM", "integrated-gradients", "“while Integrated gradients does”", "§3.1"),
     _complete(
