@@ -7,6 +7,8 @@ from heatproof.data.detection import Coco, PascalVOC
 from heatproof.data.files import NpzImages
 from heatproof.data.folder import ImageFile, ImageFolder
 from heatproof.data.hugging_face import HuggingFace
+from heatproof.data.snapshots import Snapshot, snapshot
+from heatproof.data.tars import WebDataset
 from heatproof.data.text import TextTable
 from heatproof.data.vision import TorchvisionDataset
 
@@ -25,11 +27,14 @@ __all__ = [
     "NpzImages",
     "PascalVOC",
     "PermutedLabels",
+    "Snapshot",
     "Source",
     "TextTable",
     "TorchvisionDataset",
+    "WebDataset",
     "as_blocks",
     "get",
     "names",
     "permuted_labels",
+    "snapshot",
 ]
