@@ -7,6 +7,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from heatproof import (
+        adapters,
         baselines,
         checks,
         data,
@@ -43,6 +44,7 @@ __all__ = [
     "Bound",
     "InputError",
     "__version__",
+    "adapters",
     "audit",
     "baselines",
     "checks",

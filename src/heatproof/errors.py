@@ -52,10 +52,11 @@ class AuditError(HeatproofError, RuntimeError):
 
 
 class MissingExtraError(HeatproofError, ImportError):
-    """A package that only some users need is not installed."""
+    """A package that only some users need is not installed: one of an extra, or with no `extra` one by itself."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs the package {package!r}. Install it with: pip install 'heatproof[{extra}]'")
+        wanted = f"'heatproof[{extra}]'" if extra else package
+        super().__init__(f"{purpose} needs the package {package!r}. Install it with: pip install {wanted}")
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:

@@ -15,12 +15,15 @@ from heatproof.baselines import BASELINES, Baseline
 from heatproof.errors import InputError, unknown
 from heatproof.features import FEATURES, Features
 from heatproof.fingerprint import network_fingerprint
+from heatproof.frozen import Frozen
 from heatproof.identity import identity
 from heatproof.methods.base import METHODS, Method
 from heatproof.methods.fitted import Fitted
+from heatproof.methods.given import Maps
 from heatproof.randomization import BLOCKINGS, INITIALIZERS, RANDOMIZATIONS, Blocking, Initializer, Randomization
 from heatproof.registry import Registry, with_fields
 from heatproof.similarity import SIMILARITIES, Similarity
+from heatproof.targets.base import TARGETS, Target
 
 NOUNS: dict[Any, Registry[Any]] = {
     Method: METHODS,
@@ -30,6 +33,7 @@ NOUNS: dict[Any, Registry[Any]] = {
     Initializer: INITIALIZERS,
     Randomization: RANDOMIZATIONS,
     Similarity: SIMILARITIES,
+    Target: TARGETS,
 }
 
 
@@ -70,7 +74,7 @@ def describe(recipe: Any) -> Any:
     A callable that is no dataclass is identified by its code and what it closes over; one whose state cannot be read
     that way is refused.
     """
-    if isinstance(recipe, Fitted):
+    if isinstance(recipe, Fitted | Frozen | Maps):
         return {"class": _qualified(type(recipe)), "digest": recipe.digest}
     if is_dataclass(recipe) and not isinstance(recipe, type):
         hints = get_type_hints(type(recipe))
@@ -132,6 +136,8 @@ def coerced(value: Any, hint: Any, what: str) -> Any:
     if hint in NOUNS and isinstance(value, str | Mapping):
         return build(NOUNS[hint], value)
     origin = get_origin(hint)
+    if hint is Any or (origin is Mapping and isinstance(value, Mapping)):
+        return value
     if origin in (Union, types.UnionType):
         return _first_fit(value, get_args(hint), what)
     if origin is Literal:

@@ -1,17 +1,19 @@
 """A TOML file that says what to audit, checked key by key before anything is loaded."""
 
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from heatproof.adapters.base import ADAPTERS
 from heatproof.auditing.model_spec import DTYPES, ModelSpec, load_weights, located
 from heatproof.checks import CHECKS, Check
 from heatproof.data import DATA, Source
 from heatproof.errors import InputError, unknown
 from heatproof.features import FEATURES, Features
-from heatproof.methods.base import METHODS, Method
+from heatproof.methods.base import METHODS, Attribution
 from heatproof.outputs import SAID
 from heatproof.recipes import build, coerced
 
@@ -40,7 +42,7 @@ class AuditSpec:
 
     model: ModelSpec
     data: Source
-    methods: Mapping[str, Method]
+    methods: Mapping[str, Attribution]
     checks: Mapping[str, tuple[str, Check]]
     training_data: Source | None = None
     features: Features | None = None
@@ -99,7 +101,7 @@ def parse(table: Mapping[str, Any], folder: Path = Path()) -> AuditSpec:
         model=_table(ModelSpec, table["model"], "model"),
         data=_data(table["data"], folder),
         training_data=_data(table["training_data"], folder) if "training_data" in table else None,
-        methods=labeled(METHODS, table["methods"]),
+        methods=_methods(table["methods"], folder),
         checks={label: (name, check) for label, name, check in _named(CHECKS, table["checks"])},
         source=dict(table),
         folder=folder,
@@ -125,6 +127,23 @@ def _check_places(table: Mapping[str, Any], known: Sequence[str]) -> None:
                 )
 
 
+def _methods(entries: Any, folder: Path) -> dict[str, Any]:
+    """Methods of ours, and those of others by their adapters' names; modules and files are found beside the spec."""
+    if isinstance(entries, list | tuple):
+        entries = [_beside(entry, folder) for entry in entries]
+    sys.path.insert(0, str(folder))
+    try:
+        return labeled(METHODS, entries)
+    finally:
+        sys.path.remove(str(folder))
+
+
+def _beside(entry: Any, folder: Path) -> Any:
+    """An entry whose file of maps is relative to the spec."""
+    of_file = isinstance(entry, Mapping) and entry.get("name") == "given" and isinstance(entry.get("maps"), str)
+    return {**entry, "maps": str(located(entry["maps"], folder))} if of_file else entry
+
+
 def labeled(registry: Any, entries: Any) -> dict[str, Any]:
     """Recipes by label: the registered name, the entry's own `label`, or the recipe as text where a name repeats."""
     return {label: recipe for label, _, recipe in _named(registry, entries)}
@@ -142,13 +161,19 @@ def _named(registry: Any, entries: Any) -> list[tuple[str, str, Any]]:
         if label is not None and not isinstance(label, str):
             raise InputError(f"Expected the label of a {registry.kind} to be text, but got {label!r}.")
         bare = {key: value for key, value in entry.items() if key != "label"} if isinstance(entry, dict) else entry
-        recipe = build(registry, bare)
+        recipe = build(_registry_of(registry, bare), bare)
         name = bare if isinstance(bare, str) else bare["name"]
         label = label or (name if names.count(name) == 1 else repr(recipe))
         if label in [other for other, _, _ in found]:
             raise InputError(f"Expected every {registry.kind} to have a label of its own, but {label!r} comes twice.")
         found.append((label, name, recipe))
     return found
+
+
+def _registry_of(registry: Any, entry: Any) -> Any:
+    """Where a name is looked up: what is no method of ours may be an adapter to one of others."""
+    name = entry.get("name") if isinstance(entry, Mapping) else entry
+    return ADAPTERS if registry is METHODS and name in ADAPTERS.names() else registry
 
 
 def _table(kind: type[Any], table: Any, what: str) -> Any:

@@ -11,6 +11,7 @@ from heatproof.methods.competition import Competitive
 from heatproof.methods.controls import EdgeDetector, InputXEdges, InputXRandomGradient, Random
 from heatproof.methods.deeplift import DeepLIFT
 from heatproof.methods.fitted import Fitted, FittedMethod, fit
+from heatproof.methods.given import Given
 from heatproof.methods.guided import Deconvnet, GuidedBackprop
 from heatproof.methods.lrp import LRP, DeepTaylor
 from heatproof.methods.noise import SmoothGrad, VarGrad
@@ -42,6 +43,7 @@ __all__ = [
     "Explanation",
     "Fitted",
     "FittedMethod",
+    "Given",
     "GradCAM",
     "Gradient",
     "GradientXInput",
