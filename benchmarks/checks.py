@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from common import Row, interleaved, mnist, parser, report, torchvision
 from heatproof.auditing.block import run_block
-from heatproof.auditing.plan import Samples, make
+from heatproof.auditing.learning import Learned
+from heatproof.auditing.planning import make
+from heatproof.auditing.samples import Tensors
 from heatproof.checks import BlurredPatch, Check, Degradation, ParameterRandomization, SensitivityN
 from heatproof.checks.base import TRAINED, Block, Maps, Study
 from heatproof.features import Pixels
@@ -53,7 +55,7 @@ def cascade(model: nn.Module, images: Tensor, clock: Callable[[], float], repeat
     """A block of parameter randomization by Spearman, against plain gradients in the same states."""
     check = ParameterRandomization(similarities=("spearman",))
     targets = torch.zeros(len(images), dtype=torch.int64)
-    samples = Samples(inputs=images, targets=targets, ids=tuple(str(i) for i in range(len(images))))
+    samples = Tensors(inputs=images, targets=targets)
     checks = {"randomization": ("parameter-randomization", check)}
     plan = make(model, samples, {"gradient": Gradient()}, checks, features=None, batch=len(images))
     states = [condition.state for condition in plan.conditions if condition.state.kind != "replicate"]
@@ -68,7 +70,7 @@ def cascade(model: nn.Module, images: Tensor, clock: Callable[[], float], repeat
                         model(images)
 
     def audited() -> None:
-        for _ in run_block(plan, 0, plan.cells, lambda *_: None):
+        for _ in run_block(plan, 0, plan.example, Learned(), plan.questions, lambda *_: None):
             pass
 
     timed = {"maps": lambda: plain(scores=False), "passes": lambda: plain(scores=True), "one": audited}

@@ -3,7 +3,7 @@
 The floor is plain autograd: one forward pass, one backward pass towards the input, for the same labels. `first call` is
 one on a model that was never seen, `later calls` those on a model that was; all cases take turns in one process, and
 times are ratios of medians. The last column counts the rows forward that an audit runs before it has its plan: three
-passes of five rows, one of two that is watched for what the dimensions of inputs mean, and one of a block.
+passes of five rows, one of two that is watched for what the dimensions of inputs mean, and two of a block.
 """
 
 import time
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from common import Row, interleaved, mnist, parser, report, torchvision
-from heatproof.auditing.door import make
-from heatproof.auditing.parts import Samples
+from heatproof.auditing.planning import make
+from heatproof.auditing.samples import Tensors
 from heatproof.checks import Completeness
 from heatproof.methods import Gradient
 from heatproof.propagation import independence
@@ -49,7 +49,7 @@ def rows_of_an_audits_door(model: nn.Module, x: Tensor, y: Tensor) -> int:
     """Rows that are run forward until an audit has its plan."""
     rows: list[int] = []
     handle = model.register_forward_hook(lambda _module, arguments, _out: rows.append(len(arguments[0])))
-    samples = Samples(inputs=x, targets=y, ids=tuple(map(str, range(len(x)))))
+    samples = Tensors(inputs=x, targets=y)
     checks = {"completeness": ("completeness", Completeness())}
     independence.forget(model)
     try:

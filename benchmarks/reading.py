@@ -1,6 +1,6 @@
 """Claim: reading a run takes seconds and megabytes, not the memory that a frame of all its rows would take.
 
-Made-up runs, written as an audit writes them: one file of rows a state and block of 64 samples, 34 methods, 11 checks,
+Made-up runs, written as an audit writes them: one file of rows a block of 64 samples, 34 methods, 11 checks,
 cascading randomization of so many stages. `verdicts` opens the folder, reads every row, and gives the table of verdicts
 with its headline; `page` makes `report.html` with all curves and intervals. Each is a process of its own; memory is its
 peak, and beside it stands what the imports alone take. Seconds are the process's own work, on one thread. `a frame` is
@@ -19,9 +19,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from common import Row, parser, report
+from heatproof.rows import SCHEMA
+from heatproof.runs import Store
+from heatproof.runs.blocks import ROW_SCHEMA, digest_of
+from heatproof.runs.store import ROWS
 
 # name: samples, methods, stages
 CASES = {
@@ -86,9 +89,9 @@ def conditions(methods: list[str], stages: int) -> Iterator[list[Line]]:
 def generate(run: Path, samples: int, count: int, stages: int) -> int:
     """Write a made-up run; gives the number of its rows."""
     methods = [*CONTROLS, *(f"method {k:02}" for k in range(count - len(CONTROLS)))]
-    (run / "rows").mkdir(parents=True)
-    (run / "maps").mkdir()
-    rng, cells, total = np.random.default_rng(0), [], 0
+    store, tables = Store(run), []
+    rng, total = np.random.default_rng(0), 0
+    questions = {f"{number:064x}": ["", "", "", ""] for number, _ in enumerate(conditions(methods, stages))}
     for block in range(0, samples, BLOCK):
         names = [f"{k:05}" for k in range(block, min(block + BLOCK, samples))]
         for number, lines in enumerate(conditions(methods, stages)):
@@ -99,7 +102,7 @@ def generate(run: Path, samples: int, count: int, stages: int) -> int:
                 if check != "method-agreement" or method < setting
                 for metric in metrics
             ]
-            cell, size = f"{block:032x}{number:032x}", len(names)
+            question, size = f"{number:064x}", len(names)
             columns = {
                 name: pa.array([key[k] for key in keys for _ in names])
                 for k, name in enumerate(("check", "method", "setting", "role", "stage", "position", "metric", "seed"))
@@ -107,16 +110,17 @@ def generate(run: Path, samples: int, count: int, stages: int) -> int:
             level = np.repeat(rng.normal(0.3, 0.2, len(keys)), size)
             columns["value"] = pa.array(level + rng.normal(0, 0.2, len(keys) * size))
             columns["sample"] = pa.array(names * len(keys))
-            columns["cell"] = pa.array([cell] * (len(keys) * size))
-            table = pa.table(columns).replace_schema_metadata({b"heatproof.cells": json.dumps([cell]).encode()})
-            pq.write_table(table, run / "rows" / f"{block:05}-{number:03}.parquet", compression="zstd")
-            cells.append(cell)
-            total += table.num_rows
-    (run / "manifest.json").write_text(json.dumps(manifest(methods, names, stages, cells)), encoding="utf-8")
+            columns["question"] = pa.array([question] * (len(keys) * size))
+            tables.append(pa.table({name: columns[name] for name in ROW_SCHEMA.names}, schema=ROW_SCHEMA))
+        table = pa.concat_tables(tables)
+        store.write_rows(ROWS, block // BLOCK, digest_of(names), table, questions)
+        total += table.num_rows
+        tables.clear()
+    store.ask(question_of(methods, samples, stages, questions))
     return total
 
 
-def manifest(methods: list[str], names: list[str], stages: int, cells: list[str]) -> dict[str, Any]:
+def question_of(methods: list[str], samples: int, stages: int, questions: dict[str, list[str]]) -> dict[str, Any]:
     """What the run says of itself, as far as its readers ask."""
     plain = {"layers": [], "fixed": [], "targets": "trained", "replicate": 0}
     measured = [{"name": name, **about} for name, about in METRICS.items()]
@@ -129,33 +133,34 @@ def manifest(methods: list[str], names: list[str], stages: int, cells: list[str]
         for k in range(1, stages + 1)
     ]  # fmt: skip
     return {
-        "schema": 2, "heatproof": "0", "status": "complete", "created": "2026-01-01T00:00:00+00:00",
-        "finished": "2026-01-01T00:00:00+00:00", "spec": {}, "failures": [], "estimate": {"passes": 1}, "shown": [],
-        "unusable": {}, "believable": [], "cells": cells, "states": states,
+        "schema": SCHEMA, "heatproof": "0", "created": "2026-01-01T00:00:00+00:00", "spec": {}, "shown": [],
+        "believable": [], "questions": questions, "summaries": {}, "aliases": {}, "states": states, "knowledge": {},
         "model": {"name": "net", "fingerprint": "0", "parameters": 1, "outputs": 10},
         "data": {
             "name": "made up", "fingerprint": "0", "shape": [1, 8, 8], "features": "pixels", "grid": [8, 8],
-            "classes": None, "samples": [],
+            "classes": None, "samples": samples,
         },
         "methods": [
-            {"label": name, "name": name, "recipe": {"name": name}, "text": "", "controls": name in CONTROLS}
+            {
+                "label": name, "name": name, "recipe": {"name": name}, "text": "", "controls": name in CONTROLS,
+                "digest": "", "learns": [],
+            }
             for name in methods
         ],
         "checks": [
             {"label": name, "name": name, "id": name, "recipe": {}, "text": "", "metrics": measured, "notes": []}
             for name in CHECKS
         ],
-        "environment": {
+        "settings": {
             "python": "3", "torch": "2", "platform": "", "device": "cpu", "threads": 1, "compute_batch": BLOCK,
             "git": None,
         },
-        "costs": {name: {"maps": 1, "seconds": 1.0} for name in methods},
     }  # fmt: skip
 
 
 def verdicts(run: Path) -> None:
-    from heatproof.auditing.store import read
     from heatproof.reading import Verdicts
+    from heatproof.runs import read
 
     found = read(run, Verdicts.of)
     assert found.headline, len(found.table)
@@ -168,7 +173,7 @@ def page(run: Path) -> None:
 
 
 def frame(run: Path) -> None:
-    from heatproof.auditing.store import read_rows
+    from heatproof.runs import read_rows
 
     read_rows(run)
 
@@ -184,9 +189,9 @@ def alone(what: str, run: Path) -> dict[str, float]:
 
 
 def here(what: str, run: Path) -> None:
-    import heatproof.auditing.store
     import heatproof.reading
-    import heatproof.report  # noqa: F401  # imported so that they are not measured
+    import heatproof.report
+    import heatproof.runs  # noqa: F401  # imported so that they are not measured
 
     before, start = peak(), time.process_time()
     WHAT[what](run)

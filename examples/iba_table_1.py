@@ -26,7 +26,6 @@ from torch import Tensor, nn
 import heatproof as hp
 from heatproof.auditing.manifest import About
 from heatproof.auditing.spec import ModelSpec
-from heatproof.auditing.store import read_manifest, read_rows
 from heatproof.checks import BottleneckLedger, BoundingBox, Check, Degradation
 from heatproof.data import Dataset, ImageFolder
 from heatproof.data.base import data_root
@@ -49,7 +48,7 @@ from heatproof.methods import (
 )
 from heatproof.methods.base import Attribution
 from heatproof.reading.intervals import of_means
-from heatproof.report.pictures import read_maps
+from heatproof.runs import read_manifest, read_maps, read_rows
 
 MODEL = ModelSpec(name="torchvision:squeezenet1_0", weights="$HEATPROOF_DATA/models/squeezenet1_0_imagenet.safetensors")
 LAYERS = ("features.7", "features.8", "features.9", "features.10", "features.12")
@@ -305,7 +304,7 @@ def draw(runs: Sequence[Path], rows: pd.DataFrame, scores: pd.DataFrame) -> None
 
     maps: dict[tuple[str, str, str], np.ndarray] = {}
     for run in runs:
-        maps |= read_maps(run, set(read_manifest(run)["cells"]))[0]
+        maps |= read_maps(run)[0]
     methods = [m for m in scores.loc[scores["measure"] == "degradation", "method"] if any(k[1] == m for k in maps)]
     data, samples = evaluated(), sorted({key[2] for key in maps})[:6]
     assert data.boxes is not None
@@ -416,7 +415,7 @@ Of names between bars the absolute value of each pixel's sum counts.
 
 def write(runs: Path) -> None:
     """Everything in `docs/results/bottleneck/`, from the rows."""
-    folders = [runs / part for part in PARTS[1:-1] if (runs / part / "manifest.json").exists()]
+    folders = [runs / part for part in PARTS[1:-1] if (runs / part / "run.json").exists()]
     rows = pd.concat([read_rows(folder) for folder in folders], ignore_index=True)
     rows = rows.drop_duplicates(["check", "method", "setting", "position", "metric", "sample"])
     found, (scores, ahead) = grid_scores(runs), tables(rows)

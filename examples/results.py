@@ -17,7 +17,6 @@ import typer
 
 from heatproof.auditing import from_spec
 from heatproof.auditing.spec import read
-from heatproof.auditing.store import read_manifest, read_rows
 from heatproof.papers import Results
 from heatproof.papers.pictures import maps_over_labels, table_picture
 from heatproof.reading import Verdicts
@@ -25,6 +24,7 @@ from heatproof.reading.run_info import RunInfo
 from heatproof.reading.table import intervals
 from heatproof.report import write as write_report
 from heatproof.report.effects import effects
+from heatproof.runs import read_manifest, read_rows
 
 ROOT = Path(__file__).parent.parent
 
@@ -96,7 +96,7 @@ def write(run: Path, spec: Path, docs: Path) -> Path:
     machine = {
         "status": manifest["status"],
         "failures": len(manifest["failures"]),
-        "samples": len(manifest["data"]["samples"]),
+        "samples": manifest["data"]["samples"],
         "outputs": manifest["model"]["outputs"],
         "estimated seconds of the last start": round(manifest["estimate"]["seconds"]),
         "seconds of attribution": round(sum(cost["seconds"] for cost in manifest["costs"].values())),

@@ -24,7 +24,7 @@ def test_the_python_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert names["maps"].shape == names["images"].shape
     assert set(names["run"].rows()["check"]) == {"parameter-randomization", "steadiness", "degradation"}
     assert names["run"].verdicts()["question"].isin(["steady", "depends", "faithful", "believable"]).any()
-    assert (tmp_path / "run" / "manifest.json").is_file()
+    assert (tmp_path / "run" / "run.json").is_file()
 
 
 def test_the_names_in_the_specification():

@@ -116,8 +116,8 @@ def report(
     if as_json:
         import json
 
-        from heatproof.auditing.store import read
         from heatproof.reading import Verdicts
+        from heatproof.runs import read
 
         verdicts = read(run, Verdicts.of)
         table = json.loads(verdicts.table.to_json(orient="records"))
@@ -260,9 +260,9 @@ def _as_a_sentence(
 
 
 def _audit(spec: "AuditSpec", folder: Path, threads: int | None, *, strict: bool) -> None:
-    from heatproof.auditing.failures import failures
     from heatproof.auditing.from_spec import run
     from heatproof.report import write
+    from heatproof.runs.failures import failures
 
     try:
         with _resumable(), warnings.catch_warnings():
@@ -287,8 +287,8 @@ def _told(folder: Path) -> None:
     """The headline, and what each heatmap is worth, in a line each."""
     from rich.table import Table
 
-    from heatproof.auditing.store import read
     from heatproof.reading import Verdicts
+    from heatproof.runs import read
 
     verdicts = read(folder, Verdicts.of)
     table = Table(show_header=False, box=None)

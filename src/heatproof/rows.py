@@ -2,9 +2,9 @@
 
 from enum import StrEnum
 
-SCHEMA = 2
+SCHEMA = 3
 COLUMNS = (
-    "check", "method", "setting", "role", "stage", "position", "sample", "metric", "value", "seed", "cell",
+    "check", "method", "setting", "role", "stage", "position", "sample", "metric", "value", "seed", "question",
 )  # fmt: skip
 
 

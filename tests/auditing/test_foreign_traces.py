@@ -216,8 +216,8 @@ def test_an_explainer_that_holds_its_network_is_known_by_its_weights(tmp_path: P
         def __call__(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
             return inputs * next(self.net.parameters()).mean()
 
-    cells = [
+    asked = [
         toys.run(tmp_path / str(seed), methods={"it": Explainer(toys.network(seed))}, checks=["calibration"]).manifest
         for seed in (0, 1)
     ]
-    assert set(cells[0]["cells"]) != set(cells[1]["cells"])
+    assert set(asked[0]["questions"]) != set(asked[1]["questions"])

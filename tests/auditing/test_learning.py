@@ -249,11 +249,11 @@ class TestCells:
         before = run(tmp_path / "run", methods=methods).manifest
         done = run(tmp_path / "run", methods=methods, training_data=training(seed=3))
         assert cells == {"", "iba", "gradient"}
-        kept = set(before["cells"]) & set(done.manifest["cells"])
-        # of three questions a state and block: the network's and the gradient's
-        assert len(kept) == 2 * len(before["cells"]) // 3
+        kept = set(before["questions"]) & set(done.manifest["questions"])
+        # of three questions a state: the network's and the gradient's
+        assert len(kept) == 2 * len(before["questions"]) // 3
         assert done.manifest["costs"]["gradient"] == before["costs"]["gradient"]
-        assert done.manifest["costs"]["iba"]["maps"] == 2 * before["costs"]["iba"]["maps"]
+        assert done.manifest["costs"]["iba"]["maps"] == before["costs"]["iba"]["maps"]
         old, new = (m["methods"][0]["learns"][0]["digest"] for m in (before, done.manifest))
         assert old != new
 
@@ -263,10 +263,10 @@ class TestCells:
         one = run(tmp_path / "run", methods={"m": fitted}, **settings)
         assert one.manifest["methods"][0]["recipe"]["fitted"]["digest"] == fitted.fitted.digest
         assert one.manifest["methods"][0]["learns"][0]["digest"] == fitted.fitted.digest
-        rows, cells = of(one.rows(), "m"), set(one.manifest["cells"])
+        rows, asked = of(one.rows(), "m"), set(one.manifest["questions"])
         other = PatternAttribution().fit(toys.network(), [training(seed=3).inputs])
         two = run(tmp_path / "run", methods={"m": other}, **settings)
-        assert len(cells & set(two.manifest["cells"])) == len(cells) // 2  # the network's
+        assert len(asked & set(two.manifest["questions"])) == len(asked) // 2  # the network's
         assert not rows.equals(of(two.rows(), "m"))
 
 

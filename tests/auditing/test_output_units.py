@@ -18,6 +18,7 @@ from heatproof.auditing.knowledge import knowledge, wilson
 from heatproof.auditing.spec import parse
 from heatproof.errors import InputError, UnknownNameError
 from heatproof.outputs import Outputs, TwoSided
+from heatproof.runs import read_samples
 
 CHECKS = (
     "parameter-randomization",
@@ -62,7 +63,7 @@ class TestOneOutput:
         assert manifest["status"] == "complete"
         assert manifest["model"]["meaning"]["kind"] == ("score" if said is None else said)
         assert manifest["data"]["classes"] == ["the output"]
-        assert {s["probability"] for s in manifest["data"]["samples"]} == {None}
+        assert {s["probability"] for s in read_samples(run.path)} == {None}
         assert not any("prob" in metric or "top" in metric for metric in set(rows.metric))
         expected = toys.network()(toys.images())[:, 0].double().tolist()
         original = of(rows, "score", check=repr(CHECKS[3]), setting="original")
@@ -86,7 +87,7 @@ class TestOneOutput:
         original = of(rows, "probability", check=repr(CHECKS[3]), setting="original")
         assert original == pytest.approx(signed.sigmoid().tolist(), abs=1e-6)
         assert of(rows, "target-score", check="completeness") == pytest.approx(signed.tolist(), abs=1e-6)
-        samples = manifest["data"]["samples"]
+        samples = read_samples(run.path)
         assert [one["predicted"] for one in samples] == (s > 0).long().tolist()
         expected = [1 / (1 + math.exp(-abs(v))) for v in s.tolist()]
         assert [one["probability"] for one in samples] == pytest.approx(expected, abs=1e-6)
@@ -160,13 +161,12 @@ class TestSpec:
     @pytest.mark.parametrize("rule", ["predicted", "label"])
     def test_says_what_outputs_are(self, folder: Path, rule: str) -> None:
         spec = parse({**self.TABLE, "outputs": "logit", "targets": rule}, folder)
-        manifest = from_spec.run(spec, folder / "run", threads=1, progress=False).manifest
+        run = from_spec.run(spec, folder / "run", threads=1, progress=False)
+        manifest, samples = run.manifest, read_samples(run.path)
         assert manifest["model"]["meaning"]["kind"] == "logit"
         assert manifest["knowledge"]["measure"] == "accuracy"
-        targets = [one["target"] for one in manifest["data"]["samples"]]
-        assert (
-            targets == [0, 1, 0, 1, 0, 1] if rule == "label" else [s["predicted"] for s in manifest["data"]["samples"]]
-        )
+        targets = [one["target"] for one in samples]
+        assert targets == [0, 1, 0, 1, 0, 1] if rule == "label" else [s["predicted"] for s in samples]
 
     def test_names_what_it_does_not_know(self, folder: Path) -> None:
         with pytest.raises(UnknownNameError, match="Expected the name of a kind of outputs, but got 'regression'"):
@@ -215,15 +215,16 @@ class TestLabelsLeftOut:
 
     def test_may_be_others_in_every_sample(self, tmp_path: Path) -> None:
         run = audit(tmp_path, model=Leaving("by input").eval(), **self.SETTINGS)
-        manifest = json.loads((tmp_path / "manifest.json").read_text(), parse_constant=pytest.fail)
-        assert manifest["status"] == "complete"
+        manifest = json.loads((tmp_path / "run.json").read_text(), parse_constant=pytest.fail)
+        assert manifest["questions"]
+        assert run.manifest["status"] == "complete"
         assert not math.isinf(run.rows().value.abs().max())
-        assert all(0 <= one["probability"] <= 1 for one in manifest["data"]["samples"])
+        assert all(0 <= one["probability"] <= 1 for one in read_samples(tmp_path))
         assert run.report().exists()
 
     def test_cannot_be_explained(self, tmp_path: Path) -> None:
-        targets = torch.tensor([0, 0, 3, 0, 0, 0, 3])
-        with pytest.raises(InputError, match=r"sample 'c' \(label 3\) is minus infinity, 2 in all"):
+        targets = torch.tensor([0, 3, 3, 0, 0, 0, 3])
+        with pytest.raises(InputError, match=r"sample 'b' \(label 3\) is minus infinity, as are 1 others of its block"):
             audit(tmp_path, model=Leaving("always").eval(), targets=targets, ids=list("abcdefg"))
 
     def test_are_no_excuse_for_nan(self, tmp_path: Path) -> None:

@@ -1,23 +1,22 @@
 """Whoever reads `rows/*.parquet` with any tool, at any moment, sees current rows, each once."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import audit_toys as toys
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from torch import Tensor, nn
 
 import heatproof as hp
-from heatproof.auditing import store as store_module
-from heatproof.auditing.store import ROW_SCHEMA, read, read_rows
 from heatproof.methods import SmoothGrad
-from heatproof.rows import COLUMNS, SCHEMA
+from heatproof.runs import Store, read_manifest, read_rows
+from heatproof.runs.blocks import ROW_SCHEMA
+from heatproof.runs.files import LocalFiles
+from heatproof.runs.manifest import is_complete
 
 KEYS = ["check", "method", "setting", "position", "seed", "metric", "sample"]
 SMOOTH = SmoothGrad(samples=2)
@@ -28,7 +27,8 @@ METHODS = {"a": SMOOTH, "b": "gradient"}
 
 def plain(run: Path) -> pd.DataFrame:
     """What somebody reads who knows nothing of heatproof."""
-    found = pd.concat(pd.read_parquet(path) for path in sorted((run / "rows").glob("*.parquet")))
+    empty = ROW_SCHEMA.empty_table().to_pandas()
+    found = pd.concat([empty, *(pd.read_parquet(path) for path in sorted((run / "rows").glob("*.parquet")))])
     return found.sort_values(KEYS, kind="stable", ignore_index=True)
 
 
@@ -36,16 +36,20 @@ def audit(out: Path, methods: Mapping[str, Any] = METHODS, **changes: Any) -> pd
     return toys.run(out, methods=methods, **{"checks": CHECKS, **changes}).rows()
 
 
+def wanted(run: Path) -> set[str]:
+    """What the run asks: of every block, and of the whole data set."""
+    question = json.loads((run / "run.json").read_text())
+    return {*question["questions"], *question["summaries"].values()}
+
+
 def current(run: Path) -> None:
-    """Nothing twice, and nothing that the manifest does not list."""
+    """Nothing twice, and nothing that the run does not ask for."""
     rows = plain(run)
-    manifest = json.loads((run / "manifest.json").read_text())
     assert not rows[KEYS].duplicated().any()
-    assert set(rows.cell) <= set(manifest["cells"])
-    listed = store_module.Store(run).finished_cells()
-    assert set(rows.cell) <= listed <= set(manifest["cells"])
-    if manifest["status"] == "complete":
-        assert listed == set(manifest["cells"])
+    answered = frozenset().union(*Store(run).finished().values())
+    assert set(rows.question) <= answered <= wanted(run)
+    if is_complete(json.loads((run / "run.json").read_text()), Store(run).finished()):
+        assert answered == wanted(run)
 
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -63,7 +67,7 @@ def test_after_a_change_and_back(tmp_path: Path, change: str) -> None:
     current(tmp_path / "run")
     changed = audit(tmp_path / "run", **CHANGES[change])
     current(tmp_path / "run")
-    pd.testing.assert_frame_equal(plain(tmp_path / "run").drop(columns="cell")[list(changed)], changed)
+    pd.testing.assert_frame_equal(plain(tmp_path / "run").drop(columns="question")[list(changed)], changed)
     pd.testing.assert_frame_equal(changed, audit(tmp_path / "alone", **CHANGES[change]))
     pd.testing.assert_frame_equal(audit(tmp_path / "run"), first)
     current(tmp_path / "run")
@@ -71,8 +75,7 @@ def test_after_a_change_and_back(tmp_path: Path, change: str) -> None:
 
 def test_costs_are_those_of_the_recipe_under_the_label(tmp_path: Path) -> None:
     def costs() -> dict[str, int]:
-        manifest = json.loads((tmp_path / "manifest.json").read_text())
-        return {label: cost["maps"] for label, cost in manifest["costs"].items()}
+        return {label: cost["maps"] for label, cost in read_manifest(tmp_path)["costs"].items()}
 
     audit(tmp_path, checks=["calibration"])
     first = costs()
@@ -104,38 +107,37 @@ def test_a_reader_at_any_moment_and_a_kill_between_any_two_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = audit(tmp_path / "alone", **CHANGES["a parameter"])
-    run, write, unlink = tmp_path / "run", store_module._write, Path.unlink
+    run = tmp_path / "run"
     first = audit(run)
-    left, kills = 0, 0
+    left, kills = 10**6, 0
 
-    def step(act: Callable[[], None], path: Path) -> None:
-        nonlocal left
-        current(run)
-        left -= 1
-        if left < 0:
-            raise KeyboardInterrupt
-        act()
-        current(run)
+    def stepwise(name: str) -> None:
+        act = getattr(LocalFiles, name)
 
-    def writing(path: Path, make: Any) -> None:
-        step(lambda: write(path, make), path)
+        def step(files: LocalFiles, file: str, *rest: Any) -> Any:
+            nonlocal left
+            if not file.startswith(("rows", "superseded", "run.json")):
+                return act(files, file, *rest)
+            current(run)
+            left -= 1
+            if left < 0:
+                raise KeyboardInterrupt
+            found = act(files, file, *rest)
+            current(run)
+            return found
 
-    def unlinking(path: Path, missing_ok: bool = False) -> None:
-        if path.suffix == ".parquet":
-            step(lambda: unlink(path), path)
-        else:
-            unlink(path, missing_ok=missing_ok)
+        monkeypatch.setattr(LocalFiles, name, step)
 
-    monkeypatch.setattr(store_module, "_write", writing)
-    monkeypatch.setattr(Path, "unlink", unlinking)
+    for name in ("create", "replace", "move", "remove"):
+        stepwise(name)
     while True:
-        left = 5
+        left = 3
         try:
             rows = audit(run, **CHANGES["a parameter"])
             break
         except KeyboardInterrupt:
             kills += 1
-    assert kills > 3
+    assert kills > 1
     left = 10**6
     pd.testing.assert_frame_equal(rows, expected)
     pd.testing.assert_frame_equal(audit(run), first)
@@ -146,29 +148,15 @@ def test_a_file_that_goes_while_somebody_reads_is_looked_for_again(
 ) -> None:
     rows = audit(tmp_path, checks=["calibration"])
     path = sorted((tmp_path / "rows").glob("*.parquet"))[0]
-    read, times = store_module.pq.read_table, []
+    read, times = LocalFiles.read, []
 
-    def reading(one: Path) -> Any:
-        times.append(one)
-        if len(times) == 1:
-            path.rename(path.with_name("00000-moved.parquet"))
-        return read(one)
+    def reading(files: LocalFiles, name: str) -> bytes:
+        if name.startswith("rows"):
+            times.append(name)
+            if len(times) == 1:
+                path.rename(path.with_name(path.name.replace("0000000-", "0000099-")))
+        return read(files, name)
 
-    monkeypatch.setattr(store_module.pq, "read_table", reading)
-    pd.testing.assert_frame_equal(store_module.read_rows(tmp_path).drop(columns="cell"), rows)
-
-
-def test_rows_are_read_once_a_cell_and_only_those_that_the_plan_asks_for(tmp_path: Path) -> None:
-    (tmp_path / "rows").mkdir()
-    (tmp_path / "manifest.json").write_text(json.dumps({"schema": SCHEMA, "cells": ["a", "b"]}))
-    for stem, cells in (("1", ["a", "old"]), ("2", ["a", "b"]), ("3", ["old"])):
-        columns: dict[str, Any] = {name: [name] * len(cells) for name in COLUMNS}
-        columns |= {"position": [0.0] * len(cells), "seed": [0] * len(cells), "cell": cells}
-        columns |= {"value": [10.0 * int(stem) + k for k in range(len(cells))], "check": ["x", "y"][: len(cells)]}
-        table = pa.table(columns, schema=ROW_SCHEMA)
-        metadata = {b"heatproof.cells": json.dumps(cells).encode()}
-        pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "rows" / f"{stem}.parquet")
-    assert read_rows(tmp_path)[["cell", "value"]].values.tolist() == [["a", 10.0], ["b", 21.0]]
-    assert read_rows(tmp_path, ["y"])["cell"].tolist() == ["b"]
-    found = read(tmp_path, lambda batches, manifest: [batch["value"].to_pylist() for batch in batches])
-    assert [value for values in found for value in values] == [10.0, 21.0]
+    monkeypatch.setattr(LocalFiles, "read", reading)
+    pd.testing.assert_frame_equal(read_rows(tmp_path).drop(columns="question"), rows)
+    assert len(times) > 3

@@ -17,6 +17,7 @@ from heatproof.data import TextTable
 from heatproof.errors import InputError
 from heatproof.methods import PatternAttribution
 from heatproof.report import write
+from heatproof.runs import read_samples
 
 NETWORKS = """
 import torch
@@ -130,7 +131,7 @@ def test_labels_of_two_outputs(folder: Path):
         folder, targets="label", model={"name": "text_networks:Bag", "at": "words", "arguments": {"outputs": 2}}
     )
     assert run.manifest["data"]["classes"] == ["bad", "good"]
-    assert [sample["target"] for sample in run.manifest["data"]["samples"]] == [1, 0, 1]
+    assert [sample["target"] for sample in read_samples(run.path)] == [1, 0, 1]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +180,7 @@ def test_only_the_boxes_of_the_explained_label_are_its_evidence(folder: Path):
         model={"name": "text_networks:Dogs"},
         data={"name": "coco", "root": ".", "resize": None, "crop": 16},
     )
-    assert [sample["target"] for sample in run.manifest["data"]["samples"]] == [11, 11]
+    assert [sample["target"] for sample in read_samples(run.path)] == [11, 11]
     rows = run.rows()
     inside = rows[(rows["method"] == "edge-detector") & (rows["metric"].str.contains("box"))]
     assert inside[inside["sample"] == "2.png"]["value"].isna().all()

@@ -143,11 +143,9 @@ def test_each_way_to_draw_a_network_is_tried_once_on_four_samples(tmp_path: Path
         "c": hp.checks.EfficientParameterRandomization(initializer="permutation"),
     }
     given = toys.images()
-    plan = hp.auditing.door.make(
+    plan = hp.auditing.planning.make(
         model,
-        hp.auditing.parts.Samples(
-            inputs=given, targets=torch.zeros(7, dtype=torch.int64), ids=tuple(map(str, range(7)))
-        ),
+        hp.auditing.samples.Tensors(inputs=given, targets=torch.zeros(7, dtype=torch.int64)),
         {"gradient": hp.methods.Gradient()},
         {name: (name, check) for name, check in checks.items()},
         features=None,

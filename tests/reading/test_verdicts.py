@@ -137,7 +137,7 @@ def test_headlines() -> None:
 
 
 def test_a_run_of_another_schema_is_refused_by_name() -> None:
-    with pytest.raises(StoreError, match="schema 2, but this one has 1: it was made by another version"):
+    with pytest.raises(StoreError, match="schema 3, but this one has 1: it was made by another version"):
         Verdicts.of(randomized(LEVELS), {**MANIFEST, "schema": 1})
 
 

@@ -1,5 +1,7 @@
 """A made-up run folder: digits, a "network" that is a template a class, and maps whose behavior is known by design.
 
+It is as the version before wrote it, of schema 2.
+
 - gradient: smooth noise of the network; nothing survives randomization
 - gradient-x-input: the digit times that noise; the digit survives
 - cgi: gradient-x-input, thinned by competition, more so the more is randomized
@@ -19,11 +21,12 @@ from safetensors.numpy import save_file
 from scipy import ndimage
 from scipy.stats import rankdata
 
-from heatproof.auditing.store import ROW_SCHEMA
-from heatproof.rows import COLUMNS, SCHEMA
+from heatproof.runs import blocks
 from heatproof.similarity import MSE, Spearman
 
 SIDE, LABELS = 24, 10
+COLUMNS = [name if name != "question" else "cell" for name in blocks.ROW_SCHEMA.names]
+ROW_SCHEMA = pa.schema([pa.field(name, one.type) for name, one in zip(COLUMNS, blocks.ROW_SCHEMA, strict=True)])
 LAYERS = ("fc2", "fc1", "conv2", "conv1")
 GROUP = "cascading truncated-normal"
 METHODS = ("gradient", "gradient-x-input", "cgi", "smoothgrad", "guided-backprop", "grad-cam")
@@ -161,7 +164,7 @@ def manifest_of(labels: list[int], shown: int) -> dict[str, Any]:
     measures = (Spearman(), Spearman(absolute=True), MSE())
     metrics = [measure.metric.describe() for measure in measures]
     return {
-        "schema": SCHEMA,
+        "schema": 2,
         "heatproof": "0.1.0",
         "status": "complete",
         "created": "2026-01-02T03:04:05+00:00",

@@ -19,14 +19,14 @@ from safetensors.numpy import save_file
 from synthetic import SIDE
 
 from heatproof import report
-from heatproof.auditing.failures import failure
-from heatproof.auditing.store import read_rows
 from heatproof.errors import StoreError
 from heatproof.reading import Verdicts
 from heatproof.report import pictures
 from heatproof.report.colors import strokes
 from heatproof.report.content import content
 from heatproof.report.effects import effects
+from heatproof.runs import read_manifest, read_maps, read_rows
+from heatproof.runs.failures import failure
 
 
 def copy(run: Path, tmp_path: Path) -> Path:
@@ -273,14 +273,14 @@ def test_states_that_share_their_maps_are_all_shown(run: Path, tmp_path: Path) -
 def test_maps_of_earlier_settings_are_left_alone(run: Path, tmp_path: Path) -> None:
     folder = copy(run, tmp_path)
     key, value = ("trained", "gradient", "s0"), np.full((SIDE, SIDE), 7, np.float32)
-    before, inputs = pictures.read_maps(folder, {"c"})
+    before, inputs = read_maps(folder)
     for cells, read in (
         ({"gradient": ["old"]}, False),
         ({"gradient": ["old"], "cgi": ["c"]}, False),
         ({"gradient": ["old", "c"]}, True),
     ):
         save_file({json.dumps(key): value}, folder / "maps" / "other.safetensors", {"cells": json.dumps(cells)})
-        after, same = pictures.read_maps(folder, {"c"})
+        after, same = read_maps(folder)
         assert bool((after[key] == 7).all()) is read
         assert (after.keys(), same.keys()) == (before.keys(), inputs.keys())
 
@@ -298,7 +298,7 @@ def test_maps_of_earlier_settings_are_left_alone(run: Path, tmp_path: Path) -> N
 def test_only_competition_of_gradient_x_input_is_called_cgi(
     run: Path, name: str | None, recipe: dict[str, Any], is_cgi: bool
 ) -> None:
-    manifest = manifest_of(run)
+    manifest = read_manifest(run)
     (method,) = (m for m in manifest["methods"] if m["label"] == "cgi")
     method |= {"name": name, "recipe": recipe}
     titles = [effect.title for effect in effects(Verdicts.of(read_rows(run), manifest))]
@@ -357,7 +357,7 @@ def test_run_without_a_single_row_gives_a_page(run: Path, tmp_path: Path) -> Non
 
 
 def test_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"Expected a run of heatproof with a manifest\.json"):
+    with pytest.raises(StoreError, match=r"Expected a run of heatproof with a run\.json"):
         report.write(tmp_path)
 
 

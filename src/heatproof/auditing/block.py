@@ -11,43 +11,77 @@ from functools import partial
 from itertools import combinations
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
 from heatproof.auditing import foreign
-from heatproof.auditing.learning import ready
-from heatproof.auditing.needs import methods_needed
-from heatproof.auditing.parts import Condition, NamedCheck, NamedMethod
+from heatproof.auditing.entries import Condition, NamedCheck, NamedMethod, Question
+from heatproof.auditing.learning import Learned, ready
+from heatproof.auditing.maps_needed import methods_needed
 from heatproof.auditing.plan import Plan
+from heatproof.auditing.samples import Samples, filled
 from heatproof.checks.base import Block, Maps, Scores, State
 from heatproof.draws import reseed
 from heatproof.errors import AuditError, InputError
 from heatproof.methods.base import Attribution, Explanation, Method
 from heatproof.metrics import EXCLUDE
-from heatproof.models import forward, select
-from heatproof.rows import COLUMNS
+from heatproof.models import forward
+from heatproof.runs.blocks import ROW_SCHEMA
+from heatproof.runs.workers import Failure, failure
+
+Heard = Callable[[str, float], None]  # hears of each map or work of a check, and its passes
+
+
+class Rows:
+    """Rows as they come: a metric's values of all samples at a time, told apart by what is the same in all of them."""
+
+    def __init__(self) -> None:
+        self.about: list[dict[str, Any]] = []
+        self.samples: list[tuple[str, ...]] = []
+        self.values: list[np.ndarray[Any, Any]] = []
+
+    def add(self, about: dict[str, Any], samples: tuple[str, ...], values: Tensor) -> None:
+        """One value a sample."""
+        self.about.append(about)
+        self.samples.append(samples)
+        self.values.append(values.numpy())
+
+    def table(self) -> pa.Table:
+        """All of them, as a run keeps them."""
+        counts = [len(samples) for samples in self.samples]
+        places = pa.array(np.repeat(np.arange(len(counts)), counts))
+        columns = {
+            "sample": pa.array([name for samples in self.samples for name in samples], pa.string()),
+            "value": pa.array(np.concatenate([np.zeros(0), *self.values])),
+        }
+        for one in ROW_SCHEMA:
+            if one.name not in columns:
+                columns[one.name] = pa.array([about[one.name] for about in self.about], one.type).take(places)
+        return pa.table({one.name: columns[one.name] for one in ROW_SCHEMA}, schema=ROW_SCHEMA)
 
 
 @dataclass
 class Finished:
-    """What one state of a block gave: rows and the cells they fill, maps of shown samples, costs and failures."""
+    """What one state of a block gave: rows and the questions they answer, maps of shown samples, costs, failures."""
 
-    block: int
     condition: Condition
-    cells: list[str] = field(default_factory=list)
-    rows: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in COLUMNS})
+    questions: list[str] = field(default_factory=list)
+    rows: Rows = field(default_factory=Rows)
     maps: dict[tuple[str, str, str], Tensor] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    failures: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
     unusable: dict[str, int] = field(default_factory=dict)  # maps that hold NaN or infinity, by method
+    about: dict[str, set[str]] = field(default_factory=dict)  # the questions that are about each method
 
 
 def run_block(
-    plan: Plan, number: int, missing: Collection[str], computed: Callable[[str, float], None]
+    plan: Plan, number: int, samples: Samples, learned: Learned, missing: Collection[str], heard: Heard
 ) -> Iterator[Finished]:
-    """The missing cells of block `number`, state by state; `computed` hears of each map or check, and its passes."""
-    run = _BlockRun(plan, number, missing, computed)
-    needed = methods_needed(plan, (cell for key, cell in plan.cells_by_block[number].items() if key in missing))
+    """The missing rows of block `number`, state by state."""
+    run = _BlockRun(plan, number, samples, learned, missing, heard)
+    needed = methods_needed(plan, plan.asked(missing), learned.lost)
     for condition in plan.conditions:
         if needed[condition.id] or run.wants(condition, ""):
             with condition.state.open(plan.model):
@@ -65,22 +99,17 @@ class _BlockRun:
     """The samples of one block, what is still to be computed for them, and the maps that later states look back to."""
 
     def __init__(
-        self, plan: Plan, number: int, missing: Collection[str], computed: Callable[[str, float], None]
+        self, plan: Plan, number: int, samples: Samples, learned: Learned, missing: Collection[str], heard: Heard
     ) -> None:
-        self.plan, self.number, self.computed = plan, number, computed
-        self.wanted = {
-            (c.check, c.state, c.method, c.other): key
-            for key, c in plan.cells_by_block[number].items()
-            if key in missing
-        }
+        self.plan, self.learned, self.heard = plan, learned, heard
+        self.wanted = {plan.questions[key]: key for key in missing}
         self.open = {key[:2] for key in self.wanted}  # checks and states that miss anything
-        members = plan.members(number)
         # A block is always full, because the bits of a result depend on how many rows a pass has.
-        rows = torch.tensor([members[i % len(members)] for i in range(plan.batch)])
-        self.samples = tuple(plan.samples.ids[i] for i in members)
-        self.model = select(plan.model, rows)
-        self.inputs, self.targets = plan.samples.inputs[rows], plan.samples.targets[rows]
-        boxes = plan.samples.boxes
+        rows = filled(len(samples.ids), 0, plan.batch)
+        self.samples = samples.ids
+        self.model = plan.bound(number, len(samples.ids))
+        self.inputs, self.targets = samples.inputs[rows], samples.targets[rows]
+        boxes = samples.boxes
         self.boxes = None if boxes is None else [boxes[i] for i in rows.tolist()]
         self.kept: dict[tuple[str, str], Maps] = {}
 
@@ -90,7 +119,7 @@ class _BlockRun:
 
     def in_state(self, condition: Condition, methods: Iterable[NamedMethod]) -> Finished:
         """Rows of every check about the network and about each method, while the model is in this state."""
-        done = Finished(self.number, condition)
+        done = Finished(condition)
         targets = self.targets if condition.state.targets == "trained" else _argmax(self.model, self.inputs)
         block = Block(
             model=self.model,
@@ -105,7 +134,7 @@ class _BlockRun:
         computed: dict[str, tuple[NamedMethod, Maps]] = {}
         for method in methods:
             try:
-                able, treatment = ready(self.plan, method, condition.state, self.model)
+                able, treatment = ready(self.plan, self.learned, method, condition.state, self.model)
                 drawn = replace(able, recipe=reseed(able.recipe, condition.state.replicate))
                 maps = self._maps(condition.state, block, able, drawn.recipe, treatment, done)
             except Exception as error:  # one method's failure must not cost the others their rows
@@ -164,20 +193,20 @@ class _BlockRun:
         """The maps that `recipe` makes, the method with the noise of the state's replicate, as `treatment` says."""
         treated = {treatment: torch.ones(len(block.inputs))} if treatment else {}
         if treatment == EXCLUDE.name:
-            self.computed(method.label, self.plan.passes[method.label])
+            self.heard(method.label, self.plan.passes[method.label])
             return Maps(block.pool(torch.zeros_like(block.inputs)), treated)
         trained = next((c.id for c in self.plan.conditions if c.state.kind == "trained"), "")
         # A method of ours without a seed has no other noise; a foreign callable may have.
         same = isinstance(recipe, Method) and recipe == method.recipe
         if state.kind == "replicate" and same and (trained, method.label) in self.kept:
-            self.computed(method.label, self.plan.passes[method.label])
+            self.heard(method.label, self.plan.passes[method.label])
             return self.kept[trained, method.label]
         start = time.perf_counter()
         explanation = _explain(recipe, state, block)
         pooled = block.pool(explanation.maps)
         self._count_unusable(pooled, state, block, method, done)
         done.seconds[method.label] = time.perf_counter() - start
-        self.computed(method.label, self.plan.passes[method.label])
+        self.heard(method.label, self.plan.passes[method.label])
         return Maps(pooled, {**explanation.diagnostics, **treated})
 
     def _count_unusable(self, pooled: Tensor, state: State, block: Block, method: NamedMethod, done: Finished) -> None:
@@ -192,7 +221,7 @@ class _BlockRun:
     def _worked(self, check: NamedCheck, state: State, method: str) -> None:
         passes = self.plan.passes_of_checks[check.label, state.name, method]
         if passes:
-            self.computed(f"{check.label}, {method}" if method else check.label, passes)
+            self.heard(f"{check.label}, {method}" if method else check.label, passes)
 
     def _kept_for(self, check: NamedCheck, method: NamedMethod) -> _Kept:
         """The earlier maps that a check asked to keep, under its own names for the states."""
@@ -214,17 +243,16 @@ class _BlockRun:
         *,
         blank: Tensor | None = None,
     ) -> None:
-        """Enter the rows of one cell, all or none, under the first of its methods; NaN where its map is `blank`."""
-        cell, count = self.wanted[check.label, state.name, *methods], len(block.samples)
+        """Enter the rows of one question, all or none, under the first of its methods; NaN where its map is `blank`."""
+        question, count = self.wanted[Question(check.label, state.name, *methods)], len(block.samples)
         method = methods[0]
-        rows: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+        found: list[tuple[dict[str, Any], Tensor]] = []
         try:
             for score in scores():
-                found = score.values.detach().double().cpu()[:count]
+                values = score.values.detach().double().cpu()[:count]
                 if blank is not None and score.metric != EXCLUDE.name:
-                    found = found.masked_fill(blank.cpu()[:count], torch.nan)
-                values = found.tolist()
-                entry = {
+                    values = values.masked_fill(blank.cpu()[:count], torch.nan)
+                about = {
                     "check": check.label,
                     "method": method,
                     "setting": score.setting,
@@ -233,17 +261,17 @@ class _BlockRun:
                     "position": score.position,
                     "metric": score.metric,
                     "seed": score.seed,
-                    "cell": cell,
+                    "question": question,
                 }
-                columns = {"sample": block.samples, "value": values}
-                for name in COLUMNS:
-                    rows[name] += columns[name] if name in columns else [entry[name]] * count
-        except Exception as error:  # recorded; the cell stays missing
+                found.append((about, values))
+        except Exception as error:  # recorded; the rows stay missing
             done.failures.append(_failure(block, state, error, method=method, check=check.label))
             return
-        for name, column in rows.items():
-            done.rows[name] += column
-        done.cells.append(cell)
+        for about, values in found:
+            done.rows.add(about, block.samples, values)
+        done.questions.append(question)
+        for label in {*methods} - {""}:
+            done.about.setdefault(label, set()).add(question)
 
     def _show(self, condition: Condition, block: Block, method: NamedMethod, maps: Maps, done: Finished) -> None:
         for name in condition.shown_as[:1] if not _left_out(maps) else ():
@@ -271,14 +299,8 @@ def _explain(recipe: Attribution, state: State, block: Block) -> Explanation:
     return foreign.explain(recipe, block.model, block.inputs, block.targets, *key)
 
 
-def _failure(block: Block, state: State, error: Exception, *, method: str = "", check: str = "") -> dict[str, Any]:
-    return {
-        "method": method,
-        "check": check,
-        "state": state.name,
-        "samples": list(block.samples),
-        "error": f"{type(error).__name__}: {error}",
-    }
+def _failure(block: Block, state: State, error: Exception, *, method: str = "", check: str = "") -> Failure:
+    return failure(error, method=method, check=check, state=state.name, samples=block.samples)
 
 
 def _argmax(model: nn.Module, inputs: Tensor) -> Tensor:

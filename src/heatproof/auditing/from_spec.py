@@ -83,7 +83,7 @@ def _targets(spec: AuditSpec, data: Dataset, model: nn.Module, inputs: Tensor) -
                 "ones, or give labels: a subfolder a class, or a CSV file as `index`."
             )
         return data.targets
-    return None if data.box_labels is None else predict(model, inputs, rows_per_pass(inputs), show=False)[0]
+    return None if data.box_labels is None else predict(model, inputs, rows_per_pass(inputs))[0]
 
 
 def _outputs(model: nn.Module, inputs: Tensor) -> int:

@@ -38,7 +38,13 @@ class Knowledge:
 
 
 def knowledge(outputs: Outputs, values: Tensor, explained: Tensor, labels: Tensor | None) -> Knowledge:
-    """What is known of a network from its outputs (N, C): `labels` (N,) are the true ones, or numbers to be predicted.
+    """What is known of a network from its outputs (N, C); `labels` (N,) are the true ones, or numbers to predict."""
+    of_explained = values.gather(1, explained[:, None].cpu())[:, 0]
+    return known_of(outputs, values.shape[1], values.argmax(1), of_explained, labels)
+
+
+def known_of(outputs: Outputs, count: int, predicted: Tensor, explained: Tensor, labels: Tensor | None) -> Knowledge:
+    """The same from the predicted labels (N,) and the explained outputs (N,) of a network with `count` outputs.
 
     Accuracy against guessing labels as often as the network says them and the data have them, Σ_k p_k q_k, or 1/C where
     all have one label; for numbers R² against their mean. Cost: none, the outputs are there.
@@ -46,10 +52,10 @@ def knowledge(outputs: Outputs, values: Tensor, explained: Tensor, labels: Tenso
     if labels is None:
         return Knowledge(sentence="How often the network is right is not known: no true labels were given.")
     if outputs.kind in ("scalars", "score") and labels.is_floating_point():
-        return _explained_variance(values.gather(1, explained[:, None].cpu())[:, 0], labels.double().cpu())
+        return _explained_variance(explained, labels.double().cpu())
     if not outputs.exclusive:
         return Knowledge(sentence=_UNJUDGED[outputs.kind])
-    return _accuracy(values.argmax(1), labels.cpu(), values.shape[1])
+    return _accuracy(predicted, labels.cpu(), count)
 
 
 _UNJUDGED = {

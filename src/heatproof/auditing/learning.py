@@ -1,23 +1,24 @@
 """What the fitted methods of an audit learn: on the trained network, and again where it was changed."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from torch import nn
 
+from heatproof.auditing.entries import Condition, NamedMethod
 from heatproof.auditing.fits import Lessons, Read
-from heatproof.auditing.needs import methods_needed
-from heatproof.auditing.parts import Condition, NamedMethod
-from heatproof.auditing.plan import Plan
+from heatproof.auditing.maps_needed import methods_needed
+from heatproof.auditing.plan import Missing, Plan, every, without
 from heatproof.checks.base import TRAINED, State
 from heatproof.errors import InputError
 from heatproof.fingerprint import network_fingerprint
+from heatproof.methods.base import Attribution
 from heatproof.methods.fitted import Fitted, FittedMethod, learners, with_learners
 from heatproof.models import Bound
-from heatproof.recipes import digest
 from heatproof.rows import Role
+from heatproof.runs.workers import Failure, failure
 
 
 def changed(state: State) -> bool:
@@ -55,23 +56,26 @@ def check(plan: Plan) -> None:
             )
 
 
-def recall(manifest: dict[str, Any], before: Mapping[str, Any] | None) -> None:
-    """What methods have learned by an earlier start of the same run, for those that have nothing left to compute."""
-    if before is None or before.get("training_data") != manifest["training_data"]:
-        return
-    known = {(entry["label"], digest(entry["recipe"])): entry.get("learns", []) for entry in before["methods"]}
-    for entry in manifest["methods"]:
-        entry["learns"] = known.get((entry["label"], digest(entry["recipe"])), entry["learns"])
+@dataclass(frozen=True)
+class Learned:
+    """What was made before the blocks: the methods by label, fitted on the trained network, and what is said of them.
+
+    `lost` are the labels and conditions in which no maps can be made, as something that they need could not be.
+    """
+
+    methods: dict[str, Attribution] = field(default_factory=dict)
+    told: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    lost: set[tuple[str, str]] = field(default_factory=set)
 
 
-def ready(plan: Plan, method: NamedMethod, state: State, model: nn.Module) -> tuple[NamedMethod, str]:
+def ready(plan: Plan, learned: Learned, method: NamedMethod, state: State, model: nn.Module) -> tuple[NamedMethod, str]:
     """The method as it attributes in this state, and what was done to it there: refit, reuse, exclude, or nothing.
 
-    One that is excluded is as on the trained network. What it learned there is in the plan already; see `learn`.
+    One that is excluded is as on the trained network. What it learned there was learned before; see `learn`.
     """
     if not learners(method.recipe):
         return method, ""
-    trained = plan.learned[method.label]
+    trained = learned.methods[method.label]
     if state.kind == Role.CHANGED:  # nothing happened that it should learn of
         return replace(method, recipe=with_learners(trained, lambda one: one.moved_to(model))), ""
     if not changed(state):
@@ -89,51 +93,47 @@ def ready(plan: Plan, method: NamedMethod, state: State, model: nn.Module) -> tu
 
 
 def learn(
-    plan: Plan,
-    missing: Collection[str],
-    entries: Collection[dict[str, Any]],
-    heard: Callable[[str, int], Read],
-) -> tuple[set[str], list[dict[str, Any]]]:
-    """Fit what misses rows, everywhere; gives the cells that can be computed now, and the failures.
+    plan: Plan, learned: Learned, missing: Missing, heard: Callable[[str, int], Read]
+) -> tuple[dict[int, frozenset[str]], list[Failure]]:
+    """Fit what misses rows, everywhere; gives what can be computed now, and the failures.
 
-    What was learned on the trained network goes into the plan, and what there is to say of it into the methods'
-    `entries` of the manifest. A fit is tried once; one that fails costs its methods the rows that need it. `heard` is
-    told of each fit with the number of batches that it will read.
+    What was learned on the trained network goes into `learned`. A fit is tried once; one that fails costs its methods
+    the rows that need it. `heard` is told of each fit with the number of batches that it will read.
     """
-    failures: list[dict[str, Any]] = []
+    failures: list[Failure] = []
     lost: set[tuple[str, str]] = set()  # label and name of a state
     fits = _Fits(plan, heard)
-    for method, condition in wanted(plan, missing):
-        if condition is not None and method.label not in plan.learned:
+    for method, condition in wanted(plan, missing, learned):
+        if condition is not None and method.label not in learned.methods:
             continue  # what it should learn on the trained network has failed
         state = TRAINED if condition is None else condition.state
         try:
             if condition is None:
-                plan.learned[method.label] = with_learners(method.recipe, partial(fits.taught, method.label))
-                _enter(entries, method.label, plan.learned[method.label])
+                made = with_learners(method.recipe, partial(fits.taught, method.label))
+                learned.methods[method.label], learned.told[method.label] = made, _told(made)
             else:
                 with state.open(plan.model):
-                    for one in _refitted(plan.learned[method.label]):
+                    for one in _refitted(learned.methods[method.label]):
                         fits.made(method.label, one, state.key)
         except Exception as error:  # one method's failure must not cost the others their rows
             everywhere = plan.conditions if condition is None else [condition]
             lost |= {(method.label, one.name) for place in everywhere for _, one in place.readers}
-            plan.lost |= {(method.label, place.id) for place in everywhere}
-            said = f"{type(error).__name__}: {error}"
-            failures.append(
-                {"method": method.label, "check": "", "state": state.name, "samples": [], "error": said, "count": 1}
-            )
-    possible = {
+            learned.lost.update((method.label, place.id) for place in everywhere)
+            failures.append(failure(error, method=method.label, state=state.name))
+    unable = {
         key
-        for key in missing
-        if not {(label, plan.cells[key].state) for label in (plan.cells[key].method, plan.cells[key].other)} & lost
+        for key in every(missing)
+        for one in plan.asked([key])
+        if {(label, one.state) for label in (one.method, one.other)} & lost
     }
-    return possible, failures
+    return without(missing, unable), failures
 
 
-def wanted(plan: Plan, missing: Collection[str]) -> Iterator[tuple[NamedMethod, Condition | None]]:
+def wanted(
+    plan: Plan, missing: Missing, learned: Learned | None = None
+) -> Iterator[tuple[NamedMethod, Condition | None]]:
     """The fits that missing rows ask for, by method: on the trained network (None), then in each state that refits."""
-    needed = methods_needed(plan, [plan.cells[key] for key in missing])
+    needed = methods_needed(plan, plan.asked(every(missing)), () if learned is None else learned.lost)
     for method in plan.methods:
         here = [condition for condition in plan.conditions if method in needed[condition.id]]
         if here and learners(method.recipe):
@@ -142,7 +142,7 @@ def wanted(plan: Plan, missing: Collection[str]) -> Iterator[tuple[NamedMethod, 
                 yield from ((method, condition) for condition in here if changed(condition.state))
 
 
-def cost(plan: Plan, missing: Collection[str]) -> float:
+def cost(plan: Plan, missing: Missing) -> float:
     """Forward and backward passes of one sample that the fits take which are not kept already, for estimates."""
     passes: dict[str, float] = {}  # by the name of the fit: methods may share it
     for method, condition in wanted(plan, missing):
@@ -189,14 +189,12 @@ def _refitted(recipe: object) -> list[FittedMethod]:
     return [one for one in learners(recipe) if one.on_changed_model == "refit"]
 
 
-def _enter(entries: Collection[dict[str, Any]], label: str, recipe: object) -> None:
-    """What each part of the method has learned, into what the manifest says of it."""
-    (entry,) = (entry for entry in entries if entry["label"] == label)
-    for said, one in zip(entry["learns"], learners(recipe), strict=True):
-        assert one.fitted is not None
-        said["digest"], said["facts"] = one.fitted.digest, dict(one.fitted.facts)
+def _told(recipe: object) -> list[dict[str, Any]]:
+    """What each part of a method has learned, for the run to say."""
+    fitted = [one.fitted for one in learners(recipe)]
+    return [{"digest": one.digest, "facts": dict(one.facts)} for one in fitted if one is not None]
 
 
 def _lessons(plan: Plan) -> Lessons:
     assert plan.training is not None  # or the plan would have been refused
-    return Lessons(fingerprint=plan.model_fingerprint, data=plan.training, like=plan.samples.inputs)
+    return Lessons(fingerprint=plan.model_fingerprint, data=plan.training, like=plan.example.inputs)

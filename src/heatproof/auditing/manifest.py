@@ -1,21 +1,20 @@
-"""What a run says of itself: its manifest, and the pictures of the samples that it shows."""
+"""What a run asks, as its folder says it once, and the pictures of the samples that it shows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from torch import Tensor
 
 import heatproof
-from heatproof.auditing import environment
 from heatproof.auditing.knowledge import Knowledge
 from heatproof.auditing.plan import Plan
-from heatproof.auditing.summaries import summary_ids
+from heatproof.auditing.samples import Portion
 from heatproof.errors import InputError, StoreError
 from heatproof.fingerprint import probe, same_outputs
-from heatproof.recipes import describe, digest
+from heatproof.recipes import describe
 from heatproof.rows import SCHEMA
+from heatproof.runs.workers import now
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,21 +37,23 @@ class About:
                 raise InputError(f"Expected one {what} a sample ({samples}), but got {len(shown)}.")
 
 
-def manifest_of(
-    plan: Plan, about: About, threads: int, predicted: Tensor, outputs: Tensor, known: Knowledge
+def question_of(
+    plan: Plan,
+    about: About,
+    *,
+    threads: int,
+    shown: Portion,
+    known: Knowledge,
+    states: Sequence[Mapping[str, Any]],
+    believable: Sequence[str],
 ) -> dict[str, Any]:
-    """The manifest of a run that begins: what is audited, with what, and nothing finished yet."""
-    likely = plan.meaning.probability
-    probabilities = outputs if likely is None else likely(outputs)
-    inputs = plan.samples.inputs
-    rows = zip(plan.samples.ids, plan.samples.targets.tolist(), predicted.tolist(), probabilities, strict=True)
+    """What is asked of which model and data. It holds nothing that grows with the samples, or that a worker finds."""
+    inputs = plan.example.inputs
     return {
         "schema": SCHEMA,
         "heatproof": heatproof.__version__,
         "title": about.title,
         "created": now(),
-        "finished": None,
-        "status": "running",
         "spec": dict(about.spec),
         "model": {
             "name": about.model,
@@ -60,34 +61,21 @@ def manifest_of(
             "parameters": sum(p.numel() for p in plan.model.parameters()),
             "outputs": plan.outputs,
             "meaning": plan.meaning.describe(),
-            "probe": probe(plan.model, inputs),
+            "probe": probe(plan.bound(0, len(inputs)), inputs[:2]),
         },
         "knowledge": known.describe(),
         "data": {
             "name": about.data,
-            "fingerprint": plan.data_fingerprint,
+            "fingerprint": plan.source.identity,
+            "samples": len(plan.source),
             "shape": list(inputs.shape[1:]),
             "features": describe(plan.features),
             "grid": list(plan.study.grid),
             "classes": _names(plan, about),
             "skipped": [list(pair) for pair in about.skipped],
             "tokens": None
-            if about.tokens is None
-            else {
-                name: list(tokens)
-                for name, tokens in zip(plan.samples.ids, about.tokens, strict=True)
-                if name in plan.shown
-            },
-            "samples": [
-                {
-                    "id": name,
-                    "target": target,
-                    "predicted": best,
-                    "probability": None if likely is None else float(p[best]),
-                    "target_probability": None if likely is None else float(p[target]),
-                }
-                for name, target, best, p in rows
-            ],
+            if shown.tokens is None
+            else {name: list(tokens) for name, tokens in zip(shown.ids, shown.tokens, strict=True)},
         },
         "training_data": None
         if plan.training is None
@@ -98,14 +86,15 @@ def manifest_of(
             "skipped": [list(pair) for pair in plan.training.skipped],
         },
         **plan.describe(),
-        "earlier": [],  # the environments of earlier starts that differ from this one's
-        "environment": environment.describe(inputs.device, inputs.dtype, threads, plan.batch),
-        "shown": [name for name in plan.samples.ids if name in plan.shown],
-        "cells": sorted([*plan.cells, *summary_ids(plan).values()]),
-        "estimate": {},
-        "failures": [],
-        "costs": {},
-        "unusable": {},  # maps that hold NaN or infinity, by method, of those that `costs` counts
+        "states": list(states),
+        "settings": {
+            "compute_batch": plan.batch,
+            "threads": threads,
+            "device": inputs.device.type,
+            "dtype": str(inputs.dtype).removeprefix("torch."),
+        },
+        "shown": list(shown.ids),
+        "believable": list(believable),
     }
 
 
@@ -119,58 +108,54 @@ def _names(plan: Plan, about: About) -> list[str] | None:
     return given
 
 
-def carried_over(before: Mapping[str, Any] | None, plan: Plan, threads: int) -> dict[str, Any]:
-    """What carries over from an earlier start of the same run.
+OWN = ("created", "heatproof", "probe")  # what two starts of one audit may differ in
 
-    Raises: StoreError if the folder belongs to another audit.
+
+def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two ask the same: nothing has to be written again."""
+    return _plain(one) == _plain(other)
+
+
+def _plain(question: Mapping[str, Any]) -> dict[str, Any]:
+    parts = {name: value for name, value in question.items() if name not in OWN}
+    return parts | {"model": {name: value for name, value in parts["model"].items() if name not in OWN}}
+
+
+def check_same_run(before: Mapping[str, Any], question: Mapping[str, Any]) -> None:
+    """Refuse a folder whose rows are of another model, other data, or another kind of device.
+
+    Raises: StoreError.
     """
-    if before is None:
-        return {}
-    ours = {"model": plan.model_fingerprint, "data": plan.data_fingerprint, "features": describe(plan.features)}
-    theirs = {
-        "model": before["model"]["fingerprint"],
-        "data": before["data"]["fingerprint"],
-        "features": before["data"]["features"],
-    }
+    ours, theirs = (
+        {
+            "model": one["model"]["fingerprint"],
+            "data": (one["data"]["fingerprint"], one["data"]["samples"]),
+            "features": one["data"]["features"],
+        }
+        for one in (question, before)
+    )
     different = [name for name in ours if ours[name] != theirs[name]]
     if different:
         raise StoreError(
             f"Expected the folder of this audit, but the one given belongs to another: "
             f"{' and '.join(different)} differ. Choose another folder."
         )
-    inputs = plan.samples.inputs
-    if not same_outputs(before["model"]["probe"], probe(plan.model, inputs)):
+    if not same_outputs(before["model"]["probe"], question["model"]["probe"]):
         raise StoreError(
             "Expected the model to give the outputs that it gave when this run began, but it does not: its weights are "
             "the same and its arithmetic is not. Choose another folder."
         )
-    past, present = before["environment"], environment.describe(inputs.device, inputs.dtype, threads, plan.batch)
-    if past["device"].split(":")[0] != present["device"].split(":")[0]:
+    past, present = before["settings"]["device"], question["settings"]["device"]
+    if past != present:
         raise StoreError(
-            f"Expected the kind of device that this run began on ({past['device']}), but got {present['device']}; "
+            f"Expected the kind of device that this run began on ({past}), but got {present}; "
             "the rows' bits depend on it. Choose another folder."
         )
-    earlier = [*before["earlier"], *([past] if past != present else [])]
-    # What another recipe under the same label has cost says nothing of this one.
-    past_recipes = {entry["label"]: digest(entry["recipe"]) for entry in before["methods"]}
-    anew = {m.label for m in plan.methods if past_recipes.get(m.label) not in (None, digest(describe(m.recipe)))}
-    return {
-        "created": before["created"],
-        "costs": {label: cost for label, cost in before["costs"].items() if label not in anew},
-        "unusable": {label: count for label, count in before.get("unusable", {}).items() if label not in anew},
-        "earlier": earlier,
-    }
 
 
-def pictures(plan: Plan, about: About) -> dict[str, Any]:
+def pictures(shown: Portion) -> dict[str, Any]:
     """The inputs of the samples shown, and how the data set would show them, as arrays by name."""
-    shown = [(i, name) for i, name in enumerate(plan.samples.ids) if name in plan.shown]
-    arrays = {name: plan.samples.inputs[i].float().cpu().numpy() for i, name in shown}
-    if about.display is not None:
-        arrays |= {f"display:{name}": about.display[i].cpu().numpy() for i, name in shown}
+    arrays = {name: one.float().cpu().numpy() for name, one in zip(shown.ids, shown.inputs, strict=True)}
+    if shown.display is not None:
+        arrays |= {f"display:{name}": one.cpu().numpy() for name, one in zip(shown.ids, shown.display, strict=True)}
     return arrays
-
-
-def now() -> str:
-    """The time in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,20 +1,19 @@
-"""What an audit has to compute: blocks of samples, states of the model, methods, checks, and the cells they make."""
+"""What an audit has to compute: a grid of questions and blocks of samples."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import combinations
 from typing import Any
 
-import torch
 from torch import nn
 
-from heatproof.auditing.parts import Cell, Condition, NamedCheck, NamedMethod, Samples
-from heatproof.checks.base import State, Study
+from heatproof.auditing.entries import Condition, NamedCheck, NamedMethod, Question
+from heatproof.auditing.samples import Samples, Source, explained, filled
+from heatproof.checks.base import Check, State, Study
 from heatproof.data.base import Dataset
-from heatproof.draws import digests
 from heatproof.features import Features
-from heatproof.fingerprint import model_fingerprint, tensor_digest
+from heatproof.fingerprint import model_fingerprint, network_fingerprint
 from heatproof.methods.base import Attribution, Method
 from heatproof.methods.fitted import learners
 from heatproof.metrics import Metric
@@ -23,35 +22,48 @@ from heatproof.outputs import LABELS, Outputs
 from heatproof.recipes import describe, digest, text
 from heatproof.rows import SCHEMA
 
+Missing = Mapping[int, frozenset[str]]  # by block, the ids of the questions whose rows are to be computed
 
-@dataclass(kw_only=True)
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
-    """Everything an engine needs; the same spec gives the same plan on every machine."""
+    """Everything an engine needs; the same spec gives the same plan on every machine.
+
+    Nothing of it grows with the number of samples but what lies in memory already: a block is read when its turn comes.
+    It pickles by standard pickle, where model, methods and data do; whoever opens it asks the checks for their states
+    again, as these belong to a model.
+    """
 
     model: nn.Module
-    samples: Samples
-    methods: Sequence[NamedMethod]
-    checks: Sequence[NamedCheck]
+    source: Source
+    example: Samples  # the first block
+    methods: tuple[NamedMethod, ...]
+    checks: tuple[NamedCheck, ...]
     features: Features
     batch: int
     outputs: int
     meaning: Outputs = LABELS  # what the outputs are
     training: Dataset | None = None
-    learned: dict[str, Attribution] = field(default_factory=dict)  # by label: methods, fitted on the trained model
-    lost: set[tuple[str, str]] = field(default_factory=set)  # labels and conditions in which no maps can be made
-    shown: frozenset[str] = field(default_factory=frozenset)
+    shown: frozenset[str] = frozenset()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields; what follows from them is found again."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
 
     @cached_property
     def study(self) -> Study:
         """What checks may know before anything has run: the first block's inputs, and the model."""
-        rows = torch.arange(self.batch)
-        inputs = self.samples.inputs[: self.batch]
+        rows = filled(len(self.example.inputs), 0, self.batch)
         return Study(
             model=select(self.model, rows),
-            example=inputs,
+            example=self.example.inputs[rows],
             outputs=self.outputs,
             features=self.features,
-            boxed=self.samples.boxes is not None,
+            boxed=self.example.boxes is not None,
             training=self.training,
             meaning=self.meaning,
         )
@@ -64,33 +76,22 @@ class Plan:
     @property
     def blocks(self) -> range:
         """The numbers of the blocks."""
-        return range(-(-len(self.samples.ids) // self.batch))
+        return range(-(-len(self.source) // self.batch))
 
-    def members(self, block: int) -> list[int]:
-        """The samples of a block, by position."""
-        return list(range(block * self.batch, min((block + 1) * self.batch, len(self.samples.ids))))
+    def read(self, block: int) -> Samples:
+        """The samples of a block, with what is explained of them. Cost: one forward pass."""
+        start = block * self.batch
+        portion = self.source.read(start, min(start + self.batch, len(self.source)))
+        return explained(portion, self.model, start, self.batch, self.meaning)
+
+    def bound(self, block: int, count: int) -> nn.Module:
+        """The model with the side inputs of a block of `count` samples, filled up."""
+        return select(self.model, block * self.batch + filled(count, 0, self.batch))
 
     @cached_property
     def model_fingerprint(self) -> str:
         """What the model is."""
         return model_fingerprint(self.model)
-
-    @cached_property
-    def sample_keys(self) -> list[str]:
-        """What each sample is: its id, values, target and boxes."""
-        names = digests(self.samples.inputs)
-        keys = [
-            f"{name}:{values}:{int(target)}"
-            for name, values, target in zip(self.samples.ids, names, self.samples.targets, strict=True)
-        ]
-        if self.samples.boxes is None:
-            return keys
-        return [f"{key}:{[list(box) for box in boxes]}" for key, boxes in zip(keys, self.samples.boxes, strict=True)]
-
-    @cached_property
-    def data_fingerprint(self) -> str:
-        """What the samples are."""
-        return digest([self.sample_keys, tensor_digest(self.samples.inputs)])
 
     @cached_property
     def conditions(self) -> list[Condition]:
@@ -103,23 +104,22 @@ class Plan:
         return [Condition(identity, pairs[0][1], tuple(pairs)) for identity, pairs in readers.items()]
 
     @cached_property
-    def cells(self) -> dict[str, Cell]:
-        """Every cell of this audit by id. The id hashes what determines the cell's values, and nothing else."""
-        recipes = {"": None, **{method.label: digest(self._identity(method.recipe)) for method in self.methods}}
+    def questions(self) -> dict[str, Question]:
+        """Every question by id. The id hashes what determines the rows' values beside the block, and nothing else."""
+        recipes = {"": None, **self.recipes}
         common = {
             "schema": SCHEMA,
-            "model": self.model_fingerprint,
+            "model": network_fingerprint(self.model),  # side inputs are a block's own
             "features": describe(self.features),
-            "dtype": str(self.samples.inputs.dtype),
+            "dtype": str(self.example.inputs.dtype),
             "outputs": self.meaning.kind,
             "batch": self.batch,
-            "example": self.sample_keys[: self.batch],
+            "example": self.example.digest,
         }
-        asked = [
-            (
-                check,
-                state,
-                digest(
+        found: dict[str, Question] = {}
+        for condition in self.conditions:
+            for check, state in condition.readers:
+                asked = digest(
                     [
                         common,
                         check.label,
@@ -128,42 +128,42 @@ class Plan:
                         dict(state.key),
                         dict(state.rests_on),
                     ]
-                ),
-            )
-            for condition in self.conditions
-            for check, state in condition.readers
-        ]
-        cells: dict[str, Cell] = {}
-        for block in self.blocks:
-            samples = digest([self.sample_keys[i] for i in self.members(block)])
-            for check, state, question in asked:
+                )
                 for label, recipe in recipes.items():
-                    cell = Cell(check=check.label, state=state.name, method=label, block=block)
-                    cells[digest([question, samples, label, recipe])] = cell
+                    found[digest([asked, label, recipe])] = Question(check.label, state.name, label)
                 for one, two in combinations(sorted(self.labels), 2) if check.recipe.pairs else ():
-                    cell = Cell(check=check.label, state=state.name, method=one, block=block, other=two)
-                    cells[digest([question, samples, one, recipes[one], two, recipes[two]])] = cell
-        return cells
+                    identity = digest([asked, one, recipes[one], two, recipes[two]])
+                    found[identity] = Question(check.label, state.name, one, two)
+        return found
+
+    @cached_property
+    def recipes(self) -> dict[str, str]:
+        """By label, what decides a method's maps: the recipe, and for one that learns in the audit its data."""
+        return {method.label: digest(self._identity(method.recipe)) for method in self.methods}
+
+    @cached_property
+    def summaries(self) -> dict[str, str]:
+        """By check that says something of the whole data set, the id that stands for the question."""
+        having = [check.label for check in self.checks if type(check.recipe).summary is not Check.summary]
+        return {
+            label: digest(
+                [
+                    "summary",
+                    self.source.identity,
+                    *sorted(key for key, one in self.questions.items() if one.check == label),
+                ]
+            )
+            for label in having
+        }
 
     @cached_property
     def passes(self) -> dict[str, float]:
         """The forward and backward passes a sample that each method's map costs, as far as the method says so."""
-        shape = self.samples.inputs.shape[1:]
+        shape = self.example.inputs.shape[1:]
         return {
             method.label: method.recipe.cost(self.outputs, shape) if isinstance(method.recipe, Method) else 1.0
             for method in self.methods
         }
-
-    def _in_units(self, metric: Metric) -> Metric:
-        """A metric of scores in the outputs' own unit, where it was said."""
-        return replace(metric, unit=self.meaning.unit) if self.meaning.unit and metric.unit == "score" else metric
-
-    def _identity(self, recipe: Attribution) -> Any:
-        """What decides a method's maps: the recipe, and for one that learns in the audit the data to learn from."""
-        learns = any(one.fitted is None or one.on_changed_model == "refit" for one in learners(recipe))
-        if not learns or self.training is None:
-            return describe(recipe)
-        return {"recipe": describe(recipe), "training": self.training.fingerprint}
 
     @cached_property
     def passes_of_checks(self) -> dict[tuple[str, str, str], float]:
@@ -177,23 +177,29 @@ class Plan:
             for method in (None, *self.methods)
         }
 
-    @cached_property
-    def cells_by_block(self) -> dict[int, dict[str, Cell]]:
-        """The same cells, block by block."""
-        found: dict[int, dict[str, Cell]] = {block: {} for block in self.blocks}
-        for key, cell in self.cells.items():
-            found[cell.block][key] = cell
-        return found
+    def asked(self, ids: Collection[str]) -> Iterator[Question]:
+        """The questions of these ids."""
+        return (self.questions[one] for one in ids)
+
+    def _in_units(self, metric: Metric) -> Metric:
+        """A metric of scores in the outputs' own unit, where it was said."""
+        return replace(metric, unit=self.meaning.unit) if self.meaning.unit and metric.unit == "score" else metric
+
+    def _identity(self, recipe: Attribution) -> Any:
+        learns = any(one.fitted is None or one.on_changed_model == "refit" for one in learners(recipe))
+        if not learns or self.training is None:
+            return describe(recipe)
+        return {"recipe": describe(recipe), "training": self.training.fingerprint}
 
     def describe(self) -> dict[str, Any]:
-        """What the manifest says of methods, checks and states."""
+        """What the run says of methods, checks, states and questions."""
         study = self.study
         seen: dict[str, dict[str, Any]] = {}
         for condition in self.conditions:
             for _, state in condition.readers:
                 seen.setdefault(state.name, state.describe())
         return {
-            "methods": [method.describe() for method in self.methods],
+            "methods": [{**method.describe(), "digest": self.recipes[method.label]} for method in self.methods],
             "checks": [
                 {
                     "label": check.label,
@@ -210,4 +216,27 @@ class Plan:
             "aliases": {
                 name: c.shown_as[0] for c in self.conditions for name in c.shown_as[1:] if name != c.shown_as[0]
             },
+            "questions": {key: list(question) for key, question in self.questions.items()},
+            "summaries": dict(self.summaries),
         }
+
+
+def distinct(missing: Missing) -> dict[frozenset[str], int]:
+    """How many blocks miss the same: there are many blocks and few different answers."""
+    found: dict[frozenset[str], int] = {}
+    for ids in missing.values():
+        found[ids] = found.get(ids, 0) + 1
+    return found
+
+
+def every(missing: Missing) -> frozenset[str]:
+    """All questions that any block misses."""
+    return frozenset().union(*distinct(missing))
+
+
+def without(missing: Missing, unable: Collection[str]) -> dict[int, frozenset[str]]:
+    """What is left where these questions cannot be answered, of blocks of which anything is."""
+    if not unable:
+        return dict(missing)
+    left = {ids: ids - frozenset(unable) for ids in distinct(missing)}
+    return {block: left[ids] for block, ids in missing.items() if left[ids]}

@@ -1,6 +1,6 @@
 """How far an audit is and how long it will still take."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any, Self
 
 from rich.console import Console
@@ -8,27 +8,30 @@ from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from heatproof.auditing import learning
-from heatproof.auditing.needs import methods_needed
-from heatproof.auditing.parts import Cell
-from heatproof.auditing.plan import Plan
+from heatproof.auditing.maps_needed import methods_needed
+from heatproof.auditing.plan import Missing, Plan, distinct
 
 
 class Progress:
     """Counts maps and the work of checks, in passes of a block. Shown on standard error, the estimate first."""
 
-    def __init__(self, plan: Plan, missing: Collection[str], seconds_a_pass: float, *, show: bool) -> None:
+    def __init__(self, plan: Plan, missing: Missing, seconds_a_pass: float, *, show: bool) -> None:
         self._console = Console(stderr=True, quiet=not show)
-        maps = [
-            method.label
-            for block in plan.blocks
-            for methods in methods_needed(plan, _missing(plan, block, missing)).values()
-            for method in methods
-        ]
-        of_checks = sum(plan.passes_of_checks[work] for block in plan.blocks for work in _work(plan, block, missing))
-        total = sum(plan.passes[label] for label in maps) + of_checks
+        maps, total, of_checks = 0, 0.0, 0.0
+        for ids, blocks in distinct(missing).items():
+            needed = [m.label for some in methods_needed(plan, plan.asked(ids)).values() for m in some]
+            works = {
+                (one.check, one.state, label)
+                for one in plan.asked(ids)
+                for label in ("", *([] if one.other else [one.method]))
+            }
+            maps += blocks * len(needed)
+            total += blocks * sum(plan.passes[label] for label in needed)
+            of_checks += blocks * sum(plan.passes_of_checks[work] for work in works)
+        total += of_checks
         of_fits = learning.cost(plan, missing) / plan.batch
         self.estimate: dict[str, Any] = {
-            "maps": len(maps) * plan.batch,
+            "maps": maps * plan.batch,
             "passes": round((total + of_fits) * plan.batch),
             "passes of checks": round(of_checks * plan.batch),
             "passes of fits": round(of_fits * plan.batch),
@@ -77,16 +80,6 @@ class Progress:
         if self._fit is not None:
             self._bar.remove_task(self._fit)
             self._fit = None
-
-
-def _work(plan: Plan, block: int, missing: Collection[str]) -> set[tuple[str, str, str]]:
-    """Which work of checks a block needs: (check, state, method), "" for what serves all methods."""
-    cells = _missing(plan, block, missing)
-    return {(c.check, c.state, label) for c in cells for label in ("", *([] if c.other else [c.method]))}
-
-
-def _missing(plan: Plan, block: int, missing: Collection[str]) -> list[Cell]:
-    return [cell for key, cell in plan.cells_by_block[block].items() if key in missing]
 
 
 def duration(seconds: float) -> str:

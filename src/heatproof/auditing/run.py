@@ -1,44 +1,47 @@
-"""An audit from beginning to end: plan, resume, compute, store."""
+"""An audit from beginning to end: plan, go on, compute, write."""
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
 from rich.console import Console
+from rich.progress import track
 from torch import Tensor, nn
 
 from heatproof.arithmetic import pinned
-from heatproof.auditing import failures, learning
-from heatproof.auditing.block import Finished
-from heatproof.auditing.door import make
+from heatproof.auditing import environment, learning
 from heatproof.auditing.engines import local
-from heatproof.auditing.knowledge import knowledge
-from heatproof.auditing.manifest import About, carried_over, manifest_of, now, pictures
-from heatproof.auditing.named import named
-from heatproof.auditing.parts import Samples
-from heatproof.auditing.passes import check_explained, predict, seconds_a_pass
-from heatproof.auditing.plan import Plan
+from heatproof.auditing.knowledge import Knowledge, known_of
+from heatproof.auditing.learning import Learned
+from heatproof.auditing.listing import named
+from heatproof.auditing.manifest import About, check_same_run, pictures, question_of, same
+from heatproof.auditing.passes import seconds_a_pass
+from heatproof.auditing.plan import Missing, Plan
+from heatproof.auditing.planning import check_tensors, make
 from heatproof.auditing.preparation import announce, prepare
 from heatproof.auditing.progress import Progress
-from heatproof.auditing.store import Store, read, read_manifest, read_rows
-from heatproof.auditing.summaries import summarize
+from heatproof.auditing.samples import Samples, Tensors
+from heatproof.auditing.summaries import know, summarize
 from heatproof.auditing.trials import entered, trials, warn
+from heatproof.auditing.worker import Worker, write_samples
 from heatproof.checks import CHECKS, Boxes, Check
 from heatproof.data.base import Dataset
-from heatproof.errors import AuditError, InputError, StoreError
+from heatproof.errors import InputError, StoreError
 from heatproof.features import Features
 from heatproof.methods.base import METHODS, Attribution, Method
 from heatproof.models import check_inputs, check_model, rows_per_pass
 from heatproof.outputs import Outputs
 from heatproof.reading.verdicts import needed
-from heatproof.recipes import digest
+from heatproof.runs import failures, leases, read, read_manifest, read_rows
+from heatproof.runs.store import Store
+from heatproof.runs.workers import Log
 
 MOST_ROWS = 64  # samples a block at most: more would only make progress coarse
+LOOKED_AT = 1024  # samples whose predictions are looked at before anything is computed
 
 if TYPE_CHECKING:
     from heatproof.reading import Verdicts
@@ -53,7 +56,7 @@ class Run:
 
     def rows(self) -> pd.DataFrame:
         """Every row: check, method, setting, role, stage, position, sample, metric, value, seed. NaN is degenerate."""
-        return read_rows(self.path).drop(columns="cell")
+        return read_rows(self.path).drop(columns="question")
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -148,51 +151,141 @@ def audit(
     """
     check_model(model)
     check_inputs(model, images)
-    images = images.detach().contiguous()  # the bits of a result depend on the memory layout
     about = about or About(model=type(model).__name__, data=f"{len(images)} samples")
     _check_settings(batch=batch, threads=threads, gallery=gallery, max_errors=max_errors)
+    about.check(len(images))
+    source = Tensors(
+        inputs=images.detach(),
+        targets=targets,
+        labels=targets if labels is None else labels,
+        ids=None if ids is None else tuple(str(name) for name in ids),
+        boxes=boxes,
+        display=about.display,
+        tokens=about.tokens,
+    )
+    check_tensors(model, source)
     chosen = named(checks, CHECKS, Check)
     recipes = {label: method for label, (_, method) in named(methods, METHODS, Method).items()}
-    names = tuple(str(i) for i in range(len(images))) if ids is None else tuple(str(name) for name in ids)
     folder = tempfile.TemporaryDirectory(prefix="heatproof-") if out is None else None
-    store = Store(Path(folder.name if folder else out or ""))
+    path = Path(folder.name if folder else out or "")
+    store = Store(path)
     store.check()
-    before = store.manifest()
+    before = store.question()
     settings = _settings(before, batch, threads, images)
     with pinned(settings["threads"]):
-        given = images.new_zeros(len(images), dtype=torch.int64) if targets is None else targets
-        samples = Samples(inputs=images, targets=given, ids=names, boxes=boxes)
+        shown = source.read(0, len(before["shown"]) if before else gallery)
         plan = make(
-            model, samples, recipes, chosen,
-            features=features, batch=settings["batch"], training=training_data, said=outputs,
+            model, source, recipes, chosen,
+            features=features, batch=settings["batch"], training=training_data, said=outputs, shown=shown.ids,
         )  # fmt: skip
         _check_labels(labels, targets, plan)
         learning.check(plan)
-        about.check(len(images))
-        plan.shown = frozenset(before["shown"] if before else names[:gallery])
-        predicted, values = predict(plan.model, images, settings["batch"], show=progress)
-        explained = (predicted if targets is None else targets).to(images.device)
-        check_explained(values, explained, names)
-        plan.samples = replace(samples, targets=explained)
-        known = knowledge(plan.meaning, values, explained, targets if labels is None else labels)
+        first = {} if before else _first_blocks(plan, show=progress)
+        known = Knowledge(**before["knowledge"]) if before else _known(plan, first)
         Console(stderr=True, quiet=not progress).print(known.sentence, highlight=False, markup=False, soft_wrap=True)
-        manifest = {
-            **manifest_of(plan, about, settings["threads"], predicted, values, known),
-            **carried_over(before, plan, settings["threads"]),
-        }
-        manifest["believable"] = list(needed(believable))
         tried = trials(plan)
         warn(tried)
-        manifest["states"] = entered(manifest["states"], tried)
-        learning.recall(manifest, before)
-        _compute(plan, store, manifest, about, before, max_errors=max_errors, show=progress)
-    failures.warn(manifest)
-    return Run(store.run, folder)
+        question = question_of(
+            plan, about, threads=settings["threads"], shown=shown, known=known,
+            states=entered(plan.describe()["states"], tried), believable=list(needed(believable)),
+        )  # fmt: skip
+        if before:
+            check_same_run(before, question)
+        store.open()
+        holder = leases.fresh()
+        with leases.alone(store.files, "run", holder):
+            store.sweep()
+            _ask(store, question, before)
+            store.write_inputs(pictures(shown))
+            for block, samples in first.items():
+                write_samples(store, block, samples)
+            log = Log(
+                store, holder,
+                environment.describe(images.device, images.dtype, settings["threads"], settings["batch"]),
+            )  # fmt: skip
+            log.said["recipes"] = plan.recipes
+            worker = Worker(plan, Learned(), store, log, store.samples(), max_errors)
+            try:
+                _compute(worker, show=progress)
+            finally:
+                log.write(last=True)
+            finish(store, question)
+    found = Run(path, folder)
+    failures.warn(found.manifest)
+    return found
+
+
+def missing_of(plan: Plan, store: Store) -> dict[int, frozenset[str]]:
+    """What each block's files do not answer yet. Cost: one listing."""
+    asked = frozenset(plan.questions)
+    store.know(asked)
+    done = store.finished()
+    left = {answered: asked - answered for answered in {frozenset[str](), *done.values()}}
+    missing = {block: left[done.get(block, frozenset())] for block in plan.blocks}
+    return {block: ids for block, ids in missing.items() if ids}
+
+
+def finish(store: Store, question: Mapping[str, Any]) -> None:
+    """Say what needs every block's samples: how often the network is right, where not all were looked at before."""
+    if question["data"]["samples"] > LOOKED_AT:
+        store.sum_up({"knowledge": know(store, question)})
+
+
+def _first_blocks(plan: Plan, *, show: bool) -> dict[int, Samples]:
+    """The first blocks, with what the model predicts of them: so what cannot be explained is refused at the door."""
+    blocks = plan.blocks[: max(1, LOOKED_AT // plan.batch)]
+    told = track(blocks, description="predictions", console=Console(stderr=True), transient=True, disable=not show)
+    return {block: plan.read(block) if block else plan.example for block in told}
+
+
+def _known(plan: Plan, first: Mapping[int, Samples]) -> Knowledge:
+    """How often the network is right on the samples that were looked at."""
+    rows = [row for samples in first.values() for row in samples.rows]
+    values = torch.tensor([row["output"] for row in rows], dtype=torch.float64)
+    labels: Tensor | None = None
+    for name, dtype in (("label", torch.int64), ("number", torch.float64)):
+        if all(row[name] is not None for row in rows):
+            labels = torch.tensor([row[name] for row in rows], dtype=dtype)
+    return known_of(plan.meaning, plan.outputs, torch.tensor([row["predicted"] for row in rows]), values, labels)
+
+
+def _ask(store: Store, question: dict[str, Any], before: Mapping[str, Any] | None) -> None:
+    """Write down what is asked; rows of what was asked before and is not now are moved aside."""
+    asked = frozenset(question["questions"]) | frozenset(question["summaries"].values())
+    if store.question() != before:
+        raise StoreError(f"Expected {store.files} as it was a moment ago, but another process wrote to it; run again.")
+    if before is None:
+        store.ask(question)
+        return
+    question["created"] = before["created"]
+    # What lies in rows/ is at every moment among what is asked: first it is moved, then the question changes.
+    store.set_aside(asked)
+    if not same(before, question):
+        store.ask(question, anew=True)
+    store.bring_back(asked)
+
+
+def _compute(worker: Worker, *, show: bool) -> None:
+    """Everything that misses rows: what must be learned or trained first, the blocks, what is said of all of them."""
+    plan, store, log = worker.plan, worker.store, worker.log
+    missing: Missing = missing_of(plan, store)
+    seconds = seconds_a_pass(plan) if missing else 0.0
+    ahead = announce(plan, missing, seconds, show=show)
+    with Progress(plan, missing, seconds, show=show) as progress:
+        log.said["estimate"] = {**progress.estimate, **ahead}
+        log.write(last=False)
+        missing, failed = prepare(plan, worker.learned, missing)
+        log.fail(failed)
+        missing, failed = learning.learn(plan, worker.learned, missing, progress.fitting)
+        log.fail(failed)
+        log.said["learned"] = worker.learned.told
+        local.run(worker, missing, progress.computed)
+        log.fail(summarize(plan, store))
 
 
 def _check_labels(labels: Tensor | None, targets: Tensor | None, plan: Plan) -> None:
     """Refuse labels that are not one a sample, and outputs of which none is predicted without targets."""
-    count = len(plan.samples.ids)
+    count = len(plan.source)
     usual = labels is None or labels.is_floating_point() or labels.dtype == torch.int64
     if labels is not None and (labels.shape != (count,) or not usual):
         got = f"{tuple(labels.shape)} of {labels.dtype}"
@@ -210,62 +303,6 @@ def _check_labels(labels: Tensor | None, targets: Tensor | None, plan: Plan) -> 
         )
 
 
-def _compute(
-    plan: Plan,
-    store: Store,
-    manifest: dict[str, Any],
-    about: About,
-    before: Mapping[str, Any] | None,
-    *,
-    max_errors: int,
-    show: bool,
-) -> None:
-    store.open()
-    try:
-        if store.manifest() != before:
-            raise StoreError(
-                f"Expected {store.run} as it was a moment ago, but another process wrote to it; run again."
-            )
-        if before is not None and store.has_others(manifest["cells"]):
-            # What is in `rows` is at every moment among the manifest's cells, and a run that lacks some is not done.
-            store.write_manifest({**before, "status": "running"})
-            store.set_aside(manifest["cells"])
-        store.write_manifest(manifest)
-        store.bring_back(plan.cells)
-        store.write_maps("inputs", pictures(plan, about))
-        unfinished = plan.cells.keys() - store.finished_cells()
-        seconds = seconds_a_pass(plan) if unfinished else 0.0
-        ahead = announce(plan, unfinished, seconds, show=show)
-        missing, manifest["failures"] = prepare(plan, unfinished)
-        with Progress(plan, missing, seconds, show=show) as progress:
-            manifest["estimate"] = {**progress.estimate, **ahead}
-
-            def finish(done: Finished) -> None:
-                if done.cells:  # maps first: rows on disk say that all of it is there
-                    names = {json.dumps(list(key)): value.numpy() for key, value in done.maps.items()}
-                    store.write_maps(_stem(done), names, _by_method(plan, done.cells))
-                    store.write_rows(_stem(done), done.rows, done.cells)
-                _count(manifest, done)
-                if len(manifest["failures"]) > max_errors:
-                    raise AuditError(
-                        f"Stopped after {len(manifest['failures'])} different failures ({max_errors} are allowed); "
-                        f"the last: {manifest['failures'][-1]['error']} What is finished is kept; run again to go on."
-                    )
-
-            try:
-                possible, failed = learning.learn(plan, missing, manifest["methods"], progress.fitting)
-                manifest["failures"] += failed
-                local.run(plan, possible, finish, progress.computed)
-                manifest["failures"] += summarize(plan, store)
-            finally:
-                manifest["finished"] = now()
-                complete = plan.cells.keys() <= store.finished_cells()
-                manifest["status"] = "complete" if complete else "incomplete"
-                store.write_manifest(manifest)
-    finally:
-        store.close()
-
-
 def _check_settings(**settings: int | None) -> None:
     lowest = {"batch": 1, "threads": 1, "gallery": 0, "max_errors": 0}
     for name, value in settings.items():
@@ -281,7 +318,7 @@ def _settings(
     fresh = {"batch": min(most, len(images)), "threads": threads or torch.get_num_threads()}
     if before is None:
         return fresh
-    kept = {"batch": before["environment"]["compute_batch"], "threads": before["environment"]["threads"]}
+    kept = {"batch": before["settings"]["compute_batch"], "threads": before["settings"]["threads"]}
     for name, asked in (("batch", batch), ("threads", threads)):
         if asked is not None and fresh[name] != kept[name]:
             raise StoreError(
@@ -289,34 +326,3 @@ def _settings(
                 "the rows' bits depend on it. Leave it out, or choose another folder."
             )
     return kept
-
-
-def _count(manifest: dict[str, Any], done: Finished) -> None:
-    """Failures, alike ones together, and what each method has cost."""
-    for failure in done.failures:
-        kind = ("method", "check", "error")
-        alike = next((f for f in manifest["failures"] if all(f[name] == failure[name] for name in kind)), None)
-        if alike is None:
-            manifest["failures"].append({**failure, "count": 1})
-        else:
-            alike["count"] += 1
-            alike["samples"] += [name for name in failure["samples"] if name not in alike["samples"]]
-    for label, number in done.unusable.items():
-        manifest["unusable"][label] = manifest["unusable"].get(label, 0) + number
-    for label, seconds in done.seconds.items():
-        cost = manifest["costs"].setdefault(label, {"maps": 0, "seconds": 0.0})
-        cost["maps"] += manifest["environment"]["compute_batch"]
-        cost["seconds"] += seconds
-
-
-def _by_method(plan: Plan, cells: Sequence[str]) -> dict[str, list[str]]:
-    """Cells by the labels of the methods that they are about."""
-    found: dict[str, list[str]] = {}
-    for cell in cells:
-        for label in {plan.cells[cell].method, plan.cells[cell].other} - {""}:
-            found.setdefault(label, []).append(cell)
-    return found
-
-
-def _stem(done: Finished) -> str:
-    return f"{done.block:05d}-{done.condition.id[:12]}-{digest(sorted(done.cells))[:12]}"

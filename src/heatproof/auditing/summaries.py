@@ -1,45 +1,84 @@
-"""What checks say of the whole data set, once every sample's rows are there."""
+"""What is said of the whole data set, once every block's rows are there."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from heatproof.auditing.knowledge import known_of
 from heatproof.auditing.plan import Plan
-from heatproof.auditing.store import Store, read_rows
-from heatproof.checks.base import Check
-from heatproof.recipes import digest
-from heatproof.rows import COLUMNS, Role
+from heatproof.outputs import Outputs
+from heatproof.rows import Role
+from heatproof.runs import batches
+from heatproof.runs.blocks import ROW_SCHEMA, SUMMARY, digest_of
+from heatproof.runs.store import ROWS, SAMPLES, Store, looking_again
+from heatproof.runs.workers import Failure, failure
+
+GIVEN = ("method", "setting", "position", "sample", "metric", "value", "seed")  # what a check sees of its rows
 
 
-def summary_ids(plan: Plan) -> dict[str, str]:
-    """By check that has a summary, the id that its rows carry in place of a cell: it hashes all cells they are of."""
-    having = [check.label for check in plan.checks if type(check.recipe).summary is not Check.summary]
-    cells: dict[str, list[str]] = {label: [] for label in having}
-    for key, cell in plan.cells.items():
-        if cell.check in cells:
-            cells[cell.check].append(key)
-    return {label: digest(["summary", sorted(keys)]) for label, keys in cells.items()}
-
-
-def summarize(plan: Plan, store: Store) -> list[dict[str, Any]]:
-    """Write what each check says of the whole data set, from the rows that are on disk now; gives the failures."""
-    failures: list[dict[str, Any]] = []
-    ids = summary_ids(plan)
-    if not ids:
-        return failures  # nothing to say: large runs need not be read
-    found: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    done: set[str] = set()
-    for check in (check for check in plan.checks if check.label in ids):
-        rows = read_rows(store.run, [check.label])
-        ours = rows[rows["cell"] != ids[check.label]].drop(columns=["check", "role", "stage", "cell"])
+def summarize(plan: Plan, store: Store) -> list[Failure]:
+    """Write what each check says of the whole data set, from the rows that are there now; gives the failures."""
+    failures: list[Failure] = []
+    for check in plan.checks:
+        if check.label not in plan.summaries:
+            continue  # nothing to say: large runs need not be read
+        identity = plan.summaries[check.label]
+        ours = _rows_of(store, check.label)
         try:
             summary = check.recipe.summary(ours) if len(ours) else None
         except Exception as error:  # one check's failure must not cost the others their rows
-            said = f"{type(error).__name__}: {error}"
-            failures.append({"method": "", "check": check.label, "state": "", "samples": [], "error": said, "count": 1})
+            failures.append(failure(error, check=check.label))
             continue
-        done.add(ids[check.label])
+        table = ROW_SCHEMA.empty_table()
         if summary is not None:
-            summary = summary.assign(check=check.label, role=str(Role.TRAINED), stage="", cell=ids[check.label])
-            for name in COLUMNS:
-                found[name] += summary[name].tolist()
-    store.write_rows("summary", found, done)
+            summary = summary.assign(check=check.label, role=str(Role.TRAINED), stage="", question=identity)
+            table = pa.table({name: summary[name].tolist() for name in ROW_SCHEMA.names}, schema=ROW_SCHEMA)
+        store.write_rows(ROWS, SUMMARY, digest_of(()), table, [identity])
     return failures
+
+
+def _rows_of(store: Store, check: str) -> pd.DataFrame:
+    """A check's rows about samples, in an order that depends on nothing but the rows."""
+
+    def gathered() -> pd.DataFrame:
+        parts = [
+            pa.Table.from_batches([batch]).select(list(GIVEN)).cast(_GIVEN)
+            for batch in batches(store.files, [check], summed=False)
+        ]
+        found: pd.DataFrame = pa.concat_tables([_GIVEN.empty_table(), *parts]).to_pandas()
+        return found
+
+    found: pd.DataFrame = looking_again(gathered)
+    order = ["method", "setting", "position", "seed", "metric", "sample"]
+    return found.sort_values(order, kind="stable", ignore_index=True)
+
+
+_GIVEN = pa.schema([ROW_SCHEMA.field(name) for name in GIVEN])
+
+
+def know(store: Store, question: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How often the network is right on all samples that were begun, for the run to say; None where labels are unknown.
+
+    Cost: every block's samples are read.
+    """
+    columns: dict[str, list[Any]] = {name: [] for name in ("predicted", "label", "number", "output")}
+    for part in store.parts(SAMPLES):
+        table = store.table(part)
+        for name, values in columns.items():
+            values += table[name].to_pylist()
+    labels = _labels(columns["label"], torch.int64)
+    if labels is None:
+        labels = _labels(columns["number"], torch.float64)
+    if labels is None:
+        return None
+    meaning = Outputs(**question["model"]["meaning"])
+    predicted, outputs = torch.tensor(columns["predicted"]), torch.tensor(columns["output"], dtype=torch.float64)
+    return known_of(meaning, question["model"]["outputs"], predicted, outputs, labels).describe()
+
+
+def _labels(values: Sequence[Any], dtype: torch.dtype) -> Tensor | None:
+    return None if not values or any(value is None for value in values) else torch.tensor(values, dtype=dtype)

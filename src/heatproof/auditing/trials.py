@@ -37,10 +37,11 @@ def trials(plan: Plan) -> list[Trial]:
                 alike.setdefault(repr(drawn), []).append(state)
     if not alike:
         return []
-    rows = torch.arange(min(ROWS, len(plan.samples.inputs)))
-    model, inputs, targets = select(plan.model, rows), plan.samples.inputs[rows], plan.samples.targets[rows]
+    portion = plan.source.read(0, min(ROWS, len(plan.source)))
+    model, inputs = select(plan.model, torch.arange(len(portion.inputs))), portion.inputs
     with torch.no_grad():
         trained = forward(model, inputs)
+    targets = trained.argmax(1) if portion.targets is None else portion.targets.to(inputs.device)
     found = []
     for states in alike.values():
         try:

@@ -17,7 +17,7 @@ from torch import Tensor
 from heatproof.errors import MissingExtraError
 from heatproof.papers.measure import NoRowsError, Pick, Results
 from heatproof.reading.table import intervals
-from heatproof.report.pictures import read_maps
+from heatproof.runs import read_maps
 
 PANELS = 6  # across
 STYLES = {"curve": ".-", "theory": "--", "points": "."}
@@ -216,7 +216,7 @@ def _maps_over_states(
     absolute: bool,
 ) -> None:
     manifest = results.manifest
-    maps, inputs = read_maps(results.folder, manifest["cells"])
+    maps, inputs = read_maps(results.folder)
     name = manifest["shown"][sample]
     alias = manifest.get("aliases", {})
     states = manifest["states"]
@@ -234,7 +234,7 @@ def _maps_over_states(
 
 def _maps_over_labels(results: Results, file: Path, *, methods: tuple[str, ...], sample: int) -> None:
     manifest = results.manifest
-    maps, inputs = read_maps(results.folder, manifest["cells"])
+    maps, inputs = read_maps(results.folder)
     name = manifest["shown"][sample]
     chosen = [s for s in manifest["states"] if s["kind"] in ("trained", "retrained")]
     tiles = [[_input(name, inputs), *(maps.get((s["name"], m, name)) for s in chosen)] for m in methods]
@@ -243,7 +243,7 @@ def _maps_over_labels(results: Results, file: Path, *, methods: tuple[str, ...],
 
 def _maps_of_samples(results: Results, file: Path, *, methods: tuple[str, ...], samples: int) -> None:
     manifest = results.manifest
-    maps, inputs = read_maps(results.folder, manifest["cells"])
+    maps, inputs = read_maps(results.folder)
     names = manifest["shown"][:samples]
     trained = next(s["name"] for s in manifest["states"] if s["kind"] == "trained")
     tiles = [[_input(name, inputs), *(maps.get((trained, m, name)) for m in methods)] for name in names]
@@ -253,7 +253,7 @@ def _maps_of_samples(results: Results, file: Path, *, methods: tuple[str, ...], 
 def _maps_in_grid(
     results: Results, file: Path, *, rows: Mapping[str, Sequence[str]], columns: tuple[str, ...], sample: int, unit: str
 ) -> None:
-    maps, inputs = read_maps(results.folder, results.manifest["cells"])
+    maps, inputs = read_maps(results.folder)
     name = results.manifest["shown"][sample]
     trained = next(s["name"] for s in results.manifest["states"] if s["kind"] == "trained")
     tiles = [[_input(name, inputs), *(maps.get((trained, m, name)) for m in methods)] for methods in rows.values()]
@@ -265,7 +265,7 @@ def _maps_of_networks(
 ) -> None:
     columns = []
     for one in results:
-        maps, inputs = read_maps(one.folder, one.manifest["cells"])
+        maps, inputs = read_maps(one.folder)
         name = one.manifest["shown"][sample]
         trained = next(s["name"] for s in one.manifest["states"] if s["kind"] == "trained")
         shown = _input(name, inputs)

@@ -10,11 +10,11 @@ import pandas as pd
 
 from heatproof import markdown
 from heatproof.auditing import from_spec, spec
-from heatproof.auditing.store import read_manifest, read_rows
 from heatproof.papers.measure import NoRowsError, Results
 from heatproof.papers.paper import Paper, Picture, Verdict, answer, excused
 from heatproof.reading import Verdicts
 from heatproof.report import write
+from heatproof.runs import read_manifest, read_rows
 
 RESULTS = "results"
 
@@ -36,7 +36,7 @@ def run(paper: Paper, scale: str, out: Path, *, threads: int | None = None, prog
         from_spec.run(one, folder, threads=threads, progress=progress)
         write(folder)
         manifest = read_manifest(folder)
-        results[step] = Results(rows=read_rows(folder).drop(columns="cell"), manifest=manifest, folder=folder)
+        results[step] = Results(rows=read_rows(folder).drop(columns="question"), manifest=manifest, folder=folder)
     for table in paper.tables_at(scale):
         results[table.name] = Results(rows=table.compute(*(read[step] for step in table.steps)))
     return page(paper, scale, specs, results, out)
@@ -163,7 +163,7 @@ def _runs(specs: Mapping[str, Path], results: Mapping[str, Results]) -> list[str
                 "step": f"[{step}]({step}.toml)",
                 "network": manifest["model"]["name"],
                 "data": manifest["data"]["name"],
-                "samples": len(manifest["data"]["samples"]),
+                "samples": manifest["data"]["samples"],
                 "failures": len(manifest["failures"]),
                 "attributions took": f"{spent / 60:.1f} min on {environment['threads']} threads",
                 "torch": environment["torch"],

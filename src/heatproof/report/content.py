@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from heatproof.auditing.failures import failure, unusable
-from heatproof.auditing.store import read
 from heatproof.reading import Verdicts
 from heatproof.reading.base import Finding
 from heatproof.reading.competition import chance_share
@@ -27,6 +25,8 @@ from heatproof.report.ledger import ledger, three
 from heatproof.report.texts import texts_of
 from heatproof.report.words import lead, learned, order, unjudged, ways
 from heatproof.rows import Role, chance_of, floor_of
+from heatproof.runs import read
+from heatproof.runs.failures import failure, unusable
 
 PANELS = {
     "shared-zeros": "Zero in both maps",

@@ -13,6 +13,7 @@ from heatproof.reading.labels import CHECK as LABELS
 from heatproof.reading.table import Table
 from heatproof.report import pictures
 from heatproof.report.words import order
+from heatproof.runs import read_maps, read_samples
 
 MOST_STAGES = 16
 
@@ -20,8 +21,8 @@ MOST_STAGES = 16
 def gallery_of(run: Path, evidence: Evidence, order: Sequence[str]) -> dict[str, Any] | None:
     """Samples, stages and sheets of maps; None if the run kept no maps."""
     manifest = evidence.info.manifest
-    maps, inputs = pictures.read_maps(run, set(manifest["cells"]))
-    samples = {s["id"]: s for s in manifest["data"]["samples"]}
+    maps, inputs = read_maps(run)
+    samples = {s["id"]: s for s in read_samples(run, manifest["shown"])}
     shown = [s for s in manifest["shown"] if any(key[2] == s for key in maps)]
     methods = {label: is_signed(maps, label) for label in order if any(key[1] == label for key in maps)}
     if not shown or not methods:

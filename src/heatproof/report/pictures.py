@@ -7,16 +7,13 @@ All maps of a sample travel as one WebP sheet, methods down and states across, l
 
 import base64
 import io
-import json
 import math
-from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import safe_open
 
 LARGEST = 112
 LOSSLESS = 64
@@ -24,28 +21,6 @@ STRIPE = 8  # times as wide as high is one line of values
 
 Floats = NDArray[np.float32]
 Maps = Mapping[tuple[str, str, str], Floats]
-
-
-def read_maps(run: Path, cells: Collection[str]) -> tuple[dict[tuple[str, str, str], Floats], dict[str, NDArray[Any]]]:
-    """Maps by (state, method, sample) and inputs by name, of the samples that the run kept for showing.
-
-    A file names the cells that each method's maps belong to, and these are read only if one of them is among the run's
-    `cells`: maps of earlier settings may lie in the same folder, and in the same file.
-    """
-    maps: dict[tuple[str, str, str], Floats] = {}
-    current = set(cells)
-    inputs: dict[str, NDArray[Any]] = {}
-    for path in sorted((run / "maps").glob("*.safetensors")):
-        with safe_open(path, framework="numpy") as file:
-            if path.name == "inputs.safetensors":
-                inputs.update({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118  # no mapping: it has keys only
-                continue
-            named = json.loads(file.metadata()["cells"])
-            for name in file.keys():  # noqa: SIM118
-                state, method, sample = json.loads(name)
-                if not current.isdisjoint(named.get(method, ())):
-                    maps[(state, method, sample)] = file.get_tensor(name)
-    return maps, inputs
 
 
 def grey(values: Floats, *, signed: bool, side: int) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 
 from heatproof.report import pictures
 from heatproof.report.gallery import class_name, columns_of, is_signed
+from heatproof.runs import read_maps, read_samples
 
 LEVELS = 8  # shades of a color; style.css has a class each
 LONG = 4  # so many equal words in a row, such as padding, are shown once, with their number
@@ -23,10 +24,10 @@ def texts_of(run: Path, manifest: Mapping[str, Any], order: Sequence[str]) -> li
     tokens: Mapping[str, Sequence[str]] = manifest["data"].get("tokens") or {}
     if not tokens:
         return []
-    maps, _ = pictures.read_maps(run, set(manifest["cells"]))
+    maps, _ = read_maps(run)
     columns = columns_of(manifest, {state for state, _, _ in maps})
     columns = [column for column in columns if not column["group"] or column["random"]]
-    samples = {sample["id"]: sample for sample in manifest["data"]["samples"]}
+    samples = {sample["id"]: sample for sample in read_samples(run, manifest["shown"])}
     signed = {label: is_signed(maps, label) for label in order}
 
     def method(label: str, name: str) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Where blocks are computed. An engine takes a plan and the missing cells, and hands back what is finished."""
+"""Where blocks are computed. An engine hands the missing rows of blocks to workers, here or elsewhere."""

@@ -74,7 +74,7 @@ def _maps(spec: AuditSpec, limit: int | None) -> tuple[Dataset, Tensor, dict[str
     data, model = spec.data.load(), spec.model.load(spec.folder)
     inputs = data.inputs[:limit]
     features = default_features(inputs.shape[1:])
-    targets = predict(model, inputs, rows_per_pass(inputs), show=False)[0]
+    targets = predict(model, inputs, rows_per_pass(inputs))[0]
     found = {}
     for method in METHODS:
         one, two = (

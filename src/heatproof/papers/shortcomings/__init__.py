@@ -92,7 +92,7 @@ def _where_positive(results: Results, *, answer: Callable[[Results], Answer]) ->
     """
     score = results.values(Pick(check="cascading", method="", metric="target-score", setting=STAGES, position="last"))
     samples = score[score > 0].index.get_level_values("sample").unique()
-    counted = f"{len(samples)} of {len(results.manifest['data']['samples'])} images"
+    counted = f"{len(samples)} of {results.manifest['data']['samples']} images"
     if len(samples) < 2:
         return Answer(f"the explained score stays positive in {counted}", "cannot be told here")
     found = answer(replace(results, rows=results.rows[results.rows["sample"].isin(samples)]))

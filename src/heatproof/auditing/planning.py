@@ -1,28 +1,31 @@
-"""The door of an audit: a plan, after everything that can be refused has been refused."""
+"""From what a caller asks to a plan: everything that can be refused is refused here."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from heatproof import door
-from heatproof.auditing.parts import NamedCheck, NamedMethod, Samples
+from heatproof.auditing.entries import NamedCheck, NamedMethod
 from heatproof.auditing.plan import Plan
+from heatproof.auditing.samples import Source, Tensors, explained
 from heatproof.checks.base import Check
 from heatproof.data.base import Dataset
-from heatproof.errors import InputError, shown
+from heatproof.errors import InputError
+from heatproof.errors import shown as shown_as
 from heatproof.features import FEATURES, Features
 from heatproof.layouts.inputs import features_of
 from heatproof.methods.base import Attribution
-from heatproof.models import check_inputs, check_model, check_targets
+from heatproof.models import check_inputs, check_model, check_targets, select
 from heatproof.outputs import Outputs, TwoSided, outputs_of
 
 
 def make(
     model: nn.Module,
-    samples: Samples,
+    source: Source,
     methods: Mapping[str, Attribution],
     checks: Mapping[str, tuple[str, Check]],
     *,
@@ -30,16 +33,17 @@ def make(
     batch: int,
     training: Dataset | None = None,
     said: str | Outputs | None = None,
+    shown: Collection[str] = (),
 ) -> Plan:
     """A plan, after everything that can be refused has been refused.
 
-    Cost: one block and five rows forward, and two rows that are watched where the network tells what the dimensions of
-    its inputs mean.
+    Cost: one block and five rows forward, another forward pass of the block for what is explained of it, and two rows
+    that are watched where the network tells what the dimensions of its inputs mean. No other block is read.
     """
     check_model(model)
-    check_inputs(model, samples.inputs)
-    check_targets(samples.inputs, samples.targets)
-    _check_ids(samples)
+    first = source.read(0, min(batch, len(source)))
+    check_inputs(model, first.inputs)
+    _check_ids(first.ids)
     if not methods:
         raise InputError("Expected at least one method, but got none; see `heatproof methods`.")
     if not checks:
@@ -47,41 +51,68 @@ def make(
     if isinstance(features, str):
         features = FEATURES.get(features)
     if isinstance(features, type) or (features is not None and not hasattr(features, "grid")):
-        raise InputError(f"Expected features such as heatproof.features.Tiles(size=8), but got {shown(features)}.")
-    settled = door.enter(model, samples.inputs[:batch])
-    block = door.plain(samples.inputs[:batch])
-    outputs = door.guarded(lambda: door.plain_outputs(model, block), model, block, settled).shape[1]
+        raise InputError(f"Expected features such as heatproof.features.Tiles(size=8), but got {shown_as(features)}.")
+    rows = torch.arange(len(first.inputs))
+    bound = select(model, rows)
+    settled = door.enter(bound, first.inputs)
+    block = door.plain(first.inputs)
+    outputs = door.guarded(lambda: door.plain_outputs(bound, block), bound, block, settled).shape[1]
     meaning = outputs_of(said, outputs)
     if meaning.kind == "logit":
         model, outputs = TwoSided(model), 2
         door.vouch(model, settled)
-    _check_meaning(meaning, samples.targets, methods)
-    check_targets(samples.inputs, samples.targets, outputs)
-    _check_training(training, samples.inputs, outputs)
+    given = source.targets if isinstance(source, Tensors) else first.targets
+    if given is not None:
+        _check_score(meaning, given)
+        check_targets(source.inputs if isinstance(source, Tensors) else first.inputs, given, outputs)
+    _check_meaning(meaning, methods)
+    _check_training(training, first.inputs, outputs)
     plan = Plan(
         model=model,
-        samples=samples,
-        methods=[NamedMethod(label, recipe) for label, recipe in methods.items()],
-        checks=[NamedCheck(label, name, check) for label, (name, check) in checks.items()],
-        features=features or features_of(model, samples.inputs),
+        source=source,
+        example=explained(first, model, 0, batch, meaning),
+        methods=tuple(NamedMethod(label, recipe) for label, recipe in methods.items()),
+        checks=tuple(NamedCheck(label, name, check) for label, (name, check) in checks.items()),
+        features=features or features_of(bound, first.inputs),
         batch=batch,
         outputs=outputs,
         meaning=meaning,
         training=training,
+        shown=frozenset(shown),
     )
-    plan.features.grid(samples.inputs.shape[1:])
+    plan.features.grid(first.inputs.shape[1:])
     _check_names(plan)  # every check declares its states now, before anything expensive
     assert plan.passes  # and every method its cost
     return plan
 
 
-def _check_meaning(meaning: Outputs, targets: Tensor, methods: Mapping[str, Attribution]) -> None:
-    """Refuse what needs labels where the outputs are none."""
+def check_tensors(model: nn.Module, source: Tensors) -> None:
+    """Refuse samples in memory that are not one of everything a sample.
+
+    Raises: InputError.
+    """
+    check_inputs(model, source.inputs)
+    if source.targets is not None:
+        check_targets(source.inputs, source.targets)
+    if source.ids is not None:
+        if len(source.ids) != len(source):
+            raise InputError(f"Expected one id a sample ({len(source)}), but got {len(source.ids)}.")
+        _check_ids(source.ids)
+    if source.boxes is not None and len(source.boxes) != len(source):
+        raise InputError(f"Expected a list of boxes a sample ({len(source)}), but got {len(source.boxes)}.")
+
+
+def _check_score(meaning: Outputs, targets: Tensor) -> None:
+    """Refuse to explain label 1 of a model with one output."""
     if meaning.kind == "score" and bool((targets == 1).any()) and int(targets.min()) >= 0:
         raise InputError(
             "Expected targets 0, the model's one output, but got 1; say outputs='logit' where it is the logit of label "
             "1 against label 0, or leave out the targets where it is a number."
         )
+
+
+def _check_meaning(meaning: Outputs, methods: Mapping[str, Attribution]) -> None:
+    """Refuse what needs labels where the outputs are none."""
     reading = [label for label, recipe in methods.items() if _reads_labels(recipe)]
     if reading and not meaning.exclusive:
         what = "the model has one output of unknown meaning" if meaning.kind == "score" else f"they are {meaning.kind}"
@@ -98,12 +129,8 @@ def _reads_labels(recipe: Any) -> bool:
     return any(_reads_labels(getattr(recipe, one.name)) for one in nested)
 
 
-def _check_ids(samples: Samples) -> None:
-    if len(samples.ids) != len(samples.inputs):
-        raise InputError(f"Expected one id a sample ({len(samples.inputs)}), but got {len(samples.ids)}.")
-    if samples.boxes is not None and len(samples.boxes) != len(samples.inputs):
-        raise InputError(f"Expected a list of boxes a sample ({len(samples.inputs)}), but got {len(samples.boxes)}.")
-    repeated = [name for name, times in Counter(samples.ids).items() if times > 1]
+def _check_ids(ids: Collection[str]) -> None:
+    repeated = [name for name, times in Counter(ids).items() if times > 1]
     if repeated:
         raise InputError(f"Expected every sample to have an id of its own, but {repeated[:5]} occur more than once.")
 

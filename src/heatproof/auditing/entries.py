@@ -1,12 +1,9 @@
-"""What a plan is made of: methods and checks under their labels, samples, conditions of the model, cells."""
+"""What a plan is made of: methods and checks under their labels, conditions of the model, questions."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from torch import Tensor
-
-from heatproof.checks.base import CHECKS, Boxes, Check, State
+from heatproof.checks.base import CHECKS, Check, State
 from heatproof.methods.base import METHODS, Attribution
 from heatproof.methods.fitted import learners
 from heatproof.recipes import describe, text
@@ -65,17 +62,16 @@ class NamedCheck:
         return CHECKS.id_of(type(self.recipe)) or self.name or self.label
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One check's rows about one method (or the network, method "") in one state, for one block: all or nothing.
+class Question(NamedTuple):
+    """What one check asks about one method (or the network, method "") in one state, of every block.
 
-    About a pair of methods where there is an `other` one, whose label sorts after the first's.
+    About a pair of methods where there is an `other` one, whose label sorts after the first's. With a block it makes a
+    cell: its rows are all there, or none.
     """
 
     check: str
     state: str
     method: str
-    block: int
     other: str = ""
 
 
@@ -95,13 +91,3 @@ class Condition:
     def shown_as(self) -> list[str]:
         """The names of the condition in a gallery; its maps are kept under the first."""
         return [state.name for _, state in self.readers if state.kind in SHOWN]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Samples:
-    """What is explained: inputs (N, …), a target (N,) and a unique id each, and the boxes of its object if known."""
-
-    inputs: Tensor
-    targets: Tensor
-    ids: tuple[str, ...]
-    boxes: Sequence[Boxes] | None = None

@@ -1,0 +1,200 @@
+"""The samples that an audit explains, block by block: as they are read, and as their targets are known."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from heatproof.checks.base import Boxes
+from heatproof.draws import digests
+from heatproof.errors import InputError
+from heatproof.fingerprint import tensor_digest
+from heatproof.models import Bound, forward, select
+from heatproof.outputs import Outputs
+from heatproof.recipes import digest
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Portion:
+    """Some samples as they were read: inputs (n, …), a unique id each, and what the data say of them.
+
+    `targets` (n,) are the labels to be explained, the predicted ones where there are none; `labels` (n,) the true ones,
+    or numbers that the output should be. `box_labels` say whose the boxes are: only those of the explained label count.
+    """
+
+    inputs: Tensor
+    ids: tuple[str, ...]
+    targets: Tensor | None = None
+    labels: Tensor | None = None
+    boxes: Sequence[Boxes] | None = None
+    box_labels: Sequence[Sequence[int]] | None = None
+    display: Tensor | None = None
+    tokens: Sequence[Sequence[str]] | None = None
+
+
+class Source(Protocol):
+    """Where an audit's samples come from. Pickles, and is cheap to make: no sample is read before `read`."""
+
+    @property
+    def identity(self) -> str:
+        """What the samples are, as far as that is known without reading all of them."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, start: int, stop: int) -> Portion:
+        """The samples at these positions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tensors:
+    """Samples that lie in memory: inputs (N, …), with one target, label, id, list of boxes a sample where known."""
+
+    inputs: Tensor
+    targets: Tensor | None = None
+    labels: Tensor | None = None
+    ids: Sequence[str] | None = None
+    boxes: Sequence[Boxes] | None = None
+    box_labels: Sequence[Sequence[int]] | None = None
+    display: Tensor | None = None
+    tokens: Sequence[Sequence[str]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @cached_property
+    def identity(self) -> str:
+        """SHA-256 of everything, at the speed of memory."""
+        boxes = None if self.boxes is None else [[list(box) for box in one] for one in self.boxes]
+        parts = [tensor_digest(one) for one in (self.inputs, self.targets, self.labels) if one is not None]
+        return digest([parts, None if self.ids is None else list(self.ids), boxes])
+
+    def read(self, start: int, stop: int) -> Portion:
+        """A copy of these rows, in one piece."""
+        stop = min(stop, len(self))
+
+        def some(values: Any) -> Any:
+            return None if values is None else values[start:stop]
+
+        return Portion(
+            inputs=self.inputs[start:stop].contiguous(),  # the bits of a result depend on the memory layout
+            ids=tuple(map(str, range(start, stop))) if self.ids is None else tuple(self.ids[start:stop]),
+            targets=some(self.targets),
+            labels=some(self.labels),
+            boxes=some(self.boxes),
+            box_labels=some(self.box_labels),
+            display=some(self.display),
+            tokens=some(self.tokens),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Samples:
+    """The samples of a block, ready to be explained: what is explained of each, and what the model says of it.
+
+    `rows` are what the run keeps of each; `values` (n, C) the model's outputs in float64, on the CPU.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    ids: tuple[str, ...]
+    boxes: Sequence[Boxes] | None
+    keys: tuple[str, ...]
+    values: Tensor
+    rows: Sequence[Row] = field(default=(), repr=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """What the block's samples are: ids, values, targets, boxes, side inputs."""
+        return digest([list(self.keys), tensor_digest(self.inputs)])
+
+
+def filled(count: int, start: int, batch: int) -> Tensor:
+    """The positions of a block that is full: the bits of a result depend on how many rows a pass has."""
+    return torch.tensor([start + i % count for i in range(batch)])
+
+
+def explained(portion: Portion, model: nn.Module, start: int, batch: int, meaning: Outputs) -> Samples:
+    """What is explained of the samples at positions `start` and on. Cost: one forward pass of a block.
+
+    Raises: InputError where the model gives NaN or infinity, or minus infinity for what is to be explained.
+    """
+    n = len(portion.inputs)
+    rows = filled(n, 0, batch)
+    with torch.no_grad():
+        values = forward(select(model, start + rows), portion.inputs[rows], torch.arange(batch))[:n].double().cpu()
+    check_finite(values)
+    predicted = values.argmax(1)
+    targets = (predicted if portion.targets is None else portion.targets).to(portion.inputs.device)
+    check_explained(values, targets, portion.ids)
+    boxes = portion.boxes
+    if boxes is not None and portion.box_labels is not None:
+        boxes = [
+            [box for box, label in zip(ours, labels, strict=True) if label == target]
+            for ours, labels, target in zip(boxes, portion.box_labels, targets.tolist(), strict=True)
+        ]
+    names = digests(portion.inputs)
+    keys = [f"{one}:{said}:{target}" for one, said, target in zip(portion.ids, names, targets.tolist(), strict=True)]
+    if boxes is not None:
+        keys = [f"{key}:{[list(box) for box in ours]}" for key, ours in zip(keys, boxes, strict=True)]
+    if isinstance(model, Bound) and model.given:
+        given = select(model, start + torch.arange(n))
+        assert isinstance(given, Bound)
+        each = [tensor_digest(value) for _, value in sorted(given.given.items())]
+        keys = [f"{key}:{digest(each)}" for key in keys]
+    return Samples(
+        inputs=portion.inputs,
+        targets=targets,
+        ids=portion.ids,
+        boxes=boxes,
+        keys=tuple(keys),
+        values=values,
+        rows=_rows(portion, names, values, predicted, targets, meaning),
+    )
+
+
+def _rows(
+    portion: Portion, names: Sequence[str], values: Tensor, predicted: Tensor, targets: Tensor, meaning: Outputs
+) -> list[Row]:
+    likely = None if meaning.probability is None else meaning.probability(values)
+    labels = portion.labels
+    numbers = labels is not None and labels.is_floating_point()
+    found: list[Row] = []
+    for i, (name, target, best) in enumerate(zip(portion.ids, targets.tolist(), predicted.tolist(), strict=True)):
+        found.append(
+            {
+                "id": name,
+                "digest": names[i],
+                "target": target,
+                "predicted": best,
+                "probability": None if likely is None else float(likely[i, best]),
+                "target_probability": None if likely is None else float(likely[i, target]),
+                "label": None if labels is None or numbers else int(labels[i]),
+                "number": float(labels[i]) if labels is not None and numbers else None,
+                "output": float(values[i, target]),
+            }
+        )
+    return found
+
+
+def check_finite(outputs: Tensor) -> None:
+    """Refuse outputs (n, C) of which nothing can be said."""
+    # Minus infinity is a label that the network itself leaves out, as masked actions are.
+    if bool((outputs.isnan() | (outputs == torch.inf)).any()):
+        raise InputError("Expected finite outputs, but the model gives NaN or infinity on some samples.")
+
+
+def check_explained(outputs: Tensor, targets: Tensor, ids: Sequence[str]) -> None:
+    """Refuse to explain an output that is minus infinity: it has no derivative, and nothing sums to it."""
+    out = outputs.gather(1, targets[:, None].cpu())[:, 0] == -torch.inf
+    if bool(out.any()):
+        names = [ids[i] for i in out.nonzero().flatten().tolist()]
+        raise InputError(
+            f"Expected to explain outputs that are finite, but that of sample {names[0]!r} (label "
+            f"{int(targets[out.to(targets.device)][0])}) is minus infinity, as are {len(names) - 1} others of its "
+            "block: the model leaves the label out there. Explain another label, or the predicted one."
+        )

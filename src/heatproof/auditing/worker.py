@@ -1,0 +1,175 @@
+"""Who computes blocks: each is read, computed and written here, by any engine, in any process."""
+
+import json
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from heatproof.auditing.block import Finished, Heard, run_block
+from heatproof.auditing.learning import Learned
+from heatproof.auditing.plan import Plan
+from heatproof.auditing.samples import Samples
+from heatproof.errors import AuditError, StoreError
+from heatproof.runs import blocks
+from heatproof.runs.rows import current_maps
+from heatproof.runs.store import MAPS, PARTIAL, ROWS, Store
+from heatproof.runs.workers import Log, failure
+
+PUT_DOWN = 5.0  # seconds of work on a block after which what is done of it is put down
+
+
+def unheard(_: str, __: float) -> None:
+    """Nobody is told."""
+
+
+@dataclass
+class Worker:
+    """Computes blocks and writes what is finished.
+
+    `known` are the digests of the samples of blocks that were begun before, whose files are there. After more than
+    `max_errors` different failures it stops.
+    """
+
+    plan: Plan
+    learned: Learned
+    store: Store
+    log: Log
+    known: Mapping[int, str] = field(default_factory=dict)
+    max_errors: int = 10
+
+    def compute(self, block: int, missing: Collection[str], heard: Heard = unheard) -> None:
+        """The missing rows of a block, and the file of all of them.
+
+        Raises: AuditError after too many failures; StoreError if the samples are others than before.
+        """
+        try:
+            samples = self._samples(block)
+        except StoreError:
+            raise
+        except Exception as error:  # one block's failure must not cost the others their rows
+            self._fail([failure(error)], block)
+            return
+        done = _Done(self.store, block, samples.digest[: blocks.DIGITS], missing)
+        try:
+            for finished in run_block(self.plan, block, samples, self.learned, done.left, heard):
+                done.add(finished)
+                for label, seconds in finished.seconds.items():
+                    self.log.cost(label, self.plan.batch, seconds)
+                for label, number in finished.unusable.items():
+                    self.log.unusable(label, number)
+                self._fail(finished.failures, block)
+                if time.monotonic() - done.since > PUT_DOWN:
+                    done.put_down()
+        except (AuditError, KeyboardInterrupt, SystemExit):
+            done.put_down()
+            raise
+        done.finish()
+        self.log.said["blocks"] += 1
+        self.log.write()
+
+    def _samples(self, block: int) -> Samples:
+        """The samples of a block; the run's files say what they are."""
+        samples = self.plan.example if block == 0 else self.plan.read(block)
+        name = samples.digest[: blocks.DIGITS]
+        if block not in self.known:
+            write_samples(self.store, block, samples)
+        elif self.known[block] != name:
+            raise StoreError(
+                f"Expected the samples that block {block} had when it was begun ({samples.ids[0]!r} and on), but they, "
+                "or what the model predicts of them, are others now. Choose another folder."
+            )
+        return samples
+
+    def _fail(self, failures: Collection[Any], block: int) -> None:
+        if not failures:
+            return
+        self.log.fail(failures, block)
+        if self.log.kinds > self.max_errors:
+            raise AuditError(
+                f"Stopped after {self.log.kinds} different failures ({self.max_errors} are allowed); the last: "
+                f"{self.log.failures[-1]['error']} What is finished is kept; run again to go on."
+            )
+
+
+def write_samples(store: Store, block: int, samples: Samples) -> None:
+    """What is explained in a block, into its file."""
+    table = pa.Table.from_pylist([dict(row) for row in samples.rows], schema=blocks.SAMPLE_SCHEMA)
+    store.write_samples(block, samples.digest[: blocks.DIGITS], table)
+
+
+class _Done:
+    """What is done of a block: taken up where somebody left it, put down now and then, and written as one file."""
+
+    def __init__(self, store: Store, block: int, samples: str, missing: Collection[str]) -> None:
+        self.store, self.block, self.samples = store, block, samples
+        self.tables: list[pa.Table] = []
+        self.maps: dict[str, Any] = {}
+        self.answered: dict[str, set[str]] = {}  # by method, the questions that its maps were made for
+        self.questions: set[str] = set()
+        self.new: list[Finished] = []
+        for part in store.partial(block, samples):
+            here = (store.questions(part) & set(missing)) - self.questions if part.kind == "parquet" else frozenset()
+            if here:
+                self.tables.append(blocks.only(store.table(part), here))
+                self.questions |= here
+            if part.kind == "safetensors":
+                self._take_up(*store.maps(part), missing)
+        self.left = frozenset(missing) - self.questions
+        self.since = time.monotonic()
+
+    def _take_up(self, maps: Mapping[str, Any], answered: Mapping[str, list[str]], missing: Collection[str]) -> None:
+        current = current_maps(maps, answered, missing)
+        self.maps |= {json.dumps(list(key)): values for key, values in current.items()}
+        for method in {key[1] for key in current}:
+            self.answered.setdefault(method, set()).update(answered[method])
+
+    def add(self, finished: Finished) -> None:
+        """What one more state gave."""
+        self.new.append(finished)
+
+    def put_down(self) -> None:
+        """Keep what is new since the last time."""
+        table, maps, answered, questions = self._new()
+        if maps:
+            self.store.write_maps(PARTIAL, self.block, self.samples, maps, answered)
+        if questions:
+            self.store.write_rows(PARTIAL, self.block, self.samples, table, questions)
+        self._gather(table, maps, answered, questions)
+
+    def finish(self) -> None:
+        """The file of all that this block answers, and of the maps to be shown; partial ones go."""
+        self._gather(*self._new())
+        if self.maps:  # first: rows on the disk say that all of it is there
+            self.store.write_maps(MAPS, self.block, self.samples, self.maps, self.answered)
+        if self.questions:
+            table = pa.concat_tables(self.tables)
+            self.store.write_rows(ROWS, self.block, self.samples, table, self.questions)
+        self.store.clear_partial(self.block)
+
+    def _new(self) -> tuple[pa.Table, dict[str, Any], dict[str, set[str]], set[str]]:
+        table = pa.concat_tables([one.rows.table() for one in self.new]) if self.new else blocks.empty()
+        maps = {
+            json.dumps(list(key)): value.numpy()
+            for one in self.new
+            for key, value in one.maps.items()
+            if one.about.get(key[1])  # a map that answers nothing here was made for another state to look back to
+        }
+        questions = {key for one in self.new for key in one.questions}
+        answered: dict[str, set[str]] = {}
+        for one in self.new:
+            for method in {name[1] for name in one.maps} & one.about.keys():
+                answered.setdefault(method, set()).update(one.about[method])
+        self.new, self.since = [], time.monotonic()
+        return table, maps, answered, questions
+
+    def _gather(
+        self, table: pa.Table, maps: dict[str, Any], answered: dict[str, set[str]], questions: set[str]
+    ) -> None:
+        self.tables.append(table)
+        self.maps |= maps
+        self.questions |= questions
+        for method, named in answered.items():
+            self.answered.setdefault(method, set()).update(named)

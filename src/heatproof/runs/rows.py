@@ -1,0 +1,145 @@
+"""The rows, samples and maps of a run, as any reader wants them."""
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from heatproof.errors import StoreError
+from heatproof.rows import COLUMNS
+from heatproof.runs import before, blocks
+from heatproof.runs.files import Files
+from heatproof.runs.manifest import read_manifest
+from heatproof.runs.store import BEFORE, MAPS, PARTIAL, RUN, SAMPLES, Store, looking_again
+
+if TYPE_CHECKING:
+    import numpy as np
+
+T = TypeVar("T")
+MOST = 2**18  # rows of a batch
+ORDER = ["check", "method", "setting", "position", "seed", "metric", "sample"]
+
+
+def read(run: Path | str, take: Callable[[Iterator[pa.RecordBatch], dict[str, Any]], T]) -> T:
+    """What `take` makes of a run's current rows, in batches with texts as dictionaries, and its manifest.
+
+    It starts anew where an audit that goes on has moved a file aside meanwhile. Raises: StoreError as `read_manifest`.
+    """
+
+    def once() -> T:
+        manifest = read_manifest(run)
+        return take(batches(run), manifest)
+
+    found: T = looking_again(once)
+    return found
+
+
+def batches(run: Path | str | Files, checks: Collection[str] = (), *, summed: bool = True) -> Iterator[pa.RecordBatch]:
+    """The current rows of a run, each once, as record batches whose texts are dictionaries: one block in memory.
+
+    Of these checks alone, if any are named; without `summed` only those about samples. While an audit goes on rows
+    may be added meanwhile, and are or are not among them.
+
+    Raises: StoreError if there is no run, or a file of it is torn; FileNotFoundError where a file was moved aside under
+        one's eyes: see `read`.
+    """
+    store = Store(Path(run) if isinstance(run, str) else run)
+    question = store.question()
+    if question is None:
+        if BEFORE not in store.files.names() or not isinstance(run, Path | str):
+            raise StoreError(f"Expected a run of heatproof with a {RUN}, but {run} has none.")
+        yield from (_of_checks(batch, checks) for batch in before.batches(Path(run)))
+        return
+    asked = frozenset(question["questions"])
+    if summed:
+        asked |= frozenset(question["summaries"].values())
+    for part, wanted in store.current(asked):
+        file = blocks.opened(store.files.read(part.name), part.name)
+        whole = wanted == store.questions(part)  # then there is no need to look at each row
+        for batch in file.iter_batches(MOST, columns=list(COLUMNS)):
+            yield _of_checks(batch if whole else blocks.only(batch, wanted), checks)
+
+
+def _of_checks(batch: pa.RecordBatch, checks: Collection[str]) -> pa.RecordBatch:
+    return batch.filter(pc.is_in(batch["check"], pa.array(sorted(checks), pa.string()))) if checks else batch
+
+
+def read_rows(run: Path | str, checks: Collection[str] = ()) -> pd.DataFrame:
+    """Every row of what the run's current plan asks for, in an order that depends on nothing but the rows.
+
+    Of these checks alone, if any are named: one frame of all rows of a large run is larger than memory.
+    """
+
+    def frame(found: Iterator[pa.RecordBatch], _: Mapping[str, Any]) -> pd.DataFrame:
+        parts = [pa.Table.from_batches([batch]).cast(blocks.ROW_SCHEMA) for batch in found]
+        rows: pd.DataFrame = pa.concat_tables([blocks.empty(), *parts]).to_pandas()
+        return rows.sort_values(ORDER, kind="stable", ignore_index=True)
+
+    return read(run, lambda found, manifest: frame((_of_checks(batch, checks) for batch in found), manifest))
+
+
+def read_samples(run: Path | str, ids: Collection[str] | None = None) -> list[dict[str, Any]]:
+    """What is known of each sample (of these, if `ids` are given), in the data's order.
+
+    Keys: id, digest, target, predicted, probability, target_probability, label, number, output; None where unknown.
+    """
+    store = Store(Path(run))
+    if store.question() is None:
+        return before.read_samples(Path(run), ids)
+    found: list[dict[str, Any]] = []
+    left = None if ids is None else set(ids)
+    for part in store.parts(SAMPLES):
+        if left is not None and not left:
+            break
+        here = store.table(part).to_pylist()
+        found += here if left is None else [one for one in here if one["id"] in left]
+        left = None if left is None else left - {one["id"] for one in here}
+    return found
+
+
+def read_maps(
+    run: Path | str,
+) -> "tuple[dict[tuple[str, str, str], np.ndarray[Any, Any]], dict[str, np.ndarray[Any, Any]]]":
+    """Maps by (state, method, sample) and inputs by name, of the samples that the run kept for showing.
+
+    A file names the questions that each method's maps were made for, and they are read only if one is still asked: maps
+    of earlier settings may lie in the same folder, and in the same file.
+    """
+    store = Store(Path(run))
+    question = store.question()
+    if question is None:
+        return before.read_maps(Path(run))
+    asked, found = frozenset(question["questions"]), dict[tuple[str, str, str], Any]()
+    for folder in (MAPS, PARTIAL):
+        for part in store.parts(folder):
+            if part.kind == "safetensors":
+                maps, answered = store.maps(part)
+                found |= current_maps(maps, answered, asked)
+    return found, read_inputs(store)
+
+
+def read_inputs(store: Store) -> "dict[str, np.ndarray[Any, Any]]":
+    """The pictures of the samples that are shown, by name."""
+    from safetensors.numpy import load
+
+    try:
+        inputs: dict[str, np.ndarray[Any, Any]] = load(store.files.read(f"{MAPS}/inputs.safetensors"))
+    except FileNotFoundError:
+        return {}
+    return inputs
+
+
+def current_maps(
+    maps: "Mapping[str, np.ndarray[Any, Any]]", answered: Mapping[str, Collection[str]], asked: Collection[str]
+) -> "dict[tuple[str, str, str], np.ndarray[Any, Any]]":
+    """The maps of a file whose method answers anything that is asked."""
+    found: dict[tuple[str, str, str], np.ndarray[Any, Any]] = {}
+    for name, values in maps.items():
+        state, method, sample = json.loads(name)
+        if not frozenset(asked).isdisjoint(answered.get(method, ())):
+            found[state, method, sample] = values
+    return found

@@ -1,0 +1,268 @@
+"""A run folder that many may write: finished blocks, and what is known of them from one listing."""
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from heatproof.errors import StoreError
+from heatproof.runs import blocks
+from heatproof.runs.blocks import SUMMARY, Part
+from heatproof.runs.files import Files, LocalFiles
+
+if TYPE_CHECKING:
+    import numpy as np
+
+RUN, SUMMED_UP, BEFORE = "run.json", "finished.json", "manifest.json"
+ROWS, PARTIAL, MAPS, SAMPLES, SUPERSEDED, WORKERS, LEASES = (
+    "rows", "partial", "maps", "samples", "superseded", "workers", "leases",
+)  # fmt: skip
+OURS = (ROWS, PARTIAL, MAPS, SAMPLES, SUPERSEDED, WORKERS, LEASES)
+_HALF_WRITTEN = re.compile(r".+\.\d+\.[0-9a-f]+\.tmp").fullmatch
+Questions = frozenset[str]
+
+
+class Store:
+    """The files of one run.
+
+    rows/ holds, for each finished block, a file of all its rows, written once under a name that tells block, samples
+    and questions; partial/ what is done of blocks that are being computed; samples/ the samples of each block; maps/
+    those that are kept for showing; superseded/ rows that the present question does not ask for; workers/ who computed
+    what; leases/ who is at it.
+    """
+
+    def __init__(self, files: Files | Path) -> None:
+        self.files: Files = LocalFiles(files) if isinstance(files, Path) else files
+        self._known: dict[str, Questions] = {}  # what the digests of questions stand for
+
+    def check(self) -> None:
+        """Refuse a folder that cannot become a run, without touching it.
+
+        Raises: StoreError if it is no folder, or holds files that are no run of ours, or one of an earlier version.
+        """
+        names = self.files.names()
+        if RUN in names:
+            return
+        if BEFORE in names:
+            raise StoreError(
+                f"Expected a run of this version, but {self.files} is one of schema 2, which an earlier version made; "
+                "it can be read and reported, not gone on with. Choose another folder."
+            )
+        root = self.files.root if isinstance(self.files, LocalFiles) else None
+        if root is None:
+            foreign = names
+        else:
+            if root.exists() and not root.is_dir():
+                raise StoreError(f"Expected {root} to be a folder, but it is a file; choose another folder.")
+            present = list(root.iterdir()) if root.is_dir() else []
+            foreign = [path.name for path in present if path.name not in OURS and not _HALF_WRITTEN(path.name)]
+        if foreign:
+            raise StoreError(
+                f"Expected an empty folder or a run of heatproof, but {self.files} holds other files; choose another."
+            )
+
+    def open(self) -> None:
+        """Make the folder. Raises: StoreError if it cannot be a run's or cannot be written."""
+        self.check()
+        if isinstance(self.files, LocalFiles):
+            try:
+                for folder in (ROWS, SAMPLES, WORKERS):
+                    (self.files.root / folder).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(f"Expected to write to {self.files}, but cannot: {error.strerror}.") from None
+
+    def sweep(self) -> None:
+        """Take away what killed processes left half written. For who is alone with the run."""
+        if isinstance(self.files, LocalFiles):
+            for leftover in [*self.files.root.glob("*.tmp"), *self.files.root.glob("*/*.tmp")]:
+                if _HALF_WRITTEN(leftover.name):
+                    leftover.unlink(missing_ok=True)
+
+    def question(self) -> dict[str, Any] | None:
+        """What is asked in this run; None for a new one."""
+        return self._json(RUN)
+
+    def ask(self, question: Mapping[str, Any], *, anew: bool = False) -> bool:
+        """Write down what is asked: once, or `anew` in the place of what was asked before; False if it is there."""
+        content = (json.dumps(question, indent=1, ensure_ascii=False) + "\n").encode()
+        if anew:
+            self.files.replace(RUN, content)
+            return True
+        return self.files.create(RUN, content)
+
+    def parts(self, folder: str) -> list[Part]:
+        """The files of blocks in a folder, in the order of the blocks: one listing."""
+        return [part for file in self.files.names(folder) if (part := Part.of(folder, file)) is not None]
+
+    def questions(self, part: Part) -> Questions:
+        """What a file answers. Files of equal name answer the same, so that one of them is looked into.
+
+        Raises: FileNotFoundError where another process moved it meanwhile.
+        """
+        if part.questions not in self._known:
+            content = self.files.read(part.name)
+            self._known[part.questions] = blocks.questions_in(blocks.opened(content, part.name))
+        return self._known[part.questions]
+
+    def know(self, questions: Collection[str]) -> None:
+        """What the digest of these questions stands for, so that no file needs to be looked into for it."""
+        self._known[blocks.digest_of_questions(questions)] = frozenset(questions)
+
+    def finished(self) -> dict[int, Questions]:
+        """The questions that each block's rows answer, by block; under SUMMARY those of the whole data set."""
+        found: dict[int, Questions] = looking_again(self._finished)
+        return found
+
+    def _finished(self) -> dict[int, Questions]:
+        found: dict[int, Questions] = {}
+        for part in self.parts(ROWS):
+            here = self.questions(part)
+            found[part.block] = found[part.block] | here if part.block in found else here
+        return found
+
+    def samples(self) -> dict[int, str]:
+        """The digest of each block's samples, as far as blocks were begun."""
+        return {part.block: part.samples for part in self.parts(SAMPLES)}
+
+    def table(self, part: Part) -> pa.Table:
+        """The rows in a file. Raises: FileNotFoundError; StoreError for a torn one."""
+        return blocks.opened(self.files.read(part.name), part.name, ()).read()
+
+    def write_samples(self, block: int, samples: str, table: pa.Table) -> None:
+        """What is explained in a block."""
+        part = Part(SAMPLES, block, samples, blocks.digest_of(()))
+        self.files.create(part.name, blocks.packed(table))
+
+    def partial(self, block: int, samples: str) -> list[Part]:
+        """What is done of a block that is not finished."""
+        return [part for part in self.parts(PARTIAL) if (part.block, part.samples) == (block, samples)]
+
+    def write_rows(self, folder: str, block: int, samples: str, table: pa.Table, questions: Collection[str]) -> None:
+        """Rows of a block with the questions that they answer."""
+        part = Part(folder, block, samples, blocks.digest_of_questions(questions))
+        self.know(questions)
+        content = blocks.packed(table, questions)
+        if block == SUMMARY:
+            self.files.replace(part.name, content)
+        else:
+            self.files.create(part.name, content)
+
+    def write_maps(
+        self,
+        folder: str,
+        block: int,
+        samples: str,
+        maps: Mapping[str, "np.ndarray[Any, Any]"],
+        answered: Mapping[str, Collection[str]],
+    ) -> None:
+        """Maps by name, with the questions that each method's maps were made for."""
+        named = {method: sorted(questions) for method, questions in answered.items()}
+        every = {question for questions in named.values() for question in questions}
+        part = Part(folder, block, samples, blocks.digest_of_questions(every), "safetensors")
+        self.files.create(part.name, _tensors(maps, {"questions": json.dumps(named)}))
+
+    def write_inputs(self, arrays: Mapping[str, "np.ndarray[Any, Any]"]) -> None:
+        """The pictures of the samples that are shown, by name."""
+        self.files.create(f"{MAPS}/inputs.safetensors", _tensors(arrays, None))
+
+    def maps(self, part: Part) -> tuple[dict[str, "np.ndarray[Any, Any]"], dict[str, list[str]]]:
+        """Maps by name, and each method's questions. Raises: FileNotFoundError."""
+        from safetensors.numpy import load
+
+        content = self.files.read(part.name)
+        size = int.from_bytes(content[:8], "little")
+        about = json.loads(content[8 : 8 + size]).get("__metadata__", {})
+        return load(content), json.loads(about.get("questions", "{}"))
+
+    def has_others(self, wanted: Collection[str]) -> bool:
+        """Whether rows answer what is not asked."""
+        return any(not self.questions(part) <= set(wanted) for part in self.parts(ROWS))
+
+    def set_aside(self, wanted: Collection[str]) -> None:
+        """Move the files that answer anything which is not asked to superseded/.
+
+        What they hold of what is asked comes back by `bring_back`; at every moment a row is in rows/ at most once.
+        """
+        for part in self.parts(ROWS):
+            if not self.questions(part) <= set(wanted):
+                self.files.move(part.name, part._replace(folder=SUPERSEDED).name)
+        for part in self.parts(PARTIAL):
+            if part.kind == "parquet" and self.questions(part).isdisjoint(wanted):
+                self.files.remove(part.name)
+
+    def bring_back(self, wanted: Collection[str]) -> None:
+        """Take what is asked, and not answered in rows/, from superseded/."""
+        finished: dict[int, Questions] = {}
+        aside = self.parts(SUPERSEDED)
+        if aside:
+            finished = self.finished()
+        for part in aside:
+            here = (self.questions(part) & set(wanted)) - finished.get(part.block, frozenset())
+            if here and part.block != SUMMARY:
+                self.write_rows(ROWS, part.block, part.samples, blocks.only(self.table(part), here), here)
+                finished[part.block] = finished.get(part.block, frozenset()) | here
+
+    def clear_partial(self, block: int) -> None:
+        """Let go of what was done of a block that is finished."""
+        for part in self.parts(PARTIAL):
+            if part.block == block:
+                self.files.remove(part.name)
+
+    def current(self, wanted: Collection[str]) -> Iterator[tuple[Part, Questions]]:
+        """The files with rows that are asked for, each with the questions to take from it: nothing twice."""
+        asked = frozenset(wanted)
+        claimed: dict[int, Questions] = {}
+        for folder in (ROWS, PARTIAL):
+            for part in self.parts(folder):
+                if part.kind != "parquet":
+                    continue
+                here = self.questions(part) & asked
+                if part.block in claimed:
+                    here -= claimed[part.block]
+                    claimed[part.block] |= here
+                else:
+                    claimed[part.block] = here
+                if here:
+                    yield part, here
+
+    def workers(self) -> list[dict[str, Any]]:
+        """What each worker said of itself, in the order of their starts."""
+        files = [file for file in self.files.names(WORKERS) if file.endswith(".json")]
+        return [found for file in files if (found := self._json(f"{WORKERS}/{file}")) is not None]
+
+    def summed_up(self) -> dict[str, Any] | None:
+        """What was said of all blocks together when they were finished, if they are."""
+        return self._json(SUMMED_UP)
+
+    def sum_up(self, said: Mapping[str, Any]) -> None:
+        """Say something of all blocks together."""
+        self.files.replace(SUMMED_UP, (json.dumps(said, ensure_ascii=False) + "\n").encode())
+
+    def _json(self, name: str) -> dict[str, Any] | None:
+        try:
+            found = json.loads(self.files.read(name))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise StoreError(f"Expected {self.files}/{name} to be JSON, but it is not: {error}.") from None
+        if not isinstance(found, dict):
+            raise StoreError(f"Expected {self.files}/{name} to hold a JSON object, but it holds {found!r:.60}.")
+        return found
+
+
+def _tensors(arrays: Mapping[str, "np.ndarray[Any, Any]"], about: dict[str, str] | None) -> bytes:
+    from safetensors.numpy import save
+
+    return save(dict(arrays), about)
+
+
+def looking_again(read: Callable[[], Any], times: int = 5) -> Any:
+    """What `read` gives, tried again where a file was moved aside under its eyes."""
+    for _ in range(times - 1):
+        with suppress(FileNotFoundError):
+            return read()
+    return read()
