@@ -9,13 +9,13 @@ from functools import partial
 from importlib.util import find_spec
 
 import torch
-from heatproof.auditing.parts import NamedMethod
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import heatproof as hp
 from gpu_parts.bench import Bench, Floor, Row, plain_gradient, plain_outputs, tf32
 from gpu_parts.networks import small, torchvision
+from heatproof.auditing.entries import NamedMethod
 from heatproof.checks import TRAINED, Block, Check, Degradation, Maps, SensitivityN
 from heatproof.features import Pixels
 from heatproof.methods import (

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator
 
 import torch
-from heatproof.auditing.parts import NamedMethod
 
 from gpu_parts.bench import Bench, Row, plain_gradient
 from gpu_parts.networks import fitted, recipe, small
 from heatproof import checks
+from heatproof.auditing.entries import NamedMethod
 from heatproof.checks import TRAINED, Block, Degradation, Maps, SensitivityN
 from heatproof.features import Pixels
 from heatproof.methods import GradientXInput, names

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from heatproof.auditing import spec
-from heatproof.auditing.store import read_manifest, read_rows
 from heatproof.errors import InputError, UnknownNameError
 from heatproof.papers import PAPERS, Measured, Pick, Results, get, run
 from heatproof.papers.claims import all_near, higher
@@ -16,6 +15,7 @@ from heatproof.papers.paper import Answer, Claim, Paper, all_of, answer, explain
 from heatproof.papers.run import claims
 from heatproof.reading import Verdicts
 from heatproof.report.effects import effects
+from heatproof.runs import read_manifest, read_rows
 from reference.contradictions import of_claims, of_effects
 
 
