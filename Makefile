@@ -1,5 +1,5 @@
 # make demo: a virtual environment, the demo's audit, and the path of its report.
-# make test: the same environment, then lint, types and tests.
+# make test: the same environment, then lint, types and tests. make docs: the documentation as a site.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +12,7 @@ HASH := $(shell $(PYTHON) -c "import hashlib, pathlib; print(hashlib.sha256(b''.
 	for p in ('pyproject.toml', 'constraints.txt'))).hexdigest()[:16])")
 STAMP := $(VENV)/.stamp-$(HASH)
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all lint docs clean
 
 demo: $(STAMP)
 	@$(BIN)/heatproof demo
@@ -22,6 +22,10 @@ test: lint
 
 test-all: lint
 	@$(BIN)/python -m pytest -n $(WORKERS) -m ""
+
+docs: $(STAMP)
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

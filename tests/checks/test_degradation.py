@@ -225,15 +225,17 @@ def test_tokens_and_columns_one_by_one():
         methods = {"random": Random()}
         rows = toys.played(Degradation(tile=1), model=net, inputs=inputs, methods=methods, features=features)
         assert len({r.position for r in rows if r.setting == "morf"}) == count + 1
+        by_default = toys.played(Degradation(), model=net, inputs=inputs, methods=methods, features=features)
+        torch.testing.assert_close(by_default, rows, rtol=0, atol=0, equal_nan=True)
         with pytest.raises(InputError, match="choose tile=1"):
-            Degradation().states(stage(net, inputs, torch.arange(3), {}, features=features).study())
+            Degradation(tile=8).states(stage(net, inputs, torch.arange(3), {}, features=features).study())
 
 
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"tile": 0}, "Expected a tile of at least 1 pixel and no negative steps, but got 0 and 0"),
-        ({"steps": -1}, "but got 8 and -1"),
+        ({"tile": 0}, "Expected a tile of at least 1 pixel, but got 0"),
+        ({"steps": -1}, "Expected no negative steps, but got -1"),
         ({"of": "accuracy"}, "Expected of to be one of 'probability', 'score', but got 'accuracy'"),
     ],
 )

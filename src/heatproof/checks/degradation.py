@@ -73,7 +73,8 @@ class Degradation(Check):
     have one sum, or t₁ <= b. Tiles of equal value come in random order, so that a map of many zeros favors no corner.
 
     Fields:
-        tile: pixels a side of a tile; 1 takes the audit's features one by one.
+        tile: pixels a side of a tile; 1 takes the audit's features one by one. By default 8 where features are pixels,
+            and 1 where they are tiles, tokens or columns.
         steps: replace in so many equal steps; 0 takes one tile a step.
         of: `probability`, or `score` for the raw output S_c, whose area is in its own units (s = S_c − S_c(degraded)
             is not scaled): 003's Figure 3c with tile=1.
@@ -83,17 +84,17 @@ class Degradation(Check):
     Source: Schulz et al. 2020, section 4.6, equation 9; Ancona et al. 2017.
     """
 
-    tile: int = 8
+    tile: int | None = None
     steps: int = 0
     baseline: Baseline = field(default_factory=Zero)
     of: Of = "probability"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.tile < 1 or self.steps < 0:
-            raise InputError(
-                f"Expected a tile of at least 1 pixel and no negative steps, but got {self.tile} and {self.steps}."
-            )
+        if self.tile is not None and self.tile < 1:
+            raise InputError(f"Expected a tile of at least 1 pixel, but got {self.tile}.")
+        if self.steps < 0:
+            raise InputError(f"Expected no negative steps, but got {self.steps}.")
         if self.of not in get_args(Of):
             raise InputError(f"Expected of to be one of {', '.join(map(repr, get_args(Of)))}, but got {self.of!r}.")
 
@@ -153,7 +154,7 @@ class Degradation(Check):
         self, block: Block, state: State, method: Recipe, maps: Maps, kept: Mapping[str, Maps], shared: Any
     ) -> Iterator[Scores]:
         features = regions(block.features, block.inputs.shape[1:], self.tile)
-        values = region_sums(maps.values, self.tile)
+        values = region_sums(maps.values, block, self.tile)
         blank = patternless(values) | patternless(maps.values.flatten(1))
         places = ranks(values, self.seed, "degradation", samples=shared.names)
         tiles = math.prod(features.grid(block.inputs.shape[1:]))

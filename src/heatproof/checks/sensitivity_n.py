@@ -131,7 +131,7 @@ class SensitivityN(Check):
     def rows(
         self, block: Block, state: State, method: Recipe, maps: Maps, kept: Mapping[str, Maps], shared: Any
     ) -> Iterator[Scores]:
-        values = region_sums(maps.values, self.tile).double()
+        values = region_sums(maps.values, block, self.tile).double()
         for n, masked in shared.items():
             sums = values @ masked.sets.T.double()
             if self.over == "pooled":

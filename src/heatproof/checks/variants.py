@@ -14,6 +14,7 @@ from heatproof.models import forward
 from heatproof.outputs import Outputs, read
 
 Read = Callable[[Tensor, Tensor], Tensor]
+TILE = 8  # pixels a side, where nobody says how many
 
 
 def score(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -60,27 +61,29 @@ def replaced(block: Block, features: Features, chosen: Tensor, samples: slice, b
     return made.view(len(inputs), count, *shape)
 
 
-def regions(features: Features, shape: Sequence[int], tile: int) -> Features:
+def regions(features: Features, shape: Sequence[int], tile: int | None) -> Features:
     """What is replaced at once: squares of tile × tile pixels of an image (stretches of a series, cubes of a volume).
 
-    For tile 1 they are the audit's own features.
+    For tile 1 they are the audit's own features; for None tiles of 8 where those are pixels, else themselves.
 
     Raises: InputError for a larger tile where features are no pixels.
     """
-    if tile == 1:
+    if tile == 1 or (tile is None and not isinstance(features, Pixels)):
         return features
     if not isinstance(features, Pixels):
         raise InputError(
             f"Expected pixels of images (C, H, W) to make tiles of {tile} pixels, but got {features} of samples "
             f"{tuple(shape)}; choose tile=1."
         )
-    return Tiles(size=tile, layout=features.layout)
+    return Tiles(size=TILE if tile is None else tile, layout=features.layout)
 
 
-def region_sums(pooled: Tensor, tile: int) -> Tensor:
-    """Pooled attributions (N, *grid) summed over each region, (N, F)."""
-    values = pooled if tile == 1 else Tiles(size=tile).pool(pooled[:, None], (1, *pooled.shape[1:]))
-    return values.flatten(1)
+def region_sums(pooled: Tensor, block: Block, tile: int | None) -> Tensor:
+    """A block's attributions, pooled to its features (N, *grid), summed over each region of `regions`, (N, F)."""
+    chosen = regions(block.features, block.inputs.shape[1:], tile)
+    if isinstance(chosen, Tiles) and chosen is not block.features:
+        pooled = Tiles(size=chosen.size).pool(pooled[:, None], (1, *pooled.shape[1:]))
+    return pooled.flatten(1)
 
 
 def patternless(values: Tensor) -> Tensor:
