@@ -84,6 +84,7 @@ class Bound(nn.Module):
         if layout not in (None, "channels-first", "channels-last"):
             raise InputError(f"Expected layout to be channels-first or channels-last, but got {layout!r}.")
         self.layout, self._readings = layout, dict[tuple[int, ...], Any]()
+        self._before = 0  # samples of earlier batches, in a copy that goes along with batches
         self.training = net.training and not is_exported(net)
 
     @property
@@ -100,6 +101,15 @@ class Bound(nn.Module):
         with torch.no_grad(), _one_way(), self._at.met(self.net, lambda out: seen.append(out.detach().clone())):
             self.net(**_arguments(self.given))
         return plain(seen[0])
+
+    def follow(self, given: Mapping[str, Tensor], before: int) -> None:
+        """Take the side inputs of a next batch; `rows` go on counting, from the `before` samples of earlier ones on.
+
+        For a copy that a fit has of its own.
+        """
+        filled = with_given(self, given)
+        assert isinstance(filled, Bound)  # as this one is
+        self.given, self._before = filled.given, before
 
     def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
         """The logits (M, C) of variants `x` (M, …); `rows` (M,) names the sample of each variant."""
@@ -167,7 +177,7 @@ class Bound(nn.Module):
                 )
         if rows is None:
             return self.given
-        return {name: value[rows.to(value.device)] for name, value in self.given.items()}
+        return {name: value[rows.to(value.device) - self._before] for name, value in self.given.items()}
 
 
 def select(model: nn.Module, rows: Tensor) -> nn.Module:

@@ -3,7 +3,8 @@
 So a resumed run, another audit and every worker read the same bits, and nobody holds the fits of all states in memory.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,16 @@ from torch import Tensor, nn
 
 from heatproof import artifacts, draws
 from heatproof.artifacts import Stored
+from heatproof.data.ahead import ahead
 from heatproof.data.base import Dataset
+from heatproof.data.binding import met
+from heatproof.data.blocks import Blocks, as_blocks
+from heatproof.data.picking import first_of, picked
+from heatproof.data.reading import Reading
 from heatproof.fingerprint import network_fingerprint, probe, same_outputs
 from heatproof.methods.base import METHODS
-from heatproof.methods.fitted import Fitted, FittedMethod
+from heatproof.methods.fitted import Fitted, FittedMethod, Sided
+from heatproof.models import Bound
 from heatproof.recipes import describe, digest
 
 VERSION = 3  # counted up whenever the same name would stand for another fit, or for another kind of file
@@ -31,19 +38,53 @@ def unheard() -> None:
 class Batches:
     """Labelled batches of data, on the device and in the dtype of `like`.
 
-    In one order, drawn once: data sets are often sorted by label. `read` is called for every batch.
+    In one order, drawn once: data sets are often sorted by label. Blocks are read by need, so a batch is smaller where
+    samples of it cannot be used; the next one is read while a fit has the last. `read` is called for every batch.
+
+    Attributes:
+        data: labelled samples.
+        size: positions a batch.
+        like: inputs of the model, for device and dtype.
+        read: hears of every batch that was used.
+        model: a Bound, whose side inputs the samples bring; None for others.
     """
 
-    data: Dataset
+    data: Dataset | Blocks
     size: int
     like: Tensor
     read: Read = unheard
+    model: nn.Module | None = None
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(len(self.data), generator=draws.generator("fit", len(self.data)))
-        for rows in torch.split(order, self.size):
-            yield self.data.inputs[rows].to(self.like), self.data.targets[rows].to(self.like.device)
-            self.read()
+        blocks = as_blocks(self.data)
+        order = torch.randperm(len(blocks), generator=draws.generator("fit", len(blocks)))
+        batches = torch.split(order, self.size)
+        with closing(ahead(_Picks(blocks, batches), [(i, i + 1) for i in range(len(batches))], depth=1)) as parts:
+            for part in parts:
+                if len(part):
+                    yield self._batch(part)
+                self.read()
+
+    def _batch(self, part: Dataset) -> tuple[Tensor, Tensor]:
+        targets = part.targets.to(self.like.device)
+        if self.model is None or not isinstance(self.model, Bound):
+            return part.inputs.to(self.like), targets
+        return Sided.of(met(self.model, part).inputs.to(self.like), targets, part.sides)
+
+
+@dataclass(frozen=True)
+class _Picks:
+    """Blocks of which the i-th is a batch: places anywhere in other blocks."""
+
+    blocks: Blocks
+    batches: Sequence[Tensor]
+
+    @property
+    def reading(self) -> Reading:
+        return getattr(self.blocks, "reading", Reading())
+
+    def read(self, start: int, stop: int) -> Dataset:
+        return picked(self.blocks, self.batches[start].tolist())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +93,12 @@ class Lessons:
 
     Attributes:
         fingerprint: of the trained model.
-        data: labelled samples like those that it was trained on.
+        data: labelled samples like those that it was trained on; blocks of them are read batch by batch.
         like: inputs of the model, for device and dtype.
     """
 
     fingerprint: str
-    data: Dataset
+    data: Dataset | Blocks
     like: Tensor
 
     def fit(self, one: FittedMethod, model: nn.Module, *, read: Read = unheard) -> Fitted:
@@ -68,7 +109,7 @@ class Lessons:
         def make() -> Fitted:
             if artifacts.undamaged(checkpoint, lambda path: Fitted.together(artifacts.read_tensors(path))) is None:
                 checkpoint.unlink(missing_ok=True)
-            return _value(one.fit_recipe.fit(model, self._batches(one, read), checkpoint=checkpoint))
+            return _value(one.fit_recipe.fit(model, self._batches(one, read, model), checkpoint=checkpoint))
 
         found = self._kept(name, model, make)
         checkpoint.unlink(missing_ok=True)
@@ -79,7 +120,7 @@ class Lessons:
 
         def make() -> Fitted:
             recipe = replace(one.fit_recipe, fitted=one.fitted)
-            return _value(recipe.on_changed(model, self._batches(one, read)))
+            return _value(recipe.on_changed(model, self._batches(one, read, model)))
 
         return self._kept(self.name(one, state), model, make)
 
@@ -91,7 +132,7 @@ class Lessons:
             "recipe": describe(recipe),
             "model": self.fingerprint,
             "state": None if state is None else dict(state),
-            "data": self.data.fingerprint,
+            "data": as_blocks(self.data).identity,
             "dtype": str(self.like.dtype),
             "device": self.like.device.type,
             "batch": one.fit_batch,
@@ -117,7 +158,8 @@ class Lessons:
 
         One that was trained again may have other bits, and what no fingerprint reads may have changed what it does.
         """
-        outputs = probe(model, self.data.inputs[:2].to(self.like))
+        bound, inputs = met(model, first_of(as_blocks(self.data), 2))
+        outputs = probe(bound, inputs.to(self.like))
 
         def read(stored: Stored) -> Fitted | None:
             found = Fitted.together(stored)
@@ -130,8 +172,8 @@ class Lessons:
 
         return artifacts.kept_tensors(name, read=read, make=make, parts=parts)
 
-    def _batches(self, one: FittedMethod, read: Read) -> Batches:
-        return Batches(self.data, one.fit_batch, self.like, read)
+    def _batches(self, one: FittedMethod, read: Read, model: nn.Module) -> Batches:
+        return Batches(self.data, one.fit_batch, self.like, read, model)
 
 
 def _value(method: FittedMethod | None) -> Fitted:

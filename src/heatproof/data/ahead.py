@@ -2,23 +2,30 @@
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from heatproof.data.base import Dataset
-from heatproof.data.blocks import Blocks
 from heatproof.data.reading import Reading
 from heatproof.errors import HeatproofError, InputError
 
 Range = tuple[int, int]
 
 
-def ahead(blocks: Blocks, ranges: Iterable[Range], *, workers: int | None = None, depth: int = 2) -> Iterator[Dataset]:
+class Readable(Protocol):
+    """What has ranges that can be read, as `Blocks` have."""
+
+    def read(self, start: int, stop: int, /) -> Dataset: ...
+
+
+def ahead(
+    blocks: Readable, ranges: Iterable[Range], *, workers: int | None = None, depth: int = 2
+) -> Generator[Dataset, None, None]:
     """The samples of each range (start, stop), in order; the next ones are read while the caller computes.
 
     At most `depth` blocks are read or wait at any time, beside the one that the caller has; processes finish what each
@@ -45,7 +52,7 @@ def ahead(blocks: Blocks, ranges: Iterable[Range], *, workers: int | None = None
     return _by_threads(blocks, ranges, count, depth)
 
 
-def _by_threads(blocks: Blocks, ranges: Iterable[Range], workers: int, depth: int) -> Iterator[Dataset]:
+def _by_threads(blocks: Readable, ranges: Iterable[Range], workers: int, depth: int) -> Generator[Dataset, None, None]:
     waiting: deque[Future[Dataset]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="heatproof-reading")
     try:
@@ -59,7 +66,9 @@ def _by_threads(blocks: Blocks, ranges: Iterable[Range], workers: int, depth: in
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _by_processes(blocks: Blocks, ranges: list[Range], how: Reading, workers: int, depth: int) -> Iterator[Dataset]:
+def _by_processes(
+    blocks: Readable, ranges: list[Range], how: Reading, workers: int, depth: int
+) -> Generator[Dataset, None, None]:
     loader: DataLoader[Any] = DataLoader(
         _Ranges(blocks, ranges),
         batch_size=None,
@@ -80,7 +89,7 @@ def _by_processes(blocks: Blocks, ranges: list[Range], how: Reading, workers: in
 class _Ranges(TorchDataset[Any]):
     """Block number i, or the error that reading it raised on purpose, whose words a DataLoader would wrap."""
 
-    def __init__(self, blocks: Blocks, ranges: list[Range]) -> None:
+    def __init__(self, blocks: Readable, ranges: list[Range]) -> None:
         self.blocks, self.ranges = blocks, ranges
 
     def __len__(self) -> int:

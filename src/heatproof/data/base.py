@@ -261,6 +261,25 @@ def select(data: Dataset, chosen: Sequence[int]) -> Dataset:
     )
 
 
+def joined(parts: Sequence[Dataset]) -> Dataset:
+    """The samples of several data sets of one kind, one after the other; of the empty ones what they skipped."""
+    full = [part for part in parts if len(part)] or list(parts[:1])
+
+    def together(name: str) -> Any:
+        values = [getattr(part, name) for part in full]
+        if any(value is None for value in values):
+            return None
+        return torch.cat(values) if isinstance(values[0], Tensor) else tuple(one for value in values for one in value)
+
+    each = ("inputs", "targets", "ids", "display", "boxes", "box_labels", "tokens", "mask", "numbers")
+    return replace(
+        full[0],
+        **{name: together(name) for name in each},
+        given={name: torch.cat([part.given[name] for part in full]) for name in full[0].given},
+        skipped=tuple(pair for part in parts for pair in part.skipped),
+    )
+
+
 def none_of(name: str, classes: tuple[str, ...] | None, skipped: Sequence[tuple[str, str]]) -> Dataset:
     """A range of samples none of which can be used: of their shape nothing is known."""
     targets = torch.empty(0, dtype=torch.int64)

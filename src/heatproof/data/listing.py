@@ -115,7 +115,13 @@ class SourceBlocks:
 
     def read(self, start: int, stop: int) -> Dataset:
         """Samples `start` to `stop`, without those that cannot be used, which it names in `skipped`."""
-        data = self._listing.read(self._chosen[start:stop])
+        return self._of_one_shape(self._listing.read(self._chosen[start:stop]))
+
+    def take(self, places: Sequence[int]) -> Dataset:
+        """The samples at some places, as `read` gives them."""
+        return self._of_one_shape(self._listing.read([self._chosen[place] for place in places]))
+
+    def _of_one_shape(self, data: Dataset) -> Dataset:
         if len(data):
             shape = tuple(data.inputs.shape[1:])
             self._shape = self._shape or shape

@@ -12,6 +12,7 @@ from torch import Tensor
 from heatproof.artifacts import digest
 from heatproof.data.base import Box, Dataset, select
 from heatproof.data.ids import unique
+from heatproof.data.picking import picked
 from heatproof.data.reading import Reading
 from heatproof.errors import InputError
 from heatproof.refusals import check_targets, plain
@@ -50,6 +51,10 @@ class DatasetBlocks:
         """Samples `start` to `stop`."""
         data = select(self.data, range(len(self))[start:stop])
         return data if start == 0 else replace(data, skipped=())
+
+    def take(self, places: Sequence[int]) -> Dataset:
+        """The samples at some places."""
+        return replace(select(self.data, places), skipped=())
 
 
 class Overlaid:
@@ -119,11 +124,16 @@ class Overlaid:
 
     def read(self, start: int, stop: int) -> Dataset:
         """Samples `start` to `stop`, without those that cannot be used."""
-        data = self.blocks.read(start, stop)
-        places = list(range(len(self))[start:stop])
+        return self._anew(self.blocks.read(start, stop), range(len(self))[start:stop])
+
+    def take(self, places: Sequence[int]) -> Dataset:
+        """The samples at some places, without those that cannot be used."""
+        return self._anew(picked(self.blocks, places), places)
+
+    def _anew(self, data: Dataset, places: Sequence[int]) -> Dataset:
         if len(data) < len(places):  # which ones are left is told by reading each alone
             places = [place for place in places if len(self.blocks.read(place, place + 1))]
-        rows = torch.tensor(places, dtype=torch.int64)
+        rows = torch.tensor(list(places), dtype=torch.int64)
         if "targets" in self.each:
             data = replace(data, numbers=None)
         anew: dict[str, Any] = {

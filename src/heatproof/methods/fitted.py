@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -16,12 +17,25 @@ from heatproof.artifacts import Stored
 from heatproof.errors import DamagedError, InputError
 from heatproof.fingerprint import network_fingerprint
 from heatproof.methods.base import Method
-from heatproof.models import check_inputs, check_model
+from heatproof.models import Bound, check_inputs, check_model
 from heatproof.state import unchanged
 
 # Input batches (N, …), as a tensor or as the first of what a DataLoader gives, such as (inputs, labels).
 Batch = Tensor | Sequence[Tensor]
 T = TypeVar("T")
+
+
+class Sided(tuple[Tensor, Tensor]):
+    """A batch (inputs, labels) that brings its samples' side inputs, by the names that the `Bound` has for them."""
+
+    given: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, inputs: Tensor, labels: Tensor, given: Mapping[str, Tensor]) -> "Sided":
+        """The batch."""
+        batch = cls((inputs, labels))
+        batch.given = given
+        return batch
 
 
 class Fitted:
@@ -192,6 +206,8 @@ def fit(
 ) -> Fitted:
     """What `recipe` learns from `model` on batches of inputs (N, …), read `recipe.fit_reads` times in their order.
 
+    The n-th sample has row n of a Bound's side inputs, unless batches bring their own (`Sided`).
+
     `checkpoint` is a file that a fit which reads the data several times goes on from; others leave it alone.
 
     Raises: InputError for a model that cannot be explained, batches that do not fit it, or too few samples.
@@ -199,8 +215,9 @@ def fit(
     check_model(model)
     path = None if checkpoint is None else Path(checkpoint)
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    own = following(model)
     with unchanged(model, device):  # what it keeps between calls, as an observer does, is put back
-        tensors, facts = recipe._fit(model, CheckedBatches(model, batches), path)
+        tensors, facts = recipe._fit(own, CheckedBatches(own, batches), path)
     return recipe._sealed(model, tensors, facts)
 
 
@@ -248,9 +265,22 @@ class CheckedBatches:
     batches: Iterable[Batch]
 
     def __iter__(self) -> Iterator[Batch]:
+        seen = 0
         for batch in self.batches:
             check_inputs(self.model, inputs_of(batch))
+            if isinstance(batch, Sided) and isinstance(self.model, Bound):
+                self.model.follow(batch.given, seen)
+            seen += len(inputs_of(batch))
             yield batch
+
+
+def following(model: nn.Module) -> nn.Module:
+    """A copy of a Bound whose side inputs may follow the batches; any other model as it is."""
+    if not isinstance(model, Bound) or not (model.given or model.named):
+        return model
+    own = copy(model)
+    vars(own).setdefault("origin", model)
+    return own
 
 
 def _fitted(tensors: Mapping[str, Tensor], network: str, facts: Mapping[str, str]) -> Fitted:

@@ -14,7 +14,7 @@ from heatproof import draws
 from heatproof.errors import InputError
 from heatproof.methods.above import Above, spread_copies
 from heatproof.methods.base import METHODS, Explanation, scores
-from heatproof.methods.fitted import Batch, CheckedBatches, FittedMethod, peeked
+from heatproof.methods.fitted import Batch, CheckedBatches, FittedMethod, following, peeked
 from heatproof.methods.known_layers import found_readouts, readout_layers_of
 from heatproof.methods.readout_network import WEIGHTS, collected, predicted
 from heatproof.methods.readout_training import Progress, Trainer
@@ -115,8 +115,9 @@ class ReadoutBottleneck(FittedMethod):
         check_model(model)
         path = None if checkpoint is None else Path(checkpoint)
         device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        own = following(model)
         with unchanged(model, device):
-            tensors, facts = self._trained(model, CheckedBatches(model, batches), path, progress)
+            tensors, facts = self._trained(own, CheckedBatches(own, batches), path, progress)
         return replace(self, fitted=self._sealed(model, tensors, facts))
 
     @property
