@@ -6,10 +6,12 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from heatproof.errors import MapsError
+from heatproof.intact import process_intact
 from heatproof.models import check_inputs, check_model, check_targets
 from heatproof.propagation.independence import Settled, blame, check_independent, known, plain_outputs, vouch
 from heatproof.refusals import as_labels, check_samples, plain
 from heatproof.state import unchanged
+from heatproof.undo import interrupt_behind
 
 __all__ = ["Settled", "as_labels", "check_maps", "enter", "guarded", "plain", "plain_outputs", "vouch"]
 
@@ -45,10 +47,13 @@ def guarded(call: Callable[[], T], model: nn.Module, inputs: Tensor, settled: Se
     """
     try:
         if not settled.leaves_traces:
-            return call()
-        with unchanged(model, inputs.device):
+            with process_intact():
+                return call()
+        with process_intact(), unchanged(model, inputs.device):
             return call()
     except Exception as error:  # the model's, or a method's own
+        if (interrupt := interrupt_behind(error)) is not None:
+            raise interrupt from None
         if settled is not UNRUN:
             blame(model, inputs, error)
         raise

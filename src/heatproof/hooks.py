@@ -1,7 +1,7 @@
 """Hooks that somebody left on a network's modules, or on the tensors that it makes: what they return for a gradient."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from torch.utils._pytree import tree_leaves
 
 from heatproof.errors import InputError
 from heatproof.state import same_bits
+from heatproof.undo import Undoing
 
 _GLOBAL = ("_global_backward_hooks", "_global_backward_pre_hooks")
 _OF_MODULES = ("_backward_hooks", "_backward_pre_hooks")
@@ -44,33 +45,35 @@ def hooks_named(model: nn.Module) -> Iterator[None]:
         raise left_on(with_backward_hooks(model)) from None
 
 
-@contextmanager
-def hooks_watched(model: nn.Module) -> Iterator[None]:
+class hooks_watched(Undoing):  # noqa: N801  # reads like contextlib's own
     """In here, backward hooks of modules are held to looking: one that changes a gradient raises as it does so.
 
     torch takes a module's hooks into the graph when the module runs, so that they are held to it ever after.
     """
-    everywhere = [("", nn.modules.module, name) for name in _GLOBAL]
-    modules = [(name, module, kind) for name, module in model.named_modules() for kind in _OF_MODULES]
-    with ExitStack() as undo:
+
+    def __init__(self, model: nn.Module) -> None:
+        everywhere = [("", nn.modules.module, name) for name in _GLOBAL]
+        modules = [(name, module, kind) for name, module in model.named_modules() for kind in _OF_MODULES]
+        self._own: list[tuple[dict[int, Callable[..., Any]], int, Callable[..., Any], str]] = []
         for name, owner, kind in (*everywhere, *modules):
             hooks: dict[int, Callable[..., Any]] = getattr(owner, kind, None) or {}
             place = f"module {name!r} ({type(owner).__name__})" if name else "the model, or on every module,"
-            for key, hook in list(hooks.items()):
-                hooks[key] = _held(hook, f"a backward hook on {place}")
-                undo.callback(_put_back, hooks, key, hook)
-        yield
+            self._own += [(hooks, key, hook, place) for key, hook in hooks.items()]
+
+    def _change(self) -> None:
+        for hooks, key, hook, place in self._own:
+            hooks[key] = _held(hook, f"a backward hook on {place}")
+
+    def _undo(self) -> None:
+        for hooks, key, hook, _ in self._own:
+            if key in hooks:
+                hooks[key] = hook
 
 
 def register_held(args: tuple[Any, ...], kwargs: dict[str, Any], place: str) -> Any:
     """`Tensor.register_hook`, called in `place`, of a hook that is held to looking."""
     tensor, hook = (*args, *kwargs.values())
     return tensor.register_hook(_held(hook, f"a tensor hook that was registered in {place}"))
-
-
-def _put_back(hooks: dict[int, Callable[..., Any]], key: int, hook: Callable[..., Any]) -> None:
-    if key in hooks:
-        hooks[key] = hook
 
 
 def _held(hook: Callable[..., Any], what: str) -> Callable[..., Any]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
+from heatproof import modes
 from heatproof.compiled import uncompiled
 from heatproof.complaints import shown_outputs
 from heatproof.errors import HeatproofError, InputError, shown, unknown
@@ -21,6 +22,7 @@ from heatproof.refusals import Like, check_precision, is_exported, parameters_li
 from heatproof.refusals import check_inputs as check_inputs
 from heatproof.refusals import check_model as check_model
 from heatproof.refusals import check_targets as check_targets
+from heatproof.undo import Undoing
 
 Output = str | int | Callable[[Any], Tensor]
 SIDE = "target."  # among `given`, what is no argument of the network but fixed of each sample by what is explained
@@ -98,7 +100,7 @@ class Bound(nn.Module):
             raise InputError("Expected a Bound with `at`, whose layer's output is the input; this one has none.")
         self._check_filled()
         seen: list[Tensor] = []
-        with torch.no_grad(), _one_way(), self._at.met(self.net, lambda out: seen.append(out.detach().clone())):
+        with torch.no_grad(), _OneWay(), self._at.met(self.net, lambda out: seen.append(out.detach().clone())):
             self.net(**_arguments(self.given))
         return plain(seen[0])
 
@@ -246,7 +248,7 @@ def returned(model: nn.Module, x: Tensor, rows: Tensor | None = None, *, derived
     """Whatever the model returns for variants `x` (M, …), run as `forward` runs it."""
     check_precision(x.device)
     x = x.clone()
-    with batches_free(len(x)), hooks_named(model), _one_way(), _derivable(model, derived):
+    with batches_free(len(x)), hooks_named(model), _OneWay(), _derivable(model, derived):
         return model(x, rows) if isinstance(model, Bound) else model(x)
 
 
@@ -269,19 +271,25 @@ def _derivable(model: nn.Module, derived: bool) -> Iterator[None]:
             yield
 
 
-@contextmanager
-def _one_way() -> Iterator[None]:
+class _OneWay(Undoing):
     """Without the fused way of torch's transformer encoders, taken where nothing is derived.
 
     Their layers then hand on nested tensors, which have no rows, and blank what is padded: another function of the
-    layers inside than the one that is derived.
+    layers inside than the one that is derived. Left by an error, the function modes are those that were on.
     """
-    fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
+
+    bounds = True
+
+    def __init__(self) -> None:
+        self._fused, self._modes = torch.backends.mha.get_fastpath_enabled(), modes.entered()
+
+    def _change(self) -> None:
+        torch.backends.mha.set_fastpath_enabled(False)
+
+    def _undo(self) -> None:
+        torch.backends.mha.set_fastpath_enabled(self._fused)
+        if self.left_by is not None:
+            modes.become(self._modes)
 
 
 # As modules call it, as exported programs do, and as decomposed ones do. To torch an instance norm is a batch norm.

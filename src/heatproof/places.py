@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from heatproof.complaints import shown_outputs
 from heatproof.errors import InputError, unknown
+from heatproof.undo import hooked
 
 _NOTATION = re.compile(r"(?P<module>[^#\[\]]*)(?:#(?P<run>\d+))?(?P<items>(?:\[[^\[\]]+\])*)")
 
@@ -61,11 +62,8 @@ class Place:
                 return None
             return _replaced(output, self.items, see, self)
 
-        handle = net.get_submodule(self.module).register_forward_hook(hook)
-        try:
+        with hooked((net.get_submodule(self.module), hook, {})):
             yield
-        finally:
-            handle.remove()
         if runs < (self.run or 1) or (self.run is None and runs > 1):
             expected = "once" if self.run is None else f"{self.run} times or more"
             which = f"; say which run: {self.module + '#1'!r} to {f'{self.module}#{runs}'!r}" if runs > 1 else ""

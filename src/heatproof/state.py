@@ -3,13 +3,14 @@
 import random
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from heatproof.undo import Undoing
 
 # Parameters are copied up to this size, since a network may clamp its own; beyond, only a new tensor in the place of
 # the old one is noticed and put back.
@@ -108,6 +109,10 @@ class State:
         found += [name for one in self._containers for name in one.changes(self._names, everything)]
         return list(dict.fromkeys(found))
 
+    def uncopied(self) -> list[tuple[str, Tensor]]:
+        """Tensors of which no copy is kept, by name: parameters, where they are large."""
+        return [(self._names[id(one.tensor)], one.tensor) for one in self._tensors if one.copy is None]
+
     def restore(self, *, everything: bool = False) -> None:
         """Put tensors back, and with `everything` all else, too: numbers, names, what lists hold."""
         for container in self._containers:
@@ -192,18 +197,18 @@ class RandomState:
         random.setstate(self._python)
 
 
-@contextmanager
-def unchanged(model: nn.Module, device: torch.device, *, everything: bool = False) -> Iterator[None]:
+class unchanged(Undoing):  # noqa: N801  # reads like contextlib's own
     """Whatever happens inside, the network's tensors and the global generators are afterwards what they were.
 
     With `everything` all else that the network keeps, too: numbers, names, what lists hold.
     """
-    state, drawn = State(model), RandomState(device)
-    try:
-        yield
-    finally:
-        state.restore(everything=everything)
-        drawn.restore()
+
+    def __init__(self, model: nn.Module, device: torch.device, *, everything: bool = False) -> None:
+        self._state, self._drawn, self._everything = State(model), RandomState(device), everything
+
+    def _undo(self) -> None:
+        self._state.restore(everything=self._everything)
+        self._drawn.restore()
 
 
 def same_bits(one: Tensor, other: Tensor) -> bool:

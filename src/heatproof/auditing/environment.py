@@ -6,9 +6,14 @@ from typing import Any
 
 import torch
 
+from heatproof.arithmetic import neutralized
+
 
 def describe(device: torch.device, dtype: torch.dtype, threads: int, batch: int) -> dict[str, Any]:
-    """Versions, device, threads and batch: what the promise of equal bits depends on."""
+    """Versions, device, threads and batch: what the promise of equal bits depends on.
+
+    And what of torch's global state was another one outside, where it had to decide nothing.
+    """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
         "python": platform.python_version(),
@@ -18,6 +23,7 @@ def describe(device: torch.device, dtype: torch.dtype, threads: int, batch: int)
         "dtype": str(dtype).removeprefix("torch."),
         "threads": threads,
         "compute_batch": batch,
+        "neutralized": neutralized(),
         "git": _git(),
     }
 

@@ -11,6 +11,7 @@ from heatproof.auditing.traces import none_left
 from heatproof.door import check_maps
 from heatproof.errors import InputError
 from heatproof.methods.base import Attribution, Explanation, Method
+from heatproof.undo import interrupt_behind
 
 
 def is_ours(recipe: Any) -> bool:
@@ -28,10 +29,15 @@ def explain(recipe: Attribution, model: nn.Module, inputs: Tensor, targets: Tens
 
     Raises: InputError for what does not broadcast to the inputs, and for a callable that left anything changed.
     """
-    with none_left(model, draws.generator(*key).initial_seed()):
-        if isinstance(recipe, Method):
-            return recipe.explain(model, inputs.clone(), targets.clone())
-        maps = recipe(model, inputs.clone(), targets.clone())
+    try:
+        with none_left(model, draws.generator(*key).initial_seed()):
+            if isinstance(recipe, Method):
+                return recipe.explain(model, inputs.clone(), targets.clone())
+            maps = recipe(model, inputs.clone(), targets.clone())
+    except Exception as error:
+        if (interrupt := interrupt_behind(error)) is not None:
+            raise interrupt from None
+        raise
     if isinstance(maps, np.ndarray):
         raise InputError(
             f"Expected attributions as a tensor, but got a NumPy array {maps.shape}; wrap the method in two lines:\n"

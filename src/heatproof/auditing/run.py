@@ -32,6 +32,7 @@ from heatproof.checks import CHECKS, Boxes, Check
 from heatproof.data.base import Dataset
 from heatproof.errors import InputError, StoreError
 from heatproof.features import Features
+from heatproof.intact import intact
 from heatproof.methods.base import METHODS, Attribution, Method
 from heatproof.models import check_inputs, check_model, rows_per_pass
 from heatproof.outputs import Outputs
@@ -172,7 +173,7 @@ def audit(
     store.check()
     before = store.question()
     settings = _settings(before, batch, threads, images)
-    with pinned(settings["threads"]):
+    with intact(model), pinned(settings["threads"], images.dtype):
         shown = source.read(0, len(before["shown"]) if before else gallery)
         plan = make(
             model, source, recipes, chosen,

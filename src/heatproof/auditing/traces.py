@@ -16,6 +16,7 @@ from torch.nn.modules import module as of_all_modules
 from heatproof.errors import InputError
 from heatproof.models import Bound
 from heatproof.state import RandomState, same_bits
+from heatproof.undo import undone
 
 
 @dataclass(frozen=True)
@@ -76,15 +77,18 @@ def none_left(model: nn.Module, seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         seeded = torch.initial_seed()
-        random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002  # the one that others draw from
-        try:
-            yield
-        finally:
+
+        def put_back() -> None:
             if torch.initial_seed() != seeded:
                 left.append("seeded torch's global generator")
             drawn.restore()
-            left += before.restored()
+            left.extend(before.restored())
+
+        with undone(put_back):
+            random.seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002  # the one that others draw from
+            before.begin()
+            yield
     if left:
         about = "the model" if all(said in before.of_model for said in left) else "model and settings"
         raise InputError(
@@ -118,6 +122,9 @@ class _Before:
         self.wanted = {name: tensor.requires_grad for name, tensor in self.tensors.items()}
         self.gradients = {name: parameter.grad for name, parameter in self.model.named_parameters()}
         self.tensor_hooks = {name: dict(tensor._backward_hooks or {}) for name, tensor in self.tensors.items()}
+
+    def begin(self) -> None:
+        """No parameter has a gradient from here on."""
         for parameter in self.model.parameters():
             parameter.grad = None
 

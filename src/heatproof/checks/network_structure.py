@@ -13,6 +13,7 @@ from heatproof.checks.base import CHECKS, Block, Check, Maps, Recipe, Scores, St
 from heatproof.errors import InputError
 from heatproof.metrics import Metric
 from heatproof.models import forward
+from heatproof.undo import hooked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,15 +137,13 @@ def overtaking(of_high: float, of_low: float, high: float, low: float) -> float:
 def watching(model: nn.Module, see: Any) -> Iterator[None]:
     """`see(name, activations)` is called with what each weighted layer reads, as it runs."""
 
-    def watch(name: str, module: nn.Module) -> Any:
-        def hook(_module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+    def hook(name: str, module: nn.Module) -> Any:
+        def watch(_module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
             see(name or type(module).__name__, arguments[0] if arguments else named["input"])
 
-        return module.register_forward_pre_hook(hook, with_kwargs=True)
+        return watch
 
-    handles = [watch(name, module) for name, module in model.named_modules() if isinstance(module, WEIGHTED)]
-    try:
+    weighted = [(name, module) for name, module in model.named_modules() if isinstance(module, WEIGHTED)]
+    settings = {"before": True, "with_kwargs": True}
+    with hooked(*((module, hook(name, module), settings) for name, module in weighted)):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

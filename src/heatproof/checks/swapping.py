@@ -1,10 +1,11 @@
 """Other weights in a network's place, for a while."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+
+from heatproof.undo import Undoing
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
@@ -12,16 +13,22 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
-@contextmanager
-def swapped(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[nn.Module]:
-    """`model` with other values in its parameters and buffers, in place; afterwards as it was, bit for bit."""
-    own = tensors_of(model)
-    before = {name: tensor.detach().clone() for name, tensor in own.items()}
-    try:
-        _put(own, weights)
-        yield model
-    finally:
-        _put(own, before)
+class swapped(Undoing):  # noqa: N801  # reads like contextlib's own
+    """Other values in a model's parameters and buffers, in place; afterwards as they were, bit for bit."""
+
+    def __init__(self, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        self._model, self._weights, self._own = model, weights, tensors_of(model)
+        self._before = {name: tensor.detach().clone() for name, tensor in self._own.items()}
+
+    def __enter__(self) -> nn.Module:
+        super().__enter__()
+        return self._model
+
+    def _change(self) -> None:
+        _put(self._own, self._weights)
+
+    def _undo(self) -> None:
+        _put(self._own, self._before)
 
 
 def _put(own: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:

@@ -4,13 +4,15 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
-from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_mode
+from torch.overrides import _get_current_function_mode_stack
 
+from heatproof import modes
 from heatproof.compiled import uncompiled
 from heatproof.layouts.facts import Fact, first
 from heatproof.layouts.reading import Reading, read
@@ -18,6 +20,7 @@ from heatproof.layouts.told import Told
 from heatproof.layouts.watch import Watch
 from heatproof.propagation.proofs import modes_left_above
 from heatproof.state import unchanged
+from heatproof.undo import hooked, undone
 
 POOLS = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 POOLS += (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)  # type: ignore[assignment]
@@ -143,10 +146,10 @@ def recorded(net: nn.Module, inputs: Tensor, run: Callable[[Tensor, Tensor], Any
     untouched = unchanged(net, pair.device, everything=True)
     # Modes first: whoever watches around this is not to see the copies that are kept of a network.
     with ExitStack() as hooks, _modes_aside(), untouched, torch.no_grad(), uncompiled(), watch:
-        for name, module in net.named_modules():
-            if name and not isinstance(module, torch.jit.ScriptModule):
-                hooks.callback(module.register_forward_pre_hook(before(name)).remove)
-                hooks.callback(module.register_forward_hook(after(name)).remove)
+        named = [(name, module) for name, module in net.named_modules() if name]
+        plain = [(name, module) for name, module in named if not isinstance(module, torch.jit.ScriptModule)]
+        hooks.enter_context(hooked(*((module, before(name), {"before": True}) for name, module in plain)))
+        hooks.enter_context(hooked(*((module, after(name), {}) for name, module in plain)))
         hooks.callback(register_module_forward_hook(scripted).remove)
         # torch tells the user of compiled modules that hooks on all modules run twice; this one may.
         hooks.enter_context(warnings.catch_warnings())
@@ -171,10 +174,6 @@ def _watches(watch: Watch) -> bool:
 @contextmanager
 def _modes_aside() -> Iterator[None]:
     """Run without the function modes that are on, which have nothing to do with a look at the network."""
-    count = len(_get_current_function_mode_stack())  # type: ignore[no-untyped-call]
-    taken = [_pop_mode() for _ in range(count)]  # type: ignore[no-untyped-call]
-    try:
+    stack = modes.entered()
+    with undone(partial(modes.become, stack), partial(modes.become, [])):
         yield
-    finally:
-        for mode in reversed(taken):
-            _push_mode(mode)  # type: ignore[no-untyped-call]

@@ -1,7 +1,7 @@
 """The network that predicts a readout bottleneck's mask: three 1×1 convolutions over feature maps of several depths."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -13,6 +13,7 @@ from heatproof import draws
 from heatproof.errors import InputError
 from heatproof.methods.split import find_layer
 from heatproof.models import forward
+from heatproof.undo import hooked
 
 # Weight and bias of the three convolutions, in their order, as a fit names them.
 WEIGHTS = tuple(f"readout.{i}.{kind}" for i in range(3) for kind in ("weight", "bias"))
@@ -31,16 +32,12 @@ def collected(
         # A copy, because the next submodule may change it in place; a vector is a map of one place.
         seen[name] = output.detach().clone() if output.dim() == 4 else output.detach().clone()[:, :, None, None]
 
-    handles = [
-        find_layer(model, name).register_forward_hook(lambda _module, _inputs, output, name=name: keep(name, output))
-        for name in dict.fromkeys([layer, *readouts])
-    ]
-    try:
-        with torch.no_grad():
-            logits = forward(model, x, rows)
-    finally:
-        for handle in handles:
-            handle.remove()
+    def hook(name: str) -> Callable[..., None]:
+        return lambda _module, _inputs, output: keep(name, output)
+
+    names = dict.fromkeys([layer, *readouts])
+    with hooked(*((find_layer(model, name), hook(name), {}) for name in names)), torch.no_grad():
+        logits = forward(model, x, rows)
     missing = [name for name in (layer, *readouts) if name not in seen]
     if missing:
         raise InputError(f"Expected layer {missing[0]!r} to run when the network is called, but it does not.")

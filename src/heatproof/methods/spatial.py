@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from heatproof.errors import HeatproofWarning, InputError, unknown
 from heatproof.layouts.reading import Reading, assumed
 from heatproof.layouts.seen import network, seen
+from heatproof.undo import hooked
 
 Layout = Literal["channels-first", "channels-last"]
 LAYOUTS = ("channels-first", "channels-last")
@@ -128,11 +129,8 @@ def replacing(model: nn.Module, layer: str, change: Callable[[Tensor], Tensor]) 
             raise InputError(f"Expected layer {layer!r} to return a tensor, but it returns {type(output).__name__}.")
         return change(output)
 
-    handle = modules[layer].register_forward_hook(hook)
-    try:
+    with hooked((modules[layer], hook, {})):
         yield
-    finally:
-        handle.remove()
     if runs != 1:
         raise _runs(model, layer, {layer: runs})
 

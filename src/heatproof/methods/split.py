@@ -1,7 +1,6 @@
 """A network cut at a layer: the part below runs once, the part above as often as wanted."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from heatproof.errors import InputError, unknown
 from heatproof.models import Bound, forward
+from heatproof.undo import Undoing
 
 
 def find_layer(model: nn.Module, name: str) -> nn.Module:
@@ -90,7 +90,7 @@ class Split:
             return run
 
         try:
-            with torch.no_grad(), _replaced(self.model.modules(), recorded):
+            with torch.no_grad(), _Replaced(self.model.modules(), recorded):
                 forward(self.model, x, rows)
         except _ReachedError as reached:
             output = reached.output
@@ -157,7 +157,7 @@ class Split:
             reached = True
             return z
 
-        with _replaced({call.module: None for call in plan} | {self.layer: None}, stub):
+        with _Replaced({call.module: None for call in plan} | {self.layer: None}, stub):
             return forward(self.model, x, rows)
 
 
@@ -173,20 +173,22 @@ def _no_script(module: nn.Module) -> bool:
     return not isinstance(module, torch.jit.ScriptModule)
 
 
-@contextmanager
-def _replaced(
-    modules: Iterable[nn.Module], by: Callable[[nn.Module, Callable[..., Any]], Callable[..., Any]]
-) -> Iterator[None]:
+class _Replaced(Undoing):
     """Each module's `forward` replaced by what `by` makes of it, and put back whatever happens."""
-    own: list[tuple[nn.Module, Any]] = []
-    try:
-        for module in filter(_no_script, modules):
-            own.append((module, vars(module).get("forward")))
-            vars(module)["forward"] = by(module, module.forward)
-        yield
-    finally:
-        for module, was in own:
-            if was is None:
-                del vars(module)["forward"]
+
+    def __init__(
+        self, modules: Iterable[nn.Module], by: Callable[[nn.Module, Callable[..., Any]], Callable[..., Any]]
+    ) -> None:
+        self._by = by
+        self._own = [(module, vars(module).get("forward")) for module in filter(_no_script, modules)]
+
+    def _change(self) -> None:
+        for module, _ in self._own:
+            vars(module)["forward"] = self._by(module, module.forward)
+
+    def _undo(self) -> None:
+        for module, own in self._own:
+            if own is None:
+                vars(module).pop("forward", None)
             else:
-                vars(module)["forward"] = was
+                vars(module)["forward"] = own

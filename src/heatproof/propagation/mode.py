@@ -3,6 +3,7 @@
 import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,6 +39,7 @@ from heatproof.propagation.respelled import BY_PLACE, RESPELLED
 from heatproof.propagation.strategy import Strategy
 from heatproof.propagation.unsupported import UnsupportedCallError
 from heatproof.propagation.written import Written
+from heatproof.undo import undone
 
 
 class Engine(TorchFunctionMode):
@@ -334,12 +336,12 @@ def _body(call: Call, strategy: Strategy) -> Callable[..., Any] | None:
 @contextmanager
 def _rules_for_functions(engine: Engine) -> Iterator[None]:
     """`torch.autograd.Function` classes are not intercepted: those with a registered rule are, in here."""
-    with ExitStack() as undo:
+    with ExitStack() as all_of_them:
         for function, operation in registered().items():
             if isinstance(function, type) and issubclass(function, torch.autograd.Function):
-                own = function.__dict__.get("apply")
-                function.apply = _intercepted(engine, function, operation)  # type: ignore[method-assign]
-                undo.callback(_put_back, function, own)
+                own, new = function.__dict__.get("apply"), _intercepted(engine, function, operation)
+                put = undone(partial(_put_back, function, own), partial(setattr, function, "apply", new))
+                all_of_them.enter_context(put)
         yield
 
 
@@ -357,7 +359,7 @@ def _intercepted(engine: Engine, function: type[torch.autograd.Function], operat
 
 
 def _put_back(function: Any, own: Any) -> None:
-    if own is None:
-        del function.apply
-    else:
+    if own is not None:
         function.apply = own
+    elif "apply" in vars(function):
+        del function.apply

@@ -7,17 +7,18 @@ intercepted.
 """
 
 import sys
-from collections.abc import Container, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Container, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import _get_current_function_mode_stack, _pop_mode, _push_mode
+from torch.overrides import _get_current_function_mode_stack, _pop_mode
 from torch.utils._device import DeviceContext
 
+from heatproof import modes
 from heatproof.errors import InputError, OperationError
 from heatproof.hooks import left_on, with_backward_hooks
+from heatproof.undo import Undoing
 
 LEAF = "torch::autograd::AccumulateGrad"
 # Nodes that autograd makes by itself when a view's base was written into.
@@ -106,17 +107,18 @@ def modes_left_above(mode: object) -> str:
     return ", ".join(names)
 
 
-@contextmanager
-def set_aside(mode: object) -> Iterator[None]:
+class set_aside(Undoing):  # noqa: N801  # reads like contextlib's own
     """Run without `mode` and the function modes above it, as torch does while a mode handles a call."""
-    taken = [_pop_mode()]  # type: ignore[no-untyped-call]
-    while taken[-1] is not mode:
-        taken.append(_pop_mode())  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        for each in reversed(taken):
-            _push_mode(each)  # type: ignore[no-untyped-call]
+
+    def __init__(self, mode: object) -> None:
+        self._stack = modes.entered()
+        self._below = self._stack[: next(place for place, one in enumerate(self._stack) if one is mode)]
+
+    def _change(self) -> None:
+        modes.become(self._below)
+
+    def _undo(self) -> None:
+        modes.become(self._stack)
 
 
 def check_unbroken(tensor: Tensor, name: str, model: nn.Module) -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from heatproof.randomization.memory import quiet
 from heatproof.randomization.norms import Role
 from heatproof.randomization.owned import ROOT, Owned, joined, owned_by, unreachable
 from heatproof.randomization.watching import Seen, Watch
+from heatproof.undo import hooked
 
 __all__ = ["ROOT", "Layer", "Pair", "Usage", "Weight", "usage"]
 
@@ -231,19 +232,18 @@ def _pauses(model: nn.Module, watch: Watch) -> Iterator[None]:
         return
     replaced, read = model.places
     # A Bound may run its network more than once.
-    handles = [model.net.register_forward_pre_hook(lambda *_: runs.clear(), prepend=True)]
+    before = {"before": True}
+    hooks: list[tuple[nn.Module, Callable[..., Any], dict[str, Any]]] = []
+    hooks.append((model.net, lambda *_: runs.clear(), {**before, "prepend": True}))
     if replaced is not None and not replaced.items:  # of several results the others are used
         module = model.net.get_submodule(replaced.module)
-        handles.append(module.register_forward_pre_hook(in_run(replaced, pause)))
-        handles.append(module.register_forward_hook(in_run(replaced, resume)))
+        hooks.append((module, in_run(replaced, pause), before))
+        hooks.append((module, in_run(replaced, resume), {}))
     if read is not None:
-        handles.append(model.net.get_submodule(read.module).register_forward_hook(in_run(read, pause)))
-        handles.append(model.net.register_forward_pre_hook(resume, prepend=True))
-    try:
+        hooks.append((model.net.get_submodule(read.module), in_run(read, pause), {}))
+        hooks.append((model.net, resume, {**before, "prepend": True}))
+    with hooked(*hooks):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _refuse_hidden(model: nn.Module, inputs: Tensor, unused: list[Owned]) -> None:

@@ -3,8 +3,10 @@
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
+
+from heatproof.state import RandomState
+from heatproof.undo import undone
 
 
 class Region(NamedTuple):
@@ -32,7 +34,7 @@ def region(tensor: Tensor) -> Region | None:
         return None
 
 
-def quiet(inputs: Tensor) -> AbstractContextManager[None]:
+def quiet(inputs: Tensor) -> AbstractContextManager[object]:
     """A context that puts the global generators back: a network may draw numbers even in eval mode."""
-    devices = [inputs.device] if inputs.device.type == "cuda" else []
-    return torch.random.fork_rng(devices=devices)
+    drawn = RandomState(inputs.device)
+    return undone(drawn.restore)

@@ -1,7 +1,6 @@
 """A model that is partly random for as long as a context lasts."""
 
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
 from typing import ClassVar, overload
 from weakref import WeakValueDictionary
 
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from heatproof.errors import InputError
 from heatproof.randomization.layers import Layer
+from heatproof.undo import Undoing
 
 # The stage that each model's tensors are in now, by the tensor's id: a stage holds its tensors, so ids stay theirs.
 _ENTERED: dict[int, str] = {}
@@ -44,12 +44,13 @@ class Drawn:
         self._keeping[id(self._model)] = self
 
 
-class Stage:
+class Stage(Undoing):
     """A context in which some layers of a model hold random values, in place.
 
     On exit, also by an exception, the layers' parameters and a batch norm's statistics are what they were, bit for
-    bit; `requires_grad`, `.grad`, training mode, hooks and the global generators are never touched. It can be entered
-    again after it was left; two stages of one model at a time are an error. One model, one thread.
+    bit: an interrupt on the way back waits for its end. `requires_grad`, `.grad`, training mode, hooks and the global
+    generators are never touched. It can be entered again after it was left; two stages of one model at a time are an
+    error. One model, one thread.
 
     Attributes:
         name: unique and stable, such as `cascading/he/seed0/03-features.12`.
@@ -79,38 +80,31 @@ class Stage:
         self.complete, self.fixed = whole and not hidden, (*fixed, *hidden) if whole else ()
         self._chosen, self._used, self._drawn, self._finish = chosen, used, drawn, finish
         self._saved: list[tuple[Tensor, Tensor]] = []
+        self._pairs: list[tuple[Tensor, Tensor]] = []
 
     def __repr__(self) -> str:
         return f"Stage({self.name!r}, {len(self.layers)} of {len(self._used)} layers)"
 
     def __enter__(self) -> "Stage":
         refuse_entered(self._used, self.name)
-        pairs = [pair for layer in self._chosen for pair in self._drawn.values(layer)]
-        # Everything is saved before anything is written.
-        self._saved = [(tensor, tensor.detach().clone()) for tensor, _ in pairs]
-        _ENTERED.update((id(weight.tensor), self.name) for layer in self._used for weight in layer.weights)
-        try:
-            _write(pairs)
-            for finish in self._finish:
-                finish(self._chosen)
-        except BaseException:
-            self._restore()
-            raise
+        self._pairs = [pair for layer in self._chosen for pair in self._drawn.values(layer)]
+        # Everything is saved before anything is written, and lives until all of it is written back.
+        self._saved = [(tensor, tensor.detach().clone()) for tensor, _ in self._pairs]
+        super().__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._restore()
+    def _change(self) -> None:
+        _ENTERED.update((id(weight.tensor), self.name) for layer in self._used for weight in layer.weights)
+        _write(self._pairs)
+        for finish in self._finish:
+            finish(self._chosen)
 
-    def _restore(self) -> None:
-        try:
-            _write(self._saved)
-        finally:
-            self._saved = []
-            for layer in self._used:
-                for weight in layer.weights:
-                    _ENTERED.pop(id(weight.tensor), None)
+    def _undo(self) -> None:
+        _write(self._saved)
+        for layer in self._used:
+            for weight in layer.weights:
+                _ENTERED.pop(id(weight.tensor), None)
+        self._saved, self._pairs = [], []
 
 
 class Stages(Sequence[Stage]):

@@ -1,0 +1,18 @@
+"""The function modes that are on, the last entered last."""
+
+from collections.abc import Sequence
+
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
+
+
+def entered() -> list[TorchFunctionMode]:
+    """The modes themselves."""
+    return list(_get_current_function_mode_stack())  # type: ignore[no-untyped-call]
+
+
+def become(modes: Sequence[TorchFunctionMode]) -> None:
+    """Exactly these, in this order, are on afterwards."""
+    while (now := entered()) and now != list(modes[: len(now)]):
+        _pop_mode()  # type: ignore[no-untyped-call]
+    for mode in modes[len(entered()) :]:
+        _push_mode(mode)  # type: ignore[no-untyped-call]
