@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from heatproof.adapters import ADAPTERS
 from heatproof.baselines import Blur
 from heatproof.checks import CHECKS, ParameterRandomization
 from heatproof.data import DATA
@@ -15,8 +16,10 @@ from heatproof.errors import HeatproofError, HeatproofWarning, InputError, Missi
 from heatproof.methods import LRP, Competitive, GradientXInput, IntegratedGradients, Saliency, SmoothGrad
 from heatproof.methods.base import METHODS
 from heatproof.randomization import Independent
+from heatproof.reading.base import READINGS
 from heatproof.registry import Registry, with_fields
 from heatproof.similarity.base import SIMILARITIES
+from heatproof.targets import TARGETS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +144,42 @@ def test_a_broken_plug_in_is_named_where_it_is_listed_and_where_it_is_chosen(mon
     assert tools.get("ladle") == Fork()
     with pytest.raises(UnknownNameError, match=r"'whisk'.*could not be imported: 'kitchen' .*ImportError: no module"):
         tools.get("whisk")
+
+
+def test_an_entry_may_be_what_it_adds(monkeypatch, tools):
+    """A class is entered under the entry's name; one that is taken is the plug-in's fault."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Ladle:
+        size: int = 1
+
+    @dataclass(frozen=True, kw_only=True)
+    class OtherFork:
+        pass
+
+    plug_in(monkeypatch, Plugin("ladle", lambda: Ladle), Plugin("fork", lambda: OtherFork))
+    with pytest.warns(
+        HeatproofWarning, match="plug-in 'fork' .* a new name for a tool, but 'fork' is registered already"
+    ):
+        assert tools.names() == ["big-spoon", "fork", "ladle", "spoon"]
+    assert tools.get("ladle", size=5) == Ladle(size=5)
+    assert tools.get("fork") == Fork()
+
+
+@pytest.mark.parametrize(
+    ("registry", "group"),
+    [
+        (METHODS, "heatproof.methods"),
+        (CHECKS, "heatproof.checks"),
+        (SIMILARITIES, "heatproof.similarities"),
+        (DATA, "heatproof.data"),
+        (READINGS, "heatproof.readings"),
+        (TARGETS, "heatproof.targets"),
+        (ADAPTERS, "heatproof.adapters"),
+    ],
+)
+def test_groups_of_entry_points(registry, group):
+    assert registry.group == group
 
 
 def test_a_plug_in_whose_defaults_cannot_be_made_is_named(tools):

@@ -19,17 +19,19 @@ C = TypeVar("C", bound=Callable[..., Any])
 class Registry(Generic[T]):
     """A table from names in kebab case to factories of frozen dataclasses, whose fields are checked (`fields.typed`).
 
-    A package adds names of its own through the entry point group `heatproof.<kind>s`: each entry is a module that
-    registers on import. One that cannot be imported is named in a warning, or in the error where a name is unknown.
+    A package adds names of its own through the entry points of `group`: each is a class or a factory, which is entered
+    under the entry's name, or a module that registers on import. One that cannot be loaded is named in a warning where
+    names are listed, and raises where its name is chosen.
 
     Args:
         kind: what it holds, in words.
         home: the package that registers what is ours on import. It is imported before the first name is looked up, and
             again where an import was interrupted.
+        group: of entry points; `heatproof.<kind>s` by default.
     """
 
-    def __init__(self, kind: str, home: str = "") -> None:
-        self.kind, self.home = kind, home
+    def __init__(self, kind: str, home: str = "", *, group: str = "") -> None:
+        self.kind, self.home, self.group = kind, home, group or f"heatproof.{kind}s"
         self._factories: dict[str, Callable[[], T]] = {}
         self._broken: dict[str, str] = {}
         self._complete = False
@@ -113,10 +115,12 @@ class Registry(Generic[T]):
             return
         home = import_module(self.home) if self.home else None
         broken: dict[str, str] = {}
-        for entry in entry_points(group=f"heatproof.{self.kind}s"):
+        for entry in entry_points(group=self.group):
             before = dict(self._factories)
             try:
-                entry.load()
+                found = entry.load()
+                if callable(found) and found not in self._factories.values():
+                    self.register(entry.name)(found)
             except Exception as error:  # whatever somebody else's package raises
                 self._factories = before
                 broken[_called(entry)] = f"{type(error).__name__}: {error}"

@@ -231,7 +231,7 @@ class Source:
         return (images - torch.tensor(self.mean).view(1, -1, 1, 1)) / torch.tensor(self.std).view(1, -1, 1, 1)
 
 
-DATA: Registry[Source] = Registry("data source", "heatproof.data")
+DATA: Registry[Source] = Registry("data source", "heatproof.data", group="heatproof.data")
 
 
 def pixels_inside(boxes: Sequence[Box], height: int, width: int) -> Tensor:

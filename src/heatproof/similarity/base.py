@@ -105,7 +105,7 @@ class Similarity(ABC):
         return maps.detach()
 
 
-SIMILARITIES: Registry[Similarity] = Registry("similarity", "heatproof.similarity")
+SIMILARITIES: Registry[Similarity] = Registry("similarity", "heatproof.similarity", group="heatproof.similarities")
 
 
 def label(measure: Similarity, family: str) -> str:
