@@ -47,6 +47,8 @@ from heatproof.methods import (
     SmoothGrad,
 )
 from heatproof.methods.base import Attribution
+from heatproof.papers import Measured
+from heatproof.papers.paper import positive
 from heatproof.reading.intervals import of_means
 from heatproof.runs import read_manifest, read_maps, read_rows
 
@@ -331,7 +333,7 @@ def claim(measure: str, ahead: pd.DataFrame) -> str:
     said = []
     for rival in BEATEN:
         row = ahead[(ahead["measure"] == measure) & (ahead["method"] == rival)].iloc[0]
-        holds = "holds" if row["low"] > 0 else "does not hold"
+        holds = positive(Measured(row["mean"], row["low"], row["high"], int(row["n"])))
         said.append(
             f"- {measure}, IBA > {rival}: {holds}, by {row['mean']:.3f} ({row['low']:.3f} to {row['high']:.3f}, "
             f"{row['n']:.0f} images)"

@@ -108,15 +108,20 @@ def test_an_enlarged_map_keeps_its_sum(size):
         torch.testing.assert_close(pixels, plain, rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("noise", ["paper", "published"])
-def test_maps_are_those_of_the_authors_program(trained, noise):
-    model, method = trained
-    method = replace(method, noise=noise, read="last-pass")
+@pytest.mark.parametrize(
+    ("noise", "layer", "active"), [("paper", LAYER, 0.01), ("published", LAYER, 0.01), ("paper", "features.4", 0.25)]
+)
+def test_maps_are_those_of_the_authors_program(trained, noise, layer, active):
+    model = trained[0]
+    recipe = PerSampleBottleneck(layer=layer, noise=noise, read="last-pass", active=active)
+    method = recipe.fit(model, blobs(256)[0].split(64))
     x, y = blobs(3, seed=5)
     maps = method(model, x, y)
-    split, fitted, marks = Split(model, LAYER), method.fitted, hp.draws.marks(x)
+    split, fitted, marks = Split(model, layer), method.fitted, hp.draws.marks(x)
     std = fitted["variance"].sqrt().clamp(min=0.01)
     variance = {"paper": "corrected", "published": "published"}[noise]
+    carries = (fitted["active"] > active).float()
+    assert (0.1 < carries.mean() < 0.9) == (layer != LAYER)  # before the ReLU all are active
     for i in range(3):
         signal = split.below(x[i : i + 1])
         noises = [
@@ -124,7 +129,9 @@ def test_maps_are_those_of_the_authors_program(trained, noise):
             for step in range(10)
         ]
         above = lambda z, i=i: split.above(z, x[i : i + 1].expand(len(z), -1, -1, -1))  # noqa: E731
-        expected = twin.authors(above, signal, y[i], fitted["mean"], std, noises, (16, 16), variance=variance)
+        expected = twin.authors(
+            above, signal, y[i], fitted["mean"], std, noises, (16, 16), variance=variance, active=carries
+        )
         assert torch.corrcoef(torch.stack([maps[i, 0].flatten(), expected.flatten()]))[0, 1] > 0.9999
         torch.testing.assert_close(maps[i, 0], expected, rtol=1e-3, atol=1e-4)
 

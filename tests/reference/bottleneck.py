@@ -34,12 +34,15 @@ def blurred(values, sigma):
     return out
 
 
-def authors(above, signal, target, mean, std, noises, size, *, beta=10.0, rate=1.0, sigma=1.0, variance="published"):
+def authors(
+    above, signal, target, mean, std, noises, size, *, beta=10.0, rate=1.0, sigma=1.0, variance="published", active=1.0
+):
     """The per-sample bottleneck as the authors' repository runs it, for one image.
 
     `above` maps copies (S, C, h, w) of the layer's output to logits; `signal` (1, C, h, w) is the layer's output;
     `noises` holds a tensor (S, C, h, w) for each step. The information is read from the last forward pass, before the
-    last update, and the map is scaled by the areas. `variance="corrected"` is the repository's later (1 − λ)².
+    last update, and the map is scaled by the areas. `variance="corrected"` is the repository's later (1 − λ)²; `active`
+    is its later mask of features, 1 where one is not 0 on more than a hundredth of the data.
     """
     channels = signal.shape[1]
     kernel_size = round(2 * sigma) * 2 + 1
@@ -56,8 +59,8 @@ def authors(above, signal, target, mean, std, noises, size, *, beta=10.0, rate=1
         lamb = F.conv2d(F.pad(lamb, [kernel_size // 2] * 4, mode="reflect"), kernel, groups=channels)
         normalized = lamb * (signal.expand(len(noise), -1, -1, -1) - mean) / std
         log_variance = torch.log(1 - lamb if variance == "published" else (1 - lamb) ** 2)
-        capacity = -0.5 * (1 + log_variance - normalized**2 - log_variance.exp())
-        z = (normalized + torch.exp(log_variance / 2) * noise) * std + mean
+        capacity = -0.5 * (1 + log_variance - normalized**2 - log_variance.exp()) * active
+        z = ((normalized + torch.exp(log_variance / 2) * noise) * std + mean) * active
         loss = F.cross_entropy(above(z), target.expand(len(noise))) + beta * capacity.mean()
         loss.backward()
         optimizer.step()
