@@ -118,7 +118,7 @@ def test_the_table_has_one_verdict_a_method_and_question() -> None:
     ]
     assert not table.duplicated(["method", "question"]).any()
     row = table[(table["method"] == "m") & (table["question"] == "depends")].iloc[0]
-    assert (row["answer"], row["margin"]) == ("yes", "yes below 0.5, no at at least 0.5")
+    assert (row["answer"], row["margin"]) == ("yes", "yes below 0.5, no at 0.5 or more")
 
 
 def test_headlines() -> None:

@@ -15,3 +15,9 @@ def page(run: Path) -> Path:
     from heatproof import report
 
     return report.write(run)
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A made-up run in which every question was asked; read only."""
+    return synthetic.write_whole(tmp_path_factory.mktemp("whole"))

@@ -209,6 +209,110 @@ def manifest_of(labels: list[int], shown: int) -> dict[str, Any]:
     }
 
 
+# What the methods of the made-up run are worth: how soon the label goes when what they call relevant is taken away.
+WORTH = {
+    "gradient": 0.6, "gradient-x-input": 0.5, "cgi": 0.5, "smoothgrad": 0.7, "guided-backprop": 0.2, "grad-cam": 0.8,
+    "input-x-random-gradient": 0.1, "edge-detector": 0.3, "random": 0.0,
+}  # fmt: skip
+# How much of a map is left where the labels that were learned mean nothing.
+KEPT = {
+    "gradient": 0.1,
+    "gradient-x-input": 0.8,
+    "cgi": 0.2,
+    "smoothgrad": 0.1,
+    "guided-backprop": 0.9,
+    "grad-cam": 0.1,
+}
+PLACES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def more_rows(count: int) -> pd.DataFrame:
+    """Rows of the checks of faithfulness, localization, completeness and labels, by `WORTH` and `KEPT`."""
+    found: list[tuple[Any, ...]] = []
+    rng = np.random.default_rng(5)
+
+    def add(check: str, method: str, setting: str, position: float, i: int, **values: float) -> None:
+        place = (check, method, setting, "trained", "", position, f"s{i}")
+        found.extend((*place, name.replace("_", "-"), value, 0, "c") for name, value in values.items())
+
+    for i in range(count):
+        add("degradation", "", "original", 0.0, i, probability=0.95, top_probability=0.95)
+        add("degradation", "", "degraded", 1.0, i, probability=0.1)
+        add("bounding-box", "", "", 0.0, i, box_area=0.2)
+        add("bounding-box", "", "center", 0.0, i, box_ratio=0.3 + 0.02 * rng.standard_normal())
+        for layer, share in enumerate((0.5, 0.7, 0.8)):
+            add(
+                "network-structure",
+                "",
+                f"layer{layer}",
+                layer + 1.0,
+                i,
+                non_positive=share + 0.01 * rng.standard_normal(),
+            )
+        for method, worth in WORTH.items():
+            noise = 0.02 * rng.standard_normal()
+            for place in PLACES:
+                up, down = 0.1 + 0.85 * (1 - place ** (1 + 3 * worth)), 0.1 + 0.85 * (1 - place) ** (1 + 3 * worth)
+                add("degradation", method, "morf", place, i, probability=down)
+                add("degradation", method, "lerf", place, i, probability=up)
+            add("degradation", method, "", 0.0, i, degradation=worth + noise)
+            for n in (1, 8, 64):
+                add("sensitivity-n", method, "", float(n), i, sensitivity_n=worth * (1 - 0.1 * np.log10(n)) + noise)
+            add(
+                "bounding-box",
+                method,
+                "",
+                0.0,
+                i,
+                box_ratio=0.2 + 0.7 * worth + noise,
+                pointing_game=float(i % 10 < 10 * worth),
+            )
+            for control in ("input-x-random-gradient", "edge-detector"):
+                chance = {name: 0.02 * rng.standard_normal() for name in ("spearman", "spearman_absolute")}
+                add("input-controls", method, f"{control} chance", 0.0, i, **chance)
+            if method == "gradient-x-input":
+                add("completeness", method, "", 0.0, i, attribution_sum=8.0 + noise, completeness_gap=0.01 * noise)
+            if method in KEPT:
+                for setting, value in (
+                    ("permuted-labels", KEPT[method]),
+                    ("true-labels", 0.9),
+                    ("permuted-labels chance", 0.0),
+                ):
+                    both = {"spearman": value + noise, "spearman_absolute": value + noise}
+                    add("data-randomization", method, setting, 0.0, i, **both)
+    return pd.DataFrame(found, columns=COLUMNS)
+
+
+def write_whole(run: Path, samples: int = 16, shown: int = 4) -> Path:
+    """A run in which every question was asked."""
+    write_run(run, samples, shown)
+    metrics = {
+        "degradation": ({"name": "degradation", "chance": 0.0, "ideal": 1.0, "higher_is_better": True},),
+        "sensitivity-n": ({"name": "sensitivity-n", "chance": 0.0, "ideal": 1.0, "higher_is_better": True},),
+        "bounding-box": (
+            {"name": "box-ratio", "low": 0.0, "high": 1.0, "ideal": 1.0, "higher_is_better": True},
+            {"name": "pointing-game", "low": 0.0, "high": 1.0, "ideal": 1.0, "higher_is_better": True},
+        ),
+        "completeness": ({"name": "completeness-gap", "ideal": 0.0},),
+        "data-randomization": tuple(m.metric.describe() for m in (Spearman(), Spearman(absolute=True))),
+        "network-structure": ({"name": "non-positive", "low": 0.0, "high": 1.0},),
+    }
+    path = run / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["checks"] += [
+        {"label": name, "name": name, "id": name, "recipe": {}, "text": name, "metrics": list(found), "notes": []}
+        for name, found in metrics.items()
+    ]
+    manifest["knowledge"] = {
+        "measure": "accuracy",
+        "sentence": "The network is right on 98 % of 16 samples (80 % to 100 %); guessing would be right on 11 %.",
+    }
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    pictures, _ = digits(samples)
+    write_rows(run, pd.concat([rows_of(pictures), more_rows(samples)]))
+    return run
+
+
 def write_rows(run: Path, rows: pd.DataFrame) -> None:
     """Replace the run's rows."""
     table = pa.Table.from_pandas(rows[ROW_SCHEMA.names], schema=ROW_SCHEMA, preserve_index=False)

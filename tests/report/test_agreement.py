@@ -47,8 +47,8 @@ def test_each_pair_stands_on_both_sides_of_the_diagonal(run: Path, tmp_path: Pat
     assert all(means[k][k] is None for k in range(3))
     assert found["cgi"][at["random"]]["title"] == "cgi, random: -0.100, mean of 1 samples, 1 without a value"
     said = "method-agreement: 2 of 3 pairs of methods have samples with a constant map, left out of the means."
-    assert said in values["problems"]
-    assert not any(line.startswith(("cgi, random", "gradient, random")) for line in values["problems"])
+    assert said in values["counts"]
+    assert not any(line.startswith(("cgi, random", "gradient, random")) for line in values["counts"])
 
 
 def test_the_page_shows_it_with_names_escaped(run: Path, tmp_path: Path) -> None:

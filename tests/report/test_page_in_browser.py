@@ -86,14 +86,15 @@ def test_maps_are_painted(opened: Any) -> None:
     colors = opened.locator("#maps canvas").evaluate_all(f"all => all.map({COLORS})")
     assert len(colors) == 9 * 5
     assert min(colors) > 10
-    assert min(opened.locator("#hero canvas").evaluate_all(f"all => all.map({COLORS})")) > 10
+    shown = opened.locator(".hero img").evaluate_all("all => all.map(i => [i.complete, i.naturalWidth])")
+    assert shown == [[True, synthetic.SIDE]] * 5
 
 
 def test_colors_follow_the_sign(opened: Any) -> None:
     middle = "canvas => [...canvas.getContext('2d').getImageData(0, 0, 1, 1).data]"
     names = opened.locator("#maps tbody th").all_text_contents()
     corner = cell(opened, names.index("gradient-x-input"), 0).evaluate(middle)
-    assert corner == [247, 247, 247, 255]  # zero on the digit's background
+    assert corner == [245, 245, 245, 255]  # zero on the digit's background
 
 
 def test_stepping_samples_repaints_and_stepping_stages_moves_the_mark(opened: Any) -> None:
@@ -176,8 +177,63 @@ def test_order_is_named_on_the_axis_and_under_the_maps(odd: Any) -> None:
 
 
 def test_partly_random_network_is_never_shown_as_a_random_one(odd: Any) -> None:
-    assert odd.locator("#hero canvas").count() == 0
-    assert "random network" not in odd.locator(".hero").inner_text()
+    assert odd.locator(".hero").count() == 0
+
+
+def methods_shown(tab: Any) -> list[str]:
+    found: list[str] = tab.locator(".matrix tbody tr:visible").evaluate_all("all => all.map(r => r.dataset.method)")
+    return found
+
+
+def test_matrix_is_sorted_by_a_column_with_controls_below(opened: Any) -> None:
+    first = methods_shown(opened)
+    assert first[-3:] == ["edge-detector", "input-x-random-gradient", "random"]
+    cost = opened.locator('.matrix thead th[data-question="cost"] button')
+    cost.click()
+    assert methods_shown(opened)[:6] == list(synthetic.METHODS)  # made up to cost more one by one
+    assert opened.locator('.matrix th[aria-sort="ascending"]').get_attribute("data-question") == "cost"
+    cost.press("Enter")
+    assert methods_shown(opened)[:6] == list(synthetic.METHODS)[::-1]
+    assert set(methods_shown(opened)[6:]) == set(synthetic.CONTROL_METHODS)
+    opened.locator(".matrix thead button").first.click()
+    assert methods_shown(opened) == first
+
+
+def test_matrix_is_sieved_by_name_and_answer(opened: Any) -> None:
+    opened.fill("#sieve-name", "Grad-")
+    assert methods_shown(opened) == ["grad-cam"]
+    assert opened.locator("#sieve-count").inner_text() == "1 of 9 methods"
+    opened.fill("#sieve-name", "")
+    opened.click("#sieve-answer [data-answer=no]")
+    opened.uncheck("#sieve-controls")
+    assert methods_shown(opened) == ["guided-backprop"]
+    opened.click("#sieve-answer [data-answer=all]")
+    assert len(methods_shown(opened)) == 6
+
+
+def test_a_mark_tells_its_number_interval_and_rule_by_keyboard_too(opened: Any) -> None:
+    opened.locator('tr[data-method="guided-backprop"] button[data-question="depends"]').focus()
+    opened.keyboard.press("Enter")
+    opened.wait_for_selector("#mark[open]")
+    said = opened.locator("#mark").inner_text()
+    for part in ("guided-backprop: depends", "95 % interval", "16 samples", "yes below 0.5", "What it cannot tell:"):
+        assert part in said
+    opened.keyboard.press("Escape")
+    opened.wait_for_selector("#mark:not([open])", state="attached")
+    focused = opened.evaluate("document.activeElement.dataset.question")
+    assert focused == "depends"
+
+
+def test_matrix_stays_a_matrix_on_a_phone(opened: Any) -> None:
+    opened.set_viewport_size({"width": 390, "height": 800})
+    tops = (
+        opened.locator(".matrix tbody tr")
+        .first.locator("th, td")
+        .evaluate_all("cells => cells.map(c => Math.round(c.getBoundingClientRect().top))")
+    )
+    assert len(set(tops)) == 1
+    wide = opened.locator(".matrix").evaluate("t => [t.offsetWidth, t.parentElement.clientWidth]")
+    assert wide[0] <= wide[1]
 
 
 @pytest.mark.parametrize("width", [390, 1440])

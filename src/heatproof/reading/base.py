@@ -38,7 +38,8 @@ class Finding:
 
     `answer` is "yes", "no", "unknown", or "" where a number is shown and not judged; `word` says it in the question's
     own terms, `why` in a sentence. `mean` over `n` samples has the 95 % interval `low` … `high`; `missing` samples are
-    degenerate. `margin` says which values mean yes and no.
+    degenerate. `margin` says which values mean yes and no. `more`: about how many samples would tell, where it is
+    unknown and so many would.
     """
 
     method: str
@@ -56,6 +57,7 @@ class Finding:
     setting: str
     metric: str
     supporting: bool = False
+    more: int | None = None
 
     @property
     def tone(self) -> str:

@@ -59,8 +59,8 @@ class Margin:
 
     def text(self) -> str:
         """The margin in words."""
-        other = "at least" if self.good == "below" else "at most"
-        return f"yes {self.good} {self.yes:g}, no at {other} {self.no:g}"
+        other = "more" if self.good == "below" else "less"
+        return f"yes {self.good} {self.yes:g}, no at {self.no:g} or {other}"
 
 
 def decide(estimate: Estimate, margin: Margin) -> Callable[[float], Answer]:

@@ -11,7 +11,7 @@ from heatproof.errors import unknown
 from heatproof.reading.base import READINGS, Finding, Judgement, Reading
 from heatproof.reading.declared import declared
 from heatproof.reading.evidence import Evidence
-from heatproof.reading.rule import Answer, selected
+from heatproof.reading.rule import Answer, more_samples, selected
 from heatproof.reading.table import Rows
 
 BELIEVABLE = "believable"
@@ -200,6 +200,7 @@ def _decided(judgements: Sequence[Judgement]) -> Iterator[Finding]:
             setting=one.setting,
             metric=one.metric,
             supporting=one.supporting,
+            more=more_samples(one.estimate, one.margin) if answer == "unknown" and one.margin else None,
         )
 
 

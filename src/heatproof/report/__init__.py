@@ -13,7 +13,8 @@ from markupsafe import Markup
 from heatproof.errors import StoreError
 from heatproof.report.content import content
 
-SCRIPTS = ("chart.js", "gallery.js", "page.js")
+STYLES = ("style.css", "first.css", "matrix.css", "print.css")
+SCRIPTS = ("chart.js", "matrix.js", "gallery.js", "page.js")
 
 
 def write(run: Path) -> Path:
@@ -48,7 +49,7 @@ def render(values: dict[str, Any]) -> str:
     digest = base64.b64encode(hashlib.sha256(f"\n{script}\n".encode()).digest()).decode()
     return environment.get_template("page.html").render(
         **{key: value for key, value in values.items() if key != "data"},
-        style=Markup((folder / "style.css").read_text(encoding="utf-8")),
+        style=Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in STYLES)),
         script=Markup(f"\n{script}\n"),
         digest=digest,
         data=Markup(embed(values["data"])),

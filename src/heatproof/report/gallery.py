@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,17 +11,16 @@ from heatproof.reading.evidence import Evidence
 from heatproof.reading.labels import CHECK as LABELS
 from heatproof.reading.table import Table
 from heatproof.report import pictures
+from heatproof.report.shown import Shown
 from heatproof.report.words import order
-from heatproof.runs import read_maps, read_samples
 
 MOST_STAGES = 16
 
 
-def gallery_of(run: Path, evidence: Evidence, order: Sequence[str]) -> dict[str, Any] | None:
+def gallery_of(kept: Shown, evidence: Evidence, order: Sequence[str]) -> dict[str, Any] | None:
     """Samples, stages and sheets of maps; None if the run kept no maps."""
     manifest = evidence.info.manifest
-    maps, inputs = read_maps(run)
-    samples = {s["id"]: s for s in read_samples(run, manifest["shown"])}
+    maps, inputs, samples = kept
     shown = [s for s in manifest["shown"] if any(key[2] == s for key in maps)]
     methods = {label: is_signed(maps, label) for label in order if any(key[1] == label for key in maps)}
     if not shown or not methods:

@@ -15,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from heatproof.drawing import colored, scale_of, table
+from heatproof.drawing.scale import levels
+
 LARGEST = 112
 LOSSLESS = 64
 STRIPE = 8  # times as wide as high is one line of values
@@ -29,11 +32,12 @@ def grey(values: Floats, *, signed: bool, side: int) -> NDArray[np.uint8]:
     height, width = shrunk(clean.shape, side)
     if (height, width) != clean.shape:
         clean = np.asarray(Image.fromarray(clean).resize((width, height), Image.Resampling.BOX))
-    size = np.abs(clean)
-    scale = float(np.percentile(size, 99.5)) or float(size.max()) or 1.0
-    level = np.clip(clean / scale, -1 if signed else 0, 1)
-    drawn: NDArray[np.uint8] = np.rint(128 + 127 * level if signed else 255 * level).astype(np.uint8)
-    return drawn
+    return levels(clean, scale_of(clean), signed=signed)
+
+
+def colors() -> dict[str, list[str]]:
+    """Both color maps as 256 hexadecimal colors each, for the browser."""
+    return {name: [bytes(color).hex() for color in table(signed=name == "signed")] for name in ("signed", "unsigned")}
 
 
 def laid_out(grid: Sequence[int]) -> tuple[int, int]:
@@ -56,6 +60,12 @@ def drawable(values: Floats, grid: Sequence[int]) -> Floats:
         map_ = np.moveaxis(map_.reshape(-1, *grid[-2:]), 0, 1)  # (H, slices, W)
     height, width = laid_out(grid)
     return np.repeat(map_.reshape(1, width), height, 0) if len(grid) < 2 else map_.reshape(height, width)
+
+
+def tile(values: Floats, grid: Sequence[int], *, signed: bool) -> str:
+    """Data URI of one map, in colors."""
+    drawn = grey(drawable(values, grid), signed=signed, side=LARGEST)
+    return webp(Image.fromarray(colored(drawn, signed=signed)), lossless=True)
 
 
 def shrunk(shape: Sequence[int], side: int) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +9,13 @@ from markupsafe import Markup, escape
 
 from heatproof.report import pictures
 from heatproof.report.gallery import class_name, columns_of, is_signed
-from heatproof.runs import read_maps, read_samples
+from heatproof.report.shown import Shown
 
 LEVELS = 8  # shades of a color; style.css has a class each
 LONG = 4  # so many equal words in a row, such as padding, are shown once, with their number
 
 
-def texts_of(run: Path, manifest: Mapping[str, Any], order: Sequence[str]) -> list[dict[str, Any]]:
+def texts_of(kept: Shown, manifest: Mapping[str, Any], order: Sequence[str]) -> list[dict[str, Any]]:
     """For each shown text, what each method colors: under the trained network, and with every layer random.
 
     Empty where the run is not about texts, or kept no maps.
@@ -24,10 +23,9 @@ def texts_of(run: Path, manifest: Mapping[str, Any], order: Sequence[str]) -> li
     tokens: Mapping[str, Sequence[str]] = manifest["data"].get("tokens") or {}
     if not tokens:
         return []
-    maps, _ = read_maps(run)
+    maps, _, samples = kept
     columns = columns_of(manifest, {state for state, _, _ in maps})
     columns = [column for column in columns if not column["group"] or column["random"]]
-    samples = {sample["id"]: sample for sample in read_samples(run, manifest["shown"])}
     signed = {label: is_signed(maps, label) for label in order}
 
     def method(label: str, name: str) -> dict[str, Any]:

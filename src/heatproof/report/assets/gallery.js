@@ -1,16 +1,6 @@
 // Grey pictures in, colored maps out: a sheet a sample is decoded once, and painted tile by tile through a lookup table.
-const SIGNED = [[5, 48, 97], [33, 102, 172], [67, 147, 195], [146, 197, 222], [209, 229, 240], [247, 247, 247], [253, 219, 199], [244, 165, 130], [214, 96, 77], [178, 24, 43], [103, 0, 31]];
-const UNSIGNED = [[255, 255, 255], [239, 237, 245], [218, 218, 235], [188, 189, 220], [158, 154, 200], [128, 125, 186], [106, 81, 163], [84, 39, 143], [63, 0, 125]];
-
-function ramp(stops, at) {
-  const t = Math.min(Math.max(at, 0), 1) * (stops.length - 1), k = Math.min(Math.floor(t), stops.length - 2), part = t - k;
-  return stops[k].map((c, i) => Math.round(c + (stops[k + 1][i] - c) * part));
-}
-// Signed grey is 1 … 255 around 128, so that zero is exactly the middle of the ramp.
-const TABLES = {
-  signed: Array.from({ length: 256 }, (_, g) => ramp(SIGNED, 0.5 + (g - 128) / 254)),
-  unsigned: Array.from({ length: 256 }, (_, g) => ramp(UNSIGNED, g / 255)),
-};
+const rgb = (hex) => [0, 2, 4].map((k) => parseInt(hex.slice(k, k + 2), 16));
+const TABLES = { signed: DATA.colors.signed.map(rgb), unsigned: DATA.colors.unsigned.map(rgb) };
 
 const decoded = new Map();
 function pixelsOf(uri) {
@@ -78,25 +68,6 @@ function gallery(state) {
     if (move) { step(...move); event.preventDefault(); }
   });
 
-  // Best and worst verdict side by side: what the headline counts, seen.
-  async function hero() {
-    const sheet = await pixelsOf(G.samples[0].sheet), all = G.columns.map((c, k) => ({ ...c, k }));
-    const ends = (group) => [all[0], all.find((c) => c.group === group && c.random)];
-    const gone = new Set(G.samples[0].absent.map((pair) => JSON.stringify(pair))), painted = (m) => ends(m.group).every((c) => c && !gone.has(JSON.stringify([m.method, c.state])));
-    const judged = G.methods.map(([method, signed], row) => ({ method, signed, row, ...DATA.methods[method] })).filter((m) => !m.control && ["good", "mid", "bad"].includes(m.tone) && painted(m));
-    if (!judged.length) return;
-    const chosen = judged.length > 1 ? [judged[0], judged[judged.length - 1]] : judged;
-    at("hero").append(make("span"), make("span", {}, "trained"), make("span", {}, "random network"));
-    for (const m of chosen) {
-      at("hero").append(make("div", { class: `tone-${m.tone}` }, make("b", {}, m.method), make("span", { class: "chip" }, m.verdict)));
-      for (const column of ends(m.group)) {
-        const canvas = make("canvas", { class: fine(G.tile[1]), role: "img", "aria-label": label(m.method, column) });
-        paint(canvas, sheet, m.row, column.k, ...G.tile, m.signed, null);
-        at("hero").append(canvas);
-      }
-    }
-  }
-
   function label(method, column) {
     const score = scoreOf(method, column);
     return `${method}, ${column.said}, sample ${view.sample + 1}${score === undefined ? "" : `, similarity ${say(score)}`}`;
@@ -159,7 +130,6 @@ function gallery(state) {
   at("large").addEventListener("close", () => { view.large = null; });
   at("large").addEventListener("click", (event) => { if (event.target === at("large")) at("large").close(); });
   show({ sample: 0 });
-  hero();
   return (group, index) => {
     if (groups.includes(group)) view.group = group;
     const k = columns().findIndex((c) => (c.group ? c.index : 0) === index);

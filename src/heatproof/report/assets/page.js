@@ -103,6 +103,7 @@ function curves() {
   return { picked, stage: (group, index) => { if (DATA.curves[group] && group === view.group && view.now !== index) { view.now = index; draw(); } } };
 }
 
+matrix();
 const drawn = Object.keys(DATA.curves).length ? curves() : { picked: {}, stage: () => {} };
 if (DATA.gallery) drawn.picked.move = gallery({ stage: drawn.stage });
 
