@@ -1,11 +1,15 @@
 """What stands for a missing feature. A baseline maps inputs (N, …) to a tensor that broadcasts to them."""
 
 from dataclasses import dataclass
+from functools import partial
+from math import isfinite
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from heatproof import deferred
+from heatproof.devices import on_device
 from heatproof.errors import InputError
 from heatproof.layouts.inputs import InputLayout, feature_axes
 from heatproof.registry import Registry
@@ -119,10 +123,11 @@ def smooth(images: Tensor, sigma: float) -> Tensor:
     Beyond the border the nearest pixel repeats.
     """
     for dim in range(2, images.dim()):
-        images = torch.tensordot(images, _band(images.shape[dim], sigma).to(images), dims=([dim], [1])).movedim(-1, dim)
+        images = torch.tensordot(images, _band(images, images.shape[dim], sigma), dims=([dim], [1])).movedim(-1, dim)
     return images
 
 
+@on_device
 def _band(size: int, sigma: float) -> Tensor:
     """The matrix (size, size) in float64 that smooths a line."""
     reach = int(3 * sigma + 0.5)
@@ -161,6 +166,24 @@ def resolved(baseline: Baseline, model: nn.Module, inputs: Tensor, layout: Input
             f"Expected a baseline that broadcasts to the inputs {tuple(inputs.shape)}, but {baseline} gave "
             f"{tuple(value.shape)}."
         ) from error
-    if not bool(torch.isfinite(value).all()):
-        raise InputError(f"Expected a finite baseline, but {baseline} gave NaN or infinity.")
+    if not _is_finite(baseline):
+        deferred.when(~torch.isfinite(value).all(), partial(_refuse, baseline))
     return value
+
+
+def _is_finite(baseline: Baseline) -> bool:
+    """Whether its values are finite for whatever finite inputs."""
+    if isinstance(baseline, Constant):
+        return isfinite(baseline.value)
+    if isinstance(baseline, Token):
+        return all(map(isfinite, baseline.values))
+    return type(baseline) in (Zero, Mean, Blur)
+
+
+def _refuse(baseline: Baseline) -> None:
+    raise InputError(f"Expected a finite baseline, but {baseline} gave NaN or infinity.")
+
+
+def one_for_all(baseline: Baseline, value: Tensor) -> bool:
+    """Whether all samples of a baseline's `value` (N, …) have the same."""
+    return isinstance(baseline, Zero | Constant | Token) or bool((value == value[:1]).all())

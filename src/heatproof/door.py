@@ -1,19 +1,32 @@
 """The door of every method: what is settled once a model, what is refused of a call, and whose error an error is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from heatproof import deferred
 from heatproof.errors import MapsError
 from heatproof.intact import process_intact
-from heatproof.models import check_inputs, check_model, check_targets
+from heatproof.models import check_model
 from heatproof.propagation.independence import Settled, blame, check_independent, known, plain_outputs, vouch
-from heatproof.refusals import as_labels, check_samples, plain
+from heatproof.refusals import as_labels, check_form, check_labels, look, looked, parameters_like, plain
 from heatproof.state import unchanged
 from heatproof.undo import interrupt_behind
 
-__all__ = ["Settled", "as_labels", "check_maps", "enter", "guarded", "plain", "plain_outputs", "vouch"]
+__all__ = [
+    "Settled",
+    "as_labels",
+    "check_maps",
+    "enter",
+    "entered",
+    "guarded",
+    "looked",
+    "plain",
+    "plain_outputs",
+    "vouch",
+]
 
 T = TypeVar("T")
 UNRUN = Settled((), False, None)
@@ -27,17 +40,32 @@ def enter(model: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, ru
 
     Raises: InputError; OperationError for a model that is no function of each sample by itself.
     """
+    return _enter(model, inputs, targets, runs)[0]
+
+
+@contextmanager
+def entered(
+    model: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, runs: bool = True
+) -> Iterator[tuple[Settled, Tensor, Tensor | None]]:
+    """The same, with the inputs and labels to work on: what is called inside with these looks at no value again."""
+    settled, high = _enter(model, inputs, targets, runs)
+    x = plain(inputs)
+    labels = None if targets is None else plain(targets).to(inputs.device, non_blocking=True)
+    with looked(x, labels, high):
+        yield settled, x, labels
+
+
+def _enter(model: nn.Module, inputs: Tensor, targets: Tensor | None, runs: bool) -> tuple[Settled, int | None]:
     settled = known(model) if runs else None
     if settled is None:
         check_model(model)
-        check_inputs(model, inputs)
-    else:
-        check_samples(inputs, settled.like)
+    check_form(inputs, parameters_like(model) if settled is None else settled.like)
     if targets is not None:
-        check_targets(inputs, targets)
+        check_labels(inputs, targets)
+    high = look(inputs, targets)
     if not runs:
-        return UNRUN
-    return settled or check_independent(model, inputs)
+        return UNRUN, high
+    return settled or check_independent(model, inputs), high
 
 
 def guarded(call: Callable[[], T], model: nn.Module, inputs: Tensor, settled: Settled) -> T:
@@ -46,11 +74,11 @@ def guarded(call: Callable[[], T], model: nn.Module, inputs: Tensor, settled: Se
     Raises: InputError, in a sentence, for an error that the model itself raises on these inputs; any other as it is.
     """
     try:
-        if not settled.leaves_traces:
-            with process_intact():
+        with deferred.together(), process_intact():
+            if not settled.leaves_traces:
                 return call()
-        with process_intact(), unchanged(model, inputs.device):
-            return call()
+            with unchanged(model, inputs.device):
+                return call()
     except Exception as error:  # the model's, or a method's own
         if (interrupt := interrupt_behind(error)) is not None:
             raise interrupt from None

@@ -1,12 +1,16 @@
 """What a model is, so that two models never answer for each other, and no fit outlives the code it was made on."""
 
 import math
+import weakref
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from heatproof.identity import combined, identity
 from heatproof.models import Bound, forward
+from heatproof.propagation.independence import structure_of
 
 PROBE_TOLERANCE = 1e-3
 Outputs = list[list[float | str]]
@@ -43,6 +47,32 @@ def network_fingerprint(model: nn.Module) -> str:
         bound["class"] = type(model)
     net = network_fingerprint(model.net)
     return combined(net, identity(bound)) if bound else net
+
+
+def lasting_fingerprint(model: nn.Module) -> str:
+    """`network_fingerprint`, for who asks in every call: what was found is kept while the network is as it was.
+
+    That is: the same modules, hooks, modes and tensors, and nobody has written into these. Writes past torch's count
+    of them (through `.data` or NumPy) and settings of a module are not noticed.
+    """
+    tensors = [*model.parameters(), *model.buffers()]
+    if any(tensor.is_inference() for tensor in tensors):
+        return network_fingerprint(model)
+    state = structure_of(model), [(tensor._version, tensor.data_ptr()) for tensor in tensors]
+    known: _Known | None = _found.get(model)  # type: ignore[no-untyped-call]
+    if known is None or known.state != state or any(a() is not b for a, b in zip(known.of, tensors, strict=True)):
+        known = _Known(state, [weakref.ref(tensor) for tensor in tensors], network_fingerprint(model))
+        _found[model] = known
+    return known.fingerprint
+
+
+class _Known(NamedTuple):
+    state: tuple[Any, ...]
+    of: list["weakref.ref[Tensor]"]
+    fingerprint: str
+
+
+_found = WeakIdKeyDictionary()
 
 
 def tensor_digest(tensor: Tensor) -> str:

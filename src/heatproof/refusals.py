@@ -1,7 +1,10 @@
 """What is refused of a model, inputs and targets before anything runs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -65,6 +68,12 @@ def parameters_like(model: nn.Module) -> Like | None:
 
 def check_samples(inputs: Tensor, like: Like | None) -> None:
     """Refuse inputs that are not finite float samples (N, …), `like` a model's parameters."""
+    check_form(inputs, like)
+    look(inputs)
+
+
+def check_form(inputs: Tensor, like: Like | None) -> None:
+    """Refuse inputs that are not float samples (N, …), `like` a model's parameters; their values are not looked at."""
     if not isinstance(inputs, Tensor):
         raise InputError(
             f"Expected inputs to be a tensor (N, …) with at least one sample, but got "
@@ -83,10 +92,6 @@ def check_samples(inputs: Tensor, like: Like | None) -> None:
         raise InputError(f"Expected inputs in float32 or float64, but got {inputs.dtype}; {_to_float(inputs)}.")
     if inputs.is_meta:
         raise InputError("Expected inputs with values, but got a tensor on the meta device, which has none.")
-    # A finite sum has finite terms; one that is not may only be too large.
-    if not isfinite(float(inputs.detach().sum())) and not bool(torch.isfinite(inputs).all()):
-        bad = (~torch.isfinite(inputs)).flatten(1).any(1).nonzero().flatten().tolist()
-        raise InputError(f"Expected finite inputs, but samples {bad[:8]} hold NaN or infinity.")
     if like is not None and (like[0] != inputs.dtype or like[1].type != inputs.device.type):
         raise InputError(
             f"Expected inputs like the model's parameters ({like[0]} on {like[1]}), but got {inputs.dtype} on "
@@ -96,18 +101,94 @@ def check_samples(inputs: Tensor, like: Like | None) -> None:
 
 def check_targets(inputs: Tensor, targets: Tensor, outputs: int | None = None) -> None:
     """Refuse targets that are not one label (N,) in int64 a sample, within the model's outputs where they are known."""
+    check_labels(inputs, targets)
+    known = [one.high for one in _looks.get() if one.high is not None and _shared(targets, one.targets)]
+    high = known[-1] if known else _highest(*_ends(targets))
+    if outputs is not None and high >= outputs:
+        raise InputError(f"Expected targets between 0 and {outputs - 1}, the model's last output, but got {high}.")
+
+
+def check_labels(inputs: Tensor, targets: Tensor) -> None:
+    """Refuse targets that are not (N,) in int64; their values are not looked at."""
     if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.shape != inputs.shape[:1]:
         got = f"{tuple(targets.shape)} of {targets.dtype}" if isinstance(targets, Tensor) else _kind(targets)
         raise InputError(
             f"Expected targets ({len(inputs)},) of torch.int64, one label a sample, but got {got}"
             f"{_as_targets(inputs, targets)}."
         )
+
+
+class Look(NamedTuple):
+    """Inputs that were found finite, and labels, the highest of which is known, in the call that is running."""
+
+    inputs: Tensor
+    targets: Tensor | None = None
+    high: int | None = None
+
+
+# Of this call and those around it, the innermost last.
+_looks: ContextVar[tuple[Look, ...]] = ContextVar("looks", default=())
+
+
+def look(inputs: Tensor, targets: Tensor | None = None) -> int | None:
+    """The highest of the labels, after a look at all values, which a device is asked for once.
+
+    What a call around this one has looked at is not asked for again.
+    Raises: InputError for inputs that are not finite, and labels below 0.
+    """
+    finite = any(inputs is one.inputs for one in _looks.get())
+    for one in reversed(_looks.get()):
+        if finite and one.high is not None and targets is not None and _shared(targets, one.targets):
+            return one.high
+    if finite and targets is None:
+        return None
+    # A finite sum has finite terms; one that is not may only be too large.
+    total = inputs.detach().sum(dtype=torch.float64)
+    if targets is None:
+        ends, everything = None, float(total)
+    elif targets.device == total.device:
+        everything, *ends = torch.stack((total, *targets.double().aminmax())).tolist()  # exact up to 2⁵³
+    else:
+        ends, everything = list(_ends(targets)), float(total)
+    if not isfinite(everything) and not bool(torch.isfinite(inputs).all()):
+        bad = (~torch.isfinite(inputs)).flatten(1).any(1).nonzero().flatten().tolist()
+        raise InputError(f"Expected finite inputs, but samples {bad[:8]} hold NaN or infinity.")
+    return None if ends is None else _highest(*ends)
+
+
+@contextmanager
+def looked(inputs: Tensor, targets: Tensor | None = None, high: int | None = None) -> Iterator[None]:
+    """While open, these inputs are finite, and these labels lie between 0 and `high`, or the highest of the call's.
+
+    For who made them of a call's: noisy copies of its inputs, and its labels repeated.
+    """
+    around = _looks.get()
+    if targets is not None and high is None:
+        high = next((one.high for one in reversed(around) if one.high is not None), None)
+    token = _looks.set((*around, Look(inputs, targets, high)))
+    try:
+        yield
+    finally:
+        _looks.reset(token)
+
+
+def _ends(targets: Tensor) -> tuple[float, float]:
     labels = targets.tolist()
-    low, high = min(labels), max(labels)
+    return min(labels), max(labels)
+
+
+def _highest(low: float, high: float) -> int:
     if low < 0:
-        raise InputError(f"Expected targets of 0 or more, the number of an output, but got {low}.")
-    if outputs is not None and high >= outputs:
-        raise InputError(f"Expected targets between 0 and {outputs - 1}, the model's last output, but got {high}.")
+        raise InputError(f"Expected targets of 0 or more, the number of an output, but got {int(low)}.")
+    return int(high)
+
+
+def _shared(one: Tensor, other: Tensor | None) -> bool:
+    """Whether these are the same labels, or some of them."""
+    if one is other or other is None:
+        return other is not None
+    place = one.untyped_storage().data_ptr()
+    return place != 0 and place == other.untyped_storage().data_ptr()
 
 
 def as_labels(inputs: Any, labels: Any) -> Any:

@@ -75,14 +75,14 @@ def test_no_bits_where_nothing_passes_and_no_bound_where_all_does():
 def test_blurring_is_a_convolution_with_reflection(size, sigma):
     values = torch.randn(size, size + 1, generator=torch.Generator().manual_seed(size), dtype=torch.float64)
     if size < 2:
-        assert torch.allclose(blurring(1, sigma), torch.ones(1, 1, dtype=torch.float64))
+        assert torch.allclose(blurring(values, 1, sigma), torch.ones(1, 1, dtype=torch.float64))
         return
-    ours = blurring(size, sigma) @ values @ blurring(size + 1, sigma).T
+    ours = blurring(values, size, sigma) @ values @ blurring(values, size + 1, sigma).T
     torch.testing.assert_close(ours, twin.blurred(values, sigma), rtol=1e-12, atol=1e-12)
 
 
 def test_blur_of_sigma_1_has_5_taps():
-    assert (blurring(20, 1.0)[10] > 0).sum() == 5
+    assert (blurring(torch.zeros(()), 20, 1.0)[10] > 0).sum() == 5
 
 
 def test_adam_is_torchs():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import torch
@@ -33,9 +34,13 @@ class Reading:
         rows = output.shape[self.samples]
         ordered = output.permute(self.samples, *self.positions, *self.channels)
         flat = ordered.reshape(rows, prod(self.shape[i] for i in self.positions), -1)
-        if len(self.places) != flat.shape[1] or not torch.equal(self.places, torch.arange(flat.shape[1])):
+        if len(self.places) != flat.shape[1] or not self._in_order:
             flat = flat.index_select(1, self.places.to(flat.device))
         return flat.reshape(rows, *self.grid, flat.shape[2])
+
+    @cached_property
+    def _in_order(self) -> bool:
+        return torch.equal(self.places, torch.arange(len(self.places)))
 
     @property
     def size(self) -> int:

@@ -95,10 +95,10 @@ class Method(ABC):
         if isinstance(targets, Target):
             aim = targets.aim(model, inputs)
             (model, inputs), targets = aim.of(inputs), aim.labels
-        labels = door.as_labels(inputs, targets)
-        settled = door.enter(model, inputs, labels, runs=self.uses_model)
-        x, labels = door.plain(inputs), door.plain(labels).to(inputs.device)
-        found = door.guarded(lambda: self._explain(model, x, labels), model, x, settled)
+        given = door.as_labels(inputs, targets)
+        with door.entered(model, inputs, given, runs=self.uses_model) as (settled, x, labels):
+            assert labels is not None
+            found = door.guarded(lambda: self._explain(model, x, labels), model, x, settled)
         if not isinstance(found, Explanation):
             raise MapsError(
                 f"Expected {type(self).__name__}._explain to return an Explanation, but got {type(found).__name__}; "
@@ -127,9 +127,8 @@ class Linearizable(Method):
 
     def linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
         """The model's outputs (N, C) on `inputs`, and the pull from cotangents to attributions."""
-        settled = door.enter(model, inputs)
-        x = door.plain(inputs)
-        outputs, pull = door.guarded(lambda: self._linearize(model, x), model, x, settled)
+        with door.entered(model, inputs) as (settled, x, _):
+            outputs, pull = door.guarded(lambda: self._linearize(model, x), model, x, settled)
         if not settled.leaves_traces:
             return Linearization(outputs, pull)
         # What a model wrote into its own tensors was put back, and a graph would miss it.

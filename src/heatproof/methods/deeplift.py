@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from heatproof.baselines import Baseline, Zero, resolved
+from heatproof import deferred
+from heatproof.baselines import Baseline, Zero, one_for_all, resolved
 from heatproof.errors import HeatproofWarning, InputError, OperationError
 from heatproof.methods.base import METHODS, Linearizable, Linearization, evaluate, scores, sum_rule
 from heatproof.methods.lrp import pulled
@@ -72,7 +73,7 @@ class DeepLIFT(Linearizable):
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
         model = unwrap(model)
         reference = resolved(self.baseline, model, inputs).contiguous()
-        alike = not (isinstance(model, Bound) and model.given) and bool((reference == reference[:1]).all())
+        alike = not (isinstance(model, Bound) and model.given) and one_for_all(self.baseline, reference)
         try:
             outputs, x, strategy = self._run(model, inputs, reference[:1].expand_as(inputs) if alike else reference)
         except SharingEndsError:
@@ -86,20 +87,20 @@ class DeepLIFT(Linearizable):
 
         def pull(cotangent: Tensor) -> Tensor:
             explained = (cotangent != 0).reshape(-1, *after.shape).any(0)
-            if bool((explained & ~torch.isfinite(before)).any()):
-                raise InputError(
-                    "Expected finite outputs at the baseline, but the model gives NaN or infinity there; "
-                    f"choose another baseline than {self.baseline}, such as hp.baselines.Mean()."
-                )
+            deferred.when((explained & ~torch.isfinite(before)).any(), self._refuse_reference)
             maps = difference * pulled(outputs, x, cotangent)
-            if pole and bool(_incomplete(maps, (cotangent * (after - before)).nan_to_num().sum(-1)).any()):
-                raise OperationError(
-                    f"Expected finite differences between input and baseline, but the result of {pole} is infinite at "
-                    "one of them alone, and what it does to the score has no share; choose another baseline."
-                )
+            if pole:
+                short = _incomplete(maps, (cotangent * (after - before)).nan_to_num().sum(-1)).any()
+                deferred.when(short, partial(_refuse_pole, pole))
             return maps
 
         return Linearization(after, pull)
+
+    def _refuse_reference(self) -> None:
+        raise InputError(
+            "Expected finite outputs at the baseline, but the model gives NaN or infinity there; "
+            f"choose another baseline than {self.baseline}, such as hp.baselines.Mean()."
+        )
 
     def promised_sums(self, model: nn.Module, inputs: Tensor, outputs: Tensor) -> Tensor:
         with torch.no_grad():
@@ -118,17 +119,28 @@ class DeepLIFT(Linearizable):
         score = scores(outputs, targets)
         baseline = evaluate(unwrap(model), resolved(self.baseline, model, inputs), targets)
         complete = self.max_pool == self.products == "complete"
-        if complete and bool(_incomplete(maps, score - baseline).any()):
-            # One sentence for all samples, so that Python says it once; the numbers are the diagnostics.
-            warnings.warn(
-                f"A map of DeepLIFT misses S(x) − S(x̄) by more than {INCOMPLETE:.1%} of it: its contributions cancel, "
-                f"or the scores hardly differ, and {maps.dtype} does not resolve it. See the diagnostics "
-                "completeness-gap and condition-number; explain in float64 (model.double(), inputs.double()) or from "
-                "another baseline.",
-                HeatproofWarning,
-                stacklevel=2,
-            )
+        if complete:
+            deferred.when(_incomplete(maps, score - baseline).any(), partial(_say_incomplete, maps.dtype))
         return {"score": score, "baseline-score": baseline, **sum_rule(maps, score - baseline)}
+
+
+def _refuse_pole(pole: str) -> None:
+    raise OperationError(
+        f"Expected finite differences between input and baseline, but the result of {pole} is infinite at one of them "
+        "alone, and what it does to the score has no share; choose another baseline."
+    )
+
+
+def _say_incomplete(dtype: torch.dtype) -> None:
+    # One sentence for all samples, so that Python says it once; the numbers are the diagnostics.
+    warnings.warn(
+        f"A map of DeepLIFT misses S(x) − S(x̄) by more than {INCOMPLETE:.1%} of it: its contributions cancel, "
+        f"or the scores hardly differ, and {dtype} does not resolve it. See the diagnostics "
+        "completeness-gap and condition-number; explain in float64 (model.double(), inputs.double()) or from "
+        "another baseline.",
+        HeatproofWarning,
+        stacklevel=2,
+    )
 
 
 def _incomplete(maps: Tensor, promised: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from heatproof import artifacts
 from heatproof.artifacts import Stored
 from heatproof.errors import DamagedError, InputError
-from heatproof.fingerprint import network_fingerprint
+from heatproof.fingerprint import lasting_fingerprint, network_fingerprint
 from heatproof.methods.base import Method
 from heatproof.models import Bound, check_inputs, check_model
 from heatproof.state import unchanged
@@ -51,12 +51,21 @@ class Fitted:
 
     def __init__(self, tensors: Mapping[str, Tensor], *, network: str, facts: Mapping[str, str]) -> None:
         self._tensors = {name: tensors[name].detach().cpu().clone().contiguous() for name in sorted(tensors)}
+        self._moved: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
         self.network = network
         self.facts: Mapping[str, str] = MappingProxyType(dict(facts))
         self.digest = artifacts.digest(self._tensors, [network, dict(facts)])
 
     def __getitem__(self, name: str) -> Tensor:
         return self._tensors[name].clone()
+
+    def on(self, name: str, like: Tensor) -> Tensor:
+        """The tensor in the dtype and on the device of `like`: the same one for all who ask, not to be written into."""
+        key = name, like.dtype, like.device
+        if key not in self._moved:
+            with torch.inference_mode(False):
+                self._moved[key] = self._tensors[name].to(like)
+        return self._moved[key]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
@@ -193,7 +202,7 @@ class FittedMethod(Method):
                     f"Expected a value fitted with {name} {value!r}, but its {name} is {fitted.facts.get(name)!r}; "
                     "fit again with recipe.fit(model, batches)."
                 )
-        if fitted.network != network_fingerprint(model):
+        if fitted.network != lasting_fingerprint(model):
             raise InputError(
                 f"Expected the network that {fitted} was fitted on, but got another; fit again with recipe.fit(model, "
                 "batches), or, where the network was changed on purpose, use method.on_changed(model, batches)."

@@ -165,7 +165,7 @@ class RelevancePull:
         self.ledger.start()
         try:
             maps = self(cotangent)
-            return maps, self.ledger.lost.to(cotangent), torch.cat([cotangent.new_empty(0), *self.ledger.unsorted])
+            return maps, self.ledger.lost(cotangent), torch.cat([cotangent.new_empty(0), *self.ledger.unsorted])
         finally:
             self.ledger.open = False
             self.ledger.unsorted = []

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
-from heatproof import draws
+from heatproof import door, draws
 from heatproof.errors import HeatproofWarning, InputError
 from heatproof.layouts.inputs import axes_known, feature_axes
 from heatproof.methods.backward import Gradient
@@ -31,7 +31,7 @@ from heatproof.models import forward, select
 FEW = 4  # samples whose columns' ranges say nothing
 APART = 100.0  # times that ranges differ where units must
 
-_said = WeakIdKeyDictionary()  # the models that were warned of
+_looked = WeakIdKeyDictionary()  # the models whose inputs were looked at: once, as the device has to be asked
 
 
 class Chunk(NamedTuple):
@@ -50,7 +50,8 @@ class SmoothGrad(Linearizable):
     Where features have units of their own (columns of a table, bands, leads), one σ drowns some and leaves others as
     they are: give `scale`, and σ_j = noise × scale_j for the scalars of feature j. A column's range over data cannot be
     told from a sample, and a result must not depend on the batch that a sample comes in: so it is given, not measured.
-    Where a batch's columns differ 100-fold in range and no `scale` is given, a HeatproofWarning says so, once a model.
+    Where columns of a model's first batch (of 4 samples or more) differ 100-fold in range and no `scale` is given, a
+    HeatproofWarning says so.
 
     Sign, unit and shape are those of E; a sum rule of E holds for the noisy copies only. Diagnostic: `score` S_c(x) of
     the clean input. A sample without range (a constant) has σ = 0. Cost: M times E's, and one forward pass. Where E can
@@ -115,7 +116,9 @@ class SmoothGrad(Linearizable):
             outputs = forward(model, inputs)
 
         def part(cotangents: Tensor, variants: Tensor, rows: Tensor) -> Tensor:
-            maps = method.linearize(select(model, rows), variants.flatten(0, 1)).pull(cotangents[:, rows])
+            copies = variants.flatten(0, 1)
+            with door.looked(copies):
+                maps = method.linearize(select(model, rows), copies).pull(cotangents[:, rows])
             return maps.reshape(len(maps), *variants.shape[:2], *maps.shape[2:]).sum(1)
 
         def pull(cotangents: Tensor) -> Tensor:
@@ -209,16 +212,16 @@ def _sigma(model: nn.Module, inputs: Tensor, noise: float, scale: Sequence[float
 
 
 def _say_units(model: nn.Module, inputs: Tensor, scale: Sequence[float] | None) -> None:
-    """Warn once a model where columns or channels of a batch have ranges so different that their units must differ."""
+    """Warn where columns or channels of a model's first batch have ranges so different that their units must differ."""
     origin = vars(model).get("origin", model)
-    if scale is not None or len(inputs) < FEW or _said.get(origin):  # type: ignore[no-untyped-call]
+    if scale is not None or len(inputs) < FEW or _looked.get(origin):  # type: ignore[no-untyped-call]
         return
+    _looked[origin] = True
     axis = next(iter(axes_known(model, inputs) or ()), 1)
     columns = inputs.movedim(axis, 0).flatten(1)
     ranges = columns.amax(1) - columns.amin(1)
     varying = ranges[ranges > 0]
     if len(varying) > 1 and float(varying.max()) >= APART * float(varying.min()):
-        _said[origin] = True
         warnings.warn(
             f"Expected features in one unit, as noise has one size a sample, but the ranges of columns or channels lie "
             f"between {float(varying.min()):.3g} and {float(varying.max()):.3g}: small ones drown in noise; give "
@@ -252,7 +255,9 @@ def _maps(
 
     def attribute(chunk: Chunk) -> Tensor:
         variants, rows = chunk
-        maps = method(select(model, rows), variants.flatten(0, 1), targets[rows])
+        noisy, labels = variants.flatten(0, 1), targets[rows]
+        with door.looked(noisy, labels):
+            maps = method(select(model, rows), noisy, labels)
         broadcasts = maps.dim() == inputs.dim() and len(maps) == len(rows)
         if not broadcasts:
             raise InputError(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.baselines import Baseline, Zero, resolved
+from heatproof.devices import on_device
 from heatproof.errors import InputError
 from heatproof.features import Features, Pixels, default_features
 from heatproof.layouts.inputs import features_of
@@ -59,13 +60,13 @@ class Occlusion(Method):
 
     def cost(self, outputs: int, shape: Sequence[int]) -> float:
         features = self.features or default_features(shape)
-        windows = prod(len(cover) for cover in self._covers(features, features.grid(shape)))
+        windows = prod(_starts(*sizes) for sizes in self._covers(features, features.grid(shape)))
         return (windows + 1) / 3  # a forward pass is a third of both
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         shape = inputs.shape[1:]
         features = self.features or features_of(model, inputs)
-        covers = [cover.to(inputs.device) for cover in self._covers(features, features.grid(shape))]
+        covers = [_cover(inputs, *sizes) for sizes in self._covers(features, features.grid(shape))]
         counts = [len(cover) for cover in covers]
         baseline = resolved(self.baseline, model, inputs)
         score = evaluate(model, inputs, targets)
@@ -82,8 +83,8 @@ class Occlusion(Method):
         values = features.spread(_averages(drops.view(-1, *counts), covers), shape)
         return Explanation(values / _sizes(features, values, shape), {"score": score})
 
-    def _covers(self, features: Features, grid: Sequence[int]) -> list[Tensor]:
-        """For every dimension of the grid, which of its positions each window covers: (windows, positions) bool."""
+    def _covers(self, features: Features, grid: Sequence[int]) -> list[tuple[int, int, int]]:
+        """For every dimension of the grid its positions, and those that a window covers and moves on by."""
         default = 8 if isinstance(features, Pixels) else 1
         window = _each(default if self.window is None else self.window, len(grid))
         stride = window if self.stride is None else _each(self.stride, len(grid))
@@ -97,15 +98,21 @@ class Occlusion(Method):
                 f"Expected a stride up to the window's size, so that every feature is occluded, but got {stride} "
                 f"for windows of {window}."
             )
-        return [_cover(size, width, step) for size, width, step in zip(grid, window, stride, strict=True)]
+        return list(zip(grid, window, stride, strict=True))
 
 
 def _each(value: int | tuple[int, ...], dims: int) -> tuple[int, ...]:
     return value if isinstance(value, tuple) else (value,) * dims
 
 
+def _starts(size: int, window: int, stride: int) -> int:
+    return 1 + -(-max(0, size - window) // stride)
+
+
+@on_device
 def _cover(size: int, window: int, stride: int) -> Tensor:
-    starts = torch.arange(1 + -(-max(0, size - window) // stride))[:, None] * stride
+    """Which of a dimension's positions each window covers: (windows, positions) bool."""
+    starts = torch.arange(_starts(size, window, stride))[:, None] * stride
     at = torch.arange(size)
     return (at >= starts) & (at < starts + window)
 
@@ -113,7 +120,10 @@ def _cover(size: int, window: int, stride: int) -> Tensor:
 def _windows(covers: Sequence[Tensor], chunk: range) -> Tensor:
     """The features (len(chunk), *grid), bool, in windows number `chunk`; the last dimension's number runs fastest."""
     numbers = torch.arange(chunk.start, chunk.stop, device=covers[0].device)
-    places = torch.unravel_index(numbers, [len(cover) for cover in covers])
+    places: list[Tensor] = []
+    for cover in reversed(covers):  # torch.unravel_index looks at the numbers
+        places.insert(0, numbers % len(cover))
+        numbers = numbers // len(cover)
     inside = covers[0][places[0]]
     for cover, place in zip(covers[1:], places[1:], strict=True):
         inside = inside[..., None] & cover[place].view(len(place), *[1] * (inside.dim() - 1), -1)

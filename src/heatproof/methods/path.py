@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.baselines import Baseline, Zero, resolved
+from heatproof.devices import on_device
 from heatproof.errors import InputError, unknown
 from heatproof.methods.backward import gradients
 from heatproof.methods.base import METHODS, Linearizable, Linearization, evaluate, mixes, passes, scores, sum_rule
@@ -59,7 +60,7 @@ class IntegratedGradients(Linearizable):
         baseline = resolved(self.baseline, model, inputs)
         with torch.no_grad():
             outputs = forward(model, inputs)
-        nodes, weights = (torch.from_numpy(part).to(inputs) for part in _QUADRATURES[self.quadrature](self.steps))
+        nodes, weights = _nodes(inputs, self.quadrature, self.steps)
 
         def pull(cotangents: Tensor) -> Tensor:
             sums = inputs.new_zeros(len(cotangents), *inputs.shape)
@@ -93,6 +94,12 @@ class IntegratedGradients(Linearizable):
 def _column(values: Tensor, inputs: Tensor) -> Tensor:
     """(M,) as (M, 1, …), to multiply (M, *inputs.shape)."""
     return values.view(-1, *[1] * inputs.dim())
+
+
+@on_device
+def _nodes(quadrature: Quadrature, steps: int) -> Tensor:
+    """Nodes and weights: (2, steps), float64."""
+    return torch.from_numpy(np.stack(_QUADRATURES[quadrature](steps)))
 
 
 def _gauss_legendre(steps: int) -> tuple[np.ndarray, np.ndarray]:

@@ -58,7 +58,7 @@ class _Patterned(Linearizable, FittedMethod):
 
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
         fitted = self._fitted_for(model)
-        strategy = Projection([fitted[name] for name in fitted], times_weight=self._times_weight)
+        strategy = Projection([fitted.on(name, inputs) for name in fitted], times_weight=self._times_weight)
         outputs, towards = _run(model, strategy, inputs, None)
         if strategy.count != len(strategy.patterns):
             raise InputError(

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from heatproof import draws
 from heatproof.baselines import Baseline, Blur, resolved, smooth
+from heatproof.devices import on_device
 from heatproof.errors import InputError, unknown
 from heatproof.layouts.inputs import InputLayout, feature_axes
 from heatproof.methods.backward import nothing_overwritten
 from heatproof.methods.base import METHODS, Explanation, Method, passes
+from heatproof.methods.restriction import Adam
 from heatproof.models import check_targets, forward
 from heatproof.outputs import for_softmax
 
@@ -101,7 +103,7 @@ class MeaningfulPerturbation(Method):
             with torch.no_grad():
                 before.append(task.probability(torch.ones_like(task.image[:, :1])))
                 mask = self._start(task)
-            enlarge = [_enlarging(size, self.scale, self.mask_sigma).to(inputs) for size in inputs.shape[2:]]
+            enlarge = [_enlarging(inputs, size, self.scale, self.mask_sigma) for size in inputs.shape[2:]]
             mask = self._learned(task, mask, enlarge, self._shifts(marks[block]))
             with torch.no_grad():
                 kept = _enlarged(mask, enlarge)
@@ -112,18 +114,16 @@ class MeaningfulPerturbation(Method):
         return Explanation(whole.movedim(1, axes[0]), {**diagnostics, "deleted-share": whole.mean((1, 2, 3))})
 
     def _learned(self, task: "_Task", mask: Tensor, enlarge: Sequence[Tensor], shifts: Tensor) -> Tensor:
-        mask = mask.detach().clone().requires_grad_()
-        adam = torch.optim.Adam([mask], lr=self.rate)
+        mask, adam = mask.detach(), Adam(mask, self.rate)
         for shift in shifts:
             with torch.enable_grad():
-                kept = _enlarged(mask, enlarge)
-                loss = task.shifted(shift, self.jitter).probability(kept).sum() + self._penalty(mask)
+                leaf = mask.requires_grad_()
+                kept = _enlarged(leaf, enlarge)
+                loss = task.shifted(shift, self.jitter).probability(kept).sum() + self._penalty(leaf)
             with nothing_overwritten():
-                (mask.grad,) = torch.autograd.grad(loss, mask)
-            adam.step()
-            with torch.no_grad():
-                mask.clamp_(0, 1)
-        return mask.detach()
+                (gradient,) = torch.autograd.grad(loss, leaf)
+            mask = adam.step(mask.detach(), gradient).clamp_(0, 1)
+        return mask
 
     def _penalty(self, mask: Tensor) -> Tensor:
         """λ₁ Σ |1 − m| + λ₂ Σ ‖∇m‖^β, over all samples: each one's gradient is its own."""
@@ -142,7 +142,7 @@ class MeaningfulPerturbation(Method):
         height, width = task.image.shape[2:]
         if self.start == "kept":
             return task.image.new_ones(len(task.image), 1, -(-height // self.scale), -(-width // self.scale))
-        discs = _discs(height, width).to(task.image)  # (radii, 1, H, W)
+        discs = _discs(task.image, height, width)  # (radii, 1, H, W)
         left = torch.stack([task.probability(disc.expand(len(task.image), -1, -1, -1)) for disc in discs])
         # A share of nothing, where the largest disc deletes nothing, is NaN: no radius suffices.
         share = (left - left[-1]) / (task.probability(torch.ones_like(task.image[:, :1])) - left[-1])
@@ -151,7 +151,8 @@ class MeaningfulPerturbation(Method):
         chosen = discs[enough.int().argmax(0)]
         middle = self.scale // 2
         rows, columns = (
-            (torch.arange(-(-size // self.scale)) * self.scale + middle).clamp(max=size - 1) for size in (height, width)
+            (torch.arange(-(-size // self.scale), device=chosen.device) * self.scale + middle).clamp(max=size - 1)
+            for size in (height, width)
         )
         return chosen[:, :, rows][:, :, :, columns]
 
@@ -193,12 +194,14 @@ def _enlarged(mask: Tensor, enlarge: Sequence[Tensor]) -> Tensor:
     return enlarge[0] @ mask @ enlarge[1].T
 
 
+@on_device
 def _enlarging(size: int, scale: int, sigma: float) -> Tensor:
     """The matrix (size, cells), float64, that repeats each cell `scale` times and blurs the line."""
     cells = torch.eye(-(-size // scale), dtype=torch.float64).repeat_interleave(scale, 0)[:size]
     return smooth(cells.T[None, :], sigma)[0].T if sigma > 0 else cells
 
 
+@on_device
 def _discs(height: int, width: int) -> Tensor:
     """1 − centered discs of radius 0, 5, 10 … pixels with a soft edge, until the image is covered: (radii, 1, H, W)."""
     radii = torch.arange(0, math.hypot(height, width) / 2 + 10, 5)

@@ -174,7 +174,7 @@ class ReadoutBottleneck(FittedMethod):
             logits, signal, features = collected(model, layer, readouts, x, rows)
             check_targets(x, y, logits.shape[1])
             mask = Mask(signal, statistics_of(fitted, signal, self.min_std, self.active), self.smoothing, self.noise)
-            weights = [fitted[name].to(signal) for name in WEIGHTS]
+            weights = [fitted.on(name, signal) for name in WEIGHTS]
             alpha = predicted(weights, features, signal)
             center, spread, _ = mask(alpha)
             split.below(x, rows)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from heatproof.devices import on_device
 from heatproof.errors import InputError
 from heatproof.layouts.inputs import feature_axes
 from heatproof.methods.fitted import Fitted
@@ -51,10 +52,11 @@ def statistics_of(fitted: Fitted, signal: Tensor, min_std: float, active: float)
             f"Expected the layer's output to be {tuple(fitted['mean'].shape)}, as in fitting, but got "
             f"{tuple(signal.shape[1:])}; give inputs of the same size, or fit again."
         )
+    shown = fitted.on("active", signal)
     return Statistics(
-        mean=fitted["mean"].to(signal),
-        std=fitted["variance"].to(signal).sqrt().clamp(min=min_std),
-        carries=(fitted["active"] > active if active > 0 else torch.ones_like(fitted["active"])).to(signal),
+        mean=fitted.on("mean", signal),
+        std=fitted.on("variance", signal).sqrt().clamp(min=min_std),
+        carries=(shown > active if active > 0 else torch.ones_like(shown)).to(signal),
     )
 
 
@@ -94,10 +96,11 @@ class Mask:
     def _blurred(self, values: Tensor) -> Tensor:
         if self.smoothing == 0:
             return values
-        down, across = (blurring(n, self.smoothing).to(values) for n in values.shape[-2:])
+        down, across = (blurring(values, n, self.smoothing) for n in values.shape[-2:])
         return down @ values @ across.T
 
 
+@on_device
 def blurring(size: int, sigma: float) -> Tensor:
     """The matrix (size, size), float64, that convolves with a normalized Gaussian and reflects at both ends.
 

@@ -81,14 +81,14 @@ class Box:
         if self.low is None or self.high is None:
             positions = [other for other in range(1, x.dim()) if other not in channels]
             low, high = x.amin(positions, keepdim=True), x.amax(positions, keepdim=True)
-        else:
-            low, high = (torch.as_tensor(end, dtype=x.dtype, device=x.device) for end in (self.low, self.high))
-            if any(end.numel() != x.shape[axis] for end in (low, high) if end.dim()):
-                raise InputError(
-                    f"Expected one number for the ends of the box, or {x.shape[axis]}, one a channel of inputs "
-                    f"{tuple(x.shape)}, but got {low.numel()} and {high.numel()}."
-                )
-            low, high = (end.view(-1, *[1] * (x.dim() - 1 - axis)) if end.dim() else end for end in (low, high))
+            return low.expand_as(x), high.expand_as(x)
+        low, high = (torch.as_tensor(end, dtype=x.dtype, device=x.device) for end in (self.low, self.high))
+        if any(end.numel() != x.shape[axis] for end in (low, high) if end.dim()):
+            raise InputError(
+                f"Expected one number for the ends of the box, or {x.shape[axis]}, one a channel of inputs "
+                f"{tuple(x.shape)}, but got {low.numel()} and {high.numel()}."
+            )
+        low, high = (end.view(-1, *[1] * (x.dim() - 1 - axis)) if end.dim() else end for end in (low, high))
         low, high = low.expand_as(x), high.expand_as(x)
         if bool((x < low).any() or (x > high).any()):
             raise InputError(

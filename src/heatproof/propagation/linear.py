@@ -1,6 +1,6 @@
 """Every operation that is linear in the explained input and has weights, in one form: z = apply(x, w) + b."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from heatproof.propagation.addends import WITH_ADDEND
 from heatproof.propagation.calls import Call
+from heatproof.propagation.constants import endless
 
 ROW_BY_ROW = frozenset(("matmul", "mm", "bmm", "addmm", "baddbmm"))
 SETTINGS = ("stride", "padding", "dilation", "groups", "output_padding")
@@ -22,7 +23,8 @@ class Linear:
     apply(constant, weight) belongs to the bias. `outputs_at` is the dimension of the weight that goes with the channels
     of z (None where a scale a channel cannot be folded), `groups` a transposed convolution's groups. The weight is
     `unscaled` times a folded `scale`, multiplied when it is asked for: kept, it would double a network's memory.
-    `last` says that z has the outputs of one place along its last dimension.
+    `last` says that z has the outputs of one place along its last dimension, `above` that x has no value below 0.
+    `added` are the constants that the bias is made of.
     """
 
     apply: Callable[[Tensor, Tensor], Tensor]
@@ -35,6 +37,8 @@ class Linear:
     outputs_at: int | None = None
     groups: int = 1
     last: bool = False
+    above: bool = False
+    added: tuple[Tensor, ...] = ()
 
     @property
     def weight(self) -> Tensor:
@@ -71,9 +75,10 @@ class Linear:
 
         Such outputs hand nothing on; with their value, 0 · ∞ would be what they hand on.
         """
-        if self.bias is None or not bool((endless := self.bias.isinf()).any()):
+        if self.bias is None or not any(map(endless, self.added)):
             return self, y
-        return replace(self, bias=torch.where(endless, 0.0, self.bias)), torch.where(endless, 0.0, y)
+        masked = self.bias.isinf()
+        return replace(self, bias=torch.where(masked, 0.0, self.bias)), torch.where(masked, 0.0, y)
 
     def channels(self, constant: object, dims: int) -> Tensor | None:
         """A constant that is one number, or one a channel of z (of `dims` dimensions); None for any other."""
@@ -86,15 +91,19 @@ class Linear:
         alone = all(size == 1 for at, size in enumerate(constant.shape) if at != channels)
         return constant.detach() if alone and constant.is_floating_point() else None
 
-    def scaled(self, scale: Tensor, shift: Tensor) -> "Linear | None":
-        """scale · z + shift, one number a channel, folded into weight and bias; None where that is impossible."""
+    def scaled(self, scale: Tensor, shift: Tensor, made_of: Sequence[Tensor] = ()) -> "Linear | None":
+        """scale · z + shift, one number a channel, folded into weight and bias; None where that is impossible.
+
+        `made_of` are the constants that scale and shift come from.
+        """
         if self.outputs_at is None:
             return None
         along = (-1, *[1] * (self.unscaled.dim() - 2))
         bias = shift.view(along)
         if self.bias is not None:
             bias = bias + self.bias * scale.view(along)
-        return replace(self, scale=scale if self.scale is None else scale * self.scale, bias=bias)
+        scale = scale if self.scale is None else scale * self.scale
+        return replace(self, scale=scale, bias=bias, added=(*self.added, *made_of))
 
 
 def linear_of(call: Call) -> Linear | None:
@@ -113,10 +122,11 @@ def _weighted(call: Call) -> Linear | None:
     x, weight, bias = given["input"], given["weight"].detach(), given.get("bias")
     if x is not call.inputs[0]:
         return None
+    added = () if bias is None else (bias,)
     bias = None if bias is None else bias.detach()
     if call.kind == "linear":
         fold = 0 if x.dim() == 2 else None
-        return Linear(apply=F.linear, x=x, unscaled=weight, bias=bias, outputs_at=fold, last=True)
+        return Linear(apply=F.linear, x=x, unscaled=weight, bias=bias, outputs_at=fold, last=True, added=added)
     function: Callable[..., Tensor] = getattr(F, call.name)  # whichever way it was called
     settings = {name: given[name] for name in SETTINGS if name in given}
 
@@ -131,6 +141,7 @@ def _weighted(call: Call) -> Linear | None:
         convolution=True,
         outputs_at=None if x.dim() != weight.dim() else 1 if "transpose" in call.name else 0,
         groups=given.get("groups", 1),
+        added=added,
     )
 
 
@@ -152,4 +163,5 @@ def _matrix(call: Call) -> Linear | None:
     bias = None if addend is None or beta == 0 else addend.detach() * beta
     (x,), weight = call.inputs, weights[0].detach()
     on_the_right = call.name in ROW_BY_ROW and call.position(x) < call.position(weights[0]) and weight.dim() > 1
-    return Linear(apply=apply, x=x, unscaled=weight, bias=bias, last=on_the_right)
+    added = () if addend is None else (addend,)
+    return Linear(apply=apply, x=x, unscaled=weight, bias=bias, last=on_the_right, added=added)

@@ -18,6 +18,7 @@ from heatproof.propagation.linear import Linear, linear_of
 from heatproof.propagation.nodes import Kept, Loss, graft, postpone
 from heatproof.propagation.rules import Epsilon
 from heatproof.propagation.shared import keeps_rows, rowwise
+from heatproof.propagation.signs import Signs
 from heatproof.propagation.strategy import Strategy
 from heatproof.propagation.sums import share
 from heatproof.propagation.terms import Ledger, Share
@@ -62,6 +63,7 @@ class Relevance(Strategy):
         self._known = Known()
         self._kept: Facts[Kept] = Facts()
         self._gates: Facts[bool] = Facts()
+        self._signs = Signs()
         self._ordered = True  # every tensor so far has the samples as its rows, as far as is known
 
     def begin(self, x: Tensor) -> None:
@@ -81,7 +83,10 @@ class Relevance(Strategy):
 
     def handle(self, call: Call) -> Any:
         before, self._ordered = self._ordered, self._ordered and rowwise(call)
+        above = self._signs.tells(call)  # before a call in place writes
         result = self._handled(call)
+        if above:
+            self._signs.note(result)
         self._ordered = self._ordered or (before and keeps_rows(call, result))
         return result
 
@@ -132,7 +137,7 @@ class Relevance(Strategy):
         self._hand_over(new, target)
 
     def _hand_over(self, known: Tensor, other: Tensor) -> None:
-        for facts in (self._made, self._known.split, self._known.masked, self._gates):
+        for facts in (self._made, self._known.split, self._known.masked, self._gates, self._signs):
             facts.hand_over(known, other)
 
     def grafted(self, call: Call, outputs: list[Tensor], decomposed: list[Tensor]) -> None:
@@ -146,6 +151,8 @@ class Relevance(Strategy):
         split = self._known.split.get(linear.x)
         if split is not None:
             linear = replace(linear, x=split.moving, constant=split.constant)
+        elif self._signs.above(linear.x):
+            linear = replace(linear, above=True)
         rule = self.composite.convolution if linear.convolution else self.composite.dense
         if first is None and isinstance(rule, Epsilon) and split is None:
             plain: Tensor = call.execute()
@@ -228,7 +235,7 @@ class Relevance(Strategy):
             value = call.value()
             return graft(value, x * ratio(value, x.detach()))
         made = self._made.get(x)
-        folded = None if made is None else made.linear.scaled(scale, shift)
+        folded = None if made is None else made.linear.scaled(scale, shift, call.constants)
         if made is not None and folded is not None:
             plain = None if made.plain is None else normalization.rescaled(call, made.plain)
             return self._folded(call, folded, plain)
@@ -250,7 +257,9 @@ class Relevance(Strategy):
             return None
         shift = shift * given.get("alpha", 1) * (1 if call.name == "add" else -1)
         bias = made.linear.bias
-        return self._folded(call, replace(made.linear, bias=shift if bias is None else bias + shift), made.plain)
+        added = (*made.linear.added, *call.constants)
+        shifted = replace(made.linear, bias=shift if bias is None else bias + shift, added=added)
+        return self._folded(call, shifted, made.plain)
 
     def _folded(self, call: Call, folded: Linear, plain: Tensor | None) -> Tensor:
         """The result of a call that a linear operation has taken into itself; `plain` has its plain derivative."""

@@ -57,11 +57,10 @@ def parts(op: Linear, x: Tensor, *, gamma: float | None = None, both: bool = Tru
         return clamped(weight) if gamma is None else clamped(weight).mul_(gamma).add_(weight)
 
     above = favoring(positive)
-    signed = bool(x.amin() < 0)
-    if not signed and not both:  # after a ReLU half of the work vanishes
+    if op.above and not both:  # after a ReLU half of the work vanishes
         return op.apply(x, above), None
     below = favoring(negative)
-    if not signed:
+    if op.above:
         return op.apply(x, above), op.apply(x, below)
     risen, fallen = Signs.apply(x)  # type: ignore[no-untyped-call]
     up = op.apply(risen, above).add_(op.apply(fallen, below))

@@ -69,21 +69,26 @@ class Share:
 class Ledger:
     """What no input gets while pulls come back; it costs a pass a term, so only while it is open.
 
-    `lost` (N,) is what is known to be of which sample. `unsorted` holds the rest, element by element and in the order
+    `lost` is what is known to be of which sample. `unsorted` holds the rest, element by element and in the order
     in which a pull comes by: whose it is shows when the samples' cotangents are scaled.
     """
 
     def __init__(self, samples: int) -> None:
         self.samples, self.open = samples, False
-        self.lost, self.unsorted = torch.zeros(samples), list[Tensor]()
+        self._lost, self.unsorted = list[Tensor](), list[Tensor]()
 
     def start(self) -> None:
         """Open with nothing lost."""
-        self.lost, self.unsorted, self.open = torch.zeros(self.samples), [], True
+        self._lost, self.unsorted, self.open = [], [], True
+
+    def lost(self, like: Tensor) -> Tensor:
+        """What is known to be of which sample (N,), in the type and on the device of `like`."""
+        nothing = like.new_zeros(self.samples)
+        return sum(self._lost, start=nothing)
 
     def add(self, lost: Tensor, ordered: bool) -> None:
         """Write down what an operation did not hand on; `ordered` says that its rows are the samples."""
         if ordered or self.samples == 1:
-            self.lost = self.lost.to(lost) + lost.reshape(self.samples, -1).sum(1)
+            self._lost.append(lost.reshape(self.samples, -1).sum(1))
         elif bool(lost.any()):
             self.unsorted.append(lost.flatten())

@@ -1,0 +1,22 @@
+"""What is known of a network's constants, asked of the device once: as long as nobody writes into them."""
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
+
+# By identity: a parameter is the same object in every call; what a model makes anew in each is asked for in each.
+_endless = WeakIdKeyDictionary()
+
+
+def endless(constant: Tensor) -> bool:
+    """Whether a value is infinite, as a mask of −∞ over labels is."""
+    if constant.is_inference():
+        return bool(constant.isinf().any())
+    state = constant._version, constant.data_ptr()
+    known: tuple[tuple[int, int], bool] | None = _endless.get(constant)  # type: ignore[no-untyped-call]
+    if known is not None and known[0] == state:
+        return known[1]
+    with torch.no_grad():
+        found = bool(constant.isinf().any())
+    _endless[constant] = (state, found)
+    return found
