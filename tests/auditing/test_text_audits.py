@@ -13,7 +13,7 @@ from heatproof.auditing import from_spec
 from heatproof.auditing.model_spec import ModelSpec
 from heatproof.auditing.run import Run
 from heatproof.auditing.spec import parse, read
-from heatproof.data import TextTable
+from heatproof.data import TextTable, choosing
 from heatproof.errors import InputError
 from heatproof.methods import PatternAttribution
 from heatproof.report import write
@@ -38,6 +38,20 @@ class Bag(nn.Module):
         if attention is not None:
             embedded = embedded * attention[..., None]
         return self.head(embedded.sum(1))
+
+
+class Reader(nn.Module):
+    '''Enough weights above the words' embeddings to learn any labels of a few texts.'''
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words = nn.Embedding(12, 8)
+        self.each, self.hidden, self.head = nn.Linear(8, 8), nn.Linear(48, 64), nn.Linear(64, 2)
+
+    def forward(self, ids, attention):
+        embedded = self.words(ids) * attention[..., None]
+        return self.head(self.hidden(self.each(embedded).flatten(1)).relu())
 
 
 class Dogs(nn.Module):
@@ -108,7 +122,6 @@ def test_arguments_of_the_forward_by_name(folder: Path):
 
 
 def test_a_method_that_was_fitted_on_other_texts(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    """The way that the refusal of [training_data] with texts names."""
     monkeypatch.setenv("HEATPROOF_CACHE", str(folder / "cache"))
     spec = ModelSpec(name="text_networks:Bag", at="words")
     texts = TextTable(path=str(folder / "texts.csv"), length=6, words=12)
@@ -124,6 +137,45 @@ def test_a_method_that_was_fitted_on_other_texts(folder: Path, monkeypatch: pyte
     (learned,) = run.manifest["methods"][0]["learns"]
     assert learned["digest"] == method.fitted.digest
     assert learned["facts"]["samples"] == "2"
+
+
+def test_texts_are_fitted_and_trained_on(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each text brings its own ids and mask, to the fits and to the networks that are trained anew.
+
+    Whether they are in memory or read batch by batch, the values are the same to the bit.
+    """
+    words = ["cat", "dog", "cow", "hen", "fox"]
+    pairs = [(i, j) for i in range(5) for j in range(5) if i != j]
+    lines = [f"the {words[i]} and {words[j]},{'good' if i > j else 'bad'}" for i, j in pairs]
+    (folder / "many.csv").write_text("\n".join(["text,label", *lines]))
+    table = {"name": "text", "length": 6, "words": 12, "path": "many.csv", "vocabulary": "many.csv"}
+    training = {"optimizer": "adam", "learning_rate": 0.05, "epochs": 200, "batch_size": 4, "stop_at": 1.0}
+    check = {"name": "data-randomization", "training": training, "accuracy": 0.9, "seeds": [0], "test_share": 0.2}
+    given = {"ids": "ids", "attention": "mask"}
+    found = []
+    for way, most in (("memory", choosing.MOST_BYTES), ("blocks", 0)):
+        monkeypatch.setenv("HEATPROOF_CACHE", str(folder / way))
+        monkeypatch.setattr(choosing, "MOST_BYTES", most)
+        (folder / "run").rename(folder / "before") if found else None
+        run = audited(
+            folder,
+            targets="label",
+            methods=["pattern-attribution", "gradient"],
+            checks=[check],
+            model={"name": "text_networks:Reader", "at": "words", "given": given},
+            data={**table, "limit": 3},
+            training_data=table,
+        )
+        manifest, rows = run.manifest, run.rows()
+        assert (manifest["failures"], manifest["status"]) == ([], "complete")
+        assert manifest["training_data"]["samples"] == 20
+        (learned,) = manifest["methods"][0]["learns"]
+        assert learned["facts"]["samples"] == "20"
+        reached = rows[rows["metric"] == "training-accuracy"]
+        assert set(reached["setting"]) >= {"permuted-labels", "true-labels"}
+        assert (reached["value"] >= 0.9).all()
+        found.append(rows.sort_values(list(rows.columns.drop("value")))["value"].to_numpy())
+    np.testing.assert_array_equal(*found)
 
 
 def test_labels_of_two_outputs(folder: Path):
@@ -147,8 +199,8 @@ def test_labels_of_two_outputs(folder: Path):
             "with texts only",
         ),
         (
-            {"training_data": {"name": "text", "path": "texts.csv"}},
-            r"no \[training_data\] with texts \(texts\), .* bound to those that it explains, .* Fit a method in Python",
+            {"training_data": {"name": "text", "path": "texts.csv", "length": 5}, "methods": ["pattern-net"]},
+            r"training data like the samples, \(6, 3\) each, but texts has \(5, 3\)",
         ),
         ({"model": {"name": "text_networks:Bag", "at": "word"}}, "the name of a submodule of Bag, but got 'word'"),
     ],

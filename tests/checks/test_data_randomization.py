@@ -472,14 +472,14 @@ class TestErrors:
                 return self.net(x) * gain
 
         bound = hp.models.Bound(Gated().eval(), given={"gain": torch.ones(3, 1, dtype=torch.float64)})
-        with pytest.raises(InputError, match="this one is bound to gain, which training data do not have"):
+        with pytest.raises(InputError, match="training data that bring gain, which this network takes"):
             check().states(study(bound))
 
 
 def test_the_accuracy_of_the_trained_model_is_computed_once(cache, monkeypatch):
     rows = played(check(), methods={}, training=labelled())
     (path,) = cache.glob("accuracy-*.json")
-    model, (_, test) = network(), parts_of(study(), 0.2)
+    model, test = network(), parts_of(study(), 0.2)[1].data
     with torch.no_grad():
         right = (model(test.inputs.double()).argmax(1) == test.targets).double().mean().item()
     assert json.loads(path.read_text()) == right

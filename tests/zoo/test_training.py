@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
-from heatproof.data import Dataset
+from heatproof.data import Dataset, as_blocks
 from heatproof.errors import HeatproofWarning, InputError, StoreError, UnknownNameError
 from heatproof.zoo import AnconaMLP, Training, TrainingError, accuracy_of, cache, train, training
 from heatproof.zoo.training import _factor, loss_of
@@ -304,7 +304,7 @@ def test_stopping_early_keeps_the_epoch_with_the_lowest_held_out_loss():
     recipe = Training(optimizer="sgd", learning_rate=8.0, epochs=40, batch_size=10, held_out=20, patience=3)
     noisy = dataclasses.replace(separable(), targets=separable().targets.roll(7) | (separable().inputs[:, 1] > 1))
     result = train(Recorded, recipe, noisy, separable(32))
-    _, held = training._hold_out(noisy, recipe)
+    held = training._hold_out(as_blocks(noisy), recipe)[1].data
     losses = []
     for flat in Recorded.seen[: result.epochs]:
         w, b = flat[:6].view(2, 3), flat[6:]
@@ -315,12 +315,13 @@ def test_stopping_early_keeps_the_epoch_with_the_lowest_held_out_loss():
 
 
 def test_held_out_samples_are_not_trained_on():
-    data, held = training._hold_out(separable(), Training(held_out=20))
+    def parts(seed: int = 0) -> list[Dataset]:
+        return [part.data for part in training._hold_out(as_blocks(separable()), Training(held_out=20, seed=seed))]
+
+    data, held = parts()
     assert (len(data), len(held)) == (44, 20)
     assert set(data.ids) | set(held.ids) == set(separable().ids)
-    again, _ = training._hold_out(separable(), Training(held_out=20))
-    other, _ = training._hold_out(separable(), Training(held_out=20, seed=1))
-    assert again.ids == data.ids != other.ids
+    assert parts()[0].ids == data.ids != parts(1)[0].ids
     with pytest.raises(TrainingError, match="fewer samples held out than the 64"):
         train(Linear, Training(held_out=64), separable(), separable())
 

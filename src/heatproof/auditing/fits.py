@@ -3,8 +3,7 @@
 So a resumed run, another audit and every worker read the same bits, and nobody holds the fits of all states in memory.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,10 @@ from torch import Tensor, nn
 
 from heatproof import artifacts, draws
 from heatproof.artifacts import Stored
-from heatproof.data.ahead import ahead
 from heatproof.data.base import Dataset
 from heatproof.data.binding import met
 from heatproof.data.blocks import Blocks, as_blocks
-from heatproof.data.picking import first_of, picked
-from heatproof.data.reading import Reading
+from heatproof.data.picking import batches_of, first_of
 from heatproof.fingerprint import network_fingerprint, probe, same_outputs
 from heatproof.methods.base import METHODS
 from heatproof.methods.fitted import Fitted, FittedMethod, Sided
@@ -58,33 +55,16 @@ class Batches:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         blocks = as_blocks(self.data)
         order = torch.randperm(len(blocks), generator=draws.generator("fit", len(blocks)))
-        batches = torch.split(order, self.size)
-        with closing(ahead(_Picks(blocks, batches), [(i, i + 1) for i in range(len(batches))], depth=1)) as parts:
-            for part in parts:
-                if len(part):
-                    yield self._batch(part)
-                self.read()
+        for part in batches_of(blocks, order, self.size):
+            if len(part):
+                yield self._batch(part)
+            self.read()
 
     def _batch(self, part: Dataset) -> tuple[Tensor, Tensor]:
         targets = part.targets.to(self.like.device)
         if self.model is None or not isinstance(self.model, Bound):
             return part.inputs.to(self.like), targets
         return Sided.of(met(self.model, part).inputs.to(self.like), targets, part.sides)
-
-
-@dataclass(frozen=True)
-class _Picks:
-    """Blocks of which the i-th is a batch: places anywhere in other blocks."""
-
-    blocks: Blocks
-    batches: Sequence[Tensor]
-
-    @property
-    def reading(self) -> Reading:
-        return getattr(self.blocks, "reading", Reading())
-
-    def read(self, start: int, stop: int) -> Dataset:
-        return picked(self.blocks, self.batches[start].tolist())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,13 +23,6 @@ from heatproof.outputs import Outputs, TwoSided
 def run(spec: AuditSpec, out: Path, *, threads: int | None = None, progress: bool = True) -> Run:
     """Load the spec's network and data, and audit them into the folder `out`."""
     data = spec.data.load()
-    if data.tokens is not None and spec.training_data is not None:
-        # Their embedding is changed and trained with the network, and each text brings its own ids and mask.
-        raise InputError(
-            f"Expected no [training_data] with texts ({data.name}), but got some: a network of texts is bound to those "
-            "that it explains, so nothing in an audit can learn from others. Fit a method in Python, recipe.fit(model, "
-            "[model.inputs()]) with a Bound of the texts to learn from, and give it to hp.audit."
-        )
     model = spec.model.load(spec.folder, data if data.tokens is not None else None)
     explained = model.inputs() if isinstance(model, Bound) and model.at is not None else data.inputs
     inputs = explained.to(spec.model.device, DTYPES[spec.model.dtype])
@@ -45,7 +38,7 @@ def run(spec: AuditSpec, out: Path, *, threads: int | None = None, progress: boo
         out=out,
         ids=data.ids,
         boxes=data.boxes if targets is None else data.boxes_of(targets.cpu()),
-        training_data=None if spec.training_data is None else spec.training_data.load(),
+        training_data=spec.training_data,
         features=spec.features,
         batch=spec.batch,
         threads=threads or spec.threads,

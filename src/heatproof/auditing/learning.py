@@ -12,11 +12,13 @@ from heatproof.auditing.fits import Lessons, Read
 from heatproof.auditing.maps_needed import methods_needed
 from heatproof.auditing.plan import Missing, Plan, every, without
 from heatproof.checks.base import TRAINED, State
+from heatproof.data.binding import lacking
+from heatproof.data.blocks import as_blocks
+from heatproof.data.picking import first_of
 from heatproof.errors import InputError
 from heatproof.fingerprint import network_fingerprint
 from heatproof.methods.base import Attribution
 from heatproof.methods.fitted import Fitted, FittedMethod, learners, with_learners
-from heatproof.models import Bound
 from heatproof.rows import Role
 from heatproof.runs.workers import Failure, failure
 
@@ -49,10 +51,12 @@ def check(plan: Plan) -> None:
                 f"Expected training data for {method.label}, {what}, but got none; give samples like those that the "
                 "network was trained on: [training_data] in a spec, training_data=… in Python."
             )
-        if isinstance(plan.model, Bound) and plan.model.given:
+        missing = lacking(plan.model, first_of(as_blocks(plan.training), 1))
+        if missing:
             raise InputError(
-                f"Expected a model without `given` for {method.label}, which learns from data, but training data bring "
-                f"no {', '.join(plan.model.given)}; fit it yourself with recipe.fit(model, batches)."
+                f"Expected training data for {method.label} that bring {', '.join(missing)}, which the network takes "
+                "beside its input, but they do not; give them by name, as_blocks(data, given=…), or fit it yourself "
+                "with recipe.fit(model, batches)."
             )
 
 

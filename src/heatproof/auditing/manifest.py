@@ -10,6 +10,8 @@ import heatproof
 from heatproof.auditing.knowledge import Knowledge
 from heatproof.auditing.plan import Plan
 from heatproof.auditing.samples import Portion
+from heatproof.data.blocks import Blocks, as_blocks
+from heatproof.data.overlay import DatasetBlocks
 from heatproof.errors import InputError, StoreError
 from heatproof.fingerprint import probe, same_outputs
 from heatproof.recipes import describe
@@ -81,9 +83,9 @@ def question_of(
         if plan.training is None
         else {
             "name": plan.training.name,
-            "fingerprint": plan.training.fingerprint,
+            "fingerprint": as_blocks(plan.training).identity,
             "samples": len(plan.training),
-            "skipped": [list(pair) for pair in plan.training.skipped],
+            "skipped": [list(pair) for pair in _skipped(as_blocks(plan.training))],
         },
         **plan.describe(),
         "states": list(states),
@@ -159,3 +161,8 @@ def pictures(shown: Portion) -> dict[str, Any]:
     if shown.display is not None:
         arrays |= {f"display:{name}": one.cpu().numpy() for name, one in zip(shown.ids, shown.display, strict=True)}
     return arrays
+
+
+def _skipped(blocks: Blocks) -> Sequence[tuple[str, str]]:
+    """What of samples in memory was left out; of others nobody has looked."""
+    return blocks.data.skipped if isinstance(blocks, DatasetBlocks) else ()

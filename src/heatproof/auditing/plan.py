@@ -12,6 +12,7 @@ from heatproof.auditing.entries import Condition, NamedCheck, NamedMethod, Quest
 from heatproof.auditing.samples import Samples, Source, explained, filled
 from heatproof.checks.base import Check, State, Study
 from heatproof.data.base import Dataset
+from heatproof.data.blocks import Blocks, as_blocks
 from heatproof.features import Features
 from heatproof.fingerprint import model_fingerprint, network_fingerprint
 from heatproof.methods.base import Attribution, Method
@@ -43,7 +44,7 @@ class Plan:
     batch: int
     outputs: int
     meaning: Outputs = LABELS  # what the outputs are
-    training: Dataset | None = None
+    training: Dataset | Blocks | None = None
     shown: frozenset[str] = frozenset()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -189,7 +190,7 @@ class Plan:
         learns = any(one.fitted is None or one.on_changed_model == "refit" for one in learners(recipe))
         if not learns or self.training is None:
             return describe(recipe)
-        return {"recipe": describe(recipe), "training": self.training.fingerprint}
+        return {"recipe": describe(recipe), "training": as_blocks(self.training).identity}
 
     def describe(self) -> dict[str, Any]:
         """What the run says of methods, checks, states and questions."""

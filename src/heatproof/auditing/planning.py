@@ -14,6 +14,10 @@ from heatproof.auditing.plan import Plan
 from heatproof.auditing.samples import Source, Tensors, explained
 from heatproof.checks.base import Check
 from heatproof.data.base import Dataset
+from heatproof.data.binding import lacking, met
+from heatproof.data.blocks import Blocks, as_blocks
+from heatproof.data.overlay import DatasetBlocks
+from heatproof.data.picking import first_of
 from heatproof.errors import InputError
 from heatproof.errors import shown as shown_as
 from heatproof.features import FEATURES, Features
@@ -21,6 +25,8 @@ from heatproof.layouts.inputs import features_of
 from heatproof.methods.base import Attribution
 from heatproof.models import check_inputs, check_model, check_targets, select
 from heatproof.outputs import Outputs, TwoSided, outputs_of
+
+FIRST = 64  # samples of the training data that are looked at
 
 
 def make(
@@ -31,7 +37,7 @@ def make(
     *,
     features: Features | str | None,
     batch: int,
-    training: Dataset | None = None,
+    training: Dataset | Blocks | None = None,
     said: str | Outputs | None = None,
     shown: Collection[str] = (),
 ) -> Plan:
@@ -66,7 +72,7 @@ def make(
         _check_score(meaning, given)
         check_targets(source.inputs if isinstance(source, Tensors) else first.inputs, given, outputs)
     _check_meaning(meaning, methods)
-    _check_training(training, first.inputs, outputs)
+    _check_training(training, model, first.inputs, outputs)
     plan = Plan(
         model=model,
         source=source,
@@ -148,20 +154,26 @@ def _check_names(plan: Plan) -> None:
                 )
 
 
-def _check_training(training: Dataset | None, inputs: Tensor, outputs: int) -> None:
+def _check_training(training: Dataset | Blocks | None, model: nn.Module, inputs: Tensor, outputs: int) -> None:
+    """Refuse training data that are not like the samples, by the first of them, or without labels."""
     if training is None:
         return
-    if training.inputs.shape[1:] != inputs.shape[1:]:
+    blocks = as_blocks(training)
+    first = first_of(blocks, FIRST)
+    if not len(first):
+        raise InputError(f"Expected training data, but of {training.name} none of the first {FIRST} can be used.")
+    shape = inputs.shape[1:] if lacking(model, first) else met(model, first).inputs.shape[1:]  # `learning` says it
+    if shape != inputs.shape[1:]:
         raise InputError(
             f"Expected training data like the samples, {tuple(inputs.shape[1:])} each, but {training.name} has "
-            f"{tuple(training.inputs.shape[1:])}; load both alike."
+            f"{tuple(shape)}; load both alike."
         )
-    if not training.labelled:
+    if not first.labelled:
         raise InputError(
             f"Expected training data with labels, but {training.name} has none; give it a subfolder a class, or a CSV "
             "file as `index`."
         )
-    highest = int(training.targets.max())
+    highest = int((blocks.targets if isinstance(blocks, DatasetBlocks) else first.targets).max())
     if highest >= max(outputs, 2):
         raise InputError(
             f"Expected training labels below the model's {outputs} outputs, but {training.name} has label {highest}."

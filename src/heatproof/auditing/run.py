@@ -30,6 +30,9 @@ from heatproof.auditing.trials import entered, trials, warn
 from heatproof.auditing.worker import Worker, write_samples
 from heatproof.checks import CHECKS, Boxes, Check
 from heatproof.data.base import Dataset
+from heatproof.data.base import Source as DataSource
+from heatproof.data.blocks import Blocks, as_blocks
+from heatproof.data.choosing import held
 from heatproof.errors import InputError, StoreError
 from heatproof.features import Features
 from heatproof.intact import intact
@@ -105,7 +108,7 @@ def audit(
     boxes: Sequence[Boxes] | None = None,
     labels: Tensor | None = None,
     outputs: str | Outputs | None = None,
-    training_data: Dataset | None = None,
+    training_data: Dataset | Blocks | DataSource | None = None,
     features: Features | str | None = None,
     batch: int | None = None,
     threads: int | None = None,
@@ -134,7 +137,8 @@ def audit(
             label 0: both can be explained, and targets are 0 or 1), `multi-label` (a sigmoid each), `scalars` (numbers;
             `hp.outputs.Outputs("scalars", unit="°C")` names their unit). Several are labels by default, of one nothing
             is claimed: no probability, no label's name.
-        training_data: labelled samples like those that the model was trained on, for what has to learn from data.
+        training_data: labelled samples like those that the model was trained on, for what has to learn from data: what
+            `hp.data.as_blocks` takes. Of more than 2 GiB they are read batch by batch, each time anew.
         features: what counts as one feature, a recipe or its name; by default pixels for images, tokens for sequences,
             columns for tables.
         batch: samples a pass; chosen by the samples' size by default, and kept when a run is resumed.
@@ -175,9 +179,10 @@ def audit(
     settings = _settings(before, batch, threads, images)
     with intact(model), pinned(settings["threads"], images.dtype):
         shown = source.read(0, len(before["shown"]) if before else gallery)
+        training = None if training_data is None else held(as_blocks(training_data))
         plan = make(
             model, source, recipes, chosen,
-            features=features, batch=settings["batch"], training=training_data, said=outputs, shown=shown.ids,
+            features=features, batch=settings["batch"], training=training, said=outputs, shown=shown.ids,
         )  # fmt: skip
         _check_labels(labels, targets, plan)
         learning.check(plan)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.data.base import Dataset
+from heatproof.data.blocks import Blocks
 from heatproof.features import Features
 from heatproof.methods.base import Attribution, Linearizable, Linearization
 from heatproof.metrics import Metric
@@ -106,7 +107,7 @@ class Study:
     outputs: int
     features: Features
     boxed: bool = False  # whether samples come with the boxes of their object
-    training: Dataset | None = None  # labelled samples like those that the model was trained on
+    training: Dataset | Blocks | None = None  # labelled samples like those that the model was trained on
     meaning: Outputs = LABELS  # what the model's outputs are
 
     @cached_property

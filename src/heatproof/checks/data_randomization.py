@@ -146,7 +146,7 @@ class DataRandomization(Check):
         key = {
             "state": "retrained",
             "recipe": digest(describe(self._recipe)),
-            "data": [data.fingerprint, test.fingerprint],
+            "data": [data.identity, test.identity],
         }
         states = [replace(TRAINED, rests_on={"data": key["data"]}, open=AsTrained(test))]
         for group in (PERMUTED, TRUE):

@@ -11,11 +11,14 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from heatproof import artifacts
 from heatproof.data.base import Dataset
+from heatproof.data.binding import met
+from heatproof.data.blocks import as_blocks
+from heatproof.data.picking import labels_of
 from heatproof.errors import DamagedError
-from heatproof.fingerprint import model_fingerprint
-from heatproof.models import forward
+from heatproof.fingerprint import network_fingerprint
+from heatproof.models import Bound, forward
 from heatproof.recipes import digest
-from heatproof.zoo.training import accuracy_of
+from heatproof.zoo.training import Samples, accuracy_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +60,26 @@ class Learner(nn.Module):
         like = next(p for p in self.net.parameters() if p.is_floating_point())
         return forward(self.net, x.to(like.device, like.dtype)).cpu()
 
+    def of(self, part: Dataset) -> Tensor:
+        """The logits (N, C) of some samples, their side inputs filled in.
+
+        What a Bound's `at` gives is as in use, and is not trained: what runs there is no part of what is explained.
+        """
+        if not isinstance(self.net, Bound):
+            logits: Tensor = self(part.inputs)
+            return logits
+        learning = any(module.training for module in self.modules())
+        self.train(False)
+        bound, inputs = met(self.net, part)
+        self.train(learning)
+        return forward(bound, inputs).cpu()
+
 
 class AsTrained:
     """Opens the model as it is, and knows how it does on samples."""
 
-    def __init__(self, test: Dataset) -> None:
-        self.test = test
+    def __init__(self, test: Samples) -> None:
+        self.test = as_blocks(test)
 
     def __call__(self, model: nn.Module) -> AbstractContextManager[nn.Module]:
         """A context in which nothing is changed."""
@@ -71,17 +88,18 @@ class AsTrained:
     def test_accuracy(self, model: nn.Module) -> float:
         """The share of the samples that `model` predicts as labelled; computed once and kept, then read."""
         return artifacts.kept(
-            f"accuracy-{digest([model_fingerprint(model), self.test.fingerprint])[:24]}.json",
+            f"accuracy-{digest([network_fingerprint(model), self.test.identity])[:24]}.json",
             read=_read_number,
             make=lambda: accuracy_of(Learner(model).eval(), self.test),
             write=_write_number,
         )
 
 
-def chance_of(data: Dataset, test: Dataset) -> float:
+def chance_of(data: Samples, test: Samples) -> float:
     """What guessing by the labels' frequencies gets right: Σ_c (share of label c in training) · (share in testing)."""
-    labels = int(max(data.targets.max(), test.targets.max())) + 1
-    shares = [torch.bincount(part.targets, minlength=labels).double() / len(part) for part in (data, test)]
+    labels = [labels_of(as_blocks(part))[1] for part in (data, test)]
+    most = int(max(part.max() for part in labels)) + 1
+    shares = [torch.bincount(part, minlength=most).double() / len(part) for part in labels]
     return float((shares[0] * shares[1]).sum())
 
 

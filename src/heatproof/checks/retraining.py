@@ -15,10 +15,12 @@ from heatproof.artifacts import Stored
 from heatproof.checks.base import Study
 from heatproof.checks.learner import Facts, Learner, chance_of
 from heatproof.checks.swapping import swapped, tensors_of
-from heatproof.data.base import Dataset, permuted_labels, select
+from heatproof.data.binding import lacking, met
+from heatproof.data.blocks import Blocks, as_blocks
+from heatproof.data.choosing import relabelled, some_of
+from heatproof.data.picking import first_of, labels_of
 from heatproof.errors import InputError, TrainingError
-from heatproof.fingerprint import model_fingerprint
-from heatproof.models import Bound
+from heatproof.fingerprint import network_fingerprint
 from heatproof.randomization import Cascading, Initializer
 from heatproof.recipes import describe, digest
 from heatproof.zoo import training as loop
@@ -90,9 +92,9 @@ class Retrained:
     @cached_property
     def _name(self) -> str:
         parts = {
-            "first weights": model_fingerprint(self._first()),
+            "first weights": network_fingerprint(self._first()),
             "recipe": describe(self.recipe),
-            "data": [part.fingerprint for part in parts_of(self.study, self.recipe.test_share)],
+            "data": [part.identity for part in parts_of(self.study, self.recipe.test_share)],
             "permuted": self.permuted,
             "seed": self.seed,
             "loop": [VERSION, inspect.getsource(loop)],
@@ -119,7 +121,7 @@ class Retrained:
     def _made(self) -> tuple[dict[str, Tensor], Facts]:
         data, test = parts_of(self.study, self.recipe.test_share)
         if self.permuted:
-            data = permuted_labels(data, self.seed)
+            data = _permuted(data, self.seed)
         learner = Learner(self._first())
         epochs, seconds, reached = 0, 0.0, 0.0
         with pinned(threads=1):
@@ -151,43 +153,54 @@ class Retrained:
         return dict(weights), Facts(**facts)
 
 
-def parts_of(study: Study, test_share: float) -> tuple[Dataset, Dataset]:
+def parts_of(study: Study, test_share: float) -> tuple[Blocks, Blocks]:
     """The training data to train on, and those held out for testing: the same for every seed.
+
+    Cost: of blocks that are not in memory, all samples are read once for their labels.
 
     Raises: InputError if there are none, too few, all of one label, or of another shape than the samples.
     """
-    data = study.training
-    if data is None:
+    if study.training is None:
         raise InputError(
             "Expected training data for data-randomization, but got none; give audit(…, training_data=dataset), or a "
             "table [training_data] in the spec: labelled samples like those that the network was trained on."
         )
-    if data.inputs.shape[1:] != study.example.shape[1:]:
+    data = as_blocks(study.training)
+    first = met(study.model, first_of(data, 1)).inputs
+    if first.shape[1:] != study.example.shape[1:]:
         raise InputError(
             f"Expected training data like the samples, {tuple(study.example.shape[1:])} each, but got "
-            f"{tuple(data.inputs.shape[1:])}."
+            f"{tuple(first.shape[1:])}."
         )
-    for_test = round(test_share * len(data))
-    order = torch.randperm(len(data), generator=draws.generator("data randomization", "held out", len(data))).tolist()
-    for_training = order[for_test:]
-    if for_test == 0 or len(set(data.targets[for_training].tolist())) < 2:
+    places, labels = labels_of(data)
+    for_test = round(test_share * len(places))
+    order = torch.randperm(len(places), generator=draws.generator("data randomization", "held out", len(places)))
+    held, kept = order[:for_test].sort().values, order[for_test:].sort().values
+    if for_test == 0 or len(set(labels[kept].tolist())) < 2:
         raise InputError(
-            f"Expected samples of two labels or more to train on and one or more to test on, but of {len(data)} "
-            f"{for_test} are held out and the rest has {len(set(data.targets[for_training].tolist()))} labels; "
+            f"Expected samples of two labels or more to train on and one or more to test on, but of {len(places)} "
+            f"{for_test} are held out and the rest has {len(set(labels[kept].tolist()))} labels; "
             "give more training data, or change test_share."
         )
-    return select(data, sorted(for_training)), select(data, sorted(order[:for_test]))
+    for_training, for_testing = (some_of(data, [places[row] for row in rows.tolist()]) for rows in (kept, held))
+    return for_training, for_testing
 
 
 def trainable(study: Study) -> None:
-    """Refuse a network that cannot be trained on labelled samples alone."""
-    model = study.model
-    if isinstance(model, Bound) and (model.given or model.at is not None):
+    """Refuse a network that cannot be trained on the training data alone: they lack side inputs that it takes."""
+    missing = [] if study.training is None else lacking(study.model, first_of(as_blocks(study.training), 1))
+    if missing:
         raise InputError(
-            "Expected a network whose only argument is the explained input, but this one is bound to "
-            f"{', '.join(sorted(model.given)) or f'the output of {model.at!r}'}, which training data do not have; "
-            "leave data-randomization out."
+            f"Expected training data that bring {', '.join(missing)}, which this network takes beside its input, but "
+            "they do not; give them by name, as_blocks(data, given=…), or leave data-randomization out."
         )
+
+
+def _permuted(data: Blocks, seed: int) -> Blocks:
+    """The samples with their labels dealt out anew, as `permuted_labels` does."""
+    labels = labels_of(data)[1]
+    order = torch.randperm(len(labels), generator=draws.generator(seed, "permuted labels", len(labels)))
+    return relabelled(data, labels[order], f"{data.name}, labels permuted")
 
 
 def _parts(value: tuple[dict[str, Tensor], Facts]) -> Stored:

@@ -43,12 +43,12 @@ def ahead(
     if depth < 1 or (workers is not None and workers < 0):
         raise InputError(f"Expected depth from 1 and workers from 0 on, but got {depth} and {workers}.")
     how = getattr(blocks, "reading", Reading())
+    workers = how.workers if workers is None else workers
     if workers == 0:
         return (blocks.read(*one) for one in ranges)
     if how.by == "processes":
-        return _by_processes(blocks, list(ranges), how, workers or how.workers or 1, depth)
-    most = min(depth, os.cpu_count() or 1)
-    count = 1 if how.by == "one thread" else workers or how.workers or most
+        return _by_processes(blocks, list(ranges), how, workers or 1, depth)
+    count = 1 if how.by == "one thread" else workers or min(depth, os.cpu_count() or 1)
     return _by_threads(blocks, ranges, count, depth)
 
 

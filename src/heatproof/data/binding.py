@@ -29,3 +29,11 @@ def met(model: nn.Module, data: Dataset) -> Met:
         return Met(bound, bound.inputs())
     like = parameters_like(model)
     return Met(bound, data.inputs if like is None else data.inputs.to(like[1], like[0]))
+
+
+def lacking(model: nn.Module, data: Dataset) -> list[str]:
+    """The side inputs of a network that samples do not bring."""
+    if not isinstance(model, Bound):
+        return []
+    wanted = {**{name: name for name in model.given}, **model.named}
+    return [argument for argument, name in wanted.items() if name not in data.sides]

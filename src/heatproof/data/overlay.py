@@ -27,7 +27,8 @@ class DatasetBlocks:
     def __init__(self, data: Dataset) -> None:
         if not len(data):
             raise InputError(f"Expected at least one sample in {data.name}, but there is none.")
-        self.data = data
+        self.data, self.targets = data, data.targets
+        self.reading = Reading(workers=0)
 
     @property
     def name(self) -> str:

@@ -11,7 +11,7 @@ class Reading:
 
     Attributes:
         by: "threads"; "one thread" where code may not run in two at once, as most data sets' may not; "processes".
-        workers: how many threads or processes; as many as there are blocks ahead by default.
+        workers: how many threads or processes; as many as there are blocks ahead by default. 0 for what is in memory.
         context: how processes are started, as `multiprocessing_context` of a DataLoader.
         begin: called in each process with its number.
         timeout: seconds to wait for a process's block; 0 for ever.

@@ -13,12 +13,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 from heatproof import draws
-from heatproof.data import Dataset
-from heatproof.data.base import select
+from heatproof.data import Blocks, Dataset, as_blocks
+from heatproof.data.choosing import some_of
+from heatproof.data.picking import batches_of
 from heatproof.errors import TrainingError
 from heatproof.zoo.recipes import Training
 
 ROWS_WITHOUT_GRADIENT = 256
+Samples = Dataset | Blocks
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,8 +38,11 @@ class Trained:
     seconds: float
 
 
-def train(make: Callable[[], nn.Module], training: Training, data: Dataset, test: Dataset) -> Trained:
+def train(make: Callable[[], nn.Module], training: Training, data: Samples, test: Samples) -> Trained:
     """Build a network with `make` and train it on `data`: cross-entropy, or with one output unit its binary form.
+
+    Blocks are read batch by batch. A network that has a method `of` is asked for the outputs of a batch (`Dataset`)
+    with it, as one that takes side inputs; any other is called with the batch's inputs.
 
     Everything random (first weights, order, dropout, what is held out) depends on `training.seed` alone; the global
     generator is as before afterwards. The same versions, device and number of threads give the same weights, bit for
@@ -47,23 +52,23 @@ def train(make: Callable[[], nn.Module], training: Training, data: Dataset, test
         `training.required_in_training`, or the accuracy on `test` below `training.required`.
     """
     started = time.perf_counter()
-    data, held = _hold_out(data, training)
-    steps_of_epoch = math.ceil(len(data) / training.batch_size)
+    samples, held = _hold_out(as_blocks(data), training)
+    steps_of_epoch = math.ceil(len(samples) / training.batch_size)
     best: _Best | None = None
     with seeded(training), _progress() as progress:
         model = make().train()
         optimizer = training.build(model)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _factor(training, steps_of_epoch * training.epochs))
-        task = progress.add_task(f"training {data.name}", total=steps_of_epoch * training.epochs)
+        task = progress.add_task(f"training {samples.name}", total=steps_of_epoch * training.epochs)
         accuracy, epoch = 0.0, 0
         while epoch < training.epochs and (training.stop_at is None or accuracy < training.stop_at):
-            order = torch.randperm(len(data), generator=draws.generator(training.seed, "order of training", epoch))
+            order = torch.randperm(len(samples), generator=draws.generator(training.seed, "order of training", epoch))
             hits = torch.zeros((), dtype=torch.int64)
-            for rows in torch.split(order, training.batch_size):
-                hits += _step(model, optimizer, data.inputs[rows], data.targets[rows], training, epoch)
+            for part in batches_of(samples, order, training.batch_size):
+                hits += _step(model, optimizer, part, training, epoch)
                 schedule.step()
                 progress.advance(task)
-            accuracy, epoch = hits.item() / len(data), epoch + 1
+            accuracy, epoch = hits.item() / len(samples), epoch + 1
             if held is not None:
                 best = _better(best, _Best(_mean_loss(model, held), epoch, accuracy, _copy(model)))
                 if epoch - best.epoch >= training.patience:
@@ -77,7 +82,7 @@ def train(make: Callable[[], nn.Module], training: Training, data: Dataset, test
     after = f"after {epoch} epochs"
     if accuracy < training.required_in_training:
         raise TrainingError(
-            f"Expected {what} {training.required_in_training:.2%} on the samples it is trained on, {data.name}, but "
+            f"Expected {what} {training.required_in_training:.2%} on the samples it is trained on, {samples.name}, but "
             f"got {accuracy:.2%} {after}; train longer or with another learning rate or seed."
         )
     if reached < training.required:
@@ -100,11 +105,25 @@ def seeded(training: Training) -> Iterator[None]:
         yield
 
 
-def accuracy_of(model: nn.Module, data: Dataset) -> float:
+def accuracy_of(model: nn.Module, data: Samples) -> float:
     """The share of samples whose label is predicted."""
+    right, seen = 0, 0
     with torch.no_grad():
-        labels = torch.cat([predicted(model(x)) for x in torch.split(data.inputs, ROWS_WITHOUT_GRADIENT)])
-    return int((labels == data.targets).sum()) / len(data)
+        for part in _in_order(as_blocks(data)):
+            right += int((predicted(outputs_of(model, part)) == part.targets).sum())
+            seen += len(part)
+    return right / seen
+
+
+def outputs_of(model: nn.Module, part: Dataset) -> Tensor:
+    """The logits (N, C) of some samples, by the network's own `of` if it has one."""
+    of = getattr(model, "of", None)
+    logits: Tensor = model(part.inputs) if of is None else of(part)
+    return logits
+
+
+def _in_order(blocks: Blocks) -> Iterator[Dataset]:
+    return batches_of(blocks, torch.arange(len(blocks)), ROWS_WITHOUT_GRADIENT)
 
 
 def predicted(outputs: Tensor) -> Tensor:
@@ -137,7 +156,7 @@ def _copy(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
-def _hold_out(data: Dataset, training: Training) -> tuple[Dataset, Dataset | None]:
+def _hold_out(data: Blocks, training: Training) -> tuple[Blocks, Blocks | None]:
     """The samples to train on, and those that decide when to stop."""
     if training.held_out == 0:
         return data, None
@@ -146,26 +165,25 @@ def _hold_out(data: Dataset, training: Training) -> tuple[Dataset, Dataset | Non
             f"Expected fewer samples held out than the {len(data)} there are, but got {training.held_out}."
         )
     order = torch.randperm(len(data), generator=draws.generator(training.seed, "held out", len(data))).tolist()
-    return select(data, sorted(order[training.held_out :])), select(data, sorted(order[: training.held_out]))
+    return some_of(data, sorted(order[training.held_out :])), some_of(data, sorted(order[: training.held_out]))
 
 
-def _mean_loss(model: nn.Module, data: Dataset) -> float:
+def _mean_loss(model: nn.Module, data: Blocks) -> float:
     model.eval()
-    total = 0.0
+    total, seen = 0.0, 0
     with torch.no_grad():
-        for rows in torch.split(torch.arange(len(data)), ROWS_WITHOUT_GRADIENT):
-            total += loss_of(model(data.inputs[rows]), data.targets[rows]).item() * len(rows)
+        for part in _in_order(data):
+            total += loss_of(outputs_of(model, part), part.targets).item() * len(part)
+            seen += len(part)
     model.train()
-    return total / len(data)
+    return total / seen
 
 
-def _step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, targets: Tensor, training: Training, epoch: int
-) -> Tensor:
+def _step(model: nn.Module, optimizer: torch.optim.Optimizer, part: Dataset, training: Training, epoch: int) -> Tensor:
     """One step; the number of samples that were right before it."""
     optimizer.zero_grad(set_to_none=True)
-    outputs = model(inputs)
-    loss = loss_of(outputs, targets)
+    outputs = outputs_of(model, part)
+    loss = loss_of(outputs, part.targets)
     if not torch.isfinite(loss):
         raise TrainingError(
             f"Expected a finite loss, but got {loss.item()} in epoch {epoch + 1}; "
@@ -173,7 +191,7 @@ def _step(
         )
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-    hits: Tensor = (predicted(outputs) == targets).sum()
+    hits: Tensor = (predicted(outputs) == part.targets).sum()
     return hits
 
 
