@@ -62,6 +62,18 @@ class TestFigures:
         assert math.isnan(found.low)
         assert found.text() == "7.00 (1 of 2 samples)"
 
+    @pytest.mark.parametrize(("itself", "mean", "n"), [(1.0, 5 / 3, 3), (0.0, 2.5, 2)])
+    def test_a_map_that_went_blank_is_like_nothing(self, itself: float, mean: float, n: int) -> None:
+        # s3 is blank where the trained map has a pattern; s4 was blank before, and has no chance of its own.
+        stages = [
+            ("a", "cascading he", f"s{i}", 1.0, value) for i, value in enumerate((2.0, 3.0, math.nan, math.nan), 1)
+        ]
+        by_chance = [("a", "cascading he chance", f"s{i}", 2.0, v) for i, v in enumerate((0.0, 0.0, 0.0, math.nan), 1)]
+        run = rows(*stages, *by_chance)
+        checks = [{"label": "c", "id": "c", "metrics": [{"name": "m", "itself": itself}]}]
+        found = replace(run, manifest={**run.manifest, "checks": checks}).mean(at("a", 1.0))
+        assert (found.value, found.n, found.degenerate) == (pytest.approx(mean), n, 4 - n)
+
     def test_open_positions_are_paired(self) -> None:
         # s2 has no value at the last position of a, so b's there does not count for it either
         stages = [("b", "cascading he", s, p, v) for p, v in ((1.0, 1.0), (2.0, 3.0)) for s in ("s1", "s2")]

@@ -14,6 +14,7 @@ from heatproof.reading.evidence import Evidence
 from heatproof.reading.intervals import Combine, of_combined, of_means
 from heatproof.reading.rule import Estimate
 from heatproof.reading.tables import DRAWN, aligned, count, cube
+from heatproof.rows import chance_of
 
 STAGES = "stages"
 MANY = 1e6  # from here on only the order of magnitude is told
@@ -175,7 +176,27 @@ class Results:
         for name in ("method", "metric", "setting"):
             if getattr(pick, name) is None and rows[name].nunique() > 1:
                 raise InputError(f"Expected one {name} for {pick}, but there are {sorted(rows[name].unique())}.")
-        return rows
+        return self._with_blanks(rows)
+
+    def _with_blanks(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows with a similarity of 0 for maps that went blank where the trained one has a pattern.
+
+        They lost everything, as on the scorecard. The trained one has a pattern where its similarity by chance has a
+        value.
+        """
+        empty = rows["value"].isna() & rows["metric"].isin(self._similarities)
+        if not empty.any():
+            return rows
+        names = ["check", "method", "metric", "sample"]
+        known = self.rows[self.rows["value"].notna() & self.rows["setting"].str.endswith(chance_of(""))]
+        lost = empty & pd.MultiIndex.from_frame(rows[names]).isin(pd.MultiIndex.from_frame(known[names]))
+        return rows.assign(value=rows["value"].mask(lost, 0.0))
+
+    @cached_property
+    def _similarities(self) -> set[str]:
+        """The measures under which a map and itself have 1; under a distance, a map that is blank is no longer told."""
+        metrics = (metric for check in self.manifest.get("checks", ()) for metric in check["metrics"])
+        return {metric["name"] for metric in metrics if metric.get("itself") == 1}
 
     def _stages(self, pick: Pick) -> str:
         groups = {state["group"] for state in self.manifest["states"] if state["kind"] == "randomized"}
