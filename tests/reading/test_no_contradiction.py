@@ -99,6 +99,21 @@ def test_a_blank_map_has_lost_everything() -> None:
     assert (told.verdict, told.ours[:14]) == ("cannot be told here", "not to be told")
 
 
+def test_maps_that_do_not_repeat_are_compared_with_none() -> None:
+    levels = {"gradient-x-input": {"s": 0.5, "r": 0.06, "c": 0.05}, "cgi": {"s": 0.02, "r": 1.0, "c": 0.0}}
+    rows = pd.concat([randomized(one, method=method, spread=0.01) for method, one in levels.items()])
+    manifest = {**manifest_of(), "methods": [PLAIN, CGI]}
+    verdicts = Verdicts.of(rows, manifest)
+    assert verdicts.by_question("gradient-x-input")["depends"].answer == "unknown"
+    shows = {effect.title: effect.shows for effect in effects(verdicts)}
+    compared = "The CGI map is less like itself than gradient × input when the network is random"
+    assert shows[compared] == "cannot be told"
+    plain, cgi = (pick("spearman-absolute", method) for method in levels)
+    claim = keeps_more(where="", text="", paper="", step="x", one=plain, other=cgi)
+    told = claim.answer(Results(rows=rows, manifest=manifest))
+    assert (told.verdict, told.ours.endswith("; not to be told: is noise")) == ("cannot be told here", True)
+
+
 def test_more_survives_is_the_slow_twins() -> None:
     """u − u′ with u = (mean|s| − mean|c|)/(mean|r| − mean|c|), over samples that both have, blank maps as 0."""
     rng = np.random.default_rng(0)

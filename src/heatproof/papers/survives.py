@@ -72,9 +72,11 @@ def more_kept(results: Results, *, pairs: tuple[tuple[Pick, Pick], ...], names: 
     over = f", where they differ least of {len(found)}" if len(found) > 1 else ""
     blank = sum(one.blank + other.blank for _, one, other in found)
     counted = f"; {blank} blank maps counted as 0" if blank else ""
+    untold = next((why for _, one, other in found for each in (one, other) if (why := each.untold)), "")
     return Answer(
-        f"of its similarity to itself survives: {told}; difference {least.text(percent=True)}{over}{counted}",
-        all_of([positive(more) for more, _, _ in found]),
+        f"of its similarity to itself survives: {told}; difference {least.text(percent=True)}{over}{counted}"
+        + (f"; not to be told: {untold}" if untold else ""),
+        "cannot be told here" if untold else all_of([positive(more) for more, _, _ in found]),
     )
 
 
@@ -101,6 +103,12 @@ class Places:
         share = self.survival(averaged)
         plain = averaged.s.mean if averaged.s is not None else float("nan")
         return f"similarity {plain:z.2f}" if share.reason else share.told
+
+    @property
+    def untold(self) -> str:
+        """Why nothing can be told, though the method's own repeatability was measured."""
+        share = self.survival(self.averaged)
+        return (share.reason or share.noise) if self.repeats else ""
 
     @property
     def shares(self) -> list[Survival]:

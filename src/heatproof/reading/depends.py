@@ -75,15 +75,15 @@ def measured(evidence: Evidence, check: str, method: str, group: str, metric: st
     return Measured(metric, s, r, c if r is not None else None)
 
 
+def grade(evidence: Evidence, of: Measured) -> Survival:
+    """What survives of a method's maps by one measure, or why that cannot be told."""
+    missing = MISSING if of.r is not None else {**MISSING, "c": "the method's own noise was not measured"}
+    return survival(of.s, of.r, of.c, metric=of.metric, samples=evidence.samples, missing=missing)
+
+
 def _grades(evidence: Evidence, check: CheckInfo, method: str, group: str) -> dict[str, Survival]:
-    found = {}
-    for metric in JUDGED:
-        _, s, r, c = measured(evidence, check.label, method, group, metric)
-        if s is None:
-            continue
-        missing = MISSING if r is not None else {**MISSING, "c": "the method's own noise was not measured"}
-        found[metric] = survival(s, r, c, metric=metric, samples=evidence.samples, missing=missing)
-    return found
+    columns = (measured(evidence, check.label, method, group, metric) for metric in JUDGED)
+    return {one.metric: grade(evidence, one) for one in columns if one.s is not None}
 
 
 def by_survival(question: str, method: str, check: str, setting: str, grades: dict[str, Survival]) -> Judgement:

@@ -42,7 +42,7 @@ class Labels(Reading):
         excluded = evidence.info.excluded(method)
         for check in evidence.info.of(CHECK):
             grades = {
-                metric: _grade(evidence, check.label, method, metric)
+                metric: grade(evidence, measured(evidence, check.label, method, metric))
                 for metric in JUDGED
                 if evidence.column(check.label, method, metric, setting=PERMUTED) is not None
             }
@@ -69,16 +69,16 @@ def measured(evidence: Evidence, check: str, method: str, metric: str) -> Measur
     return Measured(metric, s, r, c if r is not None else None)
 
 
-def _grade(evidence: Evidence, check: str, method: str, metric: str) -> Survival:
-    _, s, r, c = measured(evidence, check, method, metric)
-    missing = MISSING if r is not None else {**MISSING, "c": "no network learned the true labels again"}
-    grade = survival(s, r, c, metric=metric, samples=evidence.samples, missing=missing)
-    if grade.noise or grade.reason.startswith("too few samples"):
+def grade(evidence: Evidence, of: Measured) -> Survival:
+    """What survives of a method's maps by one measure, or why that cannot be told."""
+    missing = MISSING if of.r is not None else {**MISSING, "c": "no network learned the true labels again"}
+    found = survival(of.s, of.r, of.c, metric=of.metric, samples=evidence.samples, missing=missing)
+    if found.noise or found.reason.startswith("too few samples"):
         said = (
-            f"where the true labels were learned again its map is no more like itself ({grade.own:z.2f}) than permuted"
+            f"where the true labels were learned again its map is no more like itself ({found.own:z.2f}) than permuted"
         )
-        return replace(grade, noise="", reason=f"{said} ({grade.chance:z.2f})")
-    return grade
+        return replace(found, noise="", reason=f"{said} ({found.chance:z.2f})")
+    return found
 
 
 def warning(evidence: Evidence, check: str) -> str:

@@ -1,17 +1,18 @@
 """A published effect, and what a run says of it: in the words of the verdicts, by their rule."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from heatproof.reading.base import Finding
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.rule import ALPHA, Answer, Estimate, Margin, decide
-from heatproof.reading.survival import Measured, more_survives, percent
+from heatproof.reading.survival import Measured, Survival, more_survives, percent
 from heatproof.reading.values import Values, difference
 from heatproof.reading.verdicts import changed
 
 Names = list[tuple[str | None, str]]
+Verdict = tuple[Finding, Measured]  # and what it is made of
 SOME = 0.005  # shares below are written as 0 %
 ABOVE = Margin(good="above", yes=0.0, no=0.0)
 SHOWN: Mapping[Answer, str] = {"yes": "shows", "no": "does not show"}
@@ -53,13 +54,19 @@ def compared(first: Values, second: Values, margin: Margin = ABOVE) -> str:
 
 
 def less_survives(
-    evidence: Evidence, ours: Finding, theirs: Finding, measured: tuple[Measured, Measured]
+    evidence: Evidence, ours: Verdict, theirs: Verdict, grade: Callable[[Evidence, Measured], Survival]
 ) -> tuple[str, str]:
-    """Whether less survives of our maps than of theirs, by what the verdicts on both are made of, and a sentence."""
-    more = more_survives(measured[1], measured[0], samples=evidence.samples)
-    told = f"Of the similarity to itself {spread(ours)} of CGI survives, {spread(theirs)} of gradient × input."
-    if ours.supporting or theirs.supporting:  # of a network that died, or a method left out, nothing can be told
-        return UNTOLD, told
+    """Whether less survives of our maps than of theirs, by what the verdicts on both are made of, and a sentence.
+
+    Where one of the verdicts has nothing to go by, as of a network that died or of maps that do not repeat, neither has
+    the difference.
+    """
+    told = f"Of the similarity to itself {spread(ours[0])} of CGI survives, {spread(theirs[0])} of gradient × input."
+    for finding, measured in (ours, theirs):
+        found = grade(evidence, measured)
+        if finding.supporting or found.noise or found.reason:
+            return UNTOLD, told if not found.reason else f"Not enough to go by: {found.reason}."
+    more = more_survives(theirs[1], ours[1], samples=evidence.samples)
     return shown(decide(more, ABOVE)(ALPHA)), told
 
 

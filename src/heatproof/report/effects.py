@@ -6,7 +6,7 @@ What a question of the scorecard asks, too, has its verdict's answer, so that no
 from collections.abc import Iterator
 
 from heatproof.reading.base import Finding
-from heatproof.reading.depends import NEVER, measured
+from heatproof.reading.depends import NEVER, grade, measured
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.picture import CHECK as CONTROLS
 from heatproof.reading.values import Values
@@ -97,10 +97,11 @@ def _competition_loses(verdicts: Verdicts, registered: Names) -> Iterator[Effect
             ours, theirs = _verdict(verdicts, label), _verdict(verdicts, plain)
             if ours is None or theirs is None:
                 continue
-            columns = [
-                measured(verdicts.evidence, one.check, one.method, one.setting, one.metric) for one in (ours, theirs)
-            ]
-            shows, sentence = less_survives(verdicts.evidence, ours, theirs, (columns[0], columns[1]))
+            first, second = (
+                (one, measured(verdicts.evidence, one.check, one.method, one.setting, one.metric))
+                for one in (ours, theirs)
+            )
+            shows, sentence = less_survives(verdicts.evidence, first, second, grade)
             yield Effect(
                 title="The CGI map is less like itself than gradient × input when the network is random",
                 shows=shows,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from heatproof.reading.base import Finding
 from heatproof.reading.competition import MARGIN, chance_share
 from heatproof.reading.labels import CHECK as LABELS
-from heatproof.reading.labels import PERMUTED, TRUE, measured, warning
+from heatproof.reading.labels import PERMUTED, TRUE, grade, measured, warning
 from heatproof.reading.survival import percent
 from heatproof.reading.values import Values
 from heatproof.reading.verdicts import Verdicts
@@ -79,8 +79,8 @@ def _loses(verdicts: Verdicts, check: str, plain: list[str], cgi: list[str]) -> 
         ours, theirs = (_verdict(verdicts, check, one) for one in (label, other))
         if ours is None or theirs is None:
             continue
-        columns = [measured(verdicts.evidence, check, one.method, one.metric) for one in (ours, theirs)]
-        shows, sentence = less_survives(verdicts.evidence, ours, theirs, (columns[0], columns[1]))
+        first, second = ((one, measured(verdicts.evidence, check, one.method, one.metric)) for one in (ours, theirs))
+        shows, sentence = less_survives(verdicts.evidence, first, second, grade)
         yield Effect(
             title="The CGI map is less like itself than gradient × input when the labels mean nothing",
             shows=shows,
