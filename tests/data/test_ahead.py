@@ -1,5 +1,6 @@
 import threading
 import time
+import weakref
 
 import pytest
 import torch
@@ -82,6 +83,23 @@ def test_no_more_is_read_ahead_than_was_asked_for(depth: int):
     assert settled(numbers.asked, depth + 1) == [0, 2, 4, 6][: depth + 1]
     reader.close()
     assert not any(name.startswith("heatproof-reading") for name in (one.name for one in threading.enumerate()))
+
+
+def test_blocks_that_were_used_are_let_go():
+    """Beside the one that the caller has there are `depth` others at most, however many there are."""
+    alive: list[weakref.ref[Dataset]] = []
+
+    class Watched(Numbers):
+        def read(self, start: int, stop: int) -> Dataset:
+            found = super().read(start, stop)
+            alive.append(weakref.ref(found))
+            return found
+
+    most = 0
+    for block in ahead(Watched(), [(i % 9, i % 9 + 1) for i in range(50)], depth=2):
+        assert len(block) == 1
+        most = max(most, sum(one() is not None for one in alive))
+    assert most <= 4  # one is made while the caller looks
 
 
 def test_code_that_may_not_run_in_two_threads_does_not():

@@ -70,8 +70,3 @@ def test_pictures_of_a_folder(folder: Path):
 @pytest.mark.slow
 def test_a_data_set_of_the_users(tmp_path: Path):
     assert peak("generated", tmp_path, MANY) - peak("generated", tmp_path, FEW) < ALLOWED
-
-
-def test_little_takes_little(tmp_path: Path):
-    """The same in small, at every run: 8 times as many samples as the least."""
-    assert peak("generated", tmp_path, 1600) - peak("generated", tmp_path, FEW) < ALLOWED / 3
