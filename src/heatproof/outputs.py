@@ -48,11 +48,15 @@ class Outputs:
 LABELS = Outputs()
 
 
-def outputs_of(said: str | Outputs | None, count: int) -> Outputs:
+def outputs_of(said: str | Outputs | None, count: int, *, two_sided: bool = False) -> Outputs:
     """What the `count` outputs of a network are, by what its user says: several are labels unless they are told apart.
+
+    Those of a `two_sided` network are its logit, from both sides.
 
     Raises: InputError for a kind that does not exist, or does not fit the number.
     """
+    if two_sided:
+        count, said = 1, said or "logit"
     if said is None:
         return Outputs("labels" if count > 1 else "score")
     if isinstance(said, Outputs):
@@ -61,6 +65,8 @@ def outputs_of(said: str | Outputs | None, count: int) -> Outputs:
         found = Outputs(said)  # type: ignore[arg-type]  # one of them
     else:
         raise unknown("kind of outputs", str(said), SAID)
+    if two_sided and found.kind != "logit":
+        raise InputError(f"Expected outputs='logit' of a TwoSided network, but got {found.kind!r}.")
     if found.kind == "labels" and count == 1:
         raise InputError(
             "Expected at least 2 outputs where each is a label's, but the model has 1; say outputs='logit' where it is "

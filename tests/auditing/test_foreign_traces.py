@@ -166,10 +166,7 @@ class TestMapsThatAreNoNumbers:
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        (
-            lambda model, x, y: x.numpy(),
-            "Expected attributions as a tensor, but got a NumPy array (2, 1, 12, 12)",
-        ),
+        (lambda model, x, y: x.numpy().astype(str), "that broadcast to (2, 1, 12, 12), but got ndarray."),
         (lambda model, x, y: [x], "Expected floating attributions that broadcast to (2, 1, 12, 12), but got list."),
     ],
 )
@@ -177,6 +174,11 @@ def test_what_is_no_tensor_is_named(method: Any, message: str) -> None:
     with pytest.raises(InputError) as raised:
         foreign.explain(method, toys.network(), INPUTS, TARGETS, "key")
     assert message in str(raised.value)
+
+
+def test_an_array_is_taken() -> None:
+    found = foreign.explain(lambda model, x, y: 2 * x.numpy().astype("float64"), toys.network(), INPUTS, TARGETS, "key")
+    assert torch.equal(found.maps, 2 * INPUTS)
 
 
 def test_an_explainer_object_is_told_the_two_lines(tmp_path: Path) -> None:

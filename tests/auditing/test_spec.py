@@ -100,7 +100,7 @@ class TestReading:
             ),
             (spec(methods=["cgi", "cgi"]), "label of its own"),
             (spec(methods=[{"name": "cgi", "label": 5}]), "label of a method to be text, but got 5"),
-            (spec(targets="true"), "Expected the name of a target rule, but got 'true'"),
+            (spec(targets="true"), "Expected the name of a target, but got 'true'"),
             (spec(batch="8"), "key 'batch' of the spec"),
             (spec(model={"weights": "w"}), r"Expected \[model\] to have `name`"),
             (spec(model={"name": "a:b", "wieghts": "w"}), "did you mean 'weights'"),

@@ -26,6 +26,7 @@ from heatproof.checks.base import Block, Maps, Scores, State
 from heatproof.draws import reseed
 from heatproof.errors import AuditError, InputError
 from heatproof.methods.base import Attribution, Explanation, Method
+from heatproof.methods.given import Given
 from heatproof.metrics import EXCLUDE
 from heatproof.models import forward
 from heatproof.runs.blocks import ROW_SCHEMA
@@ -292,6 +293,8 @@ def _blank(*maps: Maps) -> Tensor:
 
 
 def _explain(recipe: Attribution, state: State, block: Block) -> Explanation:
+    if isinstance(recipe, Given):
+        recipe = recipe.of([block.samples[i % len(block.samples)] for i in range(len(block.inputs))])
     if isinstance(recipe, Method) and foreign.is_ours(recipe):
         return recipe.explain(block.model, block.inputs, block.targets)
     # The same draws in every state of one replicate, as our own methods have them.

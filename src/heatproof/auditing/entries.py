@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from heatproof.checks.base import CHECKS, Check, State
 from heatproof.methods.base import METHODS, Attribution
 from heatproof.methods.fitted import learners
+from heatproof.methods.given import Given
 from heatproof.recipes import describe, text
 
 SHOWN = ("trained", "randomized", "retrained")  # kinds of states whose maps are kept for the gallery
@@ -28,6 +29,11 @@ class NamedMethod:
         """Whether the method looks at the model at all."""
         return bool(getattr(self.recipe, "uses_model", True))
 
+    @property
+    def is_given(self) -> bool:
+        """Whether its maps are given: there is none of another network, nor a second one of this."""
+        return isinstance(self.recipe, Given)
+
     def describe(self) -> dict[str, Any]:
         """What the manifest says of this method."""
         return {
@@ -36,6 +42,7 @@ class NamedMethod:
             "recipe": describe(self.recipe),
             "text": text(self.recipe),
             "controls": not self.uses_model,
+            "given": self.is_given,
             "learns": [
                 {
                     "method": type(one).__name__,

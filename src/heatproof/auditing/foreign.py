@@ -4,12 +4,12 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from heatproof import draws
 from heatproof.auditing.traces import none_left
 from heatproof.door import check_maps
-from heatproof.errors import InputError
 from heatproof.methods.base import Attribution, Explanation, Method
 from heatproof.undo import interrupt_behind
 
@@ -38,11 +38,7 @@ def explain(recipe: Attribution, model: nn.Module, inputs: Tensor, targets: Tens
         if (interrupt := interrupt_behind(error)) is not None:
             raise interrupt from None
         raise
-    if isinstance(maps, np.ndarray):
-        raise InputError(
-            f"Expected attributions as a tensor, but got a NumPy array {maps.shape}; wrap the method in two lines:\n"
-            "def wrapped(model, inputs, targets):\n"
-            "    return torch.from_numpy(method(model, inputs, targets)).to(inputs)"
-        )
+    if isinstance(maps, np.ndarray) and maps.dtype.kind in "iuf":
+        maps = torch.from_numpy(np.ascontiguousarray(maps)).to(inputs)
     check_maps(maps, inputs, getattr(recipe, "__name__", type(recipe).__name__))
     return Explanation(maps.detach(), {})

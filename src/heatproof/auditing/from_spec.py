@@ -18,6 +18,7 @@ from heatproof.door import plain_outputs
 from heatproof.errors import InputError
 from heatproof.models import Bound, rows_per_pass
 from heatproof.outputs import Outputs, TwoSided
+from heatproof.targets import Label, Target
 
 
 def run(spec: AuditSpec, out: Path, *, threads: int | None = None, progress: bool = True) -> Run:
@@ -37,7 +38,7 @@ def run(spec: AuditSpec, out: Path, *, threads: int | None = None, progress: boo
         checks={label: check for label, (_, check) in spec.checks.items()},
         out=out,
         ids=data.ids,
-        boxes=data.boxes if targets is None else data.boxes_of(targets.cpu()),
+        boxes=data.boxes_of(targets.cpu()) if isinstance(targets, Tensor) else data.boxes,
         training_data=spec.training_data,
         features=spec.features,
         batch=spec.batch,
@@ -59,17 +60,19 @@ def run(spec: AuditSpec, out: Path, *, threads: int | None = None, progress: boo
     )
 
 
-def _targets(spec: AuditSpec, data: Dataset, model: nn.Module, inputs: Tensor) -> Tensor | None:
-    """The explained labels (N,), or None for those that the audit will see predicted.
+def _targets(spec: AuditSpec, data: Dataset, model: nn.Module, inputs: Tensor) -> Tensor | Target | None:
+    """The explained labels (N,), None for those that the audit will see predicted, or another target as it is.
 
     One output unit is what is explained, whatever the labels, unless it is said to be the logit of two. Samples with
     boxes of several labels need the predicted ones now: only the boxes of the explained label are its evidence.
     """
+    if spec.targets not in (Label("predicted"), Label("given")):
+        return spec.targets
     if spec.outputs == "logit":
         model = TwoSided(model)
     if _outputs(model, inputs) == 1:
         return torch.zeros_like(data.targets)
-    if spec.targets == "label":
+    if spec.targets == Label("given"):
         if not data.labelled:
             raise InputError(
                 f'Expected the labels of {data.name} for targets = "label", but it has none; explain the predicted '

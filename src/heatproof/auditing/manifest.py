@@ -26,6 +26,7 @@ class About:
     model: str = ""
     data: str = ""
     title: str = ""
+    target: Mapping[str, Any] = field(default_factory=dict)  # what is explained, where it is not a label as it is
     classes: Sequence[str] | None = None
     display: Tensor | None = None
     tokens: Sequence[Sequence[str]] | None = None
@@ -65,6 +66,7 @@ def question_of(
             "meaning": plan.meaning.describe(),
             "probe": probe(plan.bound(0, len(inputs)), inputs[:2]),
         },
+        "target": dict(about.target),
         "knowledge": known.describe(),
         "data": {
             "name": about.data,

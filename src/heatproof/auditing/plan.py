@@ -21,7 +21,7 @@ from heatproof.metrics import Metric
 from heatproof.models import select
 from heatproof.outputs import LABELS, Outputs
 from heatproof.recipes import describe, digest, text
-from heatproof.rows import SCHEMA
+from heatproof.rows import SCHEMA, Role
 
 Missing = Mapping[int, frozenset[str]]  # by block, the ids of the questions whose rows are to be computed
 
@@ -130,12 +130,18 @@ class Plan:
                         dict(state.rests_on),
                     ]
                 )
+                able = self._able(state)
                 for label, recipe in recipes.items():
-                    found[digest([asked, label, recipe])] = Question(check.label, state.name, label)
-                for one, two in combinations(sorted(self.labels), 2) if check.recipe.pairs else ():
+                    if not label or label in able:
+                        found[digest([asked, label, recipe])] = Question(check.label, state.name, label)
+                for one, two in combinations(sorted(able), 2) if check.recipe.pairs else ():
                     identity = digest([asked, one, recipes[one], two, recipes[two]])
                     found[identity] = Question(check.label, state.name, one, two)
         return found
+
+    def _able(self, state: State) -> list[str]:
+        """The methods that have maps in a state: those that are given are the trained network's."""
+        return [one.label for one in self.methods if state.kind == Role.TRAINED or not one.is_given]
 
     @cached_property
     def recipes(self) -> dict[str, str]:

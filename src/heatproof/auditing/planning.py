@@ -22,7 +22,8 @@ from heatproof.errors import InputError
 from heatproof.errors import shown as shown_as
 from heatproof.features import FEATURES, Features
 from heatproof.layouts.inputs import features_of
-from heatproof.methods.base import Attribution
+from heatproof.methods.base import Attribution, parts_of
+from heatproof.methods.given import Given
 from heatproof.models import check_inputs, check_model, check_targets, select
 from heatproof.outputs import Outputs, TwoSided, outputs_of
 
@@ -63,8 +64,8 @@ def make(
     settled = door.enter(bound, first.inputs)
     block = door.plain(first.inputs)
     outputs = door.guarded(lambda: door.plain_outputs(bound, block), bound, block, settled).shape[1]
-    meaning = outputs_of(said, outputs)
-    if meaning.kind == "logit":
+    meaning = outputs_of(said, outputs, two_sided=isinstance(model, TwoSided))
+    if meaning.kind == "logit" and not isinstance(model, TwoSided):
         model, outputs = TwoSided(model), 2
         door.vouch(model, settled)
     given = source.targets if isinstance(source, Tensors) else first.targets
@@ -72,6 +73,7 @@ def make(
         _check_score(meaning, given)
         check_targets(source.inputs if isinstance(source, Tensors) else first.inputs, given, outputs)
     _check_meaning(meaning, methods)
+    _check_given_maps(methods, source)
     _check_training(training, model, first.inputs, outputs)
     plan = Plan(
         model=model,
@@ -126,6 +128,18 @@ def _check_meaning(meaning: Outputs, methods: Mapping[str, Attribution]) -> None
             f"Expected outputs of which one label is right for {', '.join(reading)}, as the labels' softmax "
             f"probabilities are read, but {what}; leave it out, or say outputs='logit' where the output is one."
         )
+
+
+def _check_given_maps(methods: Mapping[str, Attribution], source: Source) -> None:
+    """Refuse maps that are given of other samples, and methods that would need one of a sample that was changed."""
+    for label, recipe in methods.items():
+        if not isinstance(recipe, Given) and any(isinstance(one, Given) for one in parts_of(recipe)):
+            raise InputError(
+                f"Expected maps that are given to stand by themselves, but {label} is made of some: of a sample that "
+                "it changes there is none. Leave it out, or give its own maps."
+            )
+        if isinstance(recipe, Given) and isinstance(source, Tensors):
+            recipe.of(source.names).check()
 
 
 def _reads_labels(recipe: Any) -> bool:

@@ -1,11 +1,12 @@
 """An audit from beginning to end: plan, go on, compute, write."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import torch
 from rich.console import Console
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from heatproof.arithmetic import pinned
 from heatproof.auditing import environment, learning
+from heatproof.auditing.aiming import aimed, on_own_labels
 from heatproof.auditing.engines import local
 from heatproof.auditing.knowledge import Knowledge, known_of
 from heatproof.auditing.learning import Learned
@@ -36,7 +38,7 @@ from heatproof.data.choosing import held
 from heatproof.errors import InputError, StoreError
 from heatproof.features import Features
 from heatproof.intact import intact
-from heatproof.methods.base import METHODS, Attribution, Method
+from heatproof.methods.base import METHODS, Attribution, Method, Targets
 from heatproof.models import check_inputs, check_model, rows_per_pass
 from heatproof.outputs import Outputs
 from heatproof.reading.verdicts import needed
@@ -99,14 +101,14 @@ class Run:
 def audit(
     model: nn.Module,
     images: Tensor,
-    targets: Tensor | None = None,
+    targets: Targets | Callable[[Any], Tensor] | None = None,
     *,
     methods: Sequence[str | Attribution] | Mapping[str, str | Attribution],
     checks: Sequence[str | Check] | Mapping[str, str | Check],
     out: str | Path | None = None,
     ids: Sequence[str] | None = None,
     boxes: Sequence[Boxes] | None = None,
-    labels: Tensor | None = None,
+    labels: Tensor | np.ndarray | Sequence[int] | None = None,
     outputs: str | Outputs | None = None,
     training_data: Dataset | Blocks | DataSource | None = None,
     features: Features | str | None = None,
@@ -123,7 +125,8 @@ def audit(
     Args:
         model: a network in eval mode, or a `Bound` one.
         images: inputs (N, …), float, as the network takes them.
-        targets: the explained labels (N,), int64; the labels that the model predicts by default.
+        targets: what is explained: labels (N,) in any integers, or one for all; a target of `heatproof.targets`, or a
+            function of what the model returns; the labels that the model predicts by default.
         methods: registered names, methods, or callables `(model, inputs, targets) -> attributions`; a mapping names
             their labels.
         checks: registered names or checks; a mapping names their labels.
@@ -161,15 +164,22 @@ def audit(
     about.check(len(images))
     source = Tensors(
         inputs=images.detach(),
-        targets=targets,
-        labels=targets if labels is None else labels,
+        labels=labels,  # type: ignore[arg-type]  # a tensor from here on
         ids=None if ids is None else tuple(str(name) for name in ids),
         boxes=boxes,
         display=about.display,
         tokens=about.tokens,
     )
+    aim = aimed(model, source, targets, outputs)
+    model, source, outputs = aim.model, aim.source, aim.outputs
+    about = replace(about, target=aim.target, classes=(aim.name,) if aim.name else about.classes)
+    given = source.labels
+    if given is None and not aim.target:
+        source = replace(source, labels=source.targets)
     check_tensors(model, source)
     chosen = named(checks, CHECKS, Check)
+    if aim.own:
+        chosen = {label: (name, on_own_labels(check)) for label, (name, check) in chosen.items()}
     recipes = {label: method for label, (_, method) in named(methods, METHODS, Method).items()}
     folder = tempfile.TemporaryDirectory(prefix="heatproof-") if out is None else None
     path = Path(folder.name if folder else out or "")
@@ -184,7 +194,7 @@ def audit(
             model, source, recipes, chosen,
             features=features, batch=settings["batch"], training=training, said=outputs, shown=shown.ids,
         )  # fmt: skip
-        _check_labels(labels, targets, plan)
+        _check_labels(given, source.targets, plan)
         learning.check(plan)
         first = {} if before else _first_blocks(plan, show=progress)
         known = Knowledge(**before["knowledge"]) if before else _known(plan, first)

@@ -73,6 +73,11 @@ class Tensors:
         parts = [tensor_digest(one) for one in (self.inputs, self.targets, self.labels) if one is not None]
         return digest([parts, None if self.ids is None else list(self.ids), boxes])
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The id of each sample; its position by default."""
+        return tuple(map(str, range(len(self)) if self.ids is None else self.ids))
+
     def read(self, start: int, stop: int) -> Portion:
         """A copy of these rows, in one piece."""
         stop = min(stop, len(self))

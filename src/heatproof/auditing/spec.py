@@ -2,7 +2,8 @@
 
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -16,10 +17,10 @@ from heatproof.features import FEATURES, Features
 from heatproof.methods.base import METHODS, Attribution
 from heatproof.outputs import SAID
 from heatproof.recipes import build, coerced
+from heatproof.targets import TARGETS, Label, Target
 
 __all__ = [
     "DTYPES",
-    "TARGETS",
     "AuditSpec",
     "ModelSpec",
     "labeled",
@@ -29,8 +30,6 @@ __all__ = [
     "read",
     "read_table",
 ]
-
-TARGETS = ("predicted", "label")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +45,7 @@ class AuditSpec:
     checks: Mapping[str, tuple[str, Check]]
     training_data: Source | None = None
     features: Features | None = None
-    targets: str = "predicted"
+    targets: Target = field(default_factory=Label)
     outputs: str | None = None
     unit: str = ""
     title: str = ""
@@ -89,10 +88,12 @@ def parse(table: Mapping[str, Any], folder: Path = Path()) -> AuditSpec:
         if not table.get(key):
             raise InputError(f"Expected the spec to have `{key}`, but it has none.")
     hints = get_type_hints(AuditSpec)
-    simple = ("believable", "targets", "outputs", "unit", "title", "out", "batch", "threads", "gallery", "max_errors")
+    simple = ("believable", "outputs", "unit", "title", "out", "batch", "threads", "gallery", "max_errors")
     values = {key: coerced(table[key], hints[key], f"key {key!r} of the spec") for key in simple if key in table}
-    if values.get("targets", "predicted") not in TARGETS:
-        raise unknown("target rule", values["targets"], TARGETS)
+    if "targets" in table:
+        said = table["targets"]
+        with _importing_from(folder):
+            values["targets"] = Label(said) if type(said) is int else build(TARGETS, said)
     if values.get("outputs") is not None and values["outputs"] not in SAID:
         raise unknown("kind of outputs", values["outputs"], SAID)
     if "features" in table:
@@ -116,7 +117,7 @@ def _check_places(table: Mapping[str, Any], known: Sequence[str]) -> None:
             continue
         own: Any = ModelSpec
         if name != "model":
-            sources = FEATURES if name == "features" else DATA
+            sources: Any = {"features": FEATURES, "targets": TARGETS}.get(name, DATA)
             own = sources.get(inner["name"]) if inner.get("name") in sources.names() else None
         parts = ["name", *(field.name for field in fields(own))] if own is not None else ["name"]
         for key in inner:
@@ -131,9 +132,16 @@ def _methods(entries: Any, folder: Path) -> dict[str, Any]:
     """Methods of ours, and those of others by their adapters' names; modules and files are found beside the spec."""
     if isinstance(entries, list | tuple):
         entries = [_beside(entry, folder) for entry in entries]
+    with _importing_from(folder):
+        return labeled(METHODS, entries)
+
+
+@contextmanager
+def _importing_from(folder: Path) -> Iterator[None]:
+    """Modules beside the spec are found."""
     sys.path.insert(0, str(folder))
     try:
-        return labeled(METHODS, entries)
+        yield
     finally:
         sys.path.remove(str(folder))
 

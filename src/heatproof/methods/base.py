@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
 from typing import ClassVar, NamedTuple
 
@@ -151,6 +151,14 @@ class Linearizable(Method):
     ) -> Mapping[str, Tensor]:
         """Numbers (N,) a sample that come with the attributions `maps` of `targets`."""
         return {"score": scores(outputs, targets)}
+
+
+def parts_of(recipe: object) -> Iterator[object]:
+    """A recipe and all recipes in its fields, however deep."""
+    yield recipe
+    if is_dataclass(recipe) and not isinstance(recipe, type):
+        for one in fields(recipe):
+            yield from parts_of(getattr(recipe, one.name))
 
 
 def mixes(pull: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

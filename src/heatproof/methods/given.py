@@ -86,6 +86,7 @@ class Given(Method):
         object.__setattr__(self, "ids", tuple(map(str, self.ids)))
         if not isinstance(self.maps, Maps) and not (isinstance(self.maps, str) and not self.maps):
             object.__setattr__(self, "maps", Maps(self.maps, self.ids))
+            object.__setattr__(self, "ids", ())  # they are among the maps now
 
     def __repr__(self) -> str:
         return f"Given({self.maps!r})"
@@ -93,6 +94,12 @@ class Given(Method):
     def of(self, samples: Sequence[str]) -> "Given":
         """The same maps, of the samples with these ids in the order in which they will come."""
         return replace(self, samples=tuple(samples))
+
+    def check(self) -> None:
+        """Refuse samples that there is no map of. Raises: InputError."""
+        if not isinstance(self.maps, Maps):
+            raise InputError("Expected `maps`, a file or arrays by sample id, but got none.")
+        self.maps.of(self.samples or ())
 
     def cost(self, outputs: int, shape: Sequence[int]) -> float:
         return 0.0
@@ -104,8 +111,7 @@ class Given(Method):
                 f"{'no ids' if self.samples is None else f'{len(self.samples)} ids'}; call {self!r}.of(ids), or give "
                 "it to an audit, which knows them."
             )
-        if not isinstance(self.maps, Maps):
-            raise InputError("Expected `maps`, a file or arrays by sample id, but got none.")
+        self.check()
         found = self.maps.of(self.samples)
         return Explanation(torch.stack([self._fitting(one, model, inputs) for one in found]).to(inputs))
 

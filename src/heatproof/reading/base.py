@@ -80,14 +80,31 @@ class Reading(ABC):
     Attributes:
         title: the question, as a page asks it.
         reads: the ids of the checks whose rows it answers from.
+        other_maps: whether it needs a map of another network, or a second one of the same.
     """
 
     title: ClassVar[str]
     reads: ClassVar[tuple[str, ...]] = ()
+    other_maps: ClassVar[bool] = False
 
     @abstractmethod
     def judge(self, evidence: Evidence, method: str) -> Iterator[Judgement]:
         """What the run says of a method."""
+
+
+def no_method(question: str, method: str, check: str) -> Judgement:
+    """What can be told of maps that were given, where another one would have to be made: nothing."""
+    gone = float("nan")
+    why = "No method given: its maps were made elsewhere, and of another network, or once more of this, there is none."
+    return Judgement(
+        method=method,
+        question=question,
+        check=check,
+        metric="",
+        estimate=Estimate(mean=gone, low=gone, high=gone, n=0),
+        decide=lambda _: "unknown",
+        tell=lambda _: ("no method given", why),
+    )
 
 
 READINGS: "Registry[Reading]" = Registry("reading", "heatproof.reading")

@@ -46,6 +46,7 @@ class Depends(Reading):
 
     title: ClassVar[str] = "Depends on the parameters?"
     reads: ClassVar[tuple[str, ...]] = (CHECK,)
+    other_maps: ClassVar[bool] = True
 
     def judge(self, evidence: Evidence, method: str) -> Iterator[Judgement]:
         info = evidence.info

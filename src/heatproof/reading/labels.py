@@ -37,6 +37,7 @@ class Labels(Reading):
 
     title: ClassVar[str] = "Depends on the labels?"
     reads: ClassVar[tuple[str, ...]] = (CHECK,)
+    other_maps: ClassVar[bool] = True
 
     def judge(self, evidence: Evidence, method: str) -> Iterator[Judgement]:
         excluded = evidence.info.excluded(method)

@@ -28,6 +28,7 @@ class Repeats(Reading):
 
     title: ClassVar[str] = "Repeats?"
     reads: ClassVar[tuple[str, ...]] = (CHECK,)
+    other_maps: ClassVar[bool] = True
 
     def judge(self, evidence: Evidence, method: str) -> Iterator[Judgement]:
         for check in evidence.info.of(CHECK):

@@ -42,12 +42,16 @@ class CheckInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class MethodInfo:
-    """A method under its label; whether it looks at no model, and why it was left out of changed networks."""
+    """A method under its label; whether it looks at no model, and why it was left out of changed networks.
+
+    Of one whose maps were `given` there is no map of another network, nor a second one of the same.
+    """
 
     label: str
     name: str | None
     control: bool
     excluded: str = ""
+    given: bool = False
 
 
 class RunInfo:
@@ -92,6 +96,7 @@ class RunInfo:
                 label=method["label"],
                 name=method["name"],
                 control=bool(method.get("controls")),
+                given=bool(method.get("given")),
                 excluded="; ".join(
                     dict.fromkeys(one["because"] for one in method.get("learns", ()) if one["changed"] == "exclude")
                 ),

@@ -33,6 +33,7 @@ class Steady(Reading):
 
     title: ClassVar[str] = "Steady?"
     reads: ClassVar[tuple[str, ...]] = (CHECK,)
+    other_maps: ClassVar[bool] = True
 
     def judge(self, evidence: Evidence, method: str) -> Iterator[Judgement]:
         for check in evidence.info.of(CHECK):

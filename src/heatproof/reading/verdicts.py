@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from heatproof.errors import unknown
-from heatproof.reading.base import READINGS, Finding, Judgement, Reading
+from heatproof.reading.base import READINGS, Finding, Judgement, Reading, no_method
 from heatproof.reading.declared import declared
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.rule import Answer, more_samples, selected
+from heatproof.reading.run_info import MethodInfo
 from heatproof.reading.table import Rows
 
 BELIEVABLE = "believable"
@@ -70,7 +71,7 @@ class Verdicts:
         """Every finding, a column of verdicts decided together, methods in the run's order."""
         columns: dict[str, list[Judgement]] = {}
         for method in self.evidence.info.methods:
-            for judgement in self._judgements(method.label):
+            for judgement in self._judgements(method):
                 columns.setdefault(judgement.question, []).append(judgement)
         found = [finding for judgements in columns.values() for finding in _decided(judgements)]
         place = {method.label: k for k, method in enumerate(self.evidence.info.methods)}
@@ -170,11 +171,14 @@ class Verdicts:
         read = {name for reading in self.readings.values() for name in reading.reads}
         return [check for check in self.evidence.info.checks if check.id not in read]
 
-    def _judgements(self, method: str) -> Iterator[Judgement]:
-        for reading in self.readings.values():
-            yield from reading.judge(self.evidence, method)
+    def _judgements(self, method: MethodInfo) -> Iterator[Judgement]:
+        for question, reading in self.readings.items():
+            yield from (found := list(reading.judge(self.evidence, method.label)))
+            check = next(self.evidence.info.of(*reading.reads), None)
+            if method.given and reading.other_maps and check is not None and not found:
+                yield no_method(question, method.label, check.label)
         for check in self._unread:
-            yield from declared(self.evidence, check, method)
+            yield from declared(self.evidence, check, method.label)
 
 
 def _decided(judgements: Sequence[Judgement]) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +51,8 @@ class Target(ABC):
     `settle` looks at the trained model's answer once and says what stays fixed from then on, whatever the network is
     changed to: the explained label, the region that it predicts, the box. `read` turns any answer into outputs (M, C).
     """
+
+    of_labels: ClassVar[bool] = False  # whether its outputs are the model's own labels, under the same names
 
     @property
     @abstractmethod

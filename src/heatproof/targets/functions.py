@@ -9,6 +9,7 @@ from torch import Tensor
 
 from heatproof.errors import HeatproofError, InputError
 from heatproof.fields import typed
+from heatproof.named_code import named_code
 from heatproof.outputs import Outputs
 from heatproof.targets.base import LABEL, TARGETS, Sides, Target, as_target
 
@@ -59,22 +60,27 @@ class Difference(Target):
         return [("a", as_target(self.a)), ("b", as_target(self.b))]
 
 
+@TARGETS.register("python")
 @typed
 @dataclass(frozen=True)
 class Function(Target):
     """Any function of what the model returns: its values (N,), or outputs (N, C) of which `label` is explained.
 
     Args:
-        call: takes what the model returns for some rows, and treats each row by itself.
+        call: takes what the model returns for some rows, and treats each row by itself; or its name, `module:function`.
         title: what it is, in a few words; the function's name by default.
         unit: its unit.
         label: which of several outputs is explained.
     """
 
-    call: Callable[[Any], Tensor]
+    call: Callable[[Any], Tensor] | str = ""
     title: str = field(default="", kw_only=True)
     unit: str = field(default="score", kw_only=True)
     label: int = field(default=0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.call, str) and self.call:
+            object.__setattr__(self, "call", named_code(self.call, "function"))
 
     @property
     def name(self) -> str:
@@ -94,6 +100,8 @@ class Function(Target):
         return {LABEL: torch.full_like(rows, self.label)}
 
     def read(self, answer: Any, sides: Sides) -> Tensor:
+        if isinstance(self.call, str):
+            raise InputError("Expected `call`, a function of what the model returns, but got none.")
         try:
             found = self.call(answer)
         except HeatproofError:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ SAID = {
 class _OfOutputs(Target):
     """A target that leaves the model's own outputs (N, C) as they are."""
 
+    of_labels: ClassVar[bool] = True
+
     def read(self, answer: Any, sides: Sides) -> Tensor:
         return scores_in(answer, _samples(answer), what=self.name)
 
@@ -33,7 +36,6 @@ class _OfOutputs(Target):
         return Aim(model, self.settled(model, inputs, labels)[LABEL], self.outputs)
 
 
-@TARGETS.register("label")
 @typed
 @dataclass(frozen=True)
 class Label(_OfOutputs):
@@ -70,10 +72,8 @@ class Label(_OfOutputs):
         return {LABEL: found}
 
 
-@TARGETS.register("predicted")
-def predicted() -> Label:
-    """The label with the largest output."""
-    return Label()
+TARGETS.register("label")(partial(Label, "given"))
+TARGETS.register("predicted")(partial(Label, "predicted"))
 
 
 @TARGETS.register("label-set")
@@ -108,6 +108,10 @@ class LabelSet(Target):
     @property
     def outputs(self) -> Outputs | None:
         return Outputs("scalars", self.unit) if self.of == "sum" else None
+
+    @property
+    def of_labels(self) -> bool:  # type: ignore[override]  # one or the other, by a field
+        return self.of == "each"
 
     def settle(self, answer: Any, rows: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         scores = scores_in(answer, len(rows), what=self.name)
@@ -189,6 +193,8 @@ class Scalar(_OfOutputs):
 @dataclass(frozen=True)
 class Complement(Target):
     """Class 0 of a network with one logit s of class 1 against class 0: −s, whose sigmoid is its probability."""
+
+    of_labels: ClassVar[bool] = True
 
     @property
     def name(self) -> str:

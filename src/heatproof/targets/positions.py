@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from heatproof.targets.base import LABEL, TARGETS, Sides, Target, scores_in
 from heatproof.targets.labels import _given, _samples
 
 
+@TARGETS.register("index")
 @typed
 @dataclass(frozen=True)
 class Index(Target):
@@ -29,7 +30,9 @@ class Index(Target):
         labels: which of them counts labels: the last, −1, in (N, T, C), the first, 0, in (N, C, H, W).
     """
 
-    index: tuple[int | tuple[int, ...], ...]
+    of_labels: ClassVar[bool] = True
+
+    index: tuple[int | tuple[int, ...], ...] = (0,)
     labels: int = field(default=-1, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -101,6 +104,8 @@ class Region(Target):
         of: `sum` over the region, or `mean`.
         background: a label that is never taken for the predicted one.
     """
+
+    of_labels: ClassVar[bool] = True
 
     label: Literal["predicted", "given"] | int = "predicted"
     mask: Any = "predicted"
