@@ -180,6 +180,44 @@ def test_partly_random_network_is_never_shown_as_a_random_one(odd: Any) -> None:
     assert odd.locator(".hero").count() == 0
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 794, 1440])
+def test_axe_finds_nothing(browser: Any, whole: Path, width: int, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
+    script = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+    page = whole / "report.html"
+    if not page.exists():
+        report.write(whole)
+    # The page's own policy lets no other script in: here it has to.
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    tab = context.new_page()
+    tab.goto(page.as_uri())
+    tab.wait_for_selector("#maps canvas")
+    tab.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    tab.evaluate(script)
+    found = tab.evaluate("axe.run()")["violations"]
+    tab.locator('tr[data-method="guided-backprop"] button[data-question="depends"]').click()
+    found += tab.evaluate("axe.run(document.querySelector('#mark'))")["violations"]
+    context.close()
+    assert [(one["id"], one["impact"], one["nodes"][0]["html"]) for one in found] == []
+
+
+def test_prints_on_a4_without_losing_the_matrix(browser: Any, whole: Path, tmp_path: Path) -> None:
+    if not (whole / "report.html").exists():
+        report.write(whole)
+    tab = browser.new_page()
+    tab.goto((whole / "report.html").as_uri())
+    tab.wait_for_selector("#maps canvas")
+    tab.emulate_media(media="print")
+    tab.set_viewport_size({"width": 718, "height": 1000})  # A4 less its margins, at 96 dots an inch
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 718
+    assert tab.locator(".matrix tbody tr:visible").count() == 9
+    assert tab.locator("nav:visible, .bar:visible").count() == 0
+    tab.pdf(path=str(tmp_path / "page.pdf"), format="A4")
+    assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+    tab.close()
+
+
 def methods_shown(tab: Any) -> list[str]:
     found: list[str] = tab.locator(".matrix tbody tr:visible").evaluate_all("all => all.map(r => r.dataset.method)")
     return found

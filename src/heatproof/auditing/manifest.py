@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 import heatproof
@@ -158,10 +159,16 @@ def check_same_run(before: Mapping[str, Any], question: Mapping[str, Any]) -> No
 
 
 def pictures(shown: Portion) -> dict[str, Any]:
-    """The inputs of the samples shown, and how the data set would show them, as arrays by name."""
+    """The inputs of the samples shown, how the data set would show them, and their boxes, as arrays by name."""
     arrays = {name: one.float().cpu().numpy() for name, one in zip(shown.ids, shown.inputs, strict=True)}
     if shown.display is not None:
         arrays |= {f"display:{name}": one.cpu().numpy() for name, one in zip(shown.ids, shown.display, strict=True)}
+    if shown.boxes is not None:
+        for name, boxes in zip(shown.ids, shown.boxes, strict=True):
+            arrays[f"boxes:{name}"] = np.array([list(box) for box in boxes], dtype=np.float64).reshape(-1, 4)
+    if shown.boxes is not None and shown.box_labels is not None:
+        for name, labels in zip(shown.ids, shown.box_labels, strict=True):
+            arrays[f"box-labels:{name}"] = np.array(labels, dtype=np.int64)
     return arrays
 
 

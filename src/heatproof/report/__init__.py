@@ -13,7 +13,7 @@ from markupsafe import Markup
 from heatproof.errors import StoreError
 from heatproof.report.content import content
 
-STYLES = ("style.css", "first.css", "matrix.css", "print.css")
+STYLES = ("style.css", "first.css", "matrix.css", "panels.css", "print.css")
 SCRIPTS = ("chart.js", "matrix.js", "gallery.js", "page.js")
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from heatproof.reading.table import Table
 from heatproof.reading.values import Key
 
@@ -20,10 +22,26 @@ def agreement(table: Table, names: Mapping[str, str], order: Sequence[str]) -> l
         if not pairs:
             continue
         known = {label for pair in pairs for label in pair}
-        labels = [label for label in order if label in known]
+        labels = clustered(table, pairs, [label for label in order if label in known])
         lines = [(label, [_cell(table, pairs, label, other) for other in labels]) for label in labels]
         found.append({"name": name, "lines": lines})
     return found
+
+
+def clustered(table: Table, pairs: Mapping[tuple[str, str], Key], labels: Sequence[str]) -> list[str]:
+    """Methods that agree beside one another: leaves of average linkage on one less the similarity; unknown is far."""
+    if len(labels) < 3:
+        return list(labels)
+    from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
+
+    apart = []
+    for k, one in enumerate(labels):
+        for two in labels[k + 1 :]:
+            cell = _cell(table, pairs, one, two)
+            apart.append(max(0.0, 1.0 - (0.0 if cell is None else cell["mean"])))
+    distances = np.array(apart)
+    tree = optimal_leaf_ordering(linkage(distances, "average"), distances)
+    return [labels[leaf] for leaf in leaves_list(tree)]
 
 
 def blanks(table: Table) -> str:

@@ -8,6 +8,7 @@ from heatproof.reading import Verdicts
 from heatproof.reading.competition import chance_share
 from heatproof.reading.complete import precise
 from heatproof.report.agreement import agreement
+from heatproof.report.beside import beside
 from heatproof.report.colors import strokes
 from heatproof.report.curves import PANELS, curves_of
 from heatproof.report.effects import effects
@@ -16,10 +17,12 @@ from heatproof.report.gallery import gallery_of
 from heatproof.report.hero import hero
 from heatproof.report.ledger import ledger, three
 from heatproof.report.matrix import GLYPHS, KEY, answers_of, matrix
+from heatproof.report.panels import cost_against_belief, panels, structure
 from heatproof.report.pictures import colors
 from heatproof.report.problems import counts, failures
 from heatproof.report.questions import QUESTIONS
 from heatproof.report.shown import Shown
+from heatproof.report.svg import drawn
 from heatproof.report.texts import texts_of
 from heatproof.report.words import lead, learned, unjudged, ways
 from heatproof.runs import read
@@ -54,13 +57,23 @@ def content(run: Path) -> dict[str, Any]:
     curves = curves_of(means, info)
     texts = texts_of(shown, manifest, labels)
     gallery = None if texts else gallery_of(shown, evidence, labels)
+    top = hero(verdicts, shown)
+    example = top.name if top else next(iter(manifest["shown"]), "")
+    asked = [
+        (panel, [(one.title, drawn(one, stroke)) for one in panel.figures], beside(panel, shown, manifest, example))
+        for panel in panels(verdicts, labels)
+    ]
+    scatter, layers = cost_against_belief(verdicts), structure(verdicts)
     return {
         "manifest": manifest,
         "title": manifest.get("title") or f"{manifest['model']['name']} on {manifest['data']['name']}",
         "features": _name(manifest["data"]["features"]),
         "question": QUESTION,
         "screen": screen,
-        "hero": hero(verdicts, shown),
+        "hero": top,
+        "panels": asked,
+        "scatter": drawn(scatter, stroke) if scatter else None,
+        "structure": drawn(layers, stroke) if layers else None,
         "failures": failures(info),
         "matrix": marks,
         "glyphs": {tone: (GLYPHS[tone], said) for tone, said in KEY.items()},

@@ -35,6 +35,7 @@ class Hero(NamedTuple):
     picture: str | None
     sample: str
     words: bool
+    name: str
 
 
 def hero(verdicts: Verdicts, kept: Shown) -> Hero | None:
@@ -73,7 +74,7 @@ def hero(verdicts: Verdicts, kept: Shown) -> Hero | None:
     ]  # fmt: skip
     target = class_name(samples[sample]["target"], manifest["data"]["classes"])
     shown = None if tokens is not None else pictures.picture(sample, inputs)
-    return Hero(rows, shown, f"{sample}, explained for {target}: {why}", tokens is not None)
+    return Hero(rows, shown, f"{sample}, explained for {target}: {why}", tokens is not None, sample)
 
 
 def _survivals(verdicts: Verdicts) -> list[Finding]:

@@ -83,7 +83,7 @@ function gallery(state) {
     at("sample-now").textContent = `sample ${view.sample + 1} of ${G.samples.length}: ${sample.target}`;
     const now = list[view.stage];
     at("stage-now").textContent = now.group ? `stage ${now.index}: ${now.label}` : "trained";
-    const head = make("tr", {}, make("th", { scope: "col" }, ""), ...list.map((c, k) => make("th", { scope: "col", class: k === view.stage ? "now" : "" }, c.label)));
+    const head = make("tr", {}, make("td"), ...list.map((c, k) => make("th", { scope: "col", class: k === view.stage ? "now" : "" }, c.label)));
     const body = G.methods.map(([method, signed], row) => {
       const cells = list.map((column, k) => {
         const cell = make("td", { class: k === view.stage ? "now" : "" });

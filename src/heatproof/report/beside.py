@@ -1,0 +1,68 @@
+"""Maps beside a panel's figures: of the method that answers a question best and of the one that answers it worst."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from heatproof.drawing import flat
+from heatproof.report import pictures
+from heatproof.report.gallery import columns_of, is_signed
+from heatproof.report.panels import Panel
+from heatproof.report.shown import Shown
+
+
+class Rectangle(NamedTuple):
+    """A box in the units of the picture that it is drawn on."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class Beside(NamedTuple):
+    """A map as an image of `width` × `height` units, boxes on it, and what stands below."""
+
+    image: str
+    width: int
+    height: int
+    boxes: Sequence[Rectangle]
+    said: str
+    alt: str
+
+
+def beside(panel: Panel, kept: Shown, manifest: Mapping[str, Any], sample: str) -> list[Beside]:
+    """The trained maps of both methods on a sample; empty where none was kept, or the run is about texts."""
+    columns = columns_of(manifest, {key[0] for key in kept.maps})
+    trained = next((c["state"] for c in columns if not c["group"]), "")
+    grid = manifest["data"]["grid"]
+    height, width = pictures.shrunk(pictures.laid_out(grid), pictures.LARGEST)
+    boxes = boxes_of(kept, sample, manifest, (height, width)) if panel.question == "localizes" else []
+    found = []
+    for method, which in ((panel.best, "best"), (panel.worst, "worst")):
+        values = kept.maps.get((trained, method, sample))
+        if values is None or manifest["data"].get("tokens"):
+            continue
+        none = flat(values)
+        alt = f"{method} on sample {sample}, trained network" + (f" ({none.said})" if none else "")
+        alt += f"; {len(boxes)} boxes of the object" if boxes else ""
+        image = pictures.tile(values, grid, signed=is_signed(kept.maps, method))
+        said = f"{which}: {method}" + (f", {none.said}" if none else "")
+        found.append(Beside(image, width, height, boxes, said, alt))
+    return found
+
+
+def boxes_of(kept: Shown, sample: str, manifest: Mapping[str, Any], size: tuple[int, int]) -> list[Rectangle]:
+    """The explained label's boxes (xmin, ymin, xmax, ymax) of a sample's pixels, on a picture of (height, width)."""
+    given, shape = kept.inputs.get(f"boxes:{sample}"), manifest["data"]["shape"]
+    if given is None or len(shape) != 3:
+        return []
+    labels = kept.inputs.get(f"box-labels:{sample}")
+    if labels is not None:
+        given = given[labels == kept.samples[sample]["target"]]
+    down, across = size[0] / shape[1], size[1] / shape[2]
+    return [
+        Rectangle(x0 * across, y0 * down, (x1 - x0) * across, (y1 - y0) * down)
+        for x0, y0, x1, y1 in given.reshape(-1, 4).tolist()
+        if math.isfinite(x0) and x1 > x0 and y1 > y0
+    ]
