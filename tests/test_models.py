@@ -173,6 +173,15 @@ def test_rows_per_pass_depends_on_shape_alone():
     assert rows_per_pass(torch.zeros(1, 3, 224, 224, device="meta")) == 128
 
 
+@pytest.mark.parametrize(("gigabytes", "images"), [(141, 128), (85, 128), (48, 64), (24, 32), (16, 16), (0.5, 1)])
+def test_rows_per_pass_follow_the_memory_that_a_device_has(gigabytes, images, monkeypatch):
+    monkeypatch.setattr("heatproof.models.memory", lambda _: int(gigabytes * 1e9))
+    x = torch.zeros(1, 3, 224, 224, device="meta")
+    assert rows_per_pass(x) == images
+    assert rows_per_pass(x[:, :, :112, :112]) == 4 * images
+    assert rows_per_pass(torch.zeros(1, 10, device="meta")) == min(1024, 15052 * images)
+
+
 def test_bound_says_what_it_cannot_bind(text):
     net, given, _ = text
     with pytest.raises(InputError, match="name of a submodule of Text, but got 'wrods'"):

@@ -1,5 +1,7 @@
 """Integrated Gradients."""
 
+import weakref
+
 import captum.attr
 import numpy as np
 import pytest
@@ -7,9 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from method_networks import Watched, cnn, images, linear, quadratic
+from torch import nn
 
 from heatproof import InputError, baselines
-from heatproof.methods import GradientXInput, IntegratedGradients
+from heatproof.methods import GradientXInput, IntegratedGradients, path
 from heatproof.models import Bound, rows_per_pass
 from heatproof.propagation.independence import check_independent
 from reference import methods as reference
@@ -124,3 +127,20 @@ def test_errors_say_what_to_do():
         IntegratedGradients(baseline=baselines.Constant(value=float("nan")))(cnn(), images(), TARGETS)
     with pytest.raises(InputError, match="between 0 and 4, the model's last output, but got 9"):
         IntegratedGradients()(cnn(), images(), torch.tensor([0, 9, 1]))
+
+
+def test_one_chunks_graph_is_held_at_a_time(monkeypatch):
+    """Twice the memory, where the next graph is built before the last is gone."""
+    monkeypatch.setattr("heatproof.methods.base.rows_per_pass", lambda _: 2)
+    alive, graphs, plain = [], [], path.gradients
+
+    def counted(*args):
+        alive.append(sum(graph() is not None for graph in graphs))
+        found = plain(*args)
+        graphs.append(weakref.ref(found.pull.outputs))
+        return found
+
+    monkeypatch.setattr(path, "gradients", counted)
+    model = nn.Sequential(nn.Linear(4, 3), nn.Tanh()).eval()
+    IntegratedGradients(steps=6)(model, torch.randn(2, 4), torch.tensor([0, 1]))
+    assert alive == [0] * 6

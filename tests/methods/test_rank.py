@@ -278,3 +278,10 @@ def test_labels_are_pulled_where_products_are_rounded():
 def test_unknown_setting():
     with pytest.raises(InputError, match="name of a use of the rank, but got 'always'; known are: auto, off"):
         Competitive(GradientXInput(), rank="always")
+
+
+def test_the_budget_is_an_eighth_of_an_accelerators_memory(monkeypatch):
+    monkeypatch.setattr(module, "memory", lambda _: 16 * 2**30)
+    assert module._rank_budget(torch.zeros(1, device="meta")) == 2**29  # of 4 bytes
+    assert module._rank_budget(torch.zeros(1, device="meta", dtype=torch.float64)) == 2**28
+    assert module._rank_budget(torch.zeros(1)) == module.RANK_BUDGET == 2**27

@@ -13,11 +13,12 @@ from heatproof.fields import typed
 from heatproof.layouts.inputs import InputLayout, feature_axes
 from heatproof.methods.backward import Factor, Gradient, GradientPull, GradientXInput
 from heatproof.methods.base import METHODS, Explanation, Linearizable, Method, scores
-from heatproof.models import check_targets, select
+from heatproof.models import check_targets, memory, select
 
 # Elements that the maps and cotangents of the labels pulled together may have: 64 MiB in float32.
 BUDGET = 2**24
-# Elements that the features' maps of the samples competing together may have: 512 MiB in float32.
+# Elements that the features' maps of the samples competing together may have: 512 MiB in float32 on a CPU, and on an
+# accelerator an eighth of what it has.
 RANK_BUDGET = 2**27
 # Of the two ways to a mix of labels, in units of the last bit of a map's largest value.
 ROUNDING = 1024
@@ -104,7 +105,7 @@ class Competitive(Method):
         factor = self._factor(pull, inputs, outputs)
         if factor is None:
             own, rival = _by_labels(pull, outputs, targets, per, self._step(inputs, outputs))
-        elif (most := RANK_BUDGET // (factor.weight.shape[1] * inputs[0].numel())) >= len(inputs):
+        elif (most := _rank_budget(inputs) // (factor.weight.shape[1] * inputs[0].numel())) >= len(inputs):
             own, rival = _by_rank(factor, targets, per)
         else:
             return self._in_blocks(model, inputs, targets, most)
@@ -119,7 +120,7 @@ class Competitive(Method):
         if self.rank == "off" or not isinstance(pull, GradientPull) or _rounds_products(inputs):
             return None
         factor = pull.factor()
-        if factor is None or factor.weight.shape[1] * inputs[0].numel() > RANK_BUDGET:
+        if factor is None or factor.weight.shape[1] * inputs[0].numel() > _rank_budget(inputs):
             return None
         labels, width = factor.weight.shape
         return factor if labels == outputs.shape[1] > width and _agrees(factor, pull, outputs) else None
@@ -198,15 +199,21 @@ def _by_rank(factor: Factor, targets: Tensor, per: Callable[[Tensor], Tensor]) -
         features[:, d] = per(factor.pull(units[d].expand(samples, width))).flatten(1)
     own, rival = first.new_empty(samples, features.shape[2]), first.new_empty(samples, features.shape[2])
     tile = max(1, TILE // labels)
-    for n, y in enumerate(targets.tolist()):
+    for n in range(samples):
+        y = targets[n : n + 1]
+        another = (y - 1) % labels
         for start in range(0, features.shape[2], tile):
             at = slice(start, start + tile)
             maps = factor.weight @ features[n, :, at]
-            own[n, at] = maps[y]
-            maps[y] = maps[y - 1]  # any rival, so that extrema are over rivals alone
+            own[n, at] = maps.index_select(0, y)[0]
+            maps.index_copy_(0, y, maps.index_select(0, another))  # so that extrema are over rivals alone
             # Not aminmax, which is ten times slower along the first dimension.
             rival[n, at] = torch.where(own[n, at] < 0, -maps.amin(0), maps.amax(0))
     return own.view_as(first), rival.view_as(first)
+
+
+def _rank_budget(inputs: Tensor) -> int:
+    return RANK_BUDGET if inputs.device.type == "cpu" else memory(inputs.device) // 8 // inputs.element_size()
 
 
 def _rounds_products(inputs: Tensor) -> bool:

@@ -75,6 +75,7 @@ class IntegratedGradients(Linearizable):
                     _, back = gradients(model, points.flatten(0, 1), rows)
                     for mix, cotangent in enumerate(cotangents):
                         sums[mix, block] += (weight * back(cotangent[rows]).view_as(points)).sum(0)
+                    del back  # or its graph would be held while the next one is built
             return (inputs - baseline) * sums
 
         return Linearization(outputs, mixes(pull))
