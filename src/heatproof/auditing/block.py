@@ -16,6 +16,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from heatproof import sharing
 from heatproof.auditing import foreign
 from heatproof.auditing.entries import Condition, NamedCheck, NamedMethod, Question
 from heatproof.auditing.learning import Learned, ready
@@ -133,25 +134,28 @@ class _BlockRun:
         )
         shared = self._shared(condition, block, done)
         computed: dict[str, tuple[NamedMethod, Maps]] = {}
-        for method in methods:
-            try:
-                able, treatment = ready(self.plan, self.learned, method, condition.state, self.model)
-                drawn = replace(able, recipe=reseed(able.recipe, condition.state.replicate))
-                maps = self._maps(condition.state, block, able, drawn.recipe, treatment, done)
-            except Exception as error:  # one method's failure must not cost the others their rows
-                done.failures.append(_failure(block, condition.state, error, method=method.label))
-                continue
-            for check, state in condition.readers:
-                if (check.label, state.name, method.label, "") in self.wanted and check.label in shared:
-                    work, earlier = shared[check.label], self._kept_for(check, method)
-                    scores = partial(check.recipe.rows, block, state, drawn, maps, earlier, work)
-                    self._enter(done, block, check, state, (method.label, ""), scores, blank=_blank(maps))
-                    self._worked(check, state, method.label)
-            if any(state.kept for _, state in condition.readers):
-                self.kept[condition.id, method.label] = maps
-            if any(check.recipe.pairs for check, _ in condition.readers):
-                computed[method.label] = (drawn, maps)
-            self._show(condition, block, method, maps, done)
+        several = list(methods)
+        recipes = [reseed(method.recipe, condition.state.replicate) for method in several]
+        with sharing.shared(block.model, block.inputs, block.targets, recipes):
+            for method in several:
+                try:
+                    able, treatment = ready(self.plan, self.learned, method, condition.state, self.model)
+                    drawn = replace(able, recipe=reseed(able.recipe, condition.state.replicate))
+                    maps = self._maps(condition.state, block, able, drawn.recipe, treatment, done)
+                except Exception as error:  # one method's failure must not cost the others their rows
+                    done.failures.append(_failure(block, condition.state, error, method=method.label))
+                    continue
+                for check, state in condition.readers:
+                    if (check.label, state.name, method.label, "") in self.wanted and check.label in shared:
+                        work, earlier = shared[check.label], self._kept_for(check, method)
+                        scores = partial(check.recipe.rows, block, state, drawn, maps, earlier, work)
+                        self._enter(done, block, check, state, (method.label, ""), scores, blank=_blank(maps))
+                        self._worked(check, state, method.label)
+                if any(state.kept for _, state in condition.readers):
+                    self.kept[condition.id, method.label] = maps
+                if any(check.recipe.pairs for check, _ in condition.readers):
+                    computed[method.label] = (drawn, maps)
+                self._show(condition, block, method, maps, done)
         self._enter_pairs(condition, block, computed, shared, done)
         return done
 

@@ -1,7 +1,7 @@
 """Methods that run the network once and come back through it."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.errors import InputError, OperationError
-from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, Method, scores, sum_rule
+from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, Method, sum_rule
 from heatproof.models import forward
 
 
@@ -42,17 +42,20 @@ class GradientXInput(Linearizable):
     Source: Shrikumar et al. 2016; Ancona et al. 2018, Table 1; Adebayo et al. 2018, A.2.
     """
 
+    @property
+    def needs(self) -> tuple[Method, ...]:
+        return (Gradient(),)
+
+    def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
+        slope = Gradient().explain(model, inputs, targets)
+        maps, score = inputs * slope.maps, slope.diagnostics["score"]
+        return Explanation(maps, {"score": score, **sum_rule(maps, score)})
+
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
         return gradients(model, inputs, times=inputs)
 
     def promised_sums(self, model: nn.Module, inputs: Tensor, outputs: Tensor) -> Tensor:
         return outputs
-
-    def _diagnostics(
-        self, maps: Tensor, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor
-    ) -> Mapping[str, Tensor]:
-        score = scores(outputs, targets)
-        return {"score": score, **sum_rule(maps, score)}
 
 
 @METHODS.register("saliency")
@@ -66,6 +69,10 @@ class Saliency(Method):
 
     Source: Simonyan et al. 2013. Deviation: no maximum over channels; pooling is the reader's choice.
     """
+
+    @property
+    def needs(self) -> tuple[Method, ...]:
+        return (Gradient(),)
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         signed = Gradient().explain(model, inputs, targets)

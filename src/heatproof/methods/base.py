@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from heatproof import door
+from heatproof import door, sharing
 from heatproof.errors import MapsError
 from heatproof.models import check_targets, forward, rows_per_pass
 from heatproof.registry import Registry
@@ -59,6 +59,14 @@ class Method(ABC):
     uses_model: ClassVar[bool] = True  # False for controls, whose maps no network can change
 
     @property
+    def needs(self) -> "tuple[Method, ...]":
+        """Other methods whose explanation of the same samples this one's is made of.
+
+        Asked by `explain` in `_explain`, they are computed once for all methods that need them (`heatproof.sharing`).
+        """
+        return ()
+
+    @property
     def linearizable(self) -> bool:
         """Whether `linearize` is offered: a method around another one offers what that one does."""
         return False
@@ -96,6 +104,8 @@ class Method(ABC):
             aim = targets.aim(model, inputs)
             (model, inputs), targets = aim.of(inputs), aim.labels
         given = door.as_labels(inputs, targets)
+        if isinstance(given, Tensor) and (answer := sharing.known(self, model, inputs, given)) is not None:
+            return answer
         with door.entered(model, inputs, given, runs=self.uses_model) as (settled, x, labels):
             assert labels is not None
             found = door.guarded(lambda: self._explain(model, x, labels), model, x, settled)
@@ -105,7 +115,9 @@ class Method(ABC):
                 "return Explanation(maps), with diagnostics by name if there are some."
             )
         door.check_maps(found.maps, inputs, type(self).__name__)
-        return Explanation(found.maps.detach(), found.diagnostics)
+        found = Explanation(found.maps.detach(), found.diagnostics)
+        sharing.keep(self, model, inputs, given, found)
+        return found
 
     @abstractmethod
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation: ...
@@ -207,7 +219,16 @@ def sum_rule(maps: Tensor, promised: Tensor, gap: str = "completeness-gap") -> d
 
 def evaluate(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
     """The scores (N,) of the labels, without a graph."""
-    with torch.no_grad():
-        outputs = forward(model, inputs)
+    outputs = outputs_of(model, inputs)
     check_targets(inputs, targets, outputs.shape[1])
     return scores(outputs, targets)
+
+
+def outputs_of(model: nn.Module, inputs: Tensor) -> Tensor:
+    """The outputs (N, C) without a graph; shared by all who ask, so not to be written into."""
+    outputs = sharing.known_outputs(model, inputs)
+    if outputs is None:
+        with torch.no_grad():
+            outputs = forward(model, inputs)
+        sharing.keep_outputs(model, inputs, outputs)
+    return outputs

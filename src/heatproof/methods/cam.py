@@ -10,7 +10,7 @@ from heatproof.errors import InputError
 from heatproof.layouts.reading import Reading
 from heatproof.layouts.seen import seen
 from heatproof.methods.backward import nothing_overwritten
-from heatproof.methods.base import METHODS, Linearizable, Linearization, mixes, scores
+from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, mixes, scores
 from heatproof.methods.guided import GuidedBackprop
 from heatproof.methods.spatial import Layout, check_layout, enlarged, last_map, reading_of, replacing, say_others
 from heatproof.models import forward
@@ -133,15 +133,18 @@ class GuidedGradCAM(Linearizable):
     def cost(self, outputs: int, shape: Sequence[int]) -> float:
         return GradCAM().cost(outputs, shape) + GuidedBackprop().cost(outputs, shape)
 
-    def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
-        outputs, active = GradCAM(layer=self.layer, layout=self.layout).linearize(model, inputs)
-        _, guided = GuidedBackprop(allow_detached=self.allow_detached).linearize(model, inputs)
-        return Linearization(outputs, lambda cotangent: active(cotangent) * guided(cotangent))
+    @property
+    def needs(self) -> tuple[GradCAM, GuidedBackprop]:
+        return (GradCAM(layer=self.layer, layout=self.layout), GuidedBackprop(allow_detached=self.allow_detached))
 
-    def _diagnostics(
-        self, maps: Tensor, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor
-    ) -> Mapping[str, Tensor]:
-        return {"score": scores(outputs, targets), "all-zero": _all_zero(maps)}
+    def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
+        active, guided = (part.explain(model, inputs, targets) for part in self.needs)
+        maps = active.maps * guided.maps
+        return Explanation(maps, {"score": active.diagnostics["score"], "all-zero": _all_zero(maps)})
+
+    def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
+        (outputs, active), (_, guided) = (part.linearize(model, inputs) for part in self.needs)
+        return Linearization(outputs, lambda cotangent: active(cotangent) * guided(cotangent))
 
 
 def _weighed(outputs: Tensor, activation: Tensor, cotangent: Tensor, layer: str, reading: Reading) -> Tensor:

@@ -38,6 +38,10 @@ class ChannelNorm(Method):
     def cost(self, outputs: int, shape: Sequence[int]) -> float:
         return self.method.cost(outputs, shape)
 
+    @property
+    def needs(self) -> tuple[Method, ...]:
+        return (self.method,)
+
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         found = self.method.explain(model, inputs, targets)
         score = {name: value for name, value in found.diagnostics.items() if name == "score"}

@@ -1,7 +1,7 @@
 """DeepLIFT: contributions to the difference from a baseline."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from heatproof import deferred
 from heatproof.baselines import Baseline, Zero, one_for_all, resolved
 from heatproof.errors import HeatproofWarning, InputError, OperationError
-from heatproof.methods.base import METHODS, Linearizable, Linearization, evaluate, scores, sum_rule
+from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, one_hot, scores, sum_rule
 from heatproof.methods.lrp import pulled
-from heatproof.models import Bound, forward
+from heatproof.models import Bound, check_targets, forward
 from heatproof.propagation.differences import Differences
 from heatproof.propagation.mode import Engine
 from heatproof.propagation.proofs import unwrap
@@ -70,7 +70,24 @@ class DeepLIFT(Linearizable):
     def cost(self, outputs: int, shape: Sequence[int]) -> float:
         return 1.5
 
+    def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
+        (outputs, pull), reference, before = self._prepared(model, inputs)
+        check_targets(inputs, targets, outputs.shape[1])
+        maps = pull(one_hot(targets, outputs))
+        score = scores(outputs, targets)
+        # One row for all may have other last bits than the batch: at the baseline itself the score is its own.
+        there = (inputs == reference).flatten(1).all(1)
+        baseline = torch.where(there, score, scores(before.expand_as(outputs), targets))
+        if self.max_pool == self.products == "complete":
+            deferred.when(_incomplete(maps, score - baseline).any(), partial(_say_incomplete, maps.dtype))
+        said = {"score": score, "baseline-score": baseline, **sum_rule(maps, score - baseline)}
+        return Explanation(maps, said)
+
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
+        return self._prepared(model, inputs)[0]
+
+    def _prepared(self, model: nn.Module, inputs: Tensor) -> tuple[Linearization, Tensor, Tensor]:
+        """The linearization, the baseline, and the outputs there."""
         model = unwrap(model)
         reference = resolved(self.baseline, model, inputs).contiguous()
         alike = not (isinstance(model, Bound) and model.given) and one_for_all(self.baseline, reference)
@@ -94,7 +111,7 @@ class DeepLIFT(Linearizable):
                 deferred.when(short, partial(_refuse_pole, pole))
             return maps
 
-        return Linearization(after, pull)
+        return Linearization(after, pull), reference, before
 
     def _refuse_reference(self) -> None:
         raise InputError(
@@ -112,16 +129,6 @@ class DeepLIFT(Linearizable):
         x = inputs.detach().clone().requires_grad_()
         engine = Engine(model, strategy, allow_detached=self.allow_detached)
         return engine.run(x, partial(forward, model)), x, strategy
-
-    def _diagnostics(
-        self, maps: Tensor, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor
-    ) -> Mapping[str, Tensor]:
-        score = scores(outputs, targets)
-        baseline = evaluate(unwrap(model), resolved(self.baseline, model, inputs), targets)
-        complete = self.max_pool == self.products == "complete"
-        if complete:
-            deferred.when(_incomplete(maps, score - baseline).any(), partial(_say_incomplete, maps.dtype))
-        return {"score": score, "baseline-score": baseline, **sum_rule(maps, score - baseline)}
 
 
 def _refuse_pole(pole: str) -> None:

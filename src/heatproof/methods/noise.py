@@ -23,10 +23,11 @@ from heatproof.methods.base import (
     Method,
     evaluate,
     mixes,
+    outputs_of,
     passes,
 )
 from heatproof.methods.path import IntegratedGradients
-from heatproof.models import forward, select
+from heatproof.models import select
 
 FEW = 4  # samples whose columns' ranges say nothing
 APART = 100.0  # times that ranges differ where units must
@@ -112,8 +113,7 @@ class SmoothGrad(Linearizable):
                 "call SmoothGrad with targets instead."
             )
         _say_units(model, inputs, self.scale)
-        with torch.no_grad():
-            outputs = forward(model, inputs)
+        outputs = outputs_of(model, inputs)
 
         def part(cotangents: Tensor, variants: Tensor, rows: Tensor) -> Tensor:
             copies = variants.flatten(0, 1)

@@ -12,7 +12,17 @@ from heatproof.baselines import Baseline, Zero, resolved
 from heatproof.devices import on_device
 from heatproof.errors import InputError, unknown
 from heatproof.methods.backward import gradients
-from heatproof.methods.base import METHODS, Linearizable, Linearization, evaluate, mixes, passes, scores, sum_rule
+from heatproof.methods.base import (
+    METHODS,
+    Linearizable,
+    Linearization,
+    evaluate,
+    mixes,
+    outputs_of,
+    passes,
+    scores,
+    sum_rule,
+)
 from heatproof.models import forward
 
 Quadrature = Literal["gauss-legendre", "riemann", "linspace"]
@@ -58,8 +68,7 @@ class IntegratedGradients(Linearizable):
 
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
         baseline = resolved(self.baseline, model, inputs)
-        with torch.no_grad():
-            outputs = forward(model, inputs)
+        outputs = outputs_of(model, inputs)
         nodes, weights = _nodes(inputs, self.quadrature, self.steps)
 
         def pull(cotangents: Tensor) -> Tensor:

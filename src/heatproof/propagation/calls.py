@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from heatproof.propagation.operations import Operation
 from heatproof.propagation.schemas import bound
+from heatproof.propagation.trees import Spec, flattened, rebuilt
 
 # Only the first tensor gives values to these; of any other they take shape, dtype or device.
 LIKE = frozenset(("expand_as", "reshape_as", "view_as", "type_as", "to"))
@@ -32,10 +32,11 @@ class Call:
         args: Sequence[Any],
         kwargs: dict[str, Any],
         marked: Callable[[Tensor], bool],
+        flat: tuple[list[Any], Spec] | None = None,
     ) -> None:
         self.function, self.operation = function, operation
         self.args, self.kwargs = args, kwargs
-        self._leaves, self._spec = tree_flatten((tuple(args), kwargs))
+        self._leaves, self._spec = flat or flattened(args, kwargs)
         tensors = [i for i, leaf in enumerate(self._leaves) if isinstance(leaf, Tensor)]
         valued = tensors[:1] if operation.name in LIKE else tensors
         floats = [i for i in valued if is_number(self._leaves[i])]
@@ -60,6 +61,11 @@ class Call:
         """What a call in place writes into."""
         first: Tensor = self._leaves[self._target]
         return first
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All tensors among the arguments."""
+        return [leaf for leaf in self._leaves if isinstance(leaf, Tensor)]
 
     @property
     def beside(self) -> list[Tensor]:
@@ -89,7 +95,7 @@ class Call:
                 filled[place] = tensor
             if in_place:
                 filled[target] = filled[target].clone()
-            args, kwargs = tree_unflatten(filled, spec)
+            args, kwargs = rebuilt(filled, spec)
             return Call._result(function(*args, **kwargs), args)
 
         return run
@@ -111,13 +117,13 @@ class Call:
         leaves = [stand_in(leaf) if isinstance(leaf, Tensor) else leaf for leaf in self._leaves]
         if self.in_place:
             leaves[self._target] = leaves[self._target].clone()
-        args, kwargs = tree_unflatten(leaves, self._spec)
+        args, kwargs = rebuilt(leaves, self._spec)
         return self._result(self.function(*args, **kwargs), args)
 
     def replaced(self, stand_in: Callable[[Tensor], Tensor], marked: Callable[[Tensor], bool]) -> "Call":
         """The call of the same operation on other tensors, of which `marked` depend on the input."""
         leaves = [stand_in(leaf) if isinstance(leaf, Tensor) else leaf for leaf in self._leaves]
-        args, kwargs = tree_unflatten(leaves, self._spec)
+        args, kwargs = rebuilt(leaves, self._spec)
         return Call(self.function, self.operation, args, kwargs, marked)
 
     def write(self, *inputs: Tensor) -> Any:
@@ -146,7 +152,7 @@ class Call:
             leaves[place] = tensor
         if clone:
             leaves[self._target] = leaves[self._target].clone()
-        args, own = tree_unflatten(leaves, self._spec)
+        args, own = rebuilt(leaves, self._spec)
         return self._result(self.function(*args, **(own | kwargs)), args)
 
     @staticmethod

@@ -37,6 +37,7 @@ from heatproof.propagation.reasons import REMEDIES, reason, refuse_underivable
 from heatproof.propagation.recurrent import DECOMPOSED
 from heatproof.propagation.respelled import BY_PLACE, RESPELLED
 from heatproof.propagation.strategy import Strategy
+from heatproof.propagation.trees import flattened
 from heatproof.propagation.unsupported import UnsupportedCallError
 from heatproof.propagation.written import Written
 from heatproof.undo import undone
@@ -92,9 +93,10 @@ class Engine(TorchFunctionMode):
         kwargs = kwargs or {}
         if function is Tensor.register_hook:
             return register_held(args, kwargs, where(self.model))
-        if not any(isinstance(leaf, Tensor) and self.depends(leaf) for leaf in tree_leaves((args, kwargs))):
+        flat = flattened(args, kwargs)
+        if not any(isinstance(leaf, Tensor) and self.depends(leaf) for leaf in flat[0]):
             return self._beside(function, args, kwargs)
-        call = Call(function, identify(key(function)), args, kwargs, self.depends)
+        call = Call(function, identify(key(function)), args, kwargs, self.depends, flat)
         if not call.inputs and not call.choices:  # the input gives it a shape, or a type, and nothing else
             return function(*args, **kwargs)
         return self.intercept(call)

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from heatproof.propagation.calls import Call, is_number
 from heatproof.propagation.facts import Facts
@@ -96,7 +95,7 @@ class Written:
         if call.kind != "nonlinearity" and call.name not in STEPS | COMPARISONS:
             return None
         tensors = [*call.inputs, *call.choices]
-        beside = [t for t in tree_leaves((call.args, call.kwargs)) if isinstance(t, Tensor) and not _among(t, tensors)]
+        beside = [t for t in call.tensors if not _among(t, tensors)]
         if any(t.numel() != 1 for t in beside) or any(t.shape != tensors[0].shape or t.is_complex() for t in tensors):
             return None
         made_of, lines = list[Step](), list[list[tuple[Step, Tensor]]]()

@@ -1,0 +1,109 @@
+"""What several methods need of one network on the same samples is computed once: the gradient under saliency, say.
+
+A method says in `needs` which others it asks for the same samples; then `explain` answers it with what there is. Who
+runs several methods opens `shared` around them, and nobody else knows of it: results are the same to the bit.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from heatproof.methods.base import Explanation, Method
+
+
+class _Shared:
+    """Explanations of these samples that will be asked for again, and the network's outputs on them."""
+
+    def __init__(self, model: nn.Module, inputs: Tensor, targets: Tensor, recipes: Iterable[Any]) -> None:
+        self.model, self.inputs, self.targets = model, inputs, targets
+        self.left = Counter(asked for recipe in recipes for asked in _asked(recipe))
+        self.explanations: dict[Any, Explanation] = {}
+        self.outputs: Tensor | None = None
+
+
+_shared: ContextVar[_Shared | None] = ContextVar("shared", default=None)
+
+
+@contextmanager
+def shared(model: nn.Module, inputs: Tensor, targets: Tensor, recipes: Iterable[Any]) -> Iterator[None]:
+    """While open, `recipes` on these very samples share what they need; the model must stay as it is.
+
+    Maps that another recipe still asks for are kept until it has; outputs to the end.
+    """
+    token = _shared.set(_Shared(model, inputs, targets, recipes))
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
+
+def known(method: "Method", model: nn.Module, inputs: Tensor, targets: Tensor) -> "Explanation | None":
+    """The method's explanation of these samples, where there is one."""
+    here = _shared.get()
+    if here is None or here.model is not model or not _hashed(method) or method not in here.explanations:
+        return None
+    if not (_same(inputs, here.inputs) and _same(targets, here.targets)):
+        return None
+    found = here.explanations[method]
+    _count(here, method)
+    return found
+
+
+def keep(method: "Method", model: nn.Module, inputs: Tensor, targets: Tensor, found: "Explanation") -> None:
+    """Keep the explanation where it will be asked for again."""
+    here = _shared.get()
+    if here is None or here.model is not model or not _hashed(method) or here.left[method] < 2:
+        return
+    if _same(inputs, here.inputs) and _same(targets, here.targets):
+        here.explanations[method] = found
+        _count(here, method)
+
+
+def known_outputs(model: nn.Module, inputs: Tensor) -> Tensor | None:
+    """The network's outputs (N, C) on these samples, made without a graph, where they are known."""
+    here = _shared.get()
+    return here.outputs if here is not None and here.model is model and _same(inputs, here.inputs) else None
+
+
+def keep_outputs(model: nn.Module, inputs: Tensor, outputs: Tensor) -> None:
+    """Keep them."""
+    here = _shared.get()
+    if here is not None and here.model is model and _same(inputs, here.inputs):
+        here.outputs = outputs
+
+
+def _asked(recipe: Any) -> Iterator[Any]:
+    """A recipe and everything that it needs, directly or not; nothing of callables that say nothing."""
+    needs = getattr(recipe, "needs", None)
+    if isinstance(needs, tuple) and _hashed(recipe):
+        yield recipe
+        for need in needs:
+            yield from _asked(need)
+
+
+def _hashed(recipe: Any) -> bool:
+    """Whether it has a hash: a plug-in's fields may have none."""
+    try:
+        hash(recipe)
+    except TypeError:
+        return False
+    return True
+
+
+def _count(here: _Shared, method: "Method") -> None:
+    here.left[method] -= 1
+    if here.left[method] == 0:
+        here.explanations.pop(method, None)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether these are the same values in the same place: the tensor itself, or without a graph."""
+    if one is other:
+        return True
+    alike = one.shape == other.shape and one.dtype == other.dtype and one.stride() == other.stride()
+    return alike and one.device == other.device and one.data_ptr() == other.data_ptr() != 0
