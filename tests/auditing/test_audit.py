@@ -46,8 +46,8 @@ class TestRows:
         assert not rows.drop(columns="value").duplicated().any()
         assert run.manifest["status"] == "complete"
         cascade = rows[(rows.setting == "cascading he") & (rows.metric == "spearman")]
-        # three layers, seven samples, four methods
-        assert cascade.groupby(["method", "position"]).size().unstack().to_numpy().tolist() == [[7, 7, 7]] * 4
+        # three layers, the last under three seeds, seven samples, four methods
+        assert cascade.groupby(["method", "position"]).size().unstack().to_numpy().tolist() == [[7, 7, 21]] * 4
 
     def test_are_what_the_parts_give_by_hand(self, tmp_path: Path) -> None:
         model, inputs = toys.network(), toys.images()
@@ -64,6 +64,7 @@ class TestRows:
                     & (rows.metric == name)
                     & (rows.method == "gradient-x-input")
                     & (rows.position == stage.index)
+                    & (rows.seed == 0)
                 ].sort_values("sample")
                 expected = hp.similarity.get(name)(trained, maps)
                 assert torch.equal(torch.tensor(here.value.to_numpy()), expected)
@@ -88,7 +89,7 @@ class TestRows:
 
         rows = toys.run(tmp_path, methods={"blank": blank}, checks=["parameter-randomization"]).rows()
         similarity = rows[(rows.method == "blank") & rows.metric.isin(["spearman", "ssim", "mse"])]
-        assert len(similarity) == 3 * 7 * (3 + 1 + 1 + 1)  # measures × samples × (stages, chance, floor, replicate)
+        assert len(similarity) == 3 * 7 * (5 + 3 + 1 + 1)  # measures × samples × (stages, chances, floor, replicate)
         assert similarity.value.isna().all()
 
     def test_own_labels_are_explained_by_name(self, tmp_path: Path) -> None:
@@ -99,7 +100,8 @@ class TestRows:
         with last:
             outputs = model(inputs)
         rows = run.rows()
-        scores = rows[(rows.metric == "target-score") & (rows.position == 3)].sort_values("sample").value.to_numpy()
+        scores = rows[(rows.metric == "target-score") & (rows.position == 3) & (rows.seed == 0)]
+        scores = scores.sort_values("sample").value.to_numpy()
         assert torch.allclose(torch.tensor(scores), outputs.amax(1).double().detach())
 
     def test_tables_and_sequences_work_without_images(self, tmp_path: Path) -> None:
@@ -146,7 +148,7 @@ class TestResuming:
 
         costs = toys.run(tmp_path, methods=[*toys.METHODS, added]).manifest["costs"]
         assert {path: path.read_bytes() for path in before} == before
-        assert len(asked) == 3 * (1 + 3 + 1 + 1)  # blocks × (trained, stages, floor, replicate of an unknown callable)
+        assert len(asked) == 3 * (1 + 5 + 1 + 1)  # blocks × (trained, stages, floor, replicate of an unknown callable)
         assert costs["gradient-x-input"]["maps"] == 3 * 3 * 5  # samples × blocks × states, as in the first run
         rows = toys.run(tmp_path, methods=[*toys.METHODS, added]).rows()
         ours = rows[rows.method == "added"].drop(columns="method").reset_index(drop=True)

@@ -61,8 +61,9 @@ def test_checks_make_as_many_passes_as_the_estimate_says() -> None:
     plan = planned(model, "random", "edge-detector")  # methods that never run the network
     estimate = Progress(plan, everything(plan), 1.0, show=False).estimate
     computed(plan, everything(plan))
-    # three blocks of three: 1 + 5 sets of 3 sizes; 2 ends and 2 × 3 steps for two methods; trained and three stages
-    a_block = (1 + 5 * 3) + (2 + 2 * 2 * 3) + 4
+    # three blocks of three: 1 + 5 sets of 3 sizes; 2 ends and 2 × 3 steps for two methods; trained, three stages, the
+    # last under two more seeds
+    a_block = (1 + 5 * 3) + (2 + 2 * 2 * 3) + 6
     assert model.rows == 9 * a_block
     assert estimate["passes of checks"] == estimate["passes"] == round(9 * a_block / 3)
     assert estimate["seconds"] == pytest.approx(3 * a_block / 3)

@@ -164,7 +164,7 @@ class TestFloors:
 
     def test_an_edge_detector_shares_all_with_itself(self):
         methods = {"edge-detector": hp.methods.EdgeDetector()}
-        rows = toys.played(ParameterRandomization(similarities=("spearman",)), methods=methods)
+        rows = toys.played(ParameterRandomization(similarities=("spearman",), complete_seeds=1), methods=methods)
         similar = [v for r, v in rows.items() if r.metric == "spearman" and not r.setting.endswith(" chance")]
         assert len(similar) == 3 + 1 + 1
         assert all(torch.equal(values, torch.ones(3, dtype=torch.float64)) for values in similar)
@@ -262,7 +262,7 @@ class TestUnused:
     def notes(self, inputs, model=None):
         model = model or Branching()
         of_tables = Study(model=model, example=inputs, outputs=4, features=default_features(inputs.shape[1:]))
-        check = ParameterRandomization(similarities=("spearman",))
+        check = ParameterRandomization(similarities=("spearman",), complete_seeds=1)
         return check.notes(of_tables), check.states(of_tables)
 
     def test_parameters_are_named_but_forbid_nothing(self):
@@ -311,7 +311,7 @@ class TestStates:
     def test_full_randomization_is_one_state_whatever_the_order(self):
         keys = set()
         for randomization in ORDERS:
-            states = ParameterRandomization(randomization=randomization).states(study())
+            states = ParameterRandomization(randomization=randomization, complete_seeds=1).states(study())
             full = [s for s in states if s.complete]
             assert [s.seed for s in full] == [0, 1]
             keys.add(str([dict(s.key) for s in full]))
@@ -319,9 +319,8 @@ class TestStates:
 
     def test_say_whether_everything_is_random(self):
         def complete(randomization):
-            return [
-                s.describe()["complete"] for s in ParameterRandomization(randomization=randomization).states(study())
-            ]
+            check = ParameterRandomization(randomization=randomization, complete_seeds=1)
+            return [s.describe()["complete"] for s in check.states(study())]
 
         # trained, the stages, the floor and its partner if no stage is one, trained again
         assert complete(Cascading()) == complete(BottomUp()) == [False, False, False, True, True, False]
@@ -333,9 +332,11 @@ class TestStates:
         net.add_module("features", toys.network()[:3])
         net.add_module("classifier", toys.network()[3:])
         checks = {
-            "layers": ParameterRandomization(similarities=("spearman",)),
+            "layers": ParameterRandomization(similarities=("spearman",), complete_seeds=1),
             "blocks": ParameterRandomization(
-                randomization=Cascading(blocks=("features", "classifier")), similarities=("spearman",)
+                randomization=Cascading(blocks=("features", "classifier")),
+                similarities=("spearman",),
+                complete_seeds=1,
             ),
             "last": ParameterRandomization(randomization=Cascading(only=("*.3",)), similarities=("spearman",)),
         }
@@ -352,7 +353,7 @@ class TestStates:
         ]  # fmt: skip
 
     def test_only_trained_and_fully_random_maps_are_kept(self):
-        states = ParameterRandomization(seeds=(0, 1)).states(study())
+        states = ParameterRandomization(seeds=(0, 1), complete_seeds=2).states(study())
         assert [s.name.split("/")[-1] for s in states if s.kept] == ["trained", "03-0", "03-0"]
 
     def test_two_checks_compute_a_shared_state_once(self, tmp_path):
@@ -368,9 +369,37 @@ class TestStates:
             "c": "calibration",
         }
         run = hp.audit(toys.network(), toys.images(), methods=[counting], checks=checks, out=tmp_path, progress=False)
-        # trained, 3 stages down, floor, replicate; upwards 2 more, as the third is the full randomization of both
-        assert len(calls) == 1 + 3 + 1 + 1 + 2
+        # trained, 3 stages down, floor, two more seeds, replicate; upwards 2 more: the third is everything in both
+        assert len(calls) == 1 + 3 + 1 + 2 + 1 + 2
         assert set(run.rows().check) == {"a", "b", "c"}
+
+
+class TestFurtherSeeds:
+    @pytest.mark.parametrize("randomization", [Cascading(), BottomUp()], ids=lambda r: r.order)
+    @pytest.mark.parametrize(
+        ("seeds", "further"), [((0,), [2, 3]), ((5,), [7, 8]), ((0, 1), [4]), ((0, 1, 2), [])], ids=str
+    )
+    def test_draw_the_whole_network_alone(self, randomization, seeds, further):
+        rows = toys.played(ParameterRandomization(randomization=randomization, seeds=seeds, similarities=("spearman",)))
+        group = ParameterRandomization(randomization=randomization).group
+        trained = maps_of(GradientXInput(), toys.network(), toys.images(), torch.arange(3))
+        for setting in (group, f"{group} chance"):
+            last = {r.seed for r in rows if (r.setting, r.position, r.metric) == (setting, 3.0, "spearman")}
+            assert last == {*seeds, *further}
+        assert {r.seed for r in rows if r.setting == group and r.position in (1.0, 2.0)} == set(seeds)
+        assert {r.seed for r in rows if r.setting == f"{group} floor"} == set(seeds)
+        for seed in further:
+            got = toys.row(rows, "gradient-x-input", "spearman", group, 3, seed)
+            expected = hp.similarity.Spearman()(trained, random_maps(GradientXInput(), seed))
+            assert torch.equal(got.nan_to_num(9), expected.nan_to_num(9))
+
+    def test_are_not_those_of_the_floors(self):
+        states = ParameterRandomization(seeds=(0, 4)).states(study())
+        assert sorted(s.seed for s in states if s.complete) == [0, 4, 5, 6, 7]
+
+    def test_are_left_out_where_no_stage_has_every_layer_random(self):
+        states = ParameterRandomization(randomization=Independent()).states(study())
+        assert [s.seed for s in states if s.complete] == [0, 1]
 
 
 class TestRecipe:
@@ -382,7 +411,7 @@ class TestRecipe:
         assert data["seeds"] == [1, 2]
         assert data["similarities"] == ["mse"]
         assert data["randomization"]["initializer"] == "he"
-        assert data["version"] == 2
+        assert data["version"] == 3
         assert describe(ParameterRandomization()) != data
 
     def test_a_measure_that_does_not_fit_is_left_out_with_a_note_or_refused_by_name(self):
@@ -403,6 +432,7 @@ class TestRecipe:
             ({"targets": "random"}, "Expected targets to be 'trained' or 'own', but got 'random'"),
             ({"seeds": ()}, r"Expected one or more different seeds, but got \(\)"),
             ({"seeds": (1, 1)}, r"Expected one or more different seeds, but got \(1, 1\)"),
+            ({"complete_seeds": 0}, "Expected complete_seeds, how many at least, from 1 on, but got 0"),
         ],
     )
     def test_settings_that_mean_nothing_are_refused(self, fields, message):

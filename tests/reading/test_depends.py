@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from made_up import GROUP, PR, STAGES, manifest_of, one, randomized, read, rows_of
 
-from heatproof.reading.depends import MARGIN
 from heatproof.reading.rule import Estimate, more_samples
 from heatproof.reading.survival import graded
+from heatproof.reading.surviving import MARGIN
 
 LEVELS = {"s": 0.05, "f": 0.05, "r": 1.0, "c": 0.0}
 

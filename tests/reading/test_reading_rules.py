@@ -52,6 +52,52 @@ def test_a_map_that_nothing_moves_is_steady() -> None:
     assert (found.answer, found.why) == ("yes", "It gives the very same map.")
 
 
+BOTH = ("spearman", "spearman-absolute")
+
+
+def nudged(level: float, *, setting: str = "inputs", far: float = 0.01, spread: float = 0.03) -> pd.DataFrame:
+    """What is left where the input changes, and how far the outputs moved."""
+    return pd.concat(
+        [
+            rows_of("steadiness", "m", dict.fromkeys(BOTH, level), setting=setting, spread=spread),
+            rows_of("steadiness", "", {"outputs-moved": far}, setting=setting, spread=0.0),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "inputs", "far", "answer", "setting"),
+    [
+        (0.9, 0.9, 0.01, "yes", "parameters"),
+        (0.9, 0.2, 0.01, "no", "inputs"),  # keyed by a hash of the input, say
+        (0.2, 0.9, 0.01, "no", "parameters"),
+        (0.9, 0.51, 0.01, "unknown", "inputs"),
+        (0.9, 0.2, 0.08, "unknown", "inputs"),  # something happened
+    ],
+)
+def test_steady_is_so_under_both_changes(
+    parameters: float, inputs: float, far: float, answer: str, setting: str
+) -> None:
+    found = read(pd.concat([randomized(LEVELS, steady=parameters), nudged(inputs, far=far)]))
+    assert (one(found, "steady").answer, one(found, "steady").setting) == (answer, setting)
+    # and what depends is withheld whatever the change was that it jumps under
+    assert one(found, "depends").answer == ("yes" if answer == "yes" else "unknown")
+
+
+def test_the_very_same_map_is_steady_under_each_change_alone() -> None:
+    same = pd.concat([randomized(LEVELS, steady=0.9), nudged(1.0, spread=0.0)])
+    assert [f.why for f in read(same).findings if f.setting == "inputs"] == ["It gives the very same map."]
+
+
+def test_max_sensitivity_is_shown_with_its_interval_and_judges_nothing() -> None:
+    most = rows_of("steadiness", "m", {"max-sensitivity": 3.0}, setting="ball")
+    found = read(pd.concat([randomized(LEVELS), most]))
+    (shown,) = (f for f in found.findings if f.metric == "max-sensitivity")
+    assert (shown.answer, shown.word, shown.question, shown.n) == ("", "3", "steady", SAMPLES)
+    assert shown.low < 3.0 < shown.high
+    assert one(found, "steady").answer == "yes"
+
+
 # --- more than the picture ---
 
 

@@ -144,3 +144,11 @@ def completeness_over_labels(model, image, maps, labels, baseline):
     slope = math.fsum((s - means[0]) * (y - means[1]) for s, y in both) / math.fsum((y - means[1]) ** 2 for y in logits)
     gap = math.fsum(abs(s - y) for s, y in both) / math.fsum(abs(y) for y in logits)
     return slope, pearson(sums, logits), gap
+
+
+def max_sensitivity(maps, trained):
+    """max over draws y of ‖Φ(y) − Φ(x)‖ / ‖Φ(x)‖ for one sample, from its maps at every y and at x."""
+    theirs = flat(trained)
+    size = math.sqrt(math.fsum(value * value for value in theirs))
+    far = [math.sqrt(math.fsum((a - b) ** 2 for a, b in zip(flat(one), theirs, strict=True))) for one in maps]
+    return max(far) / size if size > 0 else math.nan

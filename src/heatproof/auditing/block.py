@@ -24,7 +24,7 @@ from heatproof.auditing.maps_needed import methods_needed
 from heatproof.auditing.plan import Plan
 from heatproof.auditing.samples import Samples, filled
 from heatproof.checks.base import Block, Maps, Scores, State
-from heatproof.draws import reseed
+from heatproof.draws import reseed, standing_for
 from heatproof.errors import AuditError, InputError
 from heatproof.methods.base import Attribution, Explanation, Method
 from heatproof.methods.given import Given
@@ -125,12 +125,13 @@ class _BlockRun:
         targets = self.targets if condition.state.targets == "trained" else _argmax(self.model, self.inputs)
         block = Block(
             model=self.model,
-            inputs=self.inputs,
+            inputs=condition.state.inputs(self.model, self.inputs),
             targets=targets,
             samples=self.samples,
             features=self.plan.features,
             boxes=self.boxes,
             meaning=self.plan.meaning,
+            originals=self.inputs,
         )
         shared = self._shared(condition, block, done)
         computed: dict[str, tuple[NamedMethod, Maps]] = {}
@@ -207,7 +208,8 @@ class _BlockRun:
             self.heard(method.label, self.plan.passes[method.label])
             return self.kept[trained, method.label]
         start = time.perf_counter()
-        explanation = _explain(recipe, state, block)
+        with standing_for(block.inputs, self.inputs):
+            explanation = _explain(recipe, state, block)
         pooled = block.pool(explanation.maps)
         self._count_unusable(pooled, state, block, method, done)
         done.seconds[method.label] = time.perf_counter() - start

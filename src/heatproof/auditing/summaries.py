@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -27,7 +28,7 @@ def summarize(plan: Plan, store: Store) -> list[Failure]:
         if check.label not in plan.summaries:
             continue  # nothing to say: large runs need not be read
         identity = plan.summaries[check.label]
-        ours = _rows_of(store, check.label)
+        ours = _rows_of(store, check.label, check.recipe.summarizes)
         try:
             summary = check.recipe.summary(ours) if len(ours) else None
         except Exception as error:  # one check's failure must not cost the others their rows
@@ -41,12 +42,12 @@ def summarize(plan: Plan, store: Store) -> list[Failure]:
     return failures
 
 
-def _rows_of(store: Store, check: str) -> pd.DataFrame:
-    """A check's rows about samples, in an order that depends on nothing but the rows."""
+def _rows_of(store: Store, check: str, metrics: Sequence[str]) -> pd.DataFrame:
+    """A check's rows about samples, of these metrics if any, in an order that depends on nothing but the rows."""
 
     def gathered() -> pd.DataFrame:
         parts = [
-            pa.Table.from_batches([batch]).select(list(GIVEN)).cast(_GIVEN)
+            pa.Table.from_batches([_of_metrics(batch, metrics)]).select(list(GIVEN)).cast(_GIVEN)
             for batch in batches(store.files, [check], summed=False)
         ]
         found: pd.DataFrame = pa.concat_tables([_GIVEN.empty_table(), *parts]).to_pandas()
@@ -55,6 +56,10 @@ def _rows_of(store: Store, check: str) -> pd.DataFrame:
     found: pd.DataFrame = looking_again(gathered)
     order = ["method", "setting", "position", "seed", "metric", "sample"]
     return found.sort_values(order, kind="stable", ignore_index=True)
+
+
+def _of_metrics(batch: pa.RecordBatch, metrics: Sequence[str]) -> pa.RecordBatch:
+    return batch.filter(pc.is_in(batch["metric"], pa.array(metrics, pa.string()))) if metrics else batch
 
 
 _GIVEN = pa.schema([ROW_SCHEMA.field(name) for name in GIVEN])

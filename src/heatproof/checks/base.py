@@ -52,6 +52,10 @@ def _no_passes() -> float:
     return 0.0
 
 
+def _as_they_are(model: nn.Module, inputs: Tensor) -> Tensor:
+    return inputs
+
+
 def _as_it_is(model: nn.Module) -> AbstractContextManager[nn.Module]:
     return nullcontext(model)
 
@@ -67,7 +71,8 @@ class State:
     label that the model in this state predicts). In replicate r > 0 every method draws other noise. The pooled maps of
     a `kept` state stay alive for later ones. `complete` says that nothing which the model was seen to use is as
     trained, `fixed` what is all the same: constants of the architecture, as far as can be told. `rests_on` is what
-    else decides the check's own rows here, but no attribution: the data of an accuracy.
+    else decides the check's own rows here, but no attribution: the data of an accuracy. `inputs` makes of the model and
+    the samples (N, …) those that are explained here, which keep the draws of what they were.
     """
 
     name: str
@@ -85,6 +90,7 @@ class State:
     fixed: tuple[str, ...] = ()
     rests_on: Mapping[str, Any] = field(default_factory=dict)
     open: Callable[[nn.Module], AbstractContextManager[Any]] = field(default=_as_it_is, compare=False, repr=False)
+    inputs: Callable[[nn.Module, Tensor], Tensor] = field(default=_as_they_are, compare=False, repr=False)
     prepare: Callable[[], None] = field(default=_nothing, compare=False, repr=False)
     preparation: Callable[[], float] = field(default=_no_passes, compare=False, repr=False)
 
@@ -127,7 +133,7 @@ class Block:
 
     The last block of a run is filled up with repeated inputs; `samples` names those that count, the first ones.
     `boxes` are those of each input's object, where the data have them; a sample may have none. `meaning` is what the
-    model's outputs are.
+    model's outputs are, `originals` the inputs before the state changed them.
     """
 
     model: nn.Module
@@ -137,6 +143,7 @@ class Block:
     features: Features
     boxes: Sequence[Boxes] | None = None
     meaning: Outputs = LABELS
+    originals: Tensor | None = None
 
     def pool(self, maps: Tensor) -> Tensor:
         """Attributions that broadcast to the inputs, pooled to features (N, *grid)."""
@@ -192,6 +199,7 @@ class Check(ABC):
     """A frozen dataclass of settings that turns attributions into rows."""
 
     version: ClassVar[int] = 1  # counted up whenever the same fields give other values
+    summarizes: ClassVar[tuple[str, ...]] = ()  # the metrics whose rows `summary` asks for; all of them by default
 
     @abstractmethod
     def metrics(self, study: Study) -> tuple[Metric, ...]:
@@ -248,7 +256,8 @@ class Check(ABC):
     def summary(self, rows: "pd.DataFrame") -> "pd.DataFrame | None":
         """Rows that need the whole data set, such as what a mean over all samples scales; made when all are computed.
 
-        `rows` are this check's, all of them: method ("" for the network), setting, position, sample, metric, value,
-        seed; the result has the same columns, sample "" where a row is about no single sample.
+        `rows` are this check's, all of them, or those of the metrics that it `summarizes`: method ("" for the network),
+        setting, position, sample, metric, value, seed; the result has the same columns, sample "" where a row is about
+        no single sample.
         """
         return None

@@ -41,6 +41,8 @@ class ParameterRandomization(Check):
 
     For every seed and every stage of `randomization` (`cascading`, `independent`, `bottom-up`) the pooled map is
     compared with the trained model's by each of `similarities` (by default all usual ones that apply to its shape).
+    The last stage alone, where every layer is random, is judged: it is drawn under further seeds, after those of the
+    floors, until there are `complete_seeds`, so that what is said of it is said of random networks and not of one.
     Yardsticks go with it, because a low similarity alone is no merit (Binder et al. 2023, Theorems 1, 3, 4): rows
     `… chance` compare, where every layer is random, the trained map with itself permuted among the features that are
     not zero under both networks; rows `… floor` compare, for every seed, two independently, fully randomized networks:
@@ -56,7 +58,7 @@ class ParameterRandomization(Check):
     `targets` is "trained" (the label explained on the trained model, default) or "own" (the argmax of the randomized
     model, as Adebayo et al.'s code does).
     Position: the stage, 1 … S; 0 is the trained model. Cost: one map a stage, seed and method, one or two more
-    a seed, and two.
+    a seed, one for each further seed, and two.
 
     Smooth MPRT (Hedström et al. 2024) is this check on `SmoothGrad(method, samples=50, noise=0.1)`: the similarity of
     maps averaged over noisy inputs, on the trained and the randomized network. Both see the same noise here, so that
@@ -65,10 +67,11 @@ class ParameterRandomization(Check):
     Source: Adebayo et al. 2018, section 3 and B; Gupta & Arora 2019, 4.1. Deviation: several seeds and the floors.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     randomization: Randomization = field(default_factory=Cascading)
     seeds: tuple[int, ...] = (0,)
+    complete_seeds: int = 3
     similarities: tuple[Similarity | str, ...] = ()
     targets: str = "trained"
 
@@ -77,6 +80,8 @@ class ParameterRandomization(Check):
             raise InputError(f"Expected targets to be 'trained' or 'own', but got {self.targets!r}.")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise InputError(f"Expected one or more different seeds, but got {self.seeds!r}.")
+        if self.complete_seeds < 1:
+            raise InputError(f"Expected complete_seeds, how many at least, from 1 on, but got {self.complete_seeds}.")
 
     @property
     def group(self) -> str:
@@ -111,7 +116,16 @@ class ParameterRandomization(Check):
             # A state of its own even if another check has this network: shared, it might be computed before its pair.
             key = {**floor.key, "against": seed}
             states.append(replace(floor, name=f"{full[seed].name}{_against(other)}", key=key, kept=False))
-        return (*states, REPLICATE)
+        return (*states, *self._further(study), REPLICATE)
+
+    def _further(self, study: Study) -> Iterator[State]:
+        """The last stage under further seeds, where it has every layer random."""
+        first = max(self.seeds) + 1 + len(self.seeds)  # those before belong to the floors
+        for seed in range(first, first + max(0, self.complete_seeds - len(self.seeds))):
+            stage = stages_of(study, self.randomization, seed)[-1]
+            if not stage.complete:
+                return
+            yield self._state(stage, seed, kind="randomized")
 
     def passes(self, study: Study, state: State, method: Recipe | None) -> float:
         return 1.0 if method is None and state.kind in ("trained", "randomized") else 0.0

@@ -16,7 +16,7 @@ from heatproof.papers.measure import STAGES, NoRowsError, Pick, Results
 from heatproof.papers.measure import Measured as Figure
 from heatproof.papers.paper import NOT_SAID, SAID, Answer, Claim, Verdict, all_of, positive
 from heatproof.reading.depends import CHECK as RANDOMIZATION
-from heatproof.reading.depends import answered
+from heatproof.reading.surviving import answered
 from heatproof.reading.labels import PERMUTED, TRUE
 from heatproof.reading.rule import ALPHA, Margin
 from heatproof.reading.survival import TENTH, Measured, Survival, more_survives, survival

@@ -23,16 +23,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from heatproof.reading.base import READINGS, Judgement, Reading, Told
+from heatproof.reading.base import READINGS, Judgement, Reading
 from heatproof.reading.evidence import Evidence
-from heatproof.reading.rule import Answer, Margin, more_samples
 from heatproof.reading.run_info import CheckInfo
-from heatproof.reading.survival import HALF, JUDGED, Measured, Survival, graded, percent, survival, worst
+from heatproof.reading.survival import HALF, JUDGED, Measured, Survival, percent, survival
+from heatproof.reading.surviving import by_survival, untold
 from heatproof.rows import chance_of
 
 CHECK = "parameter-randomization"
-NEVER = "never looks at the model"
-MARGIN = Margin(good="below", yes=HALF, no=HALF)
 MISSING = {
     "s": "this similarity was not measured with every layer randomized",
     "c": "its map was not compared with itself permuted",
@@ -87,53 +85,6 @@ def _grades(evidence: Evidence, check: CheckInfo, method: str, group: str) -> di
     return {one.metric: grade(evidence, one) for one in columns if one.s is not None}
 
 
-def by_survival(question: str, method: str, check: str, setting: str, grades: dict[str, Survival]) -> Judgement:
-    """The judgement on what survives by all measures: the one under which most does counts, and yes needs all."""
-    metric = worst(grades)
-    grade = grades[metric]
-
-    def decide(alpha: float) -> Answer:
-        if all(one.unchanged for one in grades.values()):
-            return "no"
-        answers = [answered(one, alpha) for one in grades.values()]
-        if "no" in answers:
-            return "no"
-        return "yes" if answers == ["yes"] * len(JUDGED) else "unknown"
-
-    def tell(answer: Answer) -> Told:
-        return _tell(answer, grades, metric)
-
-    return Judgement(
-        method=method,
-        question=question,
-        check=check,
-        metric=metric,
-        estimate=grade.share,
-        setting=setting,
-        margin=MARGIN,
-        decide=decide,
-        tell=tell,
-    )
-
-
-def untold(
-    question: str, method: str, check: str, setting: str, grades: dict[str, Survival], word: str, why: str
-) -> Judgement:
-    """Nothing can be told, for a reason that is not the method's: a network that died, a method left out."""
-    metric = next(iter(grades))
-    return Judgement(
-        method=method,
-        question=question,
-        check=check,
-        metric=metric,
-        estimate=grades[metric].share,
-        setting=setting,
-        decide=lambda _: "unknown",
-        supporting=True,
-        tell=lambda _: (word, why),
-    )
-
-
 def _blank(evidence: Evidence, check: CheckInfo, group: str) -> str:
     """What to say of a network whose explained outputs are zero for half of the samples, where the trained are not."""
     before, after = (
@@ -144,35 +95,3 @@ def _blank(evidence: Evidence, check: CheckInfo, group: str) -> str:
         return ""
     remedy = "another seed or initializer" if " he" in group else "initializer='he'"
     return f"The randomized network is dead: {percent(after)} of its explained outputs are exactly zero; set {remedy}."
-
-
-def answered(grade: Survival, alpha: float) -> Answer:
-    """Whether a map depends by one measure, at a level: yes surely below one half, no surely above."""
-    if grade.noise or grade.reason:
-        return "unknown"
-    return MARGIN.answer(*grade.share.at(alpha))
-
-
-def _tell(answer: Answer, grades: dict[str, Survival], metric: str) -> Told:
-    grade = grades[metric]
-    if all(one.unchanged for one in grades.values()):
-        return NEVER, "Exactly the same map whatever the network is: it cannot say anything of it."
-    if answer == "unknown":
-        if all(one.noise for one in grades.values()):
-            return "is noise", "Two runs on the same network agree no better than by chance: a low similarity is noise."
-        reasons = [one.reason for one in grades.values() if one.reason]
-        if not reasons and len(grades) < len(JUDGED):
-            reasons = ["only one of the two measures was taken"]
-        if not reasons:
-            more = more_samples(grade.share, MARGIN)
-            reasons = [f"{grade.told} of it may survive" + (f"; about {more} samples would tell" if more else "")]
-        return "cannot be told", f"Not enough to go by: {reasons[0]}."
-    words = {name: graded(one.share.low, one.share.high) for name, one in grades.items()}
-    word = words[metric]
-    if word == "cannot be told":  # the widened interval decided; the plain one straddles a margin of the words alone
-        word = "hardly depends" if answer == "no" else "depends, perhaps in part"
-    lead = ""
-    if len(set(words.values())) > 1:
-        parts = "; ".join(f"{JUDGED[name]}: {one}" for name, one in words.items())
-        lead = f"{parts[0].upper()}{parts[1:]}. "
-    return word, f"{lead}{grade.told} of its similarity to itself survives, {JUDGED[metric]}."

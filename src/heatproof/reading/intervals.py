@@ -1,4 +1,4 @@
-"""95 % intervals that cover what they say: of means over samples and seeds, of what is made of means, of proportions.
+"""95 % intervals that cover what they say: of means over samples and seeds, and of what is made of means.
 
 Every sample meets every seed. A mean's interval has two parts, joined by their squares on each side (MOVER):
 
@@ -18,7 +18,7 @@ other set of samples is known to differ.
 `docs/intervals.md` has the coverage that `docs/intervals.py` simulated.
 
 Source: Efron & Tibshirani 1993, ch. 12 (studentized); Hesterberg 2015 (expanded percentiles); Zou & Donner 2008
-(MOVER); Wilson 1927; Clopper & Pearson 1934.
+(MOVER).
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, ndtr, stdtrit
+from scipy.special import ndtr, stdtrit
 
 Array = NDArray[np.float64]
 Combine = Callable[[Array], Array]  # means (R, K) → (R,)
@@ -92,46 +92,6 @@ def of_ratio(values: Array) -> tuple[float, float]:
     ratio = means[0] / means[1]
     low, high = of_means((values[:, :, :1] - ratio * values[:, :, 1:]) / means[1])
     return float(ratio + low[0]), float(ratio + high[0])
-
-
-def of_share(hits: int, n: int) -> tuple[float, float]:
-    """Wilson's interval of a proportion: `hits` of `n` samples; NaN for none."""
-    if n == 0:
-        return np.nan, np.nan
-    z, share = -float(_normal(TAIL)), hits / n
-    middle, width = share + z * z / (2 * n), z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    low, high = (float((middle + sign * width) / (1 + z * z / n)) for sign in (-1, 1))
-    # At the ends the formula gives 0 and 1 but for rounding.
-    return (0.0 if hits == 0 else low), (1.0 if hits == n else high)
-
-
-def of_share_exactly(hits: int, n: int) -> tuple[float, float]:
-    """Clopper and Pearson's interval of a proportion, which covers at least 95 % whatever the proportion is."""
-    if n == 0:
-        return np.nan, np.nan
-    low = 0.0 if hits == 0 else float(betaincinv(hits, n - hits + 1, TAIL))
-    high = 1.0 if hits == n else float(betaincinv(hits + 1, n - hits, 1 - TAIL))
-    return low, high
-
-
-def more_hits_than(hits: int, chances: Array) -> tuple[float, float]:
-    """How likely as many `hits` or more, and as many or fewer, are among samples that hit with `chances` (n,).
-
-    The exact tails of the Poisson-binomial distribution.
-    """
-    weights = np.ones(1)
-    for chance in chances:
-        weights = np.convolve(weights, [1 - chance, chance])
-    return float(weights[hits:].sum()), float(weights[: hits + 1].sum())
-
-
-def more_wins_than(wins: int, losses: int) -> tuple[float, float]:
-    """How likely as many `wins` or more, and as many or fewer, are where win and loss are even (exact paired test)."""
-    return more_hits_than(wins, np.full(wins + losses, 0.5))
-
-
-def _normal(tail: float) -> float:
-    return float(stdtrit(1e12, tail))
 
 
 def _of_means(values: Array) -> tuple[Array, Array]:

@@ -16,7 +16,8 @@ import numpy as np
 from heatproof.reading.base import READINGS, Judgement, Reading
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.faithful import against_controls
-from heatproof.reading.intervals import Array, more_hits_than, more_wins_than, of_share_exactly
+from heatproof.reading.intervals import Array
+from heatproof.reading.proportions import more_hits_than, more_wins_than, of_share_exactly
 from heatproof.reading.rule import FEWEST, Answer, Estimate
 from heatproof.reading.values import Values, aligned
 

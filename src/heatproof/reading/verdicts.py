@@ -75,7 +75,10 @@ class Verdicts:
                 columns.setdefault(judgement.question, []).append(judgement)
         found = [finding for judgements in columns.values() for finding in _decided(judgements)]
         place = {method.label: k for k, method in enumerate(self.evidence.info.methods)}
-        steady = {f.method: f for f in found if f.question == "steady"}
+        steady: dict[str, Finding] = {}
+        for one in sorted(found, key=lambda f: ORDER[f.answer], reverse=True):  # what refutes it last: it counts
+            if one.question == "steady" and one.answer:
+                steady[one.method] = one
         found = sorted((_needs_steady(f, steady) for f in found), key=lambda f: place[f.method])
         reason = self.evidence.info.withheld
         return [_withheld(one, reason) if reason and one.answer == "yes" else one for one in found]

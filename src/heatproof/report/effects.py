@@ -6,7 +6,7 @@ What a question of the scorecard asks, too, has its verdict's answer, so that no
 from collections.abc import Iterator
 
 from heatproof.reading.base import Finding
-from heatproof.reading.depends import NEVER, grade, measured
+from heatproof.reading.depends import grade, measured
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.picture import CHECK as CONTROLS
 from heatproof.reading.values import Values

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from heatproof.checks.base import Block, Boxes, Check, Maps, Recipe, Scores, State, Study
 from heatproof.data.base import Dataset
-from heatproof.draws import reseed
+from heatproof.draws import reseed, standing_for
 from heatproof.features import Features
 from heatproof.layouts.inputs import features_of
 from heatproof.methods.base import Linearization, Method
@@ -137,7 +137,8 @@ def play(
                 _enter(found, "", on.counted, check.network_rows(block, state, shared))
             for labeled in on.methods:
                 one = Labeled(labeled.label, reseed(labeled.recipe, state.replicate))
-                explained = one.recipe.explain(on.model, block.inputs, block.targets)
+                with standing_for(block.inputs, on.inputs):
+                    explained = one.recipe.explain(on.model, block.inputs, block.targets)
                 maps = Maps(block.pool(explained.maps), explained.diagnostics)
                 with watch():
                     rows = check.rows(block, state, one, maps, dict(kept[one.label]), shared)
@@ -161,11 +162,12 @@ def _block(on: Stage, state: State) -> Block:
     names = tuple(on.names[: on.counted])
     return _Block(
         model=on.model,
-        inputs=on.inputs,
+        inputs=state.inputs(on.model, on.inputs),
         targets=targets,
         samples=names,
         features=on.features,
         boxes=on.boxes,
+        originals=on.inputs,
     )
 
 
