@@ -149,7 +149,7 @@ class TestResuming:
         costs = toys.run(tmp_path, methods=[*toys.METHODS, added]).manifest["costs"]
         assert {path: path.read_bytes() for path in before} == before
         assert len(asked) == 3 * (1 + 5 + 1 + 1)  # blocks × (trained, stages, floor, replicate of an unknown callable)
-        assert costs["gradient-x-input"]["maps"] == 3 * 3 * 5  # samples × blocks × states, as in the first run
+        assert costs["gradient-x-input"]["maps"] == 3 * 3 * 7  # samples × blocks × states, as in the first run
         rows = toys.run(tmp_path, methods=[*toys.METHODS, added]).rows()
         ours = rows[rows.method == "added"].drop(columns="method").reset_index(drop=True)
         theirs = rows[rows.method == "gradient-x-input"].drop(columns="method")

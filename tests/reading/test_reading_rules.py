@@ -126,6 +126,26 @@ def test_more_than_the_picture(level: float, chance: float, answer: str, word: s
     assert (found.answer, found.word) == (answer, word)
 
 
+@pytest.mark.parametrize(
+    ("levels", "steady", "answer", "why"),
+    [
+        ({}, 0.95, "yes", "of its similarity to itself is left"),
+        ({"r": 0.3}, 0.95, "unknown", "does not repeat"),
+        ({}, 0.1, "unknown", "is not steady"),
+        ({"s": 1.0}, 1.0, "unknown", "made with no network itself"),
+        ({"s": 0.8}, 0.95, "yes", "of its similarity to itself is left"),  # it hardly depends, and does look
+    ],
+)
+def test_noise_is_unlike_every_picture(levels: dict, steady: float, answer: str, why: str) -> None:
+    rows = randomized({**LEVELS, **levels}, steady=steady, spread=0.0 if levels.get("s") == 1 else 0.03)
+    found = one(
+        read(pd.concat([rows, likeness(0.1)]), manifest_of(checks={"input-controls": ()})), "more-than-the-picture"
+    )
+    assert found.answer == answer
+    assert why in found.why
+    assert found.word == ("is more" if answer == "yes" else "is other")
+
+
 def test_the_likest_control_counts_and_the_method_s_own_name_does_not() -> None:
     rows = pd.concat([likeness(0.2), likeness(0.7, "input-x-edges"), likeness(1.0, "m")])
     found = one(read(rows, manifest_of(checks={"input-controls": ()})), "more-than-the-picture")

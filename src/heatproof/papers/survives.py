@@ -16,10 +16,10 @@ from heatproof.papers.measure import STAGES, NoRowsError, Pick, Results
 from heatproof.papers.measure import Measured as Figure
 from heatproof.papers.paper import NOT_SAID, SAID, Answer, Claim, Verdict, all_of, positive
 from heatproof.reading.depends import CHECK as RANDOMIZATION
-from heatproof.reading.surviving import answered
 from heatproof.reading.labels import PERMUTED, TRUE
 from heatproof.reading.rule import ALPHA, Margin
 from heatproof.reading.survival import TENTH, Measured, Survival, more_survives, survival
+from heatproof.reading.surviving import answered
 from heatproof.reading.values import Values
 from heatproof.rows import chance_of
 

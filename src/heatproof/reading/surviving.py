@@ -2,6 +2,7 @@
 
 from heatproof.reading.base import Judgement, Told
 from heatproof.reading.rule import Answer, Margin, more_samples
+from heatproof.reading.support import NEVER
 from heatproof.reading.survival import HALF, JUDGED, Survival, graded, worst
 
 MARGIN = Margin(good="below", yes=HALF, no=HALF)

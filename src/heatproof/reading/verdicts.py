@@ -1,7 +1,7 @@
 """From judgements to findings, from findings to one verdict a method and question, and to what may be believed."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -13,16 +13,15 @@ from heatproof.reading.declared import declared
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.rule import Answer, more_samples, selected
 from heatproof.reading.run_info import MethodInfo
+from heatproof.reading.support import ORDER, supported, withheld
 from heatproof.reading.table import Rows
 
 BELIEVABLE = "believable"
-CHANGES = "changes"
+
 # What a map has to pass before anybody is told to believe it; every other test that was run counts as well.
 NEEDED = ("steady", "depends", "faithful")
 COUNTED = (*NEEDED, "repeats", "more-than-the-picture", "labels", "localizes", "complete")
 COLUMNS = ["method", "question", "answer", "word", "mean", "low", "high", "n", "missing", "margin", "why"]
-# One of several judgements stands for a question: what refutes it first, then what withholds it.
-ORDER: Mapping[str, int] = {"no": 0, "unknown": 1, "yes": 2, "": 3}
 
 
 def needed(questions: Sequence[str]) -> tuple[str, ...]:
@@ -75,13 +74,9 @@ class Verdicts:
                 columns.setdefault(judgement.question, []).append(judgement)
         found = [finding for judgements in columns.values() for finding in _decided(judgements)]
         place = {method.label: k for k, method in enumerate(self.evidence.info.methods)}
-        steady: dict[str, Finding] = {}
-        for one in sorted(found, key=lambda f: ORDER[f.answer], reverse=True):  # what refutes it last: it counts
-            if one.question == "steady" and one.answer:
-                steady[one.method] = one
-        found = sorted((_needs_steady(f, steady) for f in found), key=lambda f: place[f.method])
+        found = sorted(supported(found), key=lambda f: place[f.method])
         reason = self.evidence.info.withheld
-        return [_withheld(one, reason) if reason and one.answer == "yes" else one for one in found]
+        return [withheld(one, reason) if reason and one.answer == "yes" else one for one in found]
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -209,33 +204,6 @@ def _decided(judgements: Sequence[Judgement]) -> Iterator[Finding]:
             supporting=one.supporting,
             more=more_samples(one.estimate, one.margin) if answer == "unknown" and one.margin else None,
         )
-
-
-def _needs_steady(finding: Finding, steady: Mapping[str, Finding]) -> Finding:
-    """A map that jumps when nothing happened says nothing by jumping when everything did."""
-    if (finding.question, finding.answer) not in (("depends", "yes"), ("labels", "yes")):
-        return finding
-    found = steady.get(finding.method)
-    if found is not None and found.answer == "yes":
-        return finding
-    if found is None:
-        why = "whether it stays the same where nothing happened was not tested (check steadiness)"
-        word = CHANGES
-    else:
-        why = "where nothing happened it " + ("changes, too" if found.answer == "no" else "may change, too")
-        word = f"{CHANGES}, as it always does" if found.answer == "no" else CHANGES
-    return replace(finding, answer="unknown", word=word, why=f"{finding.why[:-1]}; but {why}.")
-
-
-def changed(finding: Finding) -> Answer:
-    """Whether a map changed, whatever that is worth in one that may change always."""
-    return "yes" if finding.word.startswith(CHANGES) else finding.answer
-
-
-def _withheld(finding: Finding, reason: str) -> Finding:
-    """The finding without its good word: what a network that knows nothing shows is no merit of a method."""
-    said = f"{reason} It would have been “{finding.word}”: {finding.why}"
-    return replace(finding, answer="unknown", word="withheld", why=said)
 
 
 def _listed(names: Sequence[str]) -> str:

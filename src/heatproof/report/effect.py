@@ -7,9 +7,9 @@ from typing import Any
 from heatproof.reading.base import Finding
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.rule import ALPHA, Answer, Estimate, Margin, decide
+from heatproof.reading.support import changed
 from heatproof.reading.survival import Measured, Survival, more_survives, percent
 from heatproof.reading.values import Values, difference
-from heatproof.reading.verdicts import changed
 
 Names = list[tuple[str | None, str]]
 Verdict = tuple[Finding, Measured]  # and what it is made of

@@ -9,6 +9,7 @@ from heatproof.reading.base import Finding
 from heatproof.reading.depends import grade, measured
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.picture import CHECK as CONTROLS
+from heatproof.reading.support import NEVER
 from heatproof.reading.values import Values
 from heatproof.reading.verdicts import Verdicts
 from heatproof.report.effect import (
