@@ -85,10 +85,10 @@ def test_chance_is_the_map_permuted_among_what_a_random_network_changes():
 def test_each_sample_goes_as_far_as_moves_its_outputs_by_the_level():
     model, inputs = toys.network(), toys.images(5)
     inputs[:, :, 2:4] = 0.0
-    nudge = Nudge(0.003, 3)
+    nudge = Nudge(0.001, 3)
     changed = nudge(model, inputs)
     far = moved(outputs_of(model, changed), outputs_of(model, inputs))
-    assert far.tolist() == pytest.approx([0.003] * 5, rel=0.02)
+    assert far.tolist() == pytest.approx([0.001] * 5, rel=0.02)
     # x (1 + ε z), one ε a sample, z keyed by seed and sample
     noise = hp.draws.normal(inputs, 3, "steadiness", "inputs")
     relative = ((changed - inputs) / (inputs * noise)).flatten(1)
@@ -97,7 +97,7 @@ def test_each_sample_goes_as_far_as_moves_its_outputs_by_the_level():
     assert torch.equal(changed[:, :, 2:4], inputs[:, :, 2:4])  # what is zero stays zero
     alone = nudge(model, inputs[1:2])
     assert torch.allclose(alone, changed[1:2])
-    assert not torch.allclose(Nudge(0.003, 4)(model, inputs), changed)
+    assert not torch.allclose(Nudge(0.001, 4)(model, inputs), changed)
 
 
 def test_outputs_that_nothing_moves_do_not_send_a_sample_far():
@@ -127,14 +127,14 @@ class Digested(Method):
 
 def test_inputs_are_compared_under_the_draws_of_the_unchanged_sample():
     methods = {"keyed": Keyed(), "digested": Digested(), "gradient": Gradient()}
-    check = Steadiness(level=0.003, similarities=("spearman",), seeds=(0, 1), draws=0)
+    check = Steadiness(level=0.001, similarities=("spearman",), seeds=(0, 1), draws=0)
     rows = toys.played(check, methods=methods)
     for seed in (0, 1):
         similar = {name: toys.row(rows, name, "spearman", "inputs", seed=seed) for name in methods}
         assert torch.equal(similar["keyed"], torch.ones(3, dtype=torch.float64))
         assert similar["digested"].abs().max() < 0.5
         assert similar["gradient"].min() > 0.8
-        assert toys.row(rows, "", "outputs-moved", "inputs", seed=seed).tolist() == pytest.approx([0.003] * 3, rel=0.02)
+        assert toys.row(rows, "", "outputs-moved", "inputs", seed=seed).tolist() == pytest.approx([0.001] * 3, rel=0.02)
     assert not any(row.setting == "ball" for row in rows)
     assert toys.row(rows, "digested", "spearman", "parameters").tolist() == [1.0] * 3
 

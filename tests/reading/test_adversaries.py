@@ -77,6 +77,35 @@ def gradient_in_noise(model: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
     return slope + 3 * slope.std() * torch.randn_like(slope)
 
 
+def outline_with_a_gain_of_the_weights(model: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
+    """Depends on the weights, by one number."""
+    return outline(x) * sum(float(p.detach().abs().mean()) for p in model.parameters())
+
+
+def half_gradient_half_hash(model: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
+    slope = gradient(model, x, targets)
+    return slope / slope.std((1, 2, 3), keepdim=True) + hp.draws.normal(x, key(model))
+
+
+def last_layer(model: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
+    """The label's weights in the last layer, laid out as a picture: it sees the network, and no input."""
+    weights = [p for p in model.parameters() if p.dim() == 2][-1].detach()[targets]
+    return nn.functional.interpolate(weights[:, None], size=x[0].numel(), mode="linear").view_as(x)
+
+
+def of_another_sample(model: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
+    return gradient(model, x.roll(1, 0), targets.roll(1, 0))
+
+
+MAPS: dict[bytes, Tensor] = {}
+
+
+def remembered(model: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
+    """The first map that was ever made of a sample, whatever the network is by now."""
+    maps = gradient(model, x, targets) * x
+    return torch.stack([MAPS.setdefault(one.numpy().tobytes(), map_) for one, map_ in zip(x, maps, strict=True)])
+
+
 # What each must not get past: at this question the answer is no.
 FAKES = {
     unseeded: "repeats",
@@ -89,6 +118,11 @@ FAKES = {
     outline_times_the_score: "depends",
     shattered: "steady",
     gradient_in_noise: "repeats",
+    outline_with_a_gain_of_the_weights: "depends",
+    half_gradient_half_hash: "steady",
+    last_layer: "faithful",
+    of_another_sample: "faithful",
+    remembered: "depends",
 }
 
 

@@ -17,7 +17,6 @@ from heatproof.reading.support import ORDER, supported, withheld
 from heatproof.reading.table import Rows
 
 BELIEVABLE = "believable"
-
 # What a map has to pass before anybody is told to believe it; every other test that was run counts as well.
 NEEDED = ("steady", "depends", "faithful")
 COUNTED = (*NEEDED, "repeats", "more-than-the-picture", "labels", "localizes", "complete")
