@@ -1,4 +1,6 @@
 import pickle
+import sys
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -143,7 +145,15 @@ def test_classes_come_from_the_data_set():
     data = TensorDataset(X, Y)
     data.classes = ["a", "b", "c"]
     assert as_blocks(Subset(data, [1, 2])).classes == ("a", "b", "c")
+    assert as_blocks(DataLoader(data)).classes == ("a", "b", "c")
     assert as_blocks(data, classes=list("xyz")).read(0, 1).classes == ("x", "y", "z")
+
+
+@pytest.mark.parametrize("module", ["datasets", "datasets.mine"])
+def test_a_project_may_call_its_module_datasets(module: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "datasets", ModuleType("datasets"))
+    kind = type("Scans", (Items,), {"__module__": module})
+    assert as_blocks(kind(list(X))).name == "Scans"
 
 
 def test_what_cannot_be_made_is_skipped_where_it_stands():

@@ -1,5 +1,6 @@
 """Samples that are read block by block: what an audit takes, whatever form the data come in."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -115,10 +116,10 @@ def _found(data: Any, asked: Columns, name: str) -> Blocks:
         if isinstance(data, Source):
             return data.blocks()
         return DatasetBlocks(data) if isinstance(data, Dataset) else data
-    if type(data).__module__.partition(".")[0] == "datasets":
+    if _of_hugging_face(data):
         return blocks_of_table(data, asked, name)
     if isinstance(data, DataLoader):
-        return blocks_of(data, asked, name)
+        return blocks_of(data, _with_classes(data, asked), name)
     if isinstance(data, str | Path):
         raise _place(data)
     if type(data).__module__.partition(".")[0] in ("pandas", "polars", "pyarrow"):
@@ -138,6 +139,11 @@ def _found(data: Any, asked: Columns, name: str) -> Blocks:
         f"Expected samples as a tensor or array (N, …), a Dataset or a source of heatproof.data, a map-style data set "
         f"or a DataLoader of one, but got {shown(data)}."
     )
+
+
+def _of_hugging_face(data: Any) -> bool:
+    """Whether a class is of the package `datasets`; many a project has a module of that name."""
+    return type(data).__module__.startswith("datasets.") and hasattr(sys.modules.get("datasets"), "load_from_disk")
 
 
 def _sized(data: Any) -> Any:
