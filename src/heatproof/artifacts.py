@@ -161,6 +161,8 @@ def digest(tensors: Mapping[str, Tensor], about: Any) -> str:
 
 def bytes_of(tensor: Tensor) -> memoryview:
     """The values of a tensor as they lie in memory, in the order of its indices."""
+    if tensor.numel() == 0:
+        return memoryview(b"")
     values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
     return memoryview(values.numpy())  # type: ignore[arg-type]  # an array is a buffer
 

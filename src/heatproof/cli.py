@@ -52,12 +52,15 @@ def audit(
     folder: Annotated[Path | None, typer.Option("--out", help="The run folder; the spec's own by default.")] = None,
     threads: Threads = None,
     max_errors: MaxErrors = None,
+    trust: Annotated[
+        list[str], typer.Option(help="A package whose code the spec may name besides what lies beside it; repeatable.")
+    ] = [],  # noqa: B006  # typer wants a list, and changes none
     strict: Strict = False,
 ) -> None:
     """Run an audit, or go on with one that was interrupted, and write its report."""
     from heatproof.auditing.spec import read
 
-    read_spec = read(spec)
+    read_spec = read(spec, trust)
     if max_errors is not None:
         read_spec = replace(read_spec, max_errors=max_errors)
     _audit(read_spec, folder or (read_spec.folder / (read_spec.out or f"runs/{spec.stem}")), threads, strict=strict)

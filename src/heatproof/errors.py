@@ -1,6 +1,10 @@
 """Errors that say what was expected, what came, and what to do."""
 
 from collections.abc import Iterable
+from typing import Any
+
+_SHOWN = 200  # letters of a text that came
+BOUND = 2**63  # whole numbers are below it: rows, seeds and sizes have 64 bits
 
 
 class HeatproofError(Exception):
@@ -59,26 +63,38 @@ class MissingExtraError(HeatproofError, ImportError):
         super().__init__(f"{purpose} needs the package {package!r}. Install it with: pip install {wanted}")
 
 
+def bounded(value: Any) -> bool:
+    """Whether a whole number has at most 64 bits."""
+    return bool(-BOUND <= value < BOUND)
+
+
 def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
     """The error for a name that is not among `known`, with the nearest one if one is near."""
-    names = sorted(known)
-    near = _nearest(name, names) if isinstance(name, str) else None
+    names = sorted(map(str, known))
+    near = _nearest(name, names) if isinstance(name, str) and len(name) <= _SHOWN else None
     hint = f"did you mean {near!r}?" if near else f"known are: {', '.join(names) or 'none'}."
     article = "an" if kind[:1] in "aeio" else "a"
     return UnknownNameError(f"Expected the name of {article} {kind}, but got {shown(name)}; {hint}")
 
 
 def shown(value: object) -> str:
-    """A value that came, in an error: text and numbers as they are, anything else by what it is."""
-    if value is None or isinstance(value, str | bool):
-        return repr(value)
+    """A value that came, in an error: text and numbers as they are, anything else by what it is, nothing at length."""
     kind = type(value)
+    if isinstance(value, str) and len(value) > _SHOWN:
+        return f"{value[:_SHOWN]!r}… ({len(value)} characters)"
+    if value is None or kind in (str, bool):
+        return repr(value)
+    if isinstance(value, int) and not bounded(value):  # Python refuses to write out some of them
+        return f"a whole number of {int(value).bit_length()} bits"
     if isinstance(value, type):
         return f"the class {value.__name__}"
-    shape = getattr(value, "shape", None)
-    if isinstance(shape, tuple):
-        return f"a {kind.__name__} {tuple(shape)} of {getattr(value, 'dtype', '?')}"
-    text = repr(value)
+    try:
+        shape = getattr(value, "shape", None)
+        if isinstance(shape, tuple):
+            return f"a {kind.__name__} {tuple(shape)} of {getattr(value, 'dtype', '?')}"
+        text = repr(value)
+    except Exception:  # whatever somebody's class raises
+        return f"a {kind.__name__}"
     return f"{text} ({kind.__name__})" if len(text) <= 60 and "\n" not in text else f"a {kind.__name__}"
 
 

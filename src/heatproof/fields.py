@@ -7,7 +7,7 @@ from functools import cache, wraps
 from numbers import Integral, Real
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from heatproof.errors import HeatproofError, InputError, shown
+from heatproof.errors import HeatproofError, InputError, bounded, shown
 
 C = TypeVar("C")
 _MARK = "_fields_are_checked"
@@ -58,7 +58,7 @@ def _check(cls: type, values: Mapping[str, Any], *, lists: bool = False) -> None
         as_tuple = lists and isinstance(value, list) and name in hints and _fits(tuple(value), hints[name])
         if name in hints and not as_tuple and not _fits(value, hints[name]):
             raise InputError(
-                f"Expected {name} to be {_said(hints[name])}, but got {shown(value)}; it is a field of "
+                f"Expected {name} to be {_said(hints[name])}{_bound(value)}, but got {shown(value)}; it is a field of "
                 f"{cls.__name__}{_advice(value, hints[name])}."
             )
 
@@ -82,7 +82,8 @@ def _fits(value: Any, hint: Any) -> bool:
     if isinstance(value, type):
         return hint is type or origin is type
     if hint in (int, float):
-        return isinstance(value, Integral if hint is int else Real) and not isinstance(value, bool)
+        number = isinstance(value, Integral if hint is int else Real) and not isinstance(value, bool)
+        return number and (not isinstance(value, Integral) or bounded(value))
     if hint is None or hint is type(None):
         return value is None
     if origin is Callable or hint is Callable:
@@ -97,6 +98,10 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, kind)
     except TypeError:  # a protocol that is not made for it
         return all(hasattr(value, name) for name in getattr(kind, "__abstractmethods__", ()))
+
+
+def _bound(value: Any) -> str:
+    return " of at most 64 bits" if isinstance(value, Integral) and not bounded(value) else ""
 
 
 def _said(hint: Any) -> str:

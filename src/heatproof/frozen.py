@@ -9,6 +9,7 @@ from torch import Tensor
 
 from heatproof import artifacts
 from heatproof.errors import InputError, shown
+from heatproof.refusals import check_dense
 
 
 class Frozen:
@@ -52,6 +53,7 @@ class Frozen:
 
 def _tensor(values: Any) -> Tensor:
     if isinstance(values, Tensor):
+        check_dense(values, "numbers")
         return values.detach().cpu().clone().contiguous()
     try:
         return torch.from_numpy(np.ascontiguousarray(np.array(values)))

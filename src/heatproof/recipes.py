@@ -12,7 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from torch import Tensor, nn
 
 from heatproof.baselines import BASELINES, Baseline
-from heatproof.errors import InputError, unknown
+from heatproof.errors import InputError, bounded, shown, unknown
 from heatproof.features import FEATURES, Features
 from heatproof.fingerprint import network_fingerprint
 from heatproof.frozen import Frozen
@@ -45,7 +45,7 @@ def build(registry: Registry[Any], entry: str | Mapping[str, Any]) -> Any:
     if isinstance(entry, str):
         return registry.get(entry)
     if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
-        raise InputError(f"Expected a {registry.kind} as a name or a table with a `name`, but got {entry!r}.")
+        raise InputError(f"Expected a {registry.kind} as a name or a table with a `name`, but got {shown(entry)}.")
     given = {key: value for key, value in entry.items() if key != "name"}
     return _with_given(registry.get(entry["name"]), given, f"{registry.kind} {entry['name']!r}")
 
@@ -100,7 +100,7 @@ def describe(recipe: Any) -> Any:
     if type(recipe).__module__ not in ("builtins", "_thread") and hasattr(recipe, "__dict__"):
         return {"class": _qualified(type(recipe)), "state": describe(vars(recipe))}
     raise InputError(
-        f"Expected a recipe of numbers, names and dataclasses, but it holds {recipe!r}; "
+        f"Expected a recipe of numbers, names and dataclasses, but it holds {shown(recipe)}; "
         "make it a frozen dataclass whose fields are its configuration."
     )
 
@@ -143,13 +143,17 @@ def coerced(value: Any, hint: Any, what: str) -> Any:
     if origin is Literal:
         if value in get_args(hint):
             return value
-        raise InputError(f"Expected {what} to be one of {', '.join(map(repr, get_args(hint)))}, but got {value!r}.")
+        raise InputError(
+            f"Expected {what} to be one of {', '.join(map(repr, get_args(hint)))}, but got {shown(value)}."
+        )
     if origin is tuple and isinstance(value, list | tuple):
         inner = get_args(hint)
         kinds = [inner[0]] * len(value) if len(inner) == 2 and inner[1] is Ellipsis else list(inner)
         if len(kinds) != len(value):
             raise InputError(f"Expected {what} to have {len(kinds)} items, but got {len(value)}.")
         return tuple(coerced(item, kind, what) for item, kind in zip(value, kinds, strict=True))
+    if isinstance(value, int) and not bounded(value):
+        raise InputError(f"Expected {what} to be a number of at most 64 bits, but got {shown(value)}.")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint in (int, float, str, bool) and type(value) is hint:
@@ -159,7 +163,7 @@ def coerced(value: Any, hint: Any, what: str) -> Any:
     if isinstance(hint, type) and not isinstance(value, bool) and hint not in (int, float) and isinstance(value, hint):
         return value
     name = getattr(hint, "__name__", str(hint))
-    raise InputError(f"Expected {what} to be {name}, but got {value!r} ({type(value).__name__}).")
+    raise InputError(f"Expected {what} to be {name}, but got {shown(value)}.")
 
 
 def _first_fit(value: Any, hints: Sequence[Any], what: str) -> Any:
@@ -170,7 +174,7 @@ def _first_fit(value: Any, hints: Sequence[Any], what: str) -> Any:
             return coerced(value, hint, what)
         except InputError as error:
             problem = problem or error
-    raise problem or InputError(f"Expected {what}, but got {value!r}.")
+    raise problem or InputError(f"Expected {what}, but got {shown(value)}.")
 
 
 def _is_float(hint: Any, value: Any) -> bool:
@@ -197,7 +201,7 @@ def _describe_callable(function: Callable[..., Any]) -> dict[str, Any]:
         state = inspect.getclosurevars(function).nonlocals if plain else vars(function)
     except TypeError:
         raise InputError(
-            f"Expected a recipe whose code and state can be read, but got {function!r}; "
+            f"Expected a recipe whose code and state can be read, but got {shown(function)}; "
             "make it a frozen dataclass whose fields are its configuration."
         ) from None
     return {"callable": _qualified(owner), "code": identity(owner), "state": describe(dict(state))}

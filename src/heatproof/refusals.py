@@ -79,10 +79,7 @@ def check_form(inputs: Tensor, like: Like | None) -> None:
             f"Expected inputs to be a tensor (N, …) with at least one sample, but got "
             f"{_kind(inputs)}{_instead(inputs)}."
         )
-    if inputs.layout != torch.strided or inputs.is_nested:
-        kind = "nested" if inputs.is_nested else str(inputs.layout)
-        dense = "torch.nested.to_padded_tensor(inputs, 0)" if inputs.is_nested else "inputs.to_dense()"
-        raise InputError(f"Expected dense inputs, but got a {kind} tensor; use {dense}.")
+    check_dense(inputs, "inputs")
     if inputs.dim() < 2 or len(inputs) == 0:
         hint = "; one sample alone is inputs[None]" if inputs.dim() == 1 and len(inputs) else ""
         raise InputError(
@@ -90,13 +87,21 @@ def check_form(inputs: Tensor, like: Like | None) -> None:
         )
     if inputs.dtype not in FULL:
         raise InputError(f"Expected inputs in float32 or float64, but got {inputs.dtype}; {_to_float(inputs)}.")
-    if inputs.is_meta:
-        raise InputError("Expected inputs with values, but got a tensor on the meta device, which has none.")
     if like is not None and (like[0] != inputs.dtype or like[1].type != inputs.device.type):
         raise InputError(
             f"Expected inputs like the model's parameters ({like[0]} on {like[1]}), but got {inputs.dtype} on "
             f"{inputs.device}; use inputs.to(device, dtype)."
         )
+
+
+def check_dense(tensor: Tensor, what: str) -> None:
+    """Refuse a tensor without values of its own in its memory: nested, sparse, of MKL-DNN's layout, or on no device."""
+    if tensor.is_nested or tensor.layout != torch.strided:
+        kind = "nested" if tensor.is_nested else str(tensor.layout)
+        dense = f"torch.nested.to_padded_tensor({what}, 0)" if tensor.is_nested else f"{what}.to_dense()"
+        raise InputError(f"Expected dense {what}, but got a {kind} tensor; use {dense}.")
+    if tensor.is_meta or type(tensor).__name__ == "FakeTensor":
+        raise InputError(f"Expected {what} with values, but got a tensor on the meta device, which has none.")
 
 
 def check_targets(inputs: Tensor, targets: Tensor, outputs: int | None = None) -> None:
@@ -110,6 +115,8 @@ def check_targets(inputs: Tensor, targets: Tensor, outputs: int | None = None) -
 
 def check_labels(inputs: Tensor, targets: Tensor) -> None:
     """Refuse targets that are not (N,) in int64; their values are not looked at."""
+    if isinstance(targets, Tensor):
+        check_dense(targets, "targets")
     if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.shape != inputs.shape[:1]:
         got = f"{tuple(targets.shape)} of {targets.dtype}" if isinstance(targets, Tensor) else _kind(targets)
         raise InputError(

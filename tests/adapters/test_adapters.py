@@ -273,7 +273,10 @@ class TestPython:
             ("", "Expected `call`, the method as module:function, but got none"),
             ("arrays", "Expected the method as module:function, but got 'arrays'"),
             ("no_such_module:maps", "Expected a module 'no_such_module' with the method, but there is none"),
-            ("json:dump_s", "function in json, but got 'dump_s'; did you mean 'dumps'"),
+            (
+                "heatproof.draws:generat_or",
+                "function in heatproof.draws, but got 'generat_or'; did you mean 'generator'",
+            ),
             (lambda *_: None, "as a tensor or array, but got None"),
         ],
     )
@@ -312,7 +315,7 @@ def test_what_is_no_attribution(found: Any) -> None:
         (PytorchGradCAM(layer="3"), "PytorchGradCAM('GradCAM', layer='3')"),
         (TorchCAM(layer="3"), "TorchCAM('GradCAM', layer='3')"),
         (Shap(background=[[0.0]]), "Shap('GradientExplainer', background=[[0.0]])"),
-        (Python("math:hypot", numpy=True), "Python('math:hypot', numpy=True)"),
+        (Python("heatproof.draws:generator", numpy=True), "Python('heatproof.draws:generator', numpy=True)"),
     ],
     ids=lambda one: one if isinstance(one, str) else "",
 )

@@ -24,7 +24,8 @@ from heatproof.targets import Label, Target
 def run(spec: AuditSpec, out: Path, *, threads: int | None = None, progress: bool = True) -> Run:
     """Load the spec's network and data, and audit them into the folder `out`."""
     data = spec.data.load()
-    model = spec.model.load(spec.folder, data if data.tokens is not None else None)
+    with spec.code():
+        model = spec.model.load(spec.folder, data if data.tokens is not None else None)
     explained = model.inputs() if isinstance(model, Bound) and model.at is not None else data.inputs
     inputs = explained.to(spec.model.device, DTYPES[spec.model.dtype])
     targets = _targets(spec, data, model, inputs)

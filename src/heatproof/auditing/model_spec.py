@@ -3,8 +3,6 @@
 import importlib
 import inspect
 import os
-import sys
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +15,7 @@ from torch import nn
 from heatproof.data import Dataset
 from heatproof.errors import HeatproofError, InputError, MissingExtraError, unknown
 from heatproof.models import Bound, with_given
+from heatproof.named_code import broken, named_code
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -143,24 +142,11 @@ def _network(name: str, arguments: Mapping[str, Any], folder: Path) -> nn.Module
         if not timm.is_model(rest):
             raise unknown("timm model", rest, timm.list_models())
         return _made(name, partial(timm.create_model, rest, pretrained=False), arguments)
-    return _from_factory(provider, rest, arguments, folder)
+    return _from_factory(name, arguments, folder)
 
 
-def _from_factory(module: str, factory: str, arguments: Mapping[str, Any], folder: Path) -> nn.Module:
-    sys.path.insert(0, str(folder))
-    try:
-        found = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise _broken(f"the module {module!r}", error) from error  # it imports what there is not
-        raise InputError(f"Expected a module {module!r} with the model, but there is none: {error}.") from None
-    except Exception as error:  # whatever it raises
-        raise _broken(f"the module {module!r}", error) from error
-    finally:
-        sys.path.remove(str(folder))
-    if not callable(getattr(found, factory, None)):
-        raise unknown(f"factory in {module}", factory, [n for n in vars(found) if callable(getattr(found, n))])
-    return _made(f"{module}:{factory}", getattr(found, factory), arguments)
+def _from_factory(name: str, arguments: Mapping[str, Any], folder: Path) -> nn.Module:
+    return _made(name, named_code(name, "model", folder=folder), arguments)
 
 
 def _made(name: str, make: Callable[..., Any], arguments: Mapping[str, Any]) -> nn.Module:
@@ -175,20 +161,11 @@ def _made(name: str, make: Callable[..., Any], arguments: Mapping[str, Any]) -> 
     except (HeatproofError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # whatever it raises
-        raise _broken(name, error, arguments) from error
+        given = f" with arguments {dict(arguments)}" if arguments else ""
+        raise broken(name, "model", error, given) from error
     if not isinstance(net, nn.Module):
         raise InputError(f"Expected {name} to return a torch.nn.Module, but it returned {type(net).__name__}.")
     return net
-
-
-def _broken(name: str, error: Exception, arguments: Mapping[str, Any] | None = None) -> InputError:
-    """The error for code of the user's that raised `error`: what, and in which line."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    given = f" with arguments {dict(arguments)}" if arguments else ""
-    return InputError(
-        f"Expected {name} to make the model, but{given} it raised {type(error).__name__}: {error} "
-        f"({Path(frame.filename).name}, line {frame.lineno})."
-    )
 
 
 def _device(name: str) -> torch.device:

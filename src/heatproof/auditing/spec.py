@@ -3,7 +3,7 @@
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -15,6 +15,7 @@ from heatproof.data import DATA, Source
 from heatproof.errors import InputError, unknown
 from heatproof.features import FEATURES, Features
 from heatproof.methods.base import METHODS, Attribution
+from heatproof.named_code import code_beside
 from heatproof.outputs import SAID
 from heatproof.recipes import build, coerced
 from heatproof.targets import TARGETS, Label, Target
@@ -36,7 +37,8 @@ __all__ = [
 class AuditSpec:
     """Everything an audit depends on. `methods` and `checks` map labels to recipes.
 
-    `training_data` are samples like those that the network was trained on, for what has to learn from data.
+    `training_data` are samples like those that the network was trained on, for what has to learn from data. `trusted`
+    are packages whose code it may name besides what lies in its `folder`; None: any, as it was made in Python.
     """
 
     model: ModelSpec
@@ -57,14 +59,23 @@ class AuditSpec:
     max_errors: int = 10
     source: Mapping[str, Any] = field(default_factory=dict)
     folder: Path = Path()
+    trusted: tuple[str, ...] | None = None
+
+    def code(self) -> AbstractContextManager[None]:
+        """In here its code may be loaded: what lies beside the file that was read, and what is trusted."""
+        return nullcontext() if self.trusted is None else code_beside(self.folder, self.trusted)
 
 
-def read(path: Path) -> AuditSpec:
+def read(path: Path, trusted: Sequence[str] = ()) -> AuditSpec:
     """The audit that a TOML file describes; `model`, `data`, `methods` and `checks` are required.
+
+    The code that it names, its model's factory and methods, must lie beside it, or in a package that is `trusted`.
 
     Raises: InputError for what cannot be read, an unknown key or name (with the nearest known), or a wrong type.
     """
-    return parse(read_table(path), Path(path).resolve().parent)
+    folder = Path(path).resolve().parent
+    with code_beside(folder, trusted):
+        return replace(parse(read_table(path), folder), trusted=tuple(trusted))
 
 
 def read_table(path: Path) -> dict[str, Any]:
@@ -79,7 +90,7 @@ def read_table(path: Path) -> dict[str, Any]:
 
 def parse(table: Mapping[str, Any], folder: Path = Path()) -> AuditSpec:
     """The audit that a table describes; relative paths are relative to `folder`."""
-    known = [f.name for f in fields(AuditSpec) if f.name not in ("source", "folder")]
+    known = [f.name for f in fields(AuditSpec) if f.name not in ("source", "folder", "trusted")]
     for key in table:
         if key not in known:
             raise unknown("key of the spec", key, known)

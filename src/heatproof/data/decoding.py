@@ -9,6 +9,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from heatproof.data.base import Box
 
+MOST_STORED = 2**26  # pixels of a file: decoded and turned they take 12 bytes each, or more
 PHOTOMETRIC, BITS = 262, 258  # tags of TIFF
 WHITE_IS_ZERO = 0
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
@@ -59,9 +60,17 @@ def shown(path: Path | IO[bytes], channels: int = 3, background: tuple[int, int,
     Turned upright as EXIF says; 16-bit grey scaled from black to white; an embedded color profile brought to sRGB;
     what is transparent shows `background`. Of an animation the first picture counts. The file may be an open one.
 
-    Raises: ValueError for what has no agreed look: 32-bit and floating-point grey, a file of several pages.
+    Raises: ValueError for what has no agreed look: 32-bit and floating-point grey, a file of several pages; and, before
+        anything is decoded, for more than 2²⁶ pixels and for what is no file at all, such as a pipe.
     """
+    if isinstance(path, Path) and path.exists() and not path.is_file():
+        raise ValueError("it is no file")  # to open a pipe waits for who writes into it
     with Image.open(path) as stored:
+        if stored.width * stored.height > MOST_STORED:
+            raise ValueError(
+                f"it has {stored.width} x {stored.height} pixels, more than {MOST_STORED}, and would take gigabytes of "
+                "memory; make it smaller first"
+            )
         if stored.format == "TIFF" and getattr(stored, "n_frames", 1) > 1:
             raise ValueError(f"it holds {stored.n_frames} pages; save the one that is meant")  # type: ignore[attr-defined]
         before = _orientation(stored)

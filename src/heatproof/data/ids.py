@@ -8,9 +8,14 @@ import numpy as np
 from heatproof.errors import InputError
 
 
+def printable(name: str) -> str:
+    """A name as text that can be written down: what is no letter, as in a file's name that is not UTF-8, as a code."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def unique(ids: Sequence[object]) -> tuple[str, ...]:
     """The ids as text. Raises: InputError if one comes twice."""
-    names = tuple(map(str, ids))
+    names = tuple(printable(str(one)) for one in ids)
     if len(set(names)) < len(names):
         seen: set[str] = set()
         for name in names:

@@ -15,8 +15,10 @@ from heatproof.data.base import Box, Source
 from heatproof.data.decoding import Shown, shown
 from heatproof.errors import HeatproofWarning, InputError
 
-# Pillow reports broken files through all of these.
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+# Pillow reports broken files through all of these; the last where warnings are errors.
+UNREADABLE = (
+    OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning,
+)  # fmt: skip
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
 MOST_PIXELS = 2**26  # of a resized picture: a strip of 1 x 20000 pixels would become one of 4 GB
 ENLARGED, LONG = 4.0, 4.0  # beyond this, what the network sees is hardly the picture any more, and it is said
@@ -95,17 +97,24 @@ class PictureSource(Source):
         width, height = image.size
         if self.resize is not None:
             across, down = _resized(image.size, self.resize)
-            if across * down > MOST_PIXELS:
-                raise ValueError(f"{width} x {height} pixels would be resized to {across} x {down}; crop it first")
-            image = image.resize((across, down), Image.Resampling.BILINEAR)
-        scale = (image.width / width, image.height / height)
-        left = top = 0
+        else:
+            across, down = width, height
+        left, top, wide, tall = 0, 0, across, down
         if self.crop is not None:
             tall, wide = _pair(self.crop)
-            if image.height < tall or image.width < wide:
-                raise ValueError(f"{image.width} x {image.height} pixels are less than the crop of {_told(self.crop)}")
-            left, top = round((image.width - wide) / 2), round((image.height - tall) / 2)
-            image = image.crop((left, top, left + wide, top + tall))
+            if down < tall or across < wide:
+                raise ValueError(f"{across} x {down} pixels are less than the crop of {_told(self.crop)}")
+            left, top = round((across - wide) / 2), round((down - tall) / 2)
+        scale = (across / width, down / height)
+        if across * down > MOST_PIXELS:  # of a strip the middle alone is resized: it would become too large
+            if wide * tall > MOST_PIXELS:
+                raise ValueError(f"{width} x {height} pixels would be resized to {across} x {down}; crop it first")
+            box = (left / scale[0], top / scale[1], (left + wide) / scale[0], (top + tall) / scale[1])
+            image = image.resize((wide, tall), Image.Resampling.BILINEAR, box=box)
+        else:
+            if self.resize is not None:
+                image = image.resize((across, down), Image.Resampling.BILINEAR)
+            image = image.crop((left, top, left + wide, top + tall)) if self.crop is not None else image
         return Decoded(np.array(image), scale, (left, top), seen)
 
 

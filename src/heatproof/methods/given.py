@@ -15,6 +15,7 @@ from heatproof.errors import HeatproofError, InputError, shown
 from heatproof.fields import typed
 from heatproof.layouts.inputs import feature_axes
 from heatproof.methods.base import Explanation, Method
+from heatproof.refusals import check_dense
 
 TOGETHER, IDS = "maps", "ids"  # the names of one array of all maps, and of the ids of its rows
 
@@ -136,6 +137,8 @@ def _by_id(arrays: Any, ids: Sequence[str], path: str) -> dict[str, Tensor]:
         arrays = {**arrays, IDS: np.array(list(ids))}
     if TOGETHER in arrays and set(arrays) <= {TOGETHER, IDS}:
         rows = _tensor(arrays[TOGETHER], TOGETHER, where)
+        if rows.dim() == 0:
+            raise InputError(f"Expected maps (N, …){where}, one a sample, but got a single number.")
         names = [str(name) for name in arrays[IDS]] if IDS in arrays else [str(i) for i in range(len(rows))]
         if len(names) != len(rows) or len(set(names)) != len(names):
             raise InputError(
@@ -153,6 +156,7 @@ def _tensor(value: Any, name: str, where: str) -> Tensor:
         value = torch.from_numpy(np.ascontiguousarray(value))
     if not isinstance(value, Tensor) or value.is_complex() or value.dtype == torch.bool:
         raise InputError(f"Expected maps of numbers{where}, but {name!r} is {shown(value)}.")
+    check_dense(value, f"maps{where}")
     found = value.detach().cpu()
     return found if found.dtype == torch.float64 else found.float()
 
