@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from heatproof.errors import DamagedError, HeatproofWarning, StoreError
+from heatproof.paths import given_path
 
 CACHE_VARIABLE = "HEATPROOF_CACHE"
 FACTS, DIGEST, NAME = "heatproof", "digest", "name"  # keys of a file's metadata
@@ -39,7 +40,7 @@ def folder() -> Path:
     """Where they are kept: HEATPROOF_CACHE, or `heatproof` in the platform's folder for caches."""
     named = os.environ.get(CACHE_VARIABLE)
     if named:
-        return Path(named)
+        return given_path(named)
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "heatproof"
     if sys.platform == "win32":

@@ -50,6 +50,8 @@ def named_code(name: str, what: str, *, folder: Path | None = None) -> Callable[
     module, _, attribute = name.partition(":")
     if not module or not attribute:
         raise InputError(f"Expected the {what} as module:function, but got {name!r}.")
+    allowed = _allowed.get()
+    folder = folder if folder is not None or allowed is None else allowed.folder
     with _found_in(folder):
         _forget_other(module.partition(".")[0], folder)
         _check(module, name, what)

@@ -163,7 +163,8 @@ def coerced(value: Any, hint: Any, what: str) -> Any:
     if isinstance(hint, type) and not isinstance(value, bool) and hint not in (int, float) and isinstance(value, hint):
         return value
     name = getattr(hint, "__name__", str(hint))
-    raise InputError(f"Expected {what} to be {name}, but got {shown(value)}.")
+    kind = f" ({type(value).__name__})" if isinstance(value, str | bool) else ""
+    raise InputError(f"Expected {what} to be {name}, but got {shown(value)}{kind}.")
 
 
 def _first_fit(value: Any, hints: Sequence[Any], what: str) -> Any:

@@ -1,3 +1,4 @@
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from torch import nn
 
 import heatproof as hp
 from heatproof.auditing.from_spec import demo_spec, run
-from heatproof.auditing.spec import ModelSpec, parse, read
+from heatproof.auditing.spec import ModelSpec, located, parse, read
 from heatproof.data import DemoDigits
 from heatproof.errors import InputError, UnknownNameError
 from heatproof.methods import Competitive, GradientXInput, IntegratedGradients, SmoothGrad
@@ -232,3 +233,58 @@ def test_keys_below_a_table_are_told_where_they_belong(table, tmp_path):
     said = rf"`methods` above the first \[table\] of the spec, but it stands below \[{table}\], .*; move it up"
     with pytest.raises(InputError, match=said):
         read(tmp_path / "audit.toml")
+
+
+class TestHostileSpecs:
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("batch = " + "9" * 5000, "to be TOML, but it is not: Exceeds the limit"),
+            ("a = " + "[" * 50_000 + "]" * 50_000, "TOML of some depth, but its tables and lists have no end"),
+            ("title = '\x00'", "to be TOML, but it is not"),
+            ("title = '" + "x" * 2**24 + "'", "Expected a spec of at most 16777216 bytes"),
+            ("[" + "a." * 20_000 + "a]", "key of the spec, but got 'a'|have no end"),
+        ],
+        ids=["digits", "depth", "control", "size", "dots"],
+    )
+    def test_what_cannot_be_read_is_said(self, tmp_path: Path, text: str, said: str) -> None:
+        (tmp_path / "spec.toml").write_text(text)
+        with pytest.raises(InputError, match=said):
+            read(tmp_path / "spec.toml")
+
+    def test_a_pipe_is_not_waited_for(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "spec.toml")
+        with pytest.raises(InputError, match=r"Expected a spec in '.*', but it is no file that ends"):
+            read(tmp_path / "spec.toml")
+        os.mkfifo(tmp_path / "net.safetensors")
+        with pytest.raises(InputError, match=r"Expected weights in '.*', but it is no file that ends"):
+            ModelSpec(name="heatproof.zoo:DemoCNN", weights="net.safetensors").load(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            (
+                {"batch": 2**63},
+                "'batch' of the spec to be a number of at most 64 bits, but got a whole number of 64",
+            ),
+            (
+                {"methods": [{"name": "smoothgrad", "seed": 10**4000}]},
+                "64 bits, but got a whole number of 13288 bits",
+            ),
+            ({"methods": ["x" * 10**6]}, r"but got 'x+'… \(1000000 characters\)"),
+            ({"methodz": 10**4000}, "did you mean 'methods'"),
+        ],
+        ids=["batch", "seed", "name", "key"],
+    )
+    def test_sizes_have_bounds(self, changes: dict[str, Any], said: str) -> None:
+        with pytest.raises(InputError, match=said):
+            parse(spec(**changes))
+
+    def test_paths_begin_with_the_users_folder(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        assert located("~/a", Path("/b")) == tmp_path / "a"
+        assert located("c", Path("/b")) == Path("/b/c")
+        with pytest.raises(InputError, match=r"whose `~` is somebody's folder, but got '~nobody_is_called_so/a'"):
+            located("~nobody_is_called_so/a", Path("/b"))
+        with pytest.raises(InputError, match=r"Expected a path, but got 'a\\x00b'"):
+            located("a\0b", Path("/b"))

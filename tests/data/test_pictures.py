@@ -259,7 +259,18 @@ def test_tiny_and_very_long_pictures_are_said(tmp_path: Path):
     assert "(long.png)" in str(said[1].message)
     Image.fromarray(np.zeros((1, 20_000, 3), np.uint8)).save(tmp_path / "strip.png")
     with pytest.raises(InputError, match="20000 x 1 pixels would be resized to 5120000 x 256; crop it first"):
-        ImageFile(path=str(tmp_path / "strip.png")).load()
+        ImageFile(path=str(tmp_path / "strip.png"), crop=None).load()
+
+
+def test_of_a_strip_that_would_become_too_large_the_middle_alone_is_resized(tmp_path, monkeypatch):
+    wide = Image.fromarray(np.tile(RGB, (1, 40, 1)))
+    wide.save(tmp_path / "wide.png")
+    source = ImageFile(path=str(tmp_path / "wide.png"), resize=64, crop=48)
+    whole = source.decode(tmp_path / "wide.png")
+    monkeypatch.setattr("heatproof.data.pictures.MOST_PIXELS", 48 * 48)
+    middle = source.decode(tmp_path / "wide.png")
+    assert (middle.scale, middle.corner) == (whole.scale, whole.corner)
+    np.testing.assert_array_equal(middle.picture, whole.picture)
 
 
 # --- folders ---

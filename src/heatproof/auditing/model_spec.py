@@ -16,6 +16,7 @@ from heatproof.data import Dataset
 from heatproof.errors import HeatproofError, InputError, MissingExtraError, unknown
 from heatproof.models import Bound, with_given
 from heatproof.named_code import broken, named_code
+from heatproof.paths import given_path, regular
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -81,14 +82,14 @@ class ModelSpec:
 
 
 def located(path: str, folder: Path) -> Path:
-    """A path of a spec: `$NAME` stands for an environment variable, and a relative path is relative to `folder`.
+    """A path of a spec: `$NAME` is an environment variable, `~` the user's folder; what is relative is to `folder`.
 
     Raises: InputError if the variable is not set.
     """
     full = os.path.expandvars(path)
     if "$" in full:
         raise InputError(f"Expected the environment variables in {path!r} to be set, but got {full!r}.")
-    return folder / full
+    return folder / given_path(full)
 
 
 def load_weights(net: nn.Module, path: Path) -> None:
@@ -99,6 +100,7 @@ def load_weights(net: nn.Module, path: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    path = regular(path, "weights")
     try:
         state = (
             load_file(path)

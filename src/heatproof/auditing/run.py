@@ -35,17 +35,19 @@ from heatproof.data.base import Dataset
 from heatproof.data.base import Source as DataSource
 from heatproof.data.blocks import Blocks, as_blocks
 from heatproof.data.choosing import held
-from heatproof.errors import InputError, StoreError
+from heatproof.errors import BOUND, InputError, StoreError, shown
 from heatproof.features import Features
 from heatproof.intact import intact
 from heatproof.methods.base import METHODS, Attribution, Method, Targets
 from heatproof.models import check_inputs, check_model, rows_per_pass
 from heatproof.outputs import Outputs
+from heatproof.paths import given_path
 from heatproof.reading.verdicts import needed
 from heatproof.runs import failures, leases, read, read_manifest, read_rows
 from heatproof.runs.store import Store
 from heatproof.runs.workers import Log
 
+MOST_THREADS = 4096
 MOST_ROWS = 64  # samples a block at most: more would only make progress coarse
 LOOKED_AT = 1024  # samples whose predictions are looked at before anything is computed
 
@@ -182,7 +184,7 @@ def audit(
         chosen = {label: (name, on_own_labels(check)) for label, (name, check) in chosen.items()}
     recipes = {label: method for label, (_, method) in named(methods, METHODS, Method).items()}
     folder = tempfile.TemporaryDirectory(prefix="heatproof-") if out is None else None
-    path = Path(folder.name if folder else out or "")
+    path = given_path(folder.name if folder else out or "")
     store = Store(path)
     store.check()
     before = store.question()
@@ -322,8 +324,12 @@ def _check_labels(labels: Tensor | None, targets: Tensor | None, plan: Plan) -> 
 def _check_settings(**settings: int | None) -> None:
     lowest = {"batch": 1, "threads": 1, "gallery": 0, "max_errors": 0}
     for name, value in settings.items():
-        if value is not None and (type(value) is not int or value < lowest[name]):
-            raise InputError(f"Expected {name} to be a whole number from {lowest[name]} on, but got {value!r}.")
+        highest = MOST_THREADS if name == "threads" else BOUND
+        if value is not None and (type(value) is not int or not lowest[name] <= value < highest):
+            below = f", below {highest}" if type(value) is int and value >= highest else ""
+            raise InputError(
+                f"Expected {name} to be a whole number from {lowest[name]} on{below}, but got {shown(value)}."
+            )
 
 
 def _settings(

@@ -17,6 +17,7 @@ from heatproof.features import FEATURES, Features
 from heatproof.methods.base import METHODS, Attribution
 from heatproof.named_code import code_beside
 from heatproof.outputs import SAID
+from heatproof.paths import given_path, regular
 from heatproof.recipes import build, coerced
 from heatproof.targets import TARGETS, Label, Target
 
@@ -31,6 +32,8 @@ __all__ = [
     "read",
     "read_table",
 ]
+
+LARGEST = 2**24  # bytes of a spec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +83,18 @@ def read(path: Path, trusted: Sequence[str] = ()) -> AuditSpec:
 
 def read_table(path: Path) -> dict[str, Any]:
     """The keys and values of a TOML file."""
+    path = regular(given_path(path), "a spec")
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        if path.stat().st_size > LARGEST:
+            raise InputError(f"Expected a spec of at most {LARGEST} bytes, but {path} has {path.stat().st_size}.")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"Expected a spec file, but {path} cannot be read: {error.strerror}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise InputError(f"Expected {path} to be TOML of some depth, but its tables and lists have no end.") from None
+    except InputError:
+        raise
+    except ValueError as error:  # no TOML, no UTF-8, or a number that Python refuses to read
         raise InputError(f"Expected {path} to be TOML, but it is not: {error}.") from None
 
 

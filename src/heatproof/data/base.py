@@ -14,7 +14,9 @@ from torch import Tensor
 
 from heatproof import draws
 from heatproof.artifacts import bytes_of
+from heatproof.data.ids import printable
 from heatproof.errors import InputError
+from heatproof.paths import given_path
 from heatproof.registry import Registry
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 Box = tuple[float, float, float, float]
 FLOATS = (torch.float32, torch.float64)
 DATA_VARIABLE = "HEATPROOF_DATA"
+MOST_LABELS = 2**24  # a label is a place in a list
 UNLABELLED = -1  # the target of a sample whose label nobody knows
 
 
@@ -64,6 +67,11 @@ class Dataset:
     skipped: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "name", printable(self.name))
+        object.__setattr__(self, "ids", tuple(map(printable, self.ids)))
+        object.__setattr__(self, "skipped", tuple((printable(name), printable(why)) for name, why in self.skipped))
+        if self.classes is not None:
+            object.__setattr__(self, "classes", tuple(map(printable, self.classes)))
         n = len(self.inputs) if self.inputs.dim() else 0
         text = self.tokens is not None or (bool(self.given) and not self.inputs.is_floating_point())
         if self.inputs.dim() < 2 or self.inputs.dtype not in ((torch.int64,) if text else FLOATS):
@@ -334,6 +342,6 @@ def data_root(named: str) -> Path:
     root = named or os.environ.get(DATA_VARIABLE, "")
     if not root:
         raise InputError(f"Expected a data folder, but got none; give `root` or set {DATA_VARIABLE}.")
-    if not Path(root).is_dir():
+    if not given_path(root).is_dir():
         raise InputError(f"Expected {root!r} to be a folder, but there is none; check `root` or {DATA_VARIABLE}.")
-    return Path(root)
+    return given_path(root)

@@ -66,7 +66,8 @@ def shown(path: Path | IO[bytes], channels: int = 3, background: tuple[int, int,
     if isinstance(path, Path) and path.exists() and not path.is_file():
         raise ValueError("it is no file")  # to open a pipe waits for who writes into it
     with Image.open(path) as stored:
-        if stored.width * stored.height > MOST_STORED:
+        clear = "A" in stored.mode.upper() or "transparency" in stored.info  # they are laid over one another
+        if stored.width * stored.height > MOST_STORED // (1 + clear):
             raise ValueError(
                 f"it has {stored.width} x {stored.height} pixels, more than {MOST_STORED}, and would take gigabytes of "
                 "memory; make it smaller first"
@@ -80,8 +81,14 @@ def shown(path: Path | IO[bytes], channels: int = 3, background: tuple[int, int,
         stored.load()  # a TIFF is turned here by Pillow, and a PNG's orientation may be known only now
         orientation = before if before != 1 else _orientation(stored)
         flat = _flat(_eight_bits(stored, photometric, bits), background)
-        upright = ImageOps.exif_transpose(_with_orientation(flat, _orientation(stored)))
-    return Shown(upright.convert("L" if channels == 1 else "RGB"), orientation)
+        turned = _orientation(stored)
+        upright = flat if turned == 1 else ImageOps.exif_transpose(_with_orientation(flat, turned))
+    return Shown(_as("L" if channels == 1 else "RGB", upright), orientation)
+
+
+def _as(mode: str, image: Image.Image) -> Image.Image:
+    """The image in this mode; itself, and no copy of it, where it is in it already."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -108,9 +115,11 @@ def _eight_bits(image: Image.Image, photometric: int | None, bits: int | None) -
             kind = "floating-point" if image.mode[0] == "F" else "32-bit"
             raise ValueError(f"it is {kind} grey, and nothing tells which value is white; save it with 8 or 16 bits")
         return image
-    values = np.asarray(image).astype(np.float64)
+    values = np.asarray(image)
     white = 2.0 ** (bits or 16) - 1
-    grey = np.clip(values * (255 / white), 0, 255).round().astype(np.uint8)
+    grey = np.empty(values.shape, np.uint8)
+    for row, value in zip(grey, values, strict=True):  # one by one: a large picture in float64 would not fit
+        row[:] = np.clip(value.astype(np.float64) * (255 / white), 0, 255).round()
     eight = Image.fromarray(255 - grey if photometric == WHITE_IS_ZERO else grey)
     clear = image.info.get("transparency")
     if clear is not None:
@@ -126,11 +135,11 @@ def _flat(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     if image.mode.endswith("a"):  # alpha multiplied in already
         image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        layered = image.convert("RGBA")
+        layered = _as("RGBA", image)
         alpha = layered.getchannel("A")
         color = _srgb(layered.convert("RGB"), profile)
         return Image.composite(color, Image.new("RGB", image.size, background), alpha)
-    return _srgb(image if image.mode in ("CMYK", "L") else image.convert("RGB"), profile).convert("RGB")
+    return _as("RGB", _srgb(image if image.mode in ("CMYK", "L") else _as("RGB", image), profile))
 
 
 def _srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

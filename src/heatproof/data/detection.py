@@ -14,6 +14,7 @@ from heatproof.data.base import DATA, Box, Dataset, data_root, none_of, picture_
 from heatproof.data.listing import Listing, told
 from heatproof.data.pictures import Decoded, PictureSource, read_each, stacked
 from heatproof.errors import InputError
+from heatproof.paths import regular
 
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
@@ -198,7 +199,7 @@ class Coco(Detection):
     def pictures(self, root: Path) -> Pictures:
         path = root / self.annotations
         try:
-            table = json.loads(path.read_text(encoding="utf-8"))
+            table = json.loads(regular(path, "annotations").read_text(encoding="utf-8"))
             return _Coco(self.images, root / self.images, table)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(

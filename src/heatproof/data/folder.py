@@ -2,6 +2,7 @@
 
 import csv
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 
 from heatproof.data.base import (
     DATA,
+    MOST_LABELS,
     UNLABELLED,
     Box,
     Dataset,
@@ -22,7 +24,8 @@ from heatproof.data.base import (
 )
 from heatproof.data.listing import Listing, told
 from heatproof.data.pictures import ENDINGS, UNREADABLE, Decoded, PictureSource, read_each, stacked
-from heatproof.errors import InputError, unknown
+from heatproof.errors import InputError, shown, unknown
+from heatproof.paths import given_path, regular
 
 
 class Drawn(NamedTuple):
@@ -50,6 +53,8 @@ class ImageFolder(PictureSource):
         boxes: a CSV file (relative to `root`) with a line a box: `file`, `xmin`, `ymin`, `xmax`, `ymax` in pixels of
             the picture, and perhaps its `width` and `height`, which are then checked and tell how a box of a picture
             that is stored turned was drawn. They are moved with the image and cut at its border.
+        outside: whether pictures outside of `root` are read, where a link or the index leads to them. Of several names
+            of one file the first counts.
         boxes_below: only images whose boxes, cut like that, cover some of the picture and less than this share of it
             (004, section 4.5: 0.33); None keeps all.
     """
@@ -58,6 +63,7 @@ class ImageFolder(PictureSource):
     index: str | None = None
     classes: tuple[str, ...] = ()
     boxes: str | None = None
+    outside: bool = False
     boxes_below: float | None = None
 
     def __post_init__(self) -> None:
@@ -84,6 +90,7 @@ class _Folder(Listing):
         self.classes = source.classes or classes
         self.boxes = None if source.boxes is None else _boxes(root / source.boxes)
         self.said: set[str] = set()
+        self.refused = _refused(root, [file for file, _ in self.files], outside=source.outside)
         if source.boxes_below is not None:
             self.hint = (
                 f"files that can be read need boxes that cover less than {source.boxes_below:g} of them: raise "
@@ -117,6 +124,8 @@ class _Folder(Listing):
         return data if self.source.boxes_below is None else select(data, self._with_small_boxes(data))
 
     def _look(self, file: str) -> tuple[Decoded, tuple[Box, ...]]:
+        if file in self.refused:
+            raise ValueError(self.refused[file])
         decoded = self.source.decode(self.root / file)
         cut = (decoded.cut(*drawn) for drawn in (self.boxes or {}).get(file, ()))
         return decoded, tuple(box for box in cut if box is not None)
@@ -148,7 +157,7 @@ class _File(Listing):
     """The one picture of an `ImageFile`."""
 
     def __init__(self, source: ImageFile) -> None:
-        self.source, self.path, self.name = source, Path(source.path), Path(source.path).name
+        self.source, self.path, self.name = source, given_path(source.path), Path(source.path).name
         self.content = self.name
 
     def __len__(self) -> int:
@@ -172,7 +181,7 @@ class _File(Listing):
 
 def _in_folders(root: Path, known: tuple[str, ...]) -> tuple[list[tuple[str, int]], tuple[str, ...] | None]:
     """Each picture's path below `root` and its label by its subfolder; UNLABELLED for all where there is none."""
-    folders = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = sorted(path.name for path in root.iterdir() if _is_class(path, root))
     found = {name: _pictures(root, root / name) for name in folders}
     flat = [file for file in _pictures(root, root) if "/" not in file]
     if not flat and not any(found.values()):
@@ -201,6 +210,36 @@ def _in_folders(root: Path, known: tuple[str, ...]) -> tuple[list[tuple[str, int
     return [(file, order.index(name)) for name in folders for file in found[name]], order
 
 
+def _is_class(path: Path, root: Path) -> bool:
+    """Whether it is a folder of its own: a link back to the whole is none."""
+    return path.is_dir() and not path.name.startswith(".") and not root.resolve().is_relative_to(path.resolve())
+
+
+def _refused(root: Path, files: Sequence[str], *, outside: bool) -> dict[str, str]:
+    """Files that are not read, each with the reason: those outside of the folder, and other names of one file."""
+    refused: dict[str, str] = {}
+    first: dict[tuple[int, int], str] = {}
+    whole, within = root.resolve(), dict[Path, bool]()
+    for file in files:
+        path = root / file
+        try:
+            about = path.lstat()
+            linked = stat.S_ISLNK(about.st_mode)
+            about = path.stat() if linked else about
+        except (OSError, ValueError):  # reading it will say so
+            continue
+        parent = path.parent
+        if parent not in within:  # asked once a folder
+            within[parent] = parent.resolve().is_relative_to(whole)
+        if not outside and not (path.resolve().is_relative_to(whole) if linked else within[parent]):
+            refused[file] = "it lies outside of the folder; set `outside` to read it all the same"
+            continue
+        same = first.setdefault((about.st_dev, about.st_ino), file)
+        if same != file:
+            refused[file] = f"it is the same file as {same!r}"
+    return refused
+
+
 def _pictures(root: Path, folder: Path) -> list[str]:
     """The pictures in `folder` and below, as paths within `root`; nothing hidden is one."""
     found = []
@@ -222,8 +261,9 @@ def _index(path: Path) -> tuple[list[tuple[str, int]], tuple[str, ...] | None]:
             raise InputError(
                 f"Expected whole numbers in column 'index' of {path}, but got {row['index']!r} for {row['file']!r}."
             ) from None
-        if label < 0:
-            raise InputError(f"Expected labels from 0 on in {path}, but got {label} for {row['file']!r}.")
+        if not 0 <= label < MOST_LABELS:
+            got = f"{shown(label)} for {row['file']!r}"
+            raise InputError(f"Expected labels from 0 on, below {MOST_LABELS}, in {path}, but got {got}.")
         if labels.setdefault(row["file"], label) != label:
             raise InputError(
                 f"Expected one label a file in {path}, but {row['file']!r} has {labels[row['file']]} and {label}."
@@ -247,6 +287,7 @@ def _boxes(path: Path) -> dict[str, tuple[Drawn, ...]]:
 
 
 def _read_csv(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    path = regular(path, "a CSV file")
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file, restval=""))

@@ -17,7 +17,8 @@ from heatproof.errors import HeatproofWarning, InputError
 
 # Pillow reports broken files through all of these; the last where warnings are errors.
 UNREADABLE = (
-    OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError, Image.DecompressionBombWarning,
+    OSError, SyntaxError, ValueError, EOFError, MemoryError,
+    Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
 MOST_PIXELS = 2**26  # of a resized picture: a strip of 1 x 20000 pixels would become one of 4 GB

@@ -14,7 +14,7 @@ import torch
 
 from heatproof.data.base import DATA, Dataset, Source
 from heatproof.data.listing import Listing, told
-from heatproof.errors import InputError, unknown
+from heatproof.errors import InputError, shown, unknown
 
 T = TypeVar("T")
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
@@ -179,6 +179,9 @@ def _labels(source: TextTable, table: pd.DataFrame) -> tuple[tuple[str, ...] | N
         if not pd.isna(value) and str(value).strip()
     }
     if all(value.isdecimal() for value in given.values()):
+        long = next((value for value in given.values() if len(value) > 8), None)
+        if long is not None:
+            raise InputError(f"Expected labels below 10⁸ in {source.path}, but got {shown(long)}.")
         numbers = {row: int(value) for row, value in given.items()}
         names = source.classes
     else:

@@ -15,6 +15,7 @@ from heatproof.errors import HeatproofError, InputError, shown
 from heatproof.fields import typed
 from heatproof.layouts.inputs import feature_axes
 from heatproof.methods.base import Explanation, Method
+from heatproof.paths import regular
 from heatproof.refusals import check_dense
 
 TOGETHER, IDS = "maps", "ids"  # the names of one array of all maps, and of the ids of its rows
@@ -167,6 +168,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
     if path.suffix not in (".safetensors", ".npz"):
         raise InputError(f"Expected maps in a file .safetensors or .npz, but got {str(path)!r}.")
+    path = regular(path, "maps")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -1,0 +1,28 @@
+"""Paths that somebody gave: what `~` and variables stand for, and whether a file lies there that ends."""
+
+import os
+from pathlib import Path
+
+from heatproof.errors import InputError, shown
+
+
+def given_path(path: str | os.PathLike[str]) -> Path:
+    """The path, `~` being the user's own folder. Raises: InputError for what is no path."""
+    text = os.fspath(path)
+    if not isinstance(text, str) or "\0" in text:
+        raise InputError(f"Expected a path, but got {shown(text)}.")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # nobody has a folder of that name
+        raise InputError(f"Expected a path whose `~` is somebody's folder, but got {shown(text)}.") from None
+
+
+def regular(path: Path, what: str) -> Path:
+    """The path, where a file lies there, or nothing: no pipe and no device, which would be waited for, and no folder.
+
+    Raises: InputError
+    """
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "no file that ends"
+        raise InputError(f"Expected {what} in {str(path)!r}, but it is {kind}.")
+    return path
