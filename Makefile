@@ -1,5 +1,6 @@
 # make demo: a virtual environment, the demo's audit, and the path of its report.
 # make test: the same environment, then lint, types and tests. make docs: the documentation as a site.
+# make bench: all benchmarks, into docs/benchmarks; on a quiet machine, an hour.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +13,7 @@ HASH := $(shell $(PYTHON) -c "import hashlib, pathlib; print(hashlib.sha256(b''.
 	for p in ('pyproject.toml', 'constraints.txt'))).hexdigest()[:16])")
 STAMP := $(VENV)/.stamp-$(HASH)
 
-.PHONY: demo test test-all lint docs clean
+.PHONY: demo test test-all lint docs bench clean
 
 demo: $(STAMP)
 	@$(BIN)/heatproof demo
@@ -26,6 +27,9 @@ test-all: lint
 docs: $(STAMP)
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 	@echo docs/_build/html/index.html
+
+bench: $(STAMP)
+	@$(BIN)/python benchmarks/all.py
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

@@ -7,12 +7,14 @@ import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 Row = Mapping[str, str | int | float]
+QUIET = 1.2  # cores: one is this process's own
 
 
 def mnist(images: int) -> tuple[nn.Module, Tensor]:
@@ -70,11 +72,24 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def environment() -> str:
-    """One line: what the numbers were measured on."""
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
-    threads = torch.get_num_threads()
-    load = f"load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores" if hasattr(os, "getloadavg") else "load unknown"
-    return f"Python {platform.python_version()}, torch {torch.__version__}, {threads} thread(s), {device}, {load}"
+    """One line: what the numbers were measured on, and when."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
+    busy = "load unknown" if load() is None else f"load {load():.1f} on {os.cpu_count()} cores"
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} thread(s)"
+    return f"{versions}, {device}, {busy}, {time.strftime('%Y-%m-%d')}"
+
+
+def processor() -> str:
+    """The CPU's name, where the system tells."""
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "CPU")
+    return platform.processor() or "CPU"
+
+
+def load() -> float | None:
+    """What has run lately, in cores, this process included; None where the system does not tell."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -88,10 +103,18 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def report(name: str, rows: Sequence[Row], out: Path | None) -> None:
-    """Print `rows` as a table, and write them as CSV and Markdown under `out`."""
+    """Print `rows` as a table, and write them as CSV and Markdown under `out`.
+
+    Raises: SystemExit, instead of writing, where others keep the machine busy.
+    """
     text = f"# {name}\n\n{environment()}\n\n{markdown(rows)}\n"
     print(text)
     if out is not None:
+        if (busy := load() or 0.0) > QUIET:
+            raise SystemExit(
+                f"Expected a machine that does nothing else (a load of at most {QUIET}), but it is {busy:.1f}: the "
+                f"figures are not written to {out}."
+            )
         out.mkdir(parents=True, exist_ok=True)
         (out / f"{name}.md").write_text(text)
         with (out / f"{name}.csv").open("w", newline="") as file:
