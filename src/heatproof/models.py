@@ -1,9 +1,9 @@
 """A network as a function of one float tensor: what every method and check evaluates."""
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import copy
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,11 +11,16 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 from heatproof import modes
+from heatproof.arguments import Shared as Shared
+from heatproof.arguments import check_arguments, content, is_shared, parameters_of
+from heatproof.callables import as_model as as_model
 from heatproof.compiled import uncompiled
 from heatproof.complaints import shown_outputs
-from heatproof.errors import HeatproofError, InputError, shown, unknown
+from heatproof.errors import HeatproofError, InputError, unknown
 from heatproof.exported import batches_free
+from heatproof.features import Features
 from heatproof.hooks import hooks_named, hooks_watched, register_held
+from heatproof.packing import Packing, Parts
 from heatproof.places import Place
 from heatproof.propagation.proofs import where
 from heatproof.refusals import Like, check_precision, is_exported, parameters_like, plain
@@ -34,16 +39,19 @@ REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Bound(nn.Module):
-    """A network with everything but one float tensor filled in.
+    """A network with everything but one float tensor filled in, or but several, side by side in one (N, D).
 
     Args:
-        net: the network, in eval mode.
+        net: the network, in eval mode, or a function.
         at: a submodule by name; the explained tensor replaces its output (token embeddings: integers stay integers).
             Where it runs several times, `name#2` is its second run; where it returns several tensors, `name[0]` is
-            the first (`Place`). Without it, the explained tensor is the network's first argument.
+            the first (`Place`). Or an argument of the network by name. Without it, the explained tensor is the
+            network's first argument. Several of them, as a list, are explained together: `inputs()` lays them side by
+            side, `parts(maps)` takes maps apart, and `features()` says what counts as one feature of each.
         given: the network's other arguments by name: tensors with one row a sample, or the names under which the data
             bring them, {argument: name} or (name, …) where they are alike (of a text: "ids" and "mask"). A network that
             has names is open until `with_given` fills in the rows of some samples, as an audit does block by block.
+            Numbers, flags and None are shared by all samples, and so is what stands in `Shared`.
         output: the logits in what the network returns: an attribute or key, an index, or a callable.
         layer: explain this submodule's output instead (named as for `at`), reduced over positions by `reduction` to
             (N, C).
@@ -58,10 +66,10 @@ class Bound(nn.Module):
 
     def __init__(
         self,
-        net: nn.Module,
+        net: nn.Module | Callable[..., Any],
         *,
-        at: str | None = None,
-        given: Mapping[str, Tensor | str] | Sequence[str] | None = None,
+        at: str | Sequence[str] | None = None,
+        given: Mapping[str, Any] | Sequence[str] | None = None,
         output: Output | None = None,
         layer: str | None = None,
         reduction: str = "mean",
@@ -69,18 +77,31 @@ class Bound(nn.Module):
         preprocessing: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(net, nn.Module):
-            raise InputError(f"Expected the network to be a torch.nn.Module, but got {type(net).__name__}.")
-        self._at, self._layer = (None if name is None else Place.of(net, name) for name in (at, layer))
+        net = as_model(net)
+        self._several = isinstance(at, list | tuple)
+        wanted: list[Any] = [] if at is None else list(at) if self._several else [at]
+        if self._several and (not wanted or len(set(wanted)) < len(wanted)):
+            raise InputError(f"Expected different names of what is explained together, but got at={at!r}.")
+        self._at = tuple(_pointed_at(net, name) for name in wanted)
+        self._layer = None if layer is None else Place.of(net, layer)
         if reduction not in REDUCTIONS:
             raise InputError(f"Expected reduction to be one of {', '.join(REDUCTIONS)}, but got {reduction!r}.")
         if layer is not None and output is not None:
             raise InputError("Expected either `layer` or `output`, but got both; a layer's output needs no `output`.")
         names = isinstance(given, list | tuple) and all(isinstance(name, str) for name in given)
         arguments: Any = {name: name for name in given or ()} if names else given or {}
-        _check_arguments(net, arguments, at)
-        self.net, self.at, self.output = net, at, output
-        self.given = {name: plain(value) for name, value in arguments.items() if isinstance(value, Tensor)}
+        by_name = [one for one in self._at if isinstance(one, str)]
+        check_arguments(net, arguments, by_name, first=at is None)
+        if self._several and preprocessing is not None:
+            raise InputError("Expected no `preprocessing` of several tensors together; let the network begin with it.")
+        self.net, self.at, self.output = net, tuple(wanted) if self._several else at, output
+        self.shared = {name: content(value) for name, value in arguments.items() if is_shared(value)}
+        self.given = {
+            name: plain(value)
+            for name, value in arguments.items()
+            if isinstance(value, Tensor) and name not in self.shared
+        }
+        self._packing: Packing | None = None
         self.named = {name: value for name, value in arguments.items() if isinstance(value, str)}
         self.layer, self.reduction, self.preprocessing = layer, reduction, preprocessing
         if layout not in (None, "channels-first", "channels-last"):
@@ -90,19 +111,66 @@ class Bound(nn.Module):
         self.training = net.training and not is_exported(net)
 
     @property
-    def places(self) -> tuple[Place | None, Place | None]:
-        """Where the explained tensor is put (`at`), and where the output is read (`layer`)."""
-        return self._at, self._layer
+    def places(self) -> tuple[tuple[Place, ...], Place | None]:
+        """Where explained tensors are put (submodules of `at`), and where the output is read (`layer`)."""
+        return tuple(one for one in self._at if isinstance(one, Place)), self._layer
 
     def inputs(self) -> Tensor:
-        """The output of submodule `at` on the given arguments: the tensor that is explained."""
-        if self._at is None:
+        """What `at` names on the given arguments: the tensor that is explained. Several lie side by side, (N, D)."""
+        found = self._found()
+        if not self._several:
+            (one,) = found.values()
+            return one
+        self._packing = Packing.of(found)
+        return self._packing.pack(found)
+
+    def parts(self, maps: Tensor) -> dict[str, Tensor]:
+        """Attributions (N, D) of several tensors by the names of these, each in its own shape (N, …)."""
+        return self._packed().unpack(maps)
+
+    def features(self, **chosen: Features) -> Parts:
+        """What counts as one feature of several tensors together; of each what its shape suggests, or as `chosen`."""
+        packing = self._packed()
+        for name in chosen:
+            if name not in dict(packing.shapes):
+                raise unknown("tensor that is explained", name, dict(packing.shapes))
+        return Parts.of(packing, chosen)
+
+    @property
+    def several(self) -> bool:
+        """Whether several tensors are explained together."""
+        return self._several
+
+    def _packed(self) -> Packing:
+        if not self._several:
+            raise InputError("Expected a Bound of several tensors, at=[…], but this one explains one.")
+        if self._packing is None:
+            self._packing = Packing.of(self._found())
+        return self._packing
+
+    def _found(self) -> dict[str, Tensor]:
+        """What `at` names, on the given arguments."""
+        if not self._at:
             raise InputError("Expected a Bound with `at`, whose layer's output is the input; this one has none.")
         self._check_filled()
-        seen: list[Tensor] = []
-        with torch.no_grad(), _OneWay(), self._at.met(self.net, lambda out: seen.append(out.detach().clone())):
-            self.net(**_arguments(self.given))
-        return plain(seen[0])
+        arguments, seen = _arguments(self.given), dict[str, Tensor]()
+        for one in self._at:
+            if isinstance(one, str):
+                if one not in arguments:
+                    raise InputError(f"Expected given[{one!r}] to be filled in, as it is explained, but it is not.")
+                seen[one] = arguments[one]
+        places = [one for one in self._at if isinstance(one, Place)]
+        if places:
+            with torch.no_grad(), _OneWay(), ExitStack() as met:
+                for place in places:
+                    met.enter_context(place.met(self.net, partial(_keep, seen, place.text)))
+                self.net(**self.shared, **arguments)
+        return {name: plain(seen[name]) for name in (one if isinstance(one, str) else one.text for one in self._at)}
+
+    def look(self, x: Tensor) -> None:
+        """Find out how the output of `layer` is read, which takes a run of its own, before somebody watches runs."""
+        if self._layer is not None:
+            self._reading(x)
 
     def follow(self, given: Mapping[str, Tensor], before: int) -> None:
         """Take the side inputs of a next batch; `rows` go on counting, from the `before` samples of earlier ones on.
@@ -124,11 +192,17 @@ class Bound(nn.Module):
         return seen[0]
 
     def _run(self, x: Tensor, rows: Tensor | None) -> Any:
-        given = _arguments(self._rows_of_given(x, rows))
+        given = {**self.shared, **_arguments(self._rows_of_given(x, rows))}
         x = x if self.preprocessing is None else self.preprocessing(x)
-        if self._at is None:
+        if not self._at:
             return self.net(x, **given)
-        with self._at.met(self.net, lambda _: x):
+        tensors = list(self._packed().unpack(x).values()) if self._several else [x]
+        with ExitStack() as met:
+            for one, tensor in zip(self._at, tensors, strict=True):
+                if isinstance(one, str):
+                    given[one] = tensor
+                else:
+                    met.enter_context(one.met(self.net, partial(_instead, tensor)))
             return self.net(**given)
 
     def _reading(self, x: Tensor) -> Callable[[Tensor], Tensor] | None:
@@ -158,6 +232,7 @@ class Bound(nn.Module):
         """What `to`, `float` and their like do to parameters is done to the other arguments as well."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch does not annotate it
         self.given = {name: fn(value) for name, value in self.given.items()}
+        self.shared = {name: fn(v) if isinstance(v, Tensor) else v for name, v in self.shared.items()}
         return self
 
     def _check_filled(self) -> None:
@@ -180,6 +255,20 @@ class Bound(nn.Module):
         if rows is None:
             return self.given
         return {name: value[rows.to(value.device) - self._before] for name, value in self.given.items()}
+
+
+def _pointed_at(net: nn.Module, name: Any) -> Place | str:
+    """A place inside the network, or one of its arguments."""
+    inside = isinstance(name, str) and dict(net.named_modules()).get(name) is not None
+    return name if isinstance(name, str) and not inside and name in parameters_of(net) else Place.of(net, name)
+
+
+def _keep(seen: dict[str, Tensor], name: str, output: Tensor) -> None:
+    seen[name] = output.detach().clone()
+
+
+def _instead(tensor: Tensor, _output: Tensor) -> Tensor:
+    return tensor
 
 
 def select(model: nn.Module, rows: Tensor) -> nn.Module:
@@ -209,6 +298,7 @@ def with_given(model: nn.Module, sides: Mapping[str, Tensor]) -> nn.Module:
     like = parameters_like(model)
     bound = copy(model)  # the same network; only the arguments are others
     fixed = {name: value for name, value in model.given.items() if name.startswith(SIDE)}
+    bound._packing = None  # texts of another length
     bound.given = {**{argument: _like(plain(sides[name]), like) for argument, name in wanted.items()}, **fixed}
     vars(bound).setdefault("origin", model)
     return bound
@@ -347,40 +437,6 @@ def memory(device: torch.device) -> int:
     if device.type != "cuda":
         return 80 * 10**9
     return int(torch.cuda.get_device_properties(device).total_memory)
-
-
-def _check_arguments(net: nn.Module, given: Mapping[str, Any], at: str | None) -> None:
-    """Refuse arguments that the network's forward does not take, takes from elsewhere, or misses."""
-    if not isinstance(given, Mapping):
-        raise InputError(f"Expected `given` to be arguments by name, {{name: tensor}}, but got {shown(given)}.")
-    for name, value in given.items():
-        if not isinstance(value, str) and (not isinstance(value, Tensor) or value.dim() == 0):
-            raise InputError(
-                f"Expected given[{name!r}] to be a tensor with one row a sample, or its name in the data, but got "
-                f"{shown(value)}; what all samples share is set in the network, or in a module around it."
-            )
-    try:
-        parameters = inspect.signature(net.forward).parameters
-    except (TypeError, ValueError):  # scripted: the network will say it
-        return
-    kinds = {name: parameter.kind for name, parameter in parameters.items()}
-    what, method = f"argument of {type(net).__name__}.forward", inspect.Parameter
-    named = [name for name, kind in kinds.items() if kind not in (method.VAR_POSITIONAL, method.VAR_KEYWORD)]
-    for name in given:
-        if name not in named and method.VAR_KEYWORD not in kinds.values():
-            raise unknown(what, name, named)
-    if at is None and named[:1] and named[0] in given:
-        raise InputError(
-            f"Expected a Bound with `at`, or without {named[0]!r} among `given`: it is the first {what}, which the "
-            "explained tensor is given as."
-        )
-    taken = [*given, *(named[:1] if at is None else [])]
-    missing = [name for name in named if parameters[name].default is method.empty and name not in taken]
-    if missing:
-        raise InputError(
-            f"Expected `given` to hold every {what} that has no default, but {', '.join(map(repr, missing))} "
-            f"{'is' if len(missing) == 1 else 'are'} missing."
-        )
 
 
 def _pick(returned: Any, output: Output | None, samples: int) -> Tensor:

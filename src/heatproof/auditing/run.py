@@ -39,7 +39,7 @@ from heatproof.errors import BOUND, InputError, StoreError, shown
 from heatproof.features import Features
 from heatproof.intact import intact
 from heatproof.methods.base import METHODS, Attribution, Method, Targets
-from heatproof.models import check_inputs, check_model, rows_per_pass
+from heatproof.models import as_model, check_inputs, check_model, rows_per_pass
 from heatproof.outputs import Outputs
 from heatproof.paths import given_path
 from heatproof.reading.verdicts import needed
@@ -101,7 +101,7 @@ class Run:
 
 
 def audit(
-    model: nn.Module,
+    model: nn.Module | Callable[..., Any],
     images: Tensor,
     targets: Targets | Callable[[Any], Tensor] | None = None,
     *,
@@ -125,7 +125,7 @@ def audit(
     """Put attributions of `targets` for `images` to the test; what is finished in `out` already is not done again.
 
     Args:
-        model: a network in eval mode, or a `Bound` one.
+        model: a network in eval mode, a `Bound` one, or a function.
         images: inputs (N, …), float, as the network takes them.
         targets: what is explained: labels (N,) in any integers, or one for all; a target of `heatproof.targets`, or a
             function of what the model returns; the labels that the model predicts by default.
@@ -159,6 +159,7 @@ def audit(
     Raises: InputError for input that cannot be audited, before anything expensive; StoreError if `out` belongs to
         another audit; AuditError after more than `max_errors` failures.
     """
+    model = as_model(model)
     check_model(model)
     check_inputs(model, images)
     about = about or About(model=type(model).__name__, data=f"{len(images)} samples")

@@ -9,6 +9,7 @@ from heatproof.errors import HeatproofError, InputError
 from heatproof.features import Columns, Features, Pixels, Tokens
 from heatproof.layouts.seen import already_seen, seen
 from heatproof.layouts.told import Meaning
+from heatproof.models import Bound
 
 InputLayout = Literal["channels-first", "channels-last"]
 
@@ -52,6 +53,8 @@ def features_of(model: nn.Module, inputs: Tensor) -> Features:
     Columns of tables (N, D), and every scalar of images without a channel dimension; tokens of sequences (N, T, E);
     pixels, with all their channels, of series (N, C, T), images and volumes. Raises and costs as `feature_axes`.
     """
+    if isinstance(model, Bound) and model.several:
+        return model.features()
     axes, last = feature_axes(model, inputs), inputs.dim() - 1
     if not axes:
         return Columns()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from heatproof import door, sharing
 from heatproof.errors import MapsError
-from heatproof.models import check_targets, forward, rows_per_pass
+from heatproof.models import as_model, check_targets, forward, rows_per_pass
 from heatproof.registry import Registry
 from heatproof.targets.base import Target
 
@@ -100,6 +100,7 @@ class Method(ABC):
 
     def explain(self, model: nn.Module, inputs: Tensor, targets: Targets) -> Explanation:
         """The same attributions, with diagnostics (N,) a sample."""
+        model = as_model(model)
         if isinstance(targets, Target):
             aim = targets.aim(model, inputs)
             (model, inputs), targets = aim.of(inputs), aim.labels
@@ -139,6 +140,7 @@ class Linearizable(Method):
 
     def linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
         """The model's outputs (N, C) on `inputs`, and the pull from cotangents to attributions."""
+        model = as_model(model)
         with door.entered(model, inputs) as (settled, x, _):
             outputs, pull = door.guarded(lambda: self._linearize(model, x), model, x, settled)
         if not settled.leaves_traces:

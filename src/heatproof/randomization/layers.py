@@ -102,6 +102,8 @@ def usage(model: nn.Module, inputs: Tensor) -> Usage:
     check_inputs(model, inputs)
     owned = list(owned_by(model))
     given = list(model.given.values()) if isinstance(model, Bound) else []
+    if isinstance(model, Bound):
+        model.look(inputs)
     watch = Watch([entry.tensor for entry in owned], inputs, given)
     with quiet(inputs), torch.no_grad(), watch, _pauses(model, watch):
         forward(model, inputs)
@@ -235,10 +237,11 @@ def _pauses(model: nn.Module, watch: Watch) -> Iterator[None]:
     before = {"before": True}
     hooks: list[tuple[nn.Module, Callable[..., Any], dict[str, Any]]] = []
     hooks.append((model.net, lambda *_: runs.clear(), {**before, "prepend": True}))
-    if replaced is not None and not replaced.items:  # of several results the others are used
-        module = model.net.get_submodule(replaced.module)
-        hooks.append((module, in_run(replaced, pause), before))
-        hooks.append((module, in_run(replaced, resume), {}))
+    for one in replaced:
+        if not one.items:  # of several results the others are used
+            module = model.net.get_submodule(one.module)
+            hooks.append((module, in_run(one, pause), before))
+            hooks.append((module, in_run(one, resume), {}))
     if read is not None:
         hooks.append((model.net.get_submodule(read.module), in_run(read, pause), {}))
         hooks.append((model.net, resume, {**before, "prepend": True}))

@@ -10,7 +10,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from heatproof.complaints import complaint, shown_outputs
 from heatproof.errors import HeatproofError, InputError, shown
-from heatproof.models import SIDE, Bound, returned, rows_per_pass, select
+from heatproof.models import SIDE, Bound, as_model, returned, rows_per_pass, select
 from heatproof.outputs import Outputs
 from heatproof.refusals import as_labels, check_inputs, check_model, check_targets
 from heatproof.registry import Registry
@@ -87,6 +87,7 @@ class Target(ABC):
 
         Raises: InputError for a model or inputs that cannot be explained, and for an answer that has no such target.
         """
+        model = as_model(model)
         sides = self.settled(model, inputs, labels)
         label = sides.pop(LABEL)
         return Aim(Aimed(model, self, sides), label, self.outputs)
