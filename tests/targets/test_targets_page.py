@@ -11,8 +11,8 @@ import heatproof as hp
 PAGE = (Path(__file__).parents[2] / "docs" / "targets.md").read_text(encoding="utf-8")
 
 
-def test_the_block_runs() -> None:
-    (block,) = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+def test_the_blocks_run(tmp_path: Path) -> None:
+    block, audit = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     x = torch.rand(2, 1, 4, 4)
 
     class Detector(nn.Module):
@@ -22,6 +22,7 @@ def test_the_block_runs() -> None:
 
     names = {
         "hp": hp,
+        "folder": tmp_path,
         "method": hp.methods.Gradient(),
         "model": nn.Sequential(nn.Flatten(), nn.Linear(16, 4)).eval(),
         "segmenter": nn.Sequential(nn.Conv2d(1, 16, 1), nn.Hardtanh(-9, 9)).eval(),
@@ -35,6 +36,8 @@ def test_the_block_runs() -> None:
     for line in block.strip().split("\n"):
         exec(line, names)
         assert names["maps"].shape == (names["embeddings"] if "embeddings" in line else x).shape
+    exec(audit.replace("checks=", "progress=False, out=folder, checks="), names)
+    assert not names["run"].manifest["failures"]
 
 
 def test_every_target_has_a_row() -> None:
