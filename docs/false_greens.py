@@ -215,7 +215,7 @@ def main() -> None:
     for label, (_, key) in FAKES.items():
         cells = []
         for question in QUESTIONS:
-            cell = ", ".join(f"{found[n][label, question]:.2g}" for n in SAMPLES)
+            cell = ", ".join(f"{found[n][label, question]:.3g}" for n in SAMPLES)
             cells.append(f"({cell})" if is_true(question, key) else cell)
         lines.append(f"| {label} | {' | '.join(cells)} |")
     PAGE.write_text("\n".join([*lines, ""]), encoding="utf-8")

@@ -1,14 +1,19 @@
 """What is not ours stands in report, verdicts and curves by itself."""
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import audit_toys as toys
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
+from typer.testing import CliRunner
 
 import heatproof as hp
+from heatproof import cli
 from heatproof.checks import Check, Maps, Scores
 from heatproof.methods.base import Explanation, Method
 from heatproof.metrics import Metric
@@ -79,12 +84,29 @@ def test_a_check_from_elsewhere_is_read_from_what_it_declares(run: Any) -> None:
 def test_a_similarity_from_elsewhere_has_its_curve_and_its_name(run: Any) -> None:
     curves = content(run.path)["curves"]["cascading he"]["lines"]["cosine"]["gradient"]
     assert curves[0][:2] == [0, 1.0]  # the map against itself, as its metric says
-    assert content(run.path)["curves_names"]["cosine"] == "Cosine"
+    assert content(run.path)["data"]["metrics"]["cosine"] == "Cosine"
 
 
 def test_a_diagnostic_from_elsewhere_stands_among_the_rows(run: Any) -> None:
     rows = run.rows()
     assert (rows["metric"] == "temper").sum() > 0
+    data = content(run.path)["data"]
+    assert data["panels"]["temper"] == "Temper"  # a panel of its own
+    trained, *stages = data["curves"]["cascading he"]["lines"]["temper"]["told"]
+    assert trained[0] == 0
+    assert [point[0] for point in stages] == [1, 2, 3]
+    assert all(low < mean < high for _, mean, low, high, *_ in (trained, *stages))
+
+
+def test_what_is_not_ours_stands_in_the_command_line_and_in_csv(run: Any, tmp_path: Path) -> None:
+    said = CliRunner().invoke(cli.app, ["report", str(run.path), "--json"], catch_exceptions=False).stdout
+    (mine,) = (v for v in json.loads(said)["verdicts"] if (v["method"], v["question"]) == ("gradient", "mine"))
+    assert mine["word"] in ("better than chance", "no better than chance", "cannot be told")
+    assert mine["low"] < mine["mean"] < mine["high"]
+    run.findings().to_csv(tmp_path / "findings.csv", index=False)
+    found = pd.read_csv(tmp_path / "findings.csv").set_index(["method", "check", "question"])
+    assert found.loc[("gradient", "mine", "mine"), ["metric", "word"]].tolist() == ["positive-share", mine["word"]]
+    assert found.loc[("told", "tidier", "depends"), "word"] == "never looks at the model"
 
 
 def test_a_subclass_of_a_check_is_judged_as_one(run: Any) -> None:

@@ -130,8 +130,9 @@ def test_more_than_the_picture(level: float, chance: float, answer: str, word: s
     ("levels", "steady", "answer", "why"),
     [
         ({}, 0.95, "yes", "of its similarity to itself is left"),
-        ({"r": 0.3}, 0.95, "unknown", "does not repeat"),
-        ({}, 0.1, "unknown", "is not steady"),
+        ({"r": 0.3}, 0.95, "unknown", "is not shown to repeat"),
+        ({}, 0.1, "unknown", "is not shown to be steady"),
+        ({}, 0.51, "unknown", "is not shown to be steady"),
         ({"s": 1.0}, 1.0, "unknown", "made with no network itself"),
         ({"s": 0.8}, 0.95, "yes", "of its similarity to itself is left"),  # it hardly depends, and does look
     ],

@@ -10,8 +10,8 @@ from heatproof.reading.rule import Answer
 ORDER: Mapping[str, int] = {"no": 0, "unknown": 1, "yes": 2, "": 3}
 NEVER, CHANGES = "never looks at the model", "changes"
 HOLLOW = {
-    "repeats": "so is noise, and it does not repeat",
-    "steady": "so is noise, and it is not steady",
+    "repeats": "so is noise, and it is not shown to repeat",
+    "steady": "so is noise, and it is not shown to be steady",
     "depends": "it never looks at the model, so it is made with no network itself",
 }
 
@@ -21,8 +21,8 @@ def supported(found: Sequence[Finding]) -> Iterator[Finding]:
 
     - *depends* and *labels* need *steady*: a map that jumps when nothing happened says nothing by jumping when
       everything did.
-    - *more than the picture* falls with *repeats* and *steady*, and where the map never looks at the model: noise is
-      unlike every picture.
+    - *more than the picture* needs *repeats* and *steady* where they were asked, and falls where the map never looks at
+      the model: noise is unlike every picture.
     """
     counts: dict[tuple[str, str], Finding] = {}
     for one in sorted(found, key=lambda finding: ORDER[finding.answer], reverse=True):  # what refutes comes last
@@ -56,7 +56,7 @@ def changed(finding: Finding) -> Answer:
 
 def _by_substance(finding: Finding, others: Sequence[Finding | None]) -> Finding:
     for other in others:
-        if other is None or other.answer != "no" or (other.question == "depends" and other.word != NEVER):
+        if other is None or (other.word != NEVER if other.question == "depends" else other.answer == "yes"):
             continue
         return replace(
             finding, answer="unknown", word="is other", why=f"{finding.why[:-1]}; but {HOLLOW[other.question]}."

@@ -10,7 +10,7 @@ from heatproof.reading.complete import precise
 from heatproof.report.agreement import agreement
 from heatproof.report.beside import beside
 from heatproof.report.colors import strokes
-from heatproof.report.curves import PANELS, curves_of
+from heatproof.report.curves import curves_of, panels_of
 from heatproof.report.effects import effects
 from heatproof.report.first_screen import QUESTION, first_screen
 from heatproof.report.gallery import gallery_of
@@ -107,7 +107,7 @@ def content(run: Path) -> dict[str, Any]:
             },
             "answers": answers,
             "metrics": info.similarities,
-            "panels": PANELS,
+            "panels": panels_of(means, info),
             "curves": curves,
             "chance": chance_share(info.outputs),
             "gallery": gallery,

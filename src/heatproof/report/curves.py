@@ -20,15 +20,22 @@ PANELS = {
 }
 
 
+def panels_of(means: Mapping[Key, Interval], info: RunInfo) -> dict[str, str]:
+    """What is drawn beside the similarities, by metric: ours, and what methods say that no check declares."""
+    declared = {name for check in info.checks for name in check.metrics}
+    said = {key[4] for key in means if key[0] == RANDOMIZATION and key[1] and key[2] in info.randomizations}
+    return {**PANELS, **{name: name.replace("-", " ").capitalize() for name in sorted(said - declared - set(PANELS))}}
+
+
 def curves_of(means: Mapping[Key, Interval], info: RunInfo) -> dict[str, Any]:
     """By randomization: stages, bands, and curves by metric and method as [position, mean, low, high, n, nan]."""
     labels, measures = [method.label for method in info.methods], info.similarities
-    found: dict[str, Any] = {}
+    drawn, found = {*measures, *panels_of(means, info)}, dict[str, Any]()
     for group in info.randomizations:
         stages = {s.index: s.label for s in info.states if s.role is Role.RANDOMIZED and s.group == group}
         lines: dict[str, Any] = {}
         for (check, method, setting, position, metric), interval in means.items():
-            if (check, setting) == (RANDOMIZATION, group) and method in labels and metric in {*measures, *PANELS}:
+            if (check, setting) == (RANDOMIZATION, group) and method in labels and metric in drawn:
                 lines.setdefault(metric, {}).setdefault(method, []).append([position, *_numbers(interval)])
         for metric in measures.keys() & lines.keys():
             for points in lines[metric].values():  # the trained map against itself, by definition
