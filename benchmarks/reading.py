@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from common import Row, parser, report
 from heatproof.rows import SCHEMA
 from heatproof.runs import Store
 from heatproof.runs.blocks import ROW_SCHEMA, digest_of
@@ -183,15 +182,17 @@ WHAT = {"verdicts": verdicts, "page": page, "a frame": frame}
 
 def alone(what: str, run: Path) -> dict[str, float]:
     """Seconds and peak memory of one of them, in a process of its own."""
-    command = [sys.executable, __file__, "--alone", what, "--run", str(run)]
+    command = [sys.executable, __file__, "--alone", what, str(run)]
     found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return found
 
 
 def here(what: str, run: Path) -> None:
     import heatproof.reading
-    import heatproof.report
-    import heatproof.runs  # noqa: F401  # imported so that they are not measured
+    import heatproof.runs
+
+    if what == "page":
+        import heatproof.report  # noqa: F401  # imported so that none of them is measured
 
     before, start = peak(), time.process_time()
     WHAT[what](run)
@@ -207,7 +208,7 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measure(case: str, whats: list[str]) -> Iterator[Row]:
+def measure(case: str, whats: list[str]) -> Iterator[dict[str, str | int | float]]:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         total = generate(run, *CASES[case])
@@ -219,15 +220,19 @@ def measure(case: str, whats: list[str]) -> Iterator[Row]:
             }  # fmt: skip
 
 
-if __name__ == "__main__":
+def main() -> None:
+    from common import parser, report  # with torch, which is no part of what is measured
+
     options = parser(__doc__.splitlines()[0])
     options.add_argument("--only", default="", help="cases whose name holds this")
     options.add_argument("--what", nargs="*", default=["verdicts", "page"], choices=list(WHAT))
-    options.add_argument("--alone", help="measure this one in this process")
-    options.add_argument("--run", type=Path, help="on this run folder")
     chosen = options.parse_args()
-    if chosen.alone:
-        here(chosen.alone, chosen.run)
+    cases = [case for case in CASES if chosen.only in case and (chosen.only or case != "tiny")]
+    report("reading", [row for case in cases for row in measure(case, chosen.what)], chosen.out)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--alone"]:
+        here(sys.argv[2], Path(sys.argv[3]))
     else:
-        cases = [case for case in CASES if chosen.only in case and (chosen.only or case != "tiny")]
-        report("reading", [row for case in cases for row in measure(case, chosen.what)], chosen.out)
+        main()
