@@ -2,7 +2,7 @@
 
 import random
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,11 +82,11 @@ class _Container:
 class State:
     """Parameters, buffers and plain attributes of every module of `model`.
 
-    With the lists, dictionaries, random generators and objects of the model's own packages in them. Cost: a copy of
-    every buffer and attribute, and of parameters up to 256 MiB.
+    With the lists, dictionaries, random generators and objects of the model's own packages in them, but `without`
+    tensors of these ids. Cost: a copy of every buffer and attribute, and of parameters up to 256 MiB.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, without: Collection[int] = ()) -> None:
         self._tensors: list[_Tensor] = []
         self._containers: list[_Container] = []
         self._generators: list[tuple[torch.Generator, Tensor]] = []
@@ -94,7 +94,7 @@ class State:
         self._packages = {type(module).__module__.partition(".")[0] for module in model.modules()} - {"torch"}
         size = sum(p.numel() * p.element_size() for p in model.parameters() if not nn.parameter.is_lazy(p))
         self._copies_parameters = size <= COPIED
-        seen: set[int] = set()
+        seen = set(without)
         for name, module in model.named_modules():
             self._keep(module, name, seen)
         for name, buffer in model.named_buffers():  # those of scripted modules lie in no attribute

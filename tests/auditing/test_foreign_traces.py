@@ -114,7 +114,7 @@ def test_a_network_that_counts_its_calls_is_no_method_s_fault() -> None:
 
     model = Counting().eval()
     foreign.explain(lambda model, x, y: model(x)[:, :1, None, None].expand_as(x), model, INPUTS, TARGETS, "key")
-    assert model.calls == 1
+    assert model.calls == 0  # and the next method finds it as it was
 
 
 def test_methods_of_ours_around_somebody_else_s_are_watched_too() -> None:

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules import module as of_all_modules
 
+from heatproof import modes
+from heatproof.arithmetic import SETTINGS
 from heatproof.errors import InputError
 from heatproof.models import Bound
-from heatproof.state import RandomState, same_bits
+from heatproof.state import RandomState, State, same_bits
 from heatproof.undo import undone
 
 
@@ -26,21 +28,9 @@ class _Setting:
     write: Callable[[Any], Any]
 
 
-def _default_device(device: torch.device) -> None:
-    torch.set_default_device(None if device.type == "cpu" else device)  # None: as if it had never been set
-
-
 _SETTINGS = (
     _Setting("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
-    _Setting("the default dtype", torch.get_default_dtype, torch.set_default_dtype),
-    _Setting("the default device", torch.get_default_device, _default_device),
-    _Setting("whether gradients are recorded", torch.is_grad_enabled, torch.set_grad_enabled),
-    _Setting("anomaly detection", torch.is_anomaly_enabled, torch.set_anomaly_enabled),
-    _Setting(
-        "whether algorithms are deterministic",
-        torch.are_deterministic_algorithms_enabled,
-        torch.use_deterministic_algorithms,
-    ),
+    *(_Setting(one.what, one.read, one.write) for one in SETTINGS),
     *(
         _Setting(
             f"autocast on {device}",
@@ -106,6 +96,7 @@ class _Before:
 
     def __post_init__(self) -> None:
         self.settings = [(one, one.read()) for one in _SETTINGS]
+        self.modes = modes.entered()
         self.modules = {name or "the network": module for name, module in self.model.named_modules()}
         self.held = {
             name: {key: dict(getattr(module, key)) for key in (*_HELD, *_HOOKS) if hasattr(module, key)}
@@ -114,12 +105,14 @@ class _Before:
         self.kinds = {name: type(module) for name, module in self.modules.items()}
         self.training = {name: module.training for name, module in self.modules.items()}
         self.kept = {name: _kept(module) for name, module in self.modules.items()}
-        owners: list[Any] = [F, *_classes(self.model)]
+        owners: list[Any] = [F, torch, Tensor, *_classes(self.model)]
         self.functions = [(owner, _functions(owner)) for owner in owners]
         self.hooks = {key: dict(getattr(of_all_modules, key)) for key in _GLOBAL_HOOKS if hasattr(of_all_modules, key)}
         self.tensors = _tensors(self.model)
         self.values = {name: tensor.detach().clone() for name, tensor in self.tensors.items()}
         self.wanted = {name: tensor.requires_grad for name, tensor in self.tensors.items()}
+        # All else is nobody's fault, as a model may count its calls; the next method finds it as it was.
+        self.rest = State(self.model, without=set(map(id, self.tensors.values())))
         self.gradients = {name: parameter.grad for name, parameter in self.model.named_parameters()}
         self.tensor_hooks = {name: dict(tensor._backward_hooks or {}) for name, tensor in self.tensors.items()}
 
@@ -137,18 +130,27 @@ class _Before:
             if not _alike(now, hooks):
                 _refill(now, hooks)
                 changed.append("left a hook on all modules")
+        self.rest.restore(everything=True)
         return [*self.of_model, *changed]
 
     def _settings(self) -> list[str]:
         changed = []
+        if modes.entered() != self.modes:
+            device = torch.get_default_device()
+            modes.become(self.modes)
+            moved = device != torch.get_default_device()
+            changed.append(f"set the default device to {device}" if moved else "left a function mode on")
         for one, value in self.settings:
             if (now := one.read()) != value:
                 one.write(value)
                 changed.append(f"set {one.what} to {now}")
         for owner, functions in self.functions:
-            for name, function in functions.items():
-                if vars(owner).get(name) is not function:
-                    setattr(owner, name, function)
+            for name in {**functions, **_functions(owner)}:
+                if vars(owner).get(name) is not functions.get(name):
+                    if name in functions:
+                        setattr(owner, name, functions[name])
+                    else:
+                        delattr(owner, name)
                     changed.append(f"replaced {owner.__name__}.{name}")
         return changed
 
@@ -216,7 +218,7 @@ def _kept(module: nn.Module) -> dict[str, Any]:
 
 
 def _functions(owner: Any) -> dict[str, Any]:
-    if owner is F:
+    if owner in (F, torch, Tensor):
         return {name: value for name, value in vars(owner).items() if callable(value)}
     return {name: vars(owner)[name] for name in ("forward", "__call__", "_call_impl") if name in vars(owner)}
 
