@@ -6,6 +6,7 @@ that wants it. Nothing here knows of files or of other blocks.
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import combinations
@@ -25,13 +26,16 @@ from heatproof.auditing.plan import Plan
 from heatproof.auditing.samples import Samples, filled
 from heatproof.checks.base import Block, Maps, Scores, State
 from heatproof.draws import reseed, standing_for
-from heatproof.errors import AuditError, InputError
+from heatproof.errors import AuditError, InputError, bounded, shown
 from heatproof.methods.base import Attribution, Explanation, Method
 from heatproof.methods.given import Given
 from heatproof.metrics import EXCLUDE
 from heatproof.models import forward
+from heatproof.refusals import check_dense
 from heatproof.runs.blocks import ROW_SCHEMA
 from heatproof.runs.workers import Failure, failure
+from heatproof.state import unchanged
+from heatproof.undo import interrupt_behind
 
 Heard = Callable[[str, float], None]  # hears of each map or work of a check, and its passes
 
@@ -86,8 +90,7 @@ def run_block(
     needed = methods_needed(plan, plan.asked(missing), learned.lost)
     for condition in plan.conditions:
         if needed[condition.id] or run.wants(condition, ""):
-            with condition.state.open(plan.model):
-                yield run.in_state(condition, needed[condition.id])
+            yield run.in_condition(condition, needed[condition.id])
 
 
 class _Kept(dict[str, Maps]):
@@ -119,9 +122,25 @@ class _BlockRun:
         """Whether any check misses rows about `method` here."""
         return any((check.label, state.name, method, "") in self.wanted for check, state in condition.readers)
 
-    def in_state(self, condition: Condition, methods: Iterable[NamedMethod]) -> Finished:
-        """Rows of every check about the network and about each method, while the model is in this state."""
+    def in_condition(self, condition: Condition, methods: Iterable[NamedMethod]) -> Finished:
+        """What the model gives in this state; a state that cannot be opened, or be left, costs its own rows alone."""
         done = Finished(condition)
+        ours = all(foreign.is_ours(check.recipe) for check, _ in condition.readers)
+        as_it_was = nullcontext() if ours else unchanged(self.plan.model, self.inputs.device, everything=True)
+        try:
+            with as_it_was, condition.state.open(self.plan.model):
+                self._in_state(condition, methods, done)
+        except AuditError:
+            raise
+        except Exception as error:  # whatever it is, other states have rows, too
+            if (interrupt := interrupt_behind(error)) is not None:
+                raise interrupt from None
+            for check, state in condition.readers:
+                done.failures.append(failure(error, check=check.label, state=state.name, samples=self.samples))
+        return done
+
+    def _in_state(self, condition: Condition, methods: Iterable[NamedMethod], done: Finished) -> None:
+        """Rows of every check about the network and about each method, while the model is in this state."""
         targets = self.targets if condition.state.targets == "trained" else _argmax(self.model, self.inputs)
         block = Block(
             model=self.model,
@@ -158,7 +177,6 @@ class _BlockRun:
                     computed[method.label] = (drawn, maps)
                 self._show(condition, block, method, maps, done)
         self._enter_pairs(condition, block, computed, shared, done)
-        return done
 
     def _enter_pairs(
         self,
@@ -183,7 +201,8 @@ class _BlockRun:
         for check, state in condition.readers:
             if (check.label, state.name) in self.open:
                 try:
-                    work = shared[check.label] = check.recipe.shared(block, state)
+                    with foreign.watched(check.recipe, block.model, state.name, block.samples[0]):
+                        work = shared[check.label] = check.recipe.shared(block, state)
                 except Exception as error:  # one check's failure must not cost the others their rows
                     done.failures.append(_failure(block, state, error, check=check.label))
                     continue
@@ -255,8 +274,10 @@ class _BlockRun:
         method = methods[0]
         found: list[tuple[dict[str, Any], Tensor]] = []
         try:
-            for score in scores():
-                values = score.values.detach().double().cpu()[:count]
+            with foreign.watched(check.recipe, block.model, state.name, method, block.samples[0]):
+                every = list(scores())
+            for score in every:
+                values = _values(score, count)
                 if blank is not None and score.metric != EXCLUDE.name:
                     values = values.masked_fill(blank.cpu()[:count], torch.nan)
                 about = {
@@ -265,9 +286,9 @@ class _BlockRun:
                     "setting": score.setting,
                     "role": str(score.role or state.kind),
                     "stage": state.label,
-                    "position": score.position,
+                    "position": float(score.position),
                     "metric": score.metric,
-                    "seed": score.seed,
+                    "seed": int(score.seed),
                     "question": question,
                 }
                 found.append((about, values))
@@ -285,6 +306,21 @@ class _BlockRun:
             for i, sample in enumerate(block.samples):
                 if sample in self.plan.shown:
                     done.maps[name, method.label, sample] = maps.values[i].float().cpu().contiguous()
+
+
+def _values(score: Scores, count: int) -> Tensor:
+    """One value a sample, of the first `count`, in float64. Raises: InputError for what a check should not give."""
+    texts = isinstance(score, Scores) and all(isinstance(one, str) for one in (score.setting, score.metric))
+    if not texts or not bounded(score.seed):
+        raise InputError(
+            f"Expected rows as Scores, with metric and setting as text and a seed of 64 bits, but got {shown(score)}."
+        )
+    values = score.values
+    if isinstance(values, Tensor):
+        check_dense(values, f"values of {score.metric}")
+    if not isinstance(values, Tensor) or values.dim() != 1 or len(values) < count or values.is_complex():
+        raise InputError(f"Expected a number for each of the samples in {score.metric}, but got {shown(values)}.")
+    return values.detach().double().cpu()[:count]
 
 
 def _left_out(*maps: Maps) -> bool:

@@ -31,13 +31,13 @@ def summarize(plan: Plan, store: Store) -> list[Failure]:
         ours = _rows_of(store, check.label, check.recipe.summarizes)
         try:
             summary = check.recipe.summary(ours) if len(ours) else None
+            table = ROW_SCHEMA.empty_table()
+            if summary is not None:
+                summary = summary.assign(check=check.label, role=str(Role.TRAINED), stage="", question=identity)
+                table = pa.table({name: summary[name].tolist() for name in ROW_SCHEMA.names}, schema=ROW_SCHEMA)
         except Exception as error:  # one check's failure must not cost the others their rows
             failures.append(failure(error, check=check.label))
             continue
-        table = ROW_SCHEMA.empty_table()
-        if summary is not None:
-            summary = summary.assign(check=check.label, role=str(Role.TRAINED), stage="", question=identity)
-            table = pa.table({name: summary[name].tolist() for name in ROW_SCHEMA.names}, schema=ROW_SCHEMA)
         store.write_rows(ROWS, SUMMARY, digest_of(()), table, [identity])
     return failures
 

@@ -51,7 +51,7 @@ _HELD = ("_parameters", "_buffers", "_modules")
 
 
 @contextmanager
-def none_left(model: nn.Module, seed: int) -> Iterator[None]:
+def none_left(model: nn.Module, seed: int, who: str = "method") -> Iterator[None]:
     """Whatever happens, model, settings and random states are afterwards what they were.
 
     Meanwhile the global generators of torch, NumPy and Python are seeded by `seed`, so that who draws from them repeats
@@ -82,7 +82,7 @@ def none_left(model: nn.Module, seed: int) -> Iterator[None]:
     if left:
         about = "the model" if all(said in before.of_model for said in left) else "model and settings"
         raise InputError(
-            f"Expected a method that leaves {about} as {'it is' if about == 'the model' else 'they are'}, but it "
+            f"Expected a {who} that leaves {about} as {'it is' if about == 'the model' else 'they are'}, but it "
             f"{', '.join(left[:3])}. It was put back."
         )
 
@@ -236,7 +236,12 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
 
 def _alike(one: "dict[Any, Any]", other: "dict[Any, Any]") -> bool:
     """Whether two dicts hold the very same things."""
-    return one.keys() == other.keys() and all(one[key] is other[key] or one[key] == other[key] for key in one)
+    return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+
+
+def _same(one: Any, other: Any) -> bool:
+    plain = isinstance(one, bool | int | float | str | tuple) and type(one) is type(other)
+    return one is other or (plain and bool(one == other))
 
 
 def _refill(now: "dict[Any, Any] | None", before: "dict[Any, Any]") -> None:
