@@ -72,7 +72,8 @@ def less_survives(
 
 def spread(of: Finding | Estimate) -> str:
     """A share with its interval, in percent."""
-    return f"{percent(of.mean)} ({percent(of.low)[:-2]} to {percent(of.high)[:-2]})"
+    amount = "nothing" if of.mean <= 0 else percent(of.mean)
+    return f"{amount} ({percent(of.low)[:-2]} to {percent(of.high)})"
 
 
 def text(values: Values, *, share: bool = False) -> str:
