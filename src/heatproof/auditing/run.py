@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
+from heatproof import allocator
 from heatproof.arithmetic import pinned
 from heatproof.auditing import environment, learning
 from heatproof.auditing.aiming import aimed, on_own_labels
@@ -190,7 +191,7 @@ def audit(
     store.check()
     before = store.question()
     settings = _settings(before, batch, threads, images)
-    with intact(model), pinned(settings["threads"], images.dtype):
+    with allocator.kept(), intact(model), pinned(settings["threads"], images.dtype):
         shown = source.read(0, len(before["shown"]) if before else gallery)
         training = None if training_data is None else held(as_blocks(training_data))
         plan = make(
