@@ -39,6 +39,10 @@ class TrainingError(HeatproofError, RuntimeError):
     """What was trained here did not reach what its recipe requires."""
 
 
+class TornError(StoreError):
+    """A file of a run does not hold what was written into it."""
+
+
 class DamagedError(HeatproofError, RuntimeError):
     """A kept file that does not hold what was written into it, or what belongs under its name."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from heatproof.errors import StoreError
+from heatproof.errors import HeatproofWarning, StoreError, TornError
 from heatproof.runs import Store, read_rows
 from heatproof.runs.blocks import ROW_SCHEMA, SUMMARY, Part, digest_of_questions
 from heatproof.runs.files import LocalFiles
@@ -132,13 +132,13 @@ class TestDamage:
         store.write_rows(ROWS, 0, SAMPLES, table("a"), ["a"])
         (path,) = (tmp_path / "rows").iterdir()
         path.write_bytes(path.read_bytes()[:-9])
-        with pytest.raises(StoreError, match=rf"Expected rows/{path.name} to be a complete Parquet file"):
-            read_rows(tmp_path)
+        with pytest.warns(HeatproofWarning, match=rf"but rows/{path.name} changed since: .* run the audit again"):
+            assert len(read_rows(tmp_path)) == 0
 
-    @pytest.mark.parametrize(("text", "said"), [("{", "to be JSON, but it is not"), ("[]", "to hold a JSON object")])
-    def test_a_torn_question_is_named(self, tmp_path: Path, text: str, said: str) -> None:
+    @pytest.mark.parametrize("text", ["{", "[]", "{}"])
+    def test_a_torn_question_is_named(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "run.json").write_text(text)
-        with pytest.raises(StoreError, match=said):
+        with pytest.raises(TornError, match=r"Expected .*run\.json as it was written, but its content has changed"):
             Store(tmp_path).question()
 
 

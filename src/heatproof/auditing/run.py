@@ -1,6 +1,7 @@
 """An audit from beginning to end: plan, go on, compute, write."""
 
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -36,7 +37,7 @@ from heatproof.data.base import Dataset
 from heatproof.data.base import Source as DataSource
 from heatproof.data.blocks import Blocks, as_blocks
 from heatproof.data.choosing import held
-from heatproof.errors import BOUND, InputError, StoreError, shown
+from heatproof.errors import BOUND, HeatproofWarning, InputError, StoreError, TornError, shown
 from heatproof.features import Features
 from heatproof.intact import intact
 from heatproof.methods.base import METHODS, Attribution, Method, Targets
@@ -189,7 +190,10 @@ def audit(
     path = given_path(folder.name if folder else out or "")
     store = Store(path)
     store.check()
-    before = store.question()
+    try:
+        before = store.question()
+    except TornError:  # what was asked is asked anew, and rows that answer it stay
+        before = None
     settings = _settings(before, batch, threads, images)
     with allocator.kept(), intact(model), pinned(settings["threads"], images.dtype):
         shown = source.read(0, len(before["shown"]) if before else gallery)
@@ -215,6 +219,7 @@ def audit(
         holder = leases.fresh()
         with leases.alone(store.files, "run", holder):
             store.sweep()
+            _mend(store)
             _ask(store, question, before)
             store.write_inputs(pictures(shown))
             for block, samples in first.items():
@@ -283,6 +288,18 @@ def _ask(store: Store, question: dict[str, Any], before: Mapping[str, Any] | Non
     if not same(before, question):
         store.ask(question, anew=True)
     store.bring_back(asked)
+
+
+def _mend(store: Store) -> None:
+    """Take away what was damaged since it was written, so that it is computed again, and say so."""
+    if torn := store.mend():
+        more = f" and {len(torn) - 3} more" if len(torn) > 3 else ""
+        warnings.warn(
+            f"Expected {store.files} as it was written, but {', '.join(torn[:3])}{more} changed since: a "
+            "disk or a copy has damaged them. What they held is computed again.",
+            HeatproofWarning,
+            stacklevel=3,
+        )
 
 
 def _compute(worker: Worker, *, show: bool) -> None:

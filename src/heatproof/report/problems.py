@@ -20,6 +20,12 @@ def failures(info: RunInfo) -> list[str]:
         said.append(
             "This run is not complete: what follows rests on what had been computed when this page was written."
         )
+    if torn := manifest.get("torn"):
+        names = ", ".join(torn[:3]) + (f" and {len(torn) - 3} more" if len(torn) > 3 else "")
+        said.append(
+            f"Files of this run changed since they were written, and their rows are left out: {names}. Run the audit "
+            "again to compute them anew."
+        )
     said += [failure(failed) for failed in manifest.get("failures", [])]
     said += unusable(manifest)
     said += [f"{group}: {why}" for group in info.randomizations if (why := info.dead(group))]

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from heatproof.errors import StoreError
 from heatproof.rows import COLUMNS
+from heatproof.runs import seal
 
 DIGITS = 12  # of a digest in a name: two of 10,000 blocks' files agree by chance once in 10^6 runs
 ROW_SCHEMA = pa.schema(
@@ -92,10 +92,12 @@ def digest_of_questions(questions: Collection[str]) -> str:
 
 def packed(table: pa.Table, questions: Collection[str] | None = None) -> bytes:
     """A table as a Parquet file that says which questions it answers: one without rows is answered all the same."""
-    about = None if questions is None else {_QUESTIONS: json.dumps(sorted(questions)).encode()}
+    about: dict[bytes | str, bytes | str] = {seal.KEY: seal.UNSEALED}
+    if questions is not None:
+        about[_QUESTIONS] = json.dumps(sorted(questions)).encode()
     buffer = io.BytesIO()
     pq.write_table(table.replace_schema_metadata(about), buffer, compression="zstd")
-    return buffer.getvalue()
+    return seal.sealed(buffer.getvalue())
 
 
 def only(table: Table, questions: Collection[str]) -> Table:
@@ -104,14 +106,8 @@ def only(table: Table, questions: Collection[str]) -> Table:
 
 
 def opened(content: bytes, name: str, texts: Collection[str] = TEXTS) -> pq.ParquetFile:
-    """A Parquet file whose `texts` are read as dictionaries. Raises: StoreError for one that is torn."""
-    try:
-        return pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(texts))
-    except (OSError, pa.ArrowInvalid) as error:
-        raise StoreError(
-            f"Expected {name} to be a complete Parquet file, but it cannot be read: {error}. Delete it, and run the "
-            "audit again to make it anew."
-        ) from error
+    """A Parquet file whose `texts` are read as dictionaries. Raises: TornError for one that changed since."""
+    return pq.ParquetFile(pa.BufferReader(seal.whole(content, name)), read_dictionary=list(texts))
 
 
 def questions_in(file: pq.ParquetFile) -> frozenset[str]:

@@ -1,7 +1,8 @@
 """The rows, samples and maps of a run, as any reader wants them."""
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -9,9 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from heatproof.errors import StoreError
+from heatproof.errors import HeatproofWarning, StoreError, TornError
 from heatproof.rows import COLUMNS
-from heatproof.runs import before, blocks
+from heatproof.runs import before, blocks, seal
 from heatproof.runs.files import Files
 from heatproof.runs.manifest import read_manifest
 from heatproof.runs.store import BEFORE, MAPS, PARTIAL, RUN, SAMPLES, Store, looking_again
@@ -27,25 +28,36 @@ ORDER = ["check", "method", "setting", "position", "seed", "metric", "sample"]
 def read(run: Path | str, take: Callable[[Iterator[pa.RecordBatch], dict[str, Any]], T]) -> T:
     """What `take` makes of a run's current rows, in batches with texts as dictionaries, and its manifest.
 
-    It starts anew where an audit that goes on has moved a file aside meanwhile. Raises: StoreError as `read_manifest`.
+    It starts anew where an audit that goes on has moved a file aside meanwhile. Files that are not as they were written
+    are left out; their names are under "torn" in the manifest when the batches have been read, and in a warning.
+
+    Raises: StoreError as `read_manifest`.
     """
 
     def once() -> T:
-        manifest = read_manifest(run)
-        return take(batches(run), manifest)
+        torn.clear()
+        manifest = {**read_manifest(run), "torn": torn}
+        return take(batches(run, torn=torn), manifest)
 
+    torn: list[str] = []
     found: T = looking_again(once)
+    if torn:
+        warnings.warn(_named(run, torn), HeatproofWarning, stacklevel=2)
     return found
 
 
-def batches(run: Path | str | Files, checks: Collection[str] = (), *, summed: bool = True) -> Iterator[pa.RecordBatch]:
+def batches(
+    run: Path | str | Files, checks: Collection[str] = (), *, summed: bool = True, torn: list[str] | None = None
+) -> Iterator[pa.RecordBatch]:
     """The current rows of a run, each once, as record batches whose texts are dictionaries: one block in memory.
 
     Of these checks alone, if any are named; without `summed` only those about samples. While an audit goes on rows
     may be added meanwhile, and are or are not among them.
 
-    Raises: StoreError if there is no run, or a file of it is torn; FileNotFoundError where a file was moved aside under
-        one's eyes: see `read`.
+    Files that are not as they were written are left out, and named in `torn`, if it is given.
+
+    Raises: StoreError if there is no run; TornError where `torn` is not given; FileNotFoundError where a file was moved
+        aside under one's eyes: see `read`.
     """
     store = Store(Path(run) if isinstance(run, str) else run)
     question = store.question()
@@ -57,8 +69,14 @@ def batches(run: Path | str | Files, checks: Collection[str] = (), *, summed: bo
     asked = frozenset(question["questions"])
     if summed:
         asked |= frozenset(question["summaries"].values())
-    for part, wanted in store.current(asked):
-        file = blocks.opened(store.files.read(part.name), part.name)
+    for part, wanted in store.current(asked, torn):
+        try:
+            file = blocks.opened(store.files.read(part.name), part.name)
+        except TornError:
+            if torn is None:
+                raise
+            torn.append(part.name)
+            continue
         whole = wanted == store.questions(part)  # then there is no need to look at each row
         for batch in file.iter_batches(MOST, columns=list(COLUMNS)):
             yield _of_checks(batch if whole else blocks.only(batch, wanted), checks)
@@ -95,7 +113,11 @@ def read_samples(run: Path | str, ids: Collection[str] | None = None) -> list[di
     for part in store.parts(SAMPLES):
         if left is not None and not left:
             break
-        here = store.table(part).to_pylist()
+        try:
+            here = store.table(part).to_pylist()
+        except TornError as error:
+            warnings.warn(str(error), HeatproofWarning, stacklevel=2)
+            continue
         found += here if left is None else [one for one in here if one["id"] in left]
         left = None if left is None else left - {one["id"] for one in here}
     return found
@@ -117,7 +139,11 @@ def read_maps(
     for folder in (MAPS, PARTIAL):
         for part in store.parts(folder):
             if part.kind == "safetensors":
-                maps, answered = store.maps(part)
+                try:
+                    maps, answered = store.maps(part)
+                except TornError as error:
+                    warnings.warn(str(error), HeatproofWarning, stacklevel=2)
+                    continue
                 found |= current_maps(maps, answered, asked)
     return found, read_inputs(store)
 
@@ -127,10 +153,22 @@ def read_inputs(store: Store) -> "dict[str, np.ndarray[Any, Any]]":
     from safetensors.numpy import load
 
     try:
-        inputs: dict[str, np.ndarray[Any, Any]] = load(store.files.read(f"{MAPS}/inputs.safetensors"))
+        name = f"{MAPS}/inputs.safetensors"
+        inputs: dict[str, np.ndarray[Any, Any]] = load(seal.whole(store.files.read(name), name))
     except FileNotFoundError:
         return {}
+    except TornError as error:
+        warnings.warn(str(error), HeatproofWarning, stacklevel=2)
+        return {}
     return inputs
+
+
+def _named(run: Path | str, torn: Sequence[str]) -> str:
+    more = f" and {len(torn) - 3} more" if len(torn) > 3 else ""
+    return (
+        f"Expected the files of {run} as they were written, but {', '.join(torn[:3])}{more} changed since: a disk or a "
+        "copy has damaged them. Their rows are left out; run the audit again to compute them anew."
+    )
 
 
 def current_maps(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from heatproof.errors import StoreError
-from heatproof.runs import blocks
+from heatproof.errors import StoreError, TornError
+from heatproof.runs import blocks, seal
 from heatproof.runs.blocks import SUMMARY, Part
 from heatproof.runs.files import Files, LocalFiles
 
@@ -88,11 +88,10 @@ class Store:
 
     def ask(self, question: Mapping[str, Any], *, anew: bool = False) -> bool:
         """Write down what is asked: once, or `anew` in the place of what was asked before; False if it is there."""
-        content = (json.dumps(question, indent=1, ensure_ascii=False) + "\n").encode()
         if anew:
-            self.files.replace(RUN, content)
+            self.files.replace(RUN, _packed(question, indent=1))
             return True
-        return self.files.create(RUN, content)
+        return self.files.create(RUN, _packed(question, indent=1))
 
     def parts(self, folder: str) -> list[Part]:
         """The files of blocks in a folder, in the order of the blocks: one listing."""
@@ -120,7 +119,10 @@ class Store:
     def _finished(self) -> dict[int, Questions]:
         found: dict[int, Questions] = {}
         for part in self.parts(ROWS):
-            here = self.questions(part)
+            try:
+                here = self.questions(part)
+            except TornError:  # who computes mends it, who reads names it
+                continue
             found[part.block] = found[part.block] | here if part.block in found else here
         return found
 
@@ -129,7 +131,7 @@ class Store:
         return {part.block: part.samples for part in self.parts(SAMPLES)}
 
     def table(self, part: Part) -> pa.Table:
-        """The rows in a file. Raises: FileNotFoundError; StoreError for a torn one."""
+        """The rows in a file. Raises: FileNotFoundError; TornError."""
         return blocks.opened(self.files.read(part.name), part.name, ()).read()
 
     def write_samples(self, block: int, samples: str, table: pa.Table) -> None:
@@ -173,7 +175,7 @@ class Store:
         """Maps by name, and each method's questions. Raises: FileNotFoundError."""
         from safetensors.numpy import load
 
-        content = self.files.read(part.name)
+        content = seal.whole(self.files.read(part.name), part.name)
         size = int.from_bytes(content[:8], "little")
         about = json.loads(content[8 : 8 + size]).get("__metadata__", {})
         return load(content), json.loads(about.get("questions", "{}"))
@@ -212,15 +214,26 @@ class Store:
             if part.block == block:
                 self.files.remove(part.name)
 
-    def current(self, wanted: Collection[str]) -> Iterator[tuple[Part, Questions]]:
-        """The files with rows that are asked for, each with the questions to take from it: nothing twice."""
+    def current(self, wanted: Collection[str], torn: list[str] | None = None) -> Iterator[tuple[Part, Questions]]:
+        """The files with rows that are asked for, each with the questions to take from it: nothing twice.
+
+        Those that are not as they were written are named in `torn` and left out, if it is given.
+
+        Raises: TornError otherwise.
+        """
         asked = frozenset(wanted)
         claimed: dict[int, Questions] = {}
         for folder in (ROWS, PARTIAL):
             for part in self.parts(folder):
                 if part.kind != "parquet":
                     continue
-                here = self.questions(part) & asked
+                try:
+                    here = self.questions(part) & asked
+                except TornError:
+                    if torn is None:
+                        raise
+                    torn.append(part.name)
+                    continue
                 if part.block in claimed:
                     here -= claimed[part.block]
                     claimed[part.block] |= here
@@ -240,24 +253,55 @@ class Store:
 
     def sum_up(self, said: Mapping[str, Any]) -> None:
         """Say something of all blocks together."""
-        self.files.replace(SUMMED_UP, (json.dumps(said, ensure_ascii=False) + "\n").encode())
+        self.write(SUMMED_UP, said)
+
+    def write(self, name: str, said: Mapping[str, Any]) -> None:
+        """A file of things that JSON knows, in the place of what was there."""
+        self.files.replace(name, _packed(said))
 
     def _json(self, name: str) -> dict[str, Any] | None:
         try:
-            found = json.loads(self.files.read(name))
+            found: dict[str, Any] = json.loads(seal.whole(self.files.read(name), f"{self.files}/{name}"))
         except FileNotFoundError:
             return None
-        except ValueError as error:
-            raise StoreError(f"Expected {self.files}/{name} to be JSON, but it is not: {error}.") from None
-        if not isinstance(found, dict):
-            raise StoreError(f"Expected {self.files}/{name} to hold a JSON object, but it holds {found!r:.60}.")
+        found.pop(seal.KEY)
         return found
+
+    def mend(self) -> list[str]:
+        """Take away every file that is not as it was written, and with a block's one all of its: it is computed again.
+
+        Gives their names. For who is alone with the run. Cost: every file is read once.
+        """
+        torn = [name for name in (RUN, SUMMED_UP) if self._torn(name)]
+        torn += [f"{WORKERS}/{file}" for file in self.files.names(WORKERS) if self._torn(f"{WORKERS}/{file}")]
+        places = (ROWS, PARTIAL, MAPS, SAMPLES, SUPERSEDED)
+        damaged = {f"{folder}/{file}" for folder in places for file in self.files.names(folder)}
+        damaged = {name for name in damaged if self._torn(name)}
+        blocks_hit = {part.block for folder in places for part in self.parts(folder) if part.name in damaged}
+        for folder in places:
+            for part in self.parts(folder):
+                if part.block in blocks_hit:
+                    self.files.remove(part.name)
+        for name in (*torn, *damaged):
+            self.files.remove(name)
+        return [*torn, *sorted(damaged)]
+
+    def _torn(self, name: str) -> bool:
+        try:
+            return not seal.is_whole(self.files.read(name))
+        except FileNotFoundError:
+            return False
 
 
 def _tensors(arrays: Mapping[str, "np.ndarray[Any, Any]"], about: dict[str, str] | None) -> bytes:
     from safetensors.numpy import save
 
-    return save(dict(arrays), about)
+    return seal.sealed(save(dict(arrays), {**(about or {}), seal.KEY: seal.UNSEALED}))
+
+
+def _packed(said: Mapping[str, Any], indent: int | None = None) -> bytes:
+    text = json.dumps({**said, seal.KEY: seal.UNSEALED}, indent=indent, ensure_ascii=False)
+    return seal.sealed((text + "\n").encode("utf-8", "backslashreplace"))
 
 
 def looking_again(read: Callable[[], Any], times: int = 5) -> Any:

@@ -1,6 +1,5 @@
 """What each worker says of itself: where it ran, what its maps cost, what failed."""
 
-import json
 import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
@@ -89,7 +88,7 @@ class Log:
             self.said["finished"] = now()
         if last or time.monotonic() - self._written > EVERY:
             self._written = time.monotonic()
-            self.store.files.replace(self.file, (json.dumps(self.said, ensure_ascii=False) + "\n").encode())
+            self.store.write(self.file, self.said)
 
 
 def _number(file: str) -> int:
