@@ -34,26 +34,30 @@ def auditing(bench: Bench) -> Iterator[Row]:
     methods["smoothgrad"] = SmoothGrad(samples=2 if bench.tiny else 10)
     rows: Counter[str] = Counter()
     derived = lambda x: "derived" if torch.is_grad_enabled() and x.requires_grad else "forward"  # noqa: E731
+
+    def run() -> None:
+        with TemporaryDirectory() as folder:
+            settings: dict[str, Any] = {"methods": methods, "checks": checks, "progress": False, "out": folder}
+            done = hp.audit(model, x, **settings)
+            found.update(rows=len(done.rows()), failures=len(done.manifest["failures"]))
+
+    found: dict[str, int] = {}
     handle = model.register_forward_pre_hook(lambda _, given: rows.update({derived(given[0]): len(given[0])}))
-    profile, runs = cProfile.Profile(), list[Any]()
-    with TemporaryDirectory() as folder:
-        settings: dict[str, Any] = {"methods": methods, "checks": checks, "progress": False, "out": folder}
-        profile.enable()
-        wall, cpu = bench.once(lambda: runs.append(hp.audit(model, x, **settings)))
-        profile.disable()
-        handle.remove()
-        found, failures = len(runs[0].rows()), len(runs[0].manifest["failures"])
+    wall, cpu = bench.once(run)
+    handle.remove()
+    profile = cProfile.Profile()  # of another run: it costs time of its own
+    profile.runcall(run)
     floor = Floor.of(bench, model, side, (32, count) if count > 32 else (count,))
     need = floor.seconds(derived=rows["derived"], forward=rows["forward"])
     yield {
         "images": count,
-        "rows": found,
+        "rows": found["rows"],
         "seconds": wall,
         "CPU / wall": cpu / wall,
         "rows forward": rows["forward"],
         "and back": rows["derived"],
         "× its passes": wall / need,
-        "failures": failures,
+        "failures": found["failures"],
     }
     stats: Any = pstats.Stats(profile)
     by_own = sorted(stats.stats.items(), key=lambda entry: -entry[1][2])

@@ -5,6 +5,9 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_flatten
 
+from heatproof.methods import GuidedBackprop
+from heatproof.propagation import mode
+from heatproof.propagation.schemas import bound
 from heatproof.propagation.trees import flattened, rebuilt
 
 T, U = torch.zeros(2), nn.Parameter(torch.ones(2))
@@ -32,3 +35,36 @@ def test_tensors_inside_containers_are_leaves(args, kwargs):
     expected, _ = tree_flatten((args, kwargs))
     assert all(one is other for one, other in zip(leaves, expected, strict=True))
     assert rebuilt(leaves, spec) == (args, kwargs)
+
+
+def test_arguments_are_named_as_at_the_first_call_of_their_kind():
+    """What was found for some arguments serves others of the same types, and no other types."""
+    x = torch.zeros(2, 3, 4, 4)
+    for size, dims in ((1, (2, 3)), (2, (3, 2))):
+        assert bound(torch.sum, "sum", (x, dims), {"keepdim": True}) == {"input": x, "dim": dims, "keepdim": True}
+        assert bound(torch.Tensor.view, "view", (x, size, -1), {}) == {"input": x, "size": (size, -1)}
+        assert bound(torch.Tensor.view, "view", (x, (size, -1)), {}) == {"input": x, "size": (size, -1)}
+        assert bound(torch.add, "add", (x, x), {"alpha": size}) == {"input": x, "other": x, "alpha": size}
+    weight = torch.zeros(3, 3, 1, 1)
+    named = {"input": x, "weight": weight, "bias": None, "stride": 1, "padding": "valid"}
+    assert bound(torch.conv2d, "conv2d", (x, weight, None, 1, "valid"), {}) == named
+    assert bound(torch.conv2d, "conv2d", (x, weight, None, 1, (0, 0)), {}) == named | {"padding": (0, 0)}
+
+
+@pytest.mark.parametrize("ask", [lambda h: h.dim(), len, lambda h: h.shape, lambda h: h.is_floating_point()])
+def test_what_is_asked_about_a_tensor_passes_by_the_rules(ask, monkeypatch):
+    seen = []
+    plain = mode.Engine.intercept
+
+    def intercept(self, call):
+        seen.append(call.name)
+        return plain(self, call)
+
+    class Asking(nn.Module):
+        def forward(self, x):
+            ask(x)
+            return torch.relu(x)
+
+    monkeypatch.setattr(mode.Engine, "intercept", intercept)
+    GuidedBackprop()(Asking().eval(), torch.randn(2, 3), torch.tensor([0, 1]))
+    assert seen == ["clone", "relu"]

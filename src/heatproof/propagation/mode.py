@@ -42,6 +42,16 @@ from heatproof.propagation.unsupported import UnsupportedCallError
 from heatproof.propagation.written import Written
 from heatproof.undo import undone
 
+# What these say of a tensor does not depend on its values, and modules ask it before every call.
+_ABOUT = frozenset(
+    (
+        Tensor.dim, Tensor.ndimension, Tensor.size, Tensor.stride, Tensor.numel, Tensor.nelement, Tensor.__len__,
+        Tensor.is_floating_point, Tensor.is_complex, torch.is_floating_point, torch.is_complex, torch.numel,
+        Tensor.is_contiguous, Tensor.element_size, Tensor.get_device,
+        *(getattr(Tensor, name).__get__ for name in ("shape", "ndim", "dtype", "device", "layout", "is_cuda")),
+    )
+)  # fmt: skip
+
 
 class Engine(TorchFunctionMode):
     """Runs a model with every value as it is and every derivative as the strategy wants it.
@@ -91,6 +101,8 @@ class Engine(TorchFunctionMode):
         self, function: Callable[..., Any], kinds: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if function in _ABOUT:
+            return function(*args, **kwargs)
         if function is Tensor.register_hook:
             return register_held(args, kwargs, where(self.model))
         flat = flattened(args, kwargs)

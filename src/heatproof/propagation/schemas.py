@@ -7,7 +7,7 @@ operator of that name, of several overloads the first one that the arguments fit
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -45,11 +45,32 @@ Signature = tuple[Parameter, ...]
 def bound(function: Callable[..., Any], name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The given arguments of `function`, the operation `name`, by name; those left out are not there."""
     named = {_SAME.get(key, key): value for key, value in kwargs.items()}
+    kinds = (function, name, tuple(map(_kind, args)), tuple((key, _kind(value)) for key, value in named.items()))
+    known = _known.get(kinds)
+    if known is not None:
+        names, gathered = known
+        given = (args[0], tuple(args[1:])) if gathered else args
+        return dict(zip(names, given, strict=False)) | named
     for signature in _signatures(function, name):
         for given in _spread(signature, args):
             if (read := _read(signature, given, named)) is not None:
+                if len(_known) >= MOST:
+                    _known.clear()
+                _known[kinds] = (tuple(p.name for p in signature if not p.by_keyword), given is not args)
                 return read
     return dict(zip(("input", "other"), args, strict=False)) | named
+
+
+# What arguments of these kinds are called, and whether sizes were given one by one: looked up, it takes a tenth.
+_known: dict[Hashable, tuple[tuple[str, ...], bool]] = {}
+MOST = 4096  # calls of other kinds
+
+
+def _kind(value: Any) -> Any:
+    """All that decides whether a value fits a type of a signature."""
+    if isinstance(value, tuple | list):
+        return (type(value), *map(_kind, value))
+    return type(value)
 
 
 def _spread(signature: Signature, args: Sequence[Any]) -> Iterator[Sequence[Any]]:
