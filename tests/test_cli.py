@@ -93,16 +93,17 @@ def test_explain_draws_methods_side_by_side_and_shows_the_gap(tmp_path: Path) ->
         "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), *head)\n"
     )
     out = tmp_path / "map.png"
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    paths = filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, "-m", "heatproof", "explain", "colored:net", str(tmp_path / "in.png")]
     options = ["--method", "cgi", "--method", "gradient-x-input", "--resize", "40", "--crop", "32", "--out", str(out)]
     ran = subprocess.run([*command, *options], env=environment, capture_output=True, text=True, check=True)
     assert "completeness-gap" in ran.stdout
     drawn = np.asarray(Image.open(out).convert("RGB")).astype(int)
     # three panels of 32 pixels enlarged seven times; maps hold red or blue, the input does not
-    assert drawn.shape[1] == 3 * 224 + 4 * 8
+    assert drawn.shape[1] == 3 * 224 + 4 * 12
     colored = np.abs(drawn[..., 0] - drawn[..., 2]) > 20
-    panels = [colored[:, 8 + i * 232 : 8 + i * 232 + 224].any() for i in range(3)]
+    panels = [colored[20:256, 12 + i * 236 : 12 + i * 236 + 224].any() for i in range(3)]
     assert panels == [False, True, True]
 
 
@@ -132,7 +133,7 @@ def test_explain_fits_what_has_to_learn_on_pictures_and_keeps_it(
     kept = sorted(path.name.rpartition("-")[0] for path in (tmp_path / "cache").glob("*.safetensors"))
     assert kept == ["iba", "pattern-net"]  # which learns what both methods of patterns need
     drawn = np.asarray(Image.open("map.png").convert("RGB")).astype(int)
-    assert drawn.shape[1] == 3 * 224 + 4 * 8
+    assert drawn.shape[1] == 3 * 224 + 4 * 12
 
 
 @pytest.mark.parametrize(
@@ -221,3 +222,57 @@ def test_what_a_specs_model_raises_is_a_sentence(
 def test_the_command_line_starts_without_torch() -> None:
     code = "import sys, heatproof.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_version_and_one_method_or_check_are_told() -> None:
+    assert invoke("--version").strip() == f"heatproof {hp.__version__}"
+    said = invoke("methods", "smoothgrad")
+    assert "number of noisy copies" in said
+    assert "Smilkov et al. 2017" in said
+    one = json.loads(invoke("checks", "degradation", "--json"))
+    assert {"name": "steps", "default": "0", "kind": "int"}.items() <= one["fields"][1].items()
+    assert [each["name"] for each in json.loads(invoke("methods", "--json"))] == hp.methods.names()
+
+
+def test_explain_draws_several_pictures_with_fields_overlay_and_names_as_svg(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "named.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "def net():\n"
+        "    torch.manual_seed(0)\n"
+        "    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), *head)\n"
+    )
+    noise = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), dtype=np.uint8)
+    for k, pixels in enumerate(noise):
+        Image.fromarray(pixels).save(tmp_path / f"in{k}.png")
+    (tmp_path / "names.txt").write_text("ant\nbee\ncat\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    options = ["--resize", "none", "--crop", "none", "--classes", "names.txt", "--overlay", "0.5", "--target", "1"]
+    methods = ["--method", "gradient-x-input", "--method", "smoothgrad:samples=2,noise=0.1"]
+    said = invoke("explain", "named:net", "in0.png", "in1.png", *methods, *options, "--out", "map.svg")
+    text = (tmp_path / "map.svg").read_text()
+    assert text.count("<image") == 2 * 3
+    assert text.count(">smoothgrad:samples=2,noise=0.1</text>") == 2
+    assert text.count(">bee, probability ") == 2
+    assert text.count(" score</text>") == 2  # the color bars of gradient-x-input
+    assert "in1.png: bee" in said
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("smoothgrad:sample=2", "did you mean 'samples'"),
+        ("smoothgrad:samples=two", "Expected a method with fields such as 'smoothgrad:samples=10,noise=0.1'"),
+    ],
+)
+def test_fields_of_a_method_are_checked(method: str, message: str) -> None:
+    result = CliRunner().invoke(cli.app, ["explain", "a:b", "in.png", "--method", method])
+    assert message in str(result.exception)
+
+
+def test_public_names_are_completed() -> None:
+    assert {"audit", "methods", "readings", "Bound", "__version__"} <= set(dir(hp))
+    assert dir(hp) == sorted(hp.__all__)

@@ -40,6 +40,11 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'heatproof' has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    """Public names, also those that were not imported yet: what a notebook completes."""
+    return sorted(__all__)
+
+
 __all__ = [
     "Bound",
     "InputError",

@@ -1,12 +1,11 @@
-"""One picture explained by several methods, side by side."""
+"""Pictures explained by several methods, side by side."""
 
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -14,92 +13,114 @@ from torch import Tensor, nn
 
 from heatproof.auditing.fits import Lessons
 from heatproof.auditing.model_spec import DTYPES, ModelSpec
-from heatproof.data import ImageFile, ImageFolder
+from heatproof.data import Dataset, ImageFile, ImageFolder
 from heatproof.data.pictures import PictureSource
+from heatproof.described import unit
 from heatproof.door import plain_outputs
+from heatproof.drawing.sheet import Tile, check_writable, tile_of, write
 from heatproof.errors import InputError
 from heatproof.features import Pixels
 from heatproof.fingerprint import model_fingerprint
 from heatproof.methods.base import METHODS, Explanation, Method
 from heatproof.methods.fitted import FittedMethod, learners, with_learners
 from heatproof.models import check_targets
-
-RED, BLUE = np.array([178, 24, 43]), np.array([33, 102, 172])
-CAPTION, GAP, SIDE = 22, 8, 224
+from heatproof.recipes import build
 
 
-def explain_image(
+def explain_images(
     spec: ModelSpec,
-    picture: ImageFile,
+    pictures: Sequence[ImageFile],
     methods: Sequence[str],
     *,
     target: int | None,
     out: Path,
     fit_on: Path | None = None,
+    overlay: float | None = None,
+    classes: Sequence[str] = (),
 ) -> Table:
     """Attribute `target` (the predicted label by default) by each method, draw the maps, tabulate diagnostics.
 
-    Methods that learn from data are fitted on `fit_on`: a folder with a subfolder of pictures for each label, in the
-    labels' order, or a CSV file with columns `file` and `index`. Fits are kept in the cache folder.
+    A row of `out` is a picture, a column a method: `smoothgrad`, or `smoothgrad:samples=10,noise=0.1` with fields of
+    its own. `overlay` draws maps over the picture, and says how much of it the strongest colors cover. `classes` are
+    the labels' names. Methods that learn from data are fitted on `fit_on`: a folder with a subfolder of pictures for
+    each label, in the labels' order, or a CSV file with columns `file` and `index`. Fits are kept in the cache folder.
+
+    Raises: InputError for what cannot be read, written or explained.
     """
-    if out.suffix.lower() not in (".png", ".webp", ".jpg", ".jpeg"):
-        raise InputError(f"Expected a picture to write (.png, .webp, .jpg), but got {str(out)!r}.")
-    if not out.parent.is_dir():
-        raise InputError(f"Expected a folder to write {out.name} into, but there is no {out.parent}.")
-    recipes = {name: METHODS.get(name) for name in methods}
+    check_writable(out)
+    recipes = {name: recipe_of(name) for name in methods}
     learning = [name for name, recipe in recipes.items() if learners(recipe)]
     if learning and fit_on is None:
         raise InputError(
             f"Expected pictures for {' and '.join(learning)} to learn from, but got none; give --fit-on with a folder "
             "of pictures like those that the network was trained on."
         )
-    data = picture.load()
+    every = [picture.load() for picture in pictures]
     model = spec.load()
-    inputs = data.inputs.to(spec.device, DTYPES[spec.dtype])
-    outputs = plain_outputs(model, inputs)
-    label = torch.tensor([int(outputs.argmax()) if target is None else target])
-    check_targets(inputs, label, outputs.shape[1])
-    if learning and fit_on is not None:
-        index = None if fit_on.is_dir() else fit_on.name
-        root = fit_on if index is None else fit_on.parent
-        read_alike = {field.name: getattr(picture, field.name) for field in fields(PictureSource)}
-        folder = ImageFolder(root=str(root), index=index, **read_alike)
-        lessons = Lessons(fingerprint=model_fingerprint(model), data=folder.load(), like=inputs)
-        recipes |= {name: _fitted(recipes[name], model, lessons) for name in learning}
-    found = {name: recipe.explain(model, inputs, label.to(inputs.device)) for name, recipe in recipes.items()}
+    rows, table = [], _table()
+    for place, (picture, data) in enumerate(zip(pictures, every, strict=True)):
+        inputs = data.inputs.to(spec.device, DTYPES[spec.dtype])
+        if learning and fit_on is not None and place == 0:
+            lessons = Lessons(fingerprint=model_fingerprint(model), data=_alike(picture, fit_on), like=inputs)
+            recipes |= {name: _fitted(recipes[name], model, lessons) for name in learning}
+        outputs = plain_outputs(model, inputs)
+        label = torch.tensor([int(outputs.argmax()) if target is None else target])
+        check_targets(inputs, label, outputs.shape[1])
+        found = {name: recipe.explain(model, inputs, label.to(inputs.device)) for name, recipe in recipes.items()}
+        said = _said(outputs, int(label), classes)
+        rows.append(_row(data, inputs, recipes, found, said, overlay))
+        _enter(table, Path(picture.path).name if len(pictures) > 1 else "", said, found)
+    write(rows, out)
+    return table
+
+
+def recipe_of(text: str) -> Method:
+    """A method as one writes it: its name, or its name, a colon and fields, `smoothgrad:samples=10,noise=0.1`."""
+    name, colon, given = text.partition(":")
+    if not colon:
+        return METHODS.get(name)
+    try:
+        values: Mapping[str, object] = tomllib.loads(f"fields = {{ {given} }}")["fields"]
+    except tomllib.TOMLDecodeError:
+        raise InputError(
+            f"Expected a method with fields such as 'smoothgrad:samples=10,noise=0.1' (texts in quotes), but got "
+            f"{text!r}."
+        ) from None
+    found: Method = build(METHODS, {"name": name, **values})
+    return found
+
+
+def _alike(picture: ImageFile, fit_on: Path) -> Dataset:
+    """Pictures to learn from, read as the one that is explained."""
+    index = None if fit_on.is_dir() else fit_on.name
+    root = fit_on if index is None else fit_on.parent
+    read_alike = {field.name: getattr(picture, field.name) for field in fields(PictureSource)}
+    return ImageFolder(root=str(root), index=index, **read_alike).load()
+
+
+def _row(
+    data: Dataset,
+    inputs: Tensor,
+    recipes: Mapping[str, Method],
+    found: Mapping[str, Explanation],
+    said: str,
+    overlay: float | None,
+) -> list[Tile]:
     assert data.display is not None
-    panels = [("input", data.display[0].numpy())]
-    panels += [(name, colored(Pixels().pool(e.maps, inputs.shape[1:])[0])) for name, e in found.items()]
-    side_by_side(panels).save(out)
+    shown = data.display[0].numpy()
+    tiles = [Tile(shown if shown.ndim == 3 else shown[..., None].repeat(3, -1), said)]
+    for name, one in found.items():
+        values = Pixels().pool(one.maps, inputs.shape[1:])[0].detach().double().cpu().numpy()
+        under = None if overlay is None else shown
+        tiles.append(tile_of(values, name, unit=unit(recipes[name]), under=under, strength=overlay or 0.0))
+    return tiles
+
+
+def _said(outputs: Tensor, label: int, classes: Sequence[str]) -> str:
+    name = classes[label] if label < len(classes) else f"label {label}"
     if outputs.shape[1] == 1:  # alone it is no probability of anything
-        return _table(found, f"score {float(outputs[0, 0]):.4g}")
-    return _table(found, f"label {int(label)}, probability {float(outputs.softmax(1)[0, label]):.3f}")
-
-
-def colored(values: Tensor) -> "np.ndarray":
-    """A map (H, W) as RGB uint8: red above and blue below zero, white at zero, scaled by the largest magnitude."""
-    map_ = values.detach().double().cpu().numpy()
-    strength = (map_ / max(np.abs(map_).max(), np.finfo(float).tiny))[..., None]
-    ends = np.where(strength > 0, RED, BLUE)
-    rgb: np.ndarray = (255 + (ends - 255) * np.abs(strength)).round().astype(np.uint8)
-    return rgb
-
-
-def side_by_side(panels: Sequence[tuple[str, "np.ndarray"]]) -> Image.Image:
-    """Pictures in a row, each under its name."""
-    images = []
-    for _, pixels in panels:
-        one = Image.fromarray(pixels).convert("RGB")
-        scale = max(1, SIDE // max(one.size))
-        images.append(one.resize((one.width * scale, one.height * scale), Image.Resampling.NEAREST))
-    width = sum(max(one.width, SIDE) + GAP for one in images) + GAP
-    canvas = Image.new("RGB", (width, max(one.height for one in images) + CAPTION + 2 * GAP), "white")
-    draw, x = ImageDraw.Draw(canvas), GAP
-    for (name, _), one in zip(panels, images, strict=True):
-        draw.text((x, GAP // 2), name, fill=(40, 40, 40))
-        canvas.paste(one, (x, CAPTION + GAP // 2))
-        x += max(one.width, SIDE) + GAP
-    return canvas
+        return f"score {float(outputs[0, 0]):.4g}"
+    return f"{name}, probability {float(outputs.softmax(1)[0, label]):.3f}"
 
 
 def _fitted(recipe: Method, model: nn.Module, lessons: Lessons) -> Method:
@@ -111,12 +132,16 @@ def _fitted(recipe: Method, model: nn.Module, lessons: Lessons) -> Method:
     return with_learners(recipe, fit)
 
 
-def _table(found: dict[str, Explanation], title: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("method", no_wrap=True)
-    table.add_column("diagnostic", no_wrap=True)
-    table.add_column("value", no_wrap=True)
-    for method, explanation in found.items():
-        for i, (name, value) in enumerate(explanation.diagnostics.items()):
-            table.add_row("" if i else method, name, f"{float(value[0]):.4g}")
+def _table() -> Table:
+    table = Table(title_justify="left")
+    for name in ("picture", "method", "diagnostic", "value"):
+        table.add_column(name, no_wrap=True)
     return table
+
+
+def _enter(table: Table, picture: str, said: str, found: Mapping[str, Explanation]) -> None:
+    first = f"{picture}: {said}" if picture else said
+    for method, explanation in found.items():
+        for name, value in explanation.diagnostics.items():
+            table.add_row(first, method, name, f"{float(value[0]):.4g}")
+            first = method = ""

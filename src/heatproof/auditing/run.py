@@ -55,6 +55,7 @@ LOOKED_AT = 1024  # samples whose predictions are looked at before anything is c
 
 if TYPE_CHECKING:
     from heatproof.reading import Verdicts
+    from heatproof.report.plots import Plots
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,19 @@ class Run:
         from heatproof.report import write
 
         return write(self.path)
+
+    @property
+    def plot(self) -> "Plots":
+        """Its figures by matplotlib (the extra `plot`): `run.plot("depends")`; `run.plot.names` lists them."""
+        from heatproof.report.plots import Plots
+
+        return Plots(self.path)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the sentence, and the matrix of marks."""
+        from heatproof.report.notebook import html
+
+        return html(self.path)
 
 
 def audit(

@@ -34,6 +34,13 @@ class Explanation:
     maps: Tensor
     diagnostics: Mapping[str, Tensor] = field(default_factory=dict)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the maps as pictures, scaled as in a report, and the diagnostics."""
+        from heatproof.drawing.explanation import html
+
+        numbers = {name: value.detach().double().cpu().numpy() for name, value in self.diagnostics.items()}
+        return html(self.maps.detach().double().cpu().numpy(), numbers)
+
 
 class Linearization(NamedTuple):
     """A model's outputs on some inputs, and the way back from a mix of outputs to attributions.

@@ -1,0 +1,99 @@
+"""The verb that explains pictures."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from heatproof.cli.base import app, out
+from heatproof.errors import InputError
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@app.command()
+def explain(
+    model: Annotated[str, typer.Argument(help="torchvision:NAME, timm:NAME or package.module:factory.")],
+    images: Annotated[list[Path], typer.Argument(help="A picture, or several: a row each.")],
+    method: Annotated[
+        list[str],
+        typer.Option(help="A method by name, or with fields, 'smoothgrad:samples=10,noise=0.1'; several side by side."),
+    ] = ["gradient-x-input"],  # noqa: B006  # typer wants a list, and changes none
+    weights: Annotated[Path | None, typer.Option(help="A safetensors file or a state dict.")] = None,
+    layer: Annotated[str | None, typer.Option(help="Explain this submodule's output instead of the logits.")] = None,
+    target: Annotated[int | None, typer.Option(help="The label; the predicted one by default.")] = None,
+    resize: Annotated[
+        str, typer.Option(help="Short side before cropping; or HEIGHT,WIDTH; or none to keep the size.")
+    ] = "256",
+    crop: Annotated[
+        str, typer.Option(help="Side of the square in the middle; or HEIGHT,WIDTH; or none to keep all.")
+    ] = "224",
+    channels: Annotated[int, typer.Option(help="3 for RGB, 1 for grey.")] = 3,
+    mean: Annotated[
+        str | None, typer.Option(help="Mean of each channel, by commas; ImageNet's for RGB, none for grey.")
+    ] = None,
+    std: Annotated[str | None, typer.Option(help="Standard deviation of each channel, by commas.")] = None,
+    fit_on: Annotated[
+        Path | None, typer.Option(help="Pictures for methods that learn: a folder a label, or a CSV of file,index.")
+    ] = None,
+    overlay: Annotated[
+        float | None, typer.Option(help="Draw maps over the picture; how much the strongest colors cover, 0 to 1.")
+    ] = None,
+    classes: Annotated[Path | None, typer.Option(help="The labels' names: a text file, a line each.")] = None,
+    folder: Annotated[Path, typer.Option("--out", help="The picture to write: .png, .svg, .webp or .jpg.")] = Path(
+        "map.png"
+    ),
+) -> None:
+    """Attribute what a network predicts of pictures by one or several methods, and draw the maps beside them."""
+    from heatproof.auditing.explain import explain_images
+    from heatproof.auditing.model_spec import ModelSpec
+    from heatproof.data import ImageFile
+
+    spec = ModelSpec(name=model, weights=None if weights is None else str(weights.resolve()), layer=layer)
+    usual = channels == 3 and mean is None and std is None
+    if overlay is not None and not 0 <= overlay <= 1:
+        raise InputError(f"Expected overlay, a share, from 0 to 1, but got {overlay}.")
+    read = [
+        ImageFile(
+            path=str(image),
+            resize=_pixels(resize),
+            crop=_pixels(crop),
+            channels=channels,
+            mean=IMAGENET_MEAN if usual else _numbers(mean or ""),
+            std=IMAGENET_STD if usual else _numbers(std or ""),
+        )
+        for image in images
+    ]
+    table = explain_images(
+        spec, read, method, target=target, out=folder, fit_on=fit_on, overlay=overlay, classes=_lines(classes)
+    )
+    out.print(table)
+    out.print(f"Wrote {folder}", highlight=False)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise InputError(f"Expected numbers with commas between them, but got {text!r}.") from None
+
+
+def _pixels(text: str) -> int | tuple[int, int] | None:
+    """A number of pixels, HEIGHT,WIDTH, or none."""
+    if text.strip().lower() == "none":
+        return None
+    numbers = text.replace("x", ",").split(",")
+    if not all(number.strip().isdigit() for number in numbers) or len(numbers) > 2:
+        raise InputError(f"Expected a number of pixels, HEIGHT,WIDTH or none, but got {text!r}.")
+    first, last = int(numbers[0]), int(numbers[-1])
+    return first if len(numbers) == 1 else (first, last)
+
+
+def _lines(path: Path | None) -> list[str]:
+    """The lines of a text file."""
+    if path is None:
+        return []
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"Expected a text file of labels' names, but {path} cannot be read: {error}.") from None
