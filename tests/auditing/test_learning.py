@@ -41,7 +41,11 @@ def training(count: int = 40, seed: int = 2) -> Dataset:
 
 
 def run(out: Path, **changes: object) -> Run:
-    settings = {"methods": METHODS, "training_data": training(), "checks": ["parameter-randomization"]}
+    settings = {
+        "methods": METHODS,
+        "training_data": training(),
+        "checks": {"parameter-randomization": hp.checks.ParameterRandomization(complete_seeds=1)},
+    }
     return toys.run(out, **{**settings, **changes})
 
 

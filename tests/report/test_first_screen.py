@@ -48,7 +48,7 @@ def test_which_maps_may_be_shown_to_somebody_who_decides(whole: Path) -> None:
     seen = text_of_first_screen(whole)
     assert "● Use these gradient (1.0 ×): passes all seven tests that were run" in seen
     assert "guided-backprop (81 % of it stays): looks much the same for a network that learned nothing" in seen
-    assert "? Not shown yet smoothgrad: repeats cannot be told (about 78 samples would tell)" in seen
+    assert "? Not shown yet smoothgrad: repeats and more than the picture cannot be told" in seen
 
 
 def test_is_it_the_network_or_the_method(whole: Path, run: Path, tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_is_it_the_network_or_the_method(whole: Path, run: Path, tmp_path: Path)
 def test_how_sure(whole: Path) -> None:
     assert (
         "How sure? 16 samples and 1 random network, 95 % intervals: a yes or no needs all of one beyond a stated "
-        "margin, and 5 % at most of them are expected to be wrong. 2 of 55 answers cannot be told."
+        "margin, and 5 % at most of them are expected to be wrong. 3 of 55 answers cannot be told."
     ) in text_of_first_screen(whole)
 
 
