@@ -33,11 +33,11 @@ WRONG = {
     ),
     "no baseline's name": (
         lambda: get("occlusion", baseline="blurred"),
-        r"baseline to be a Baseline, but got 'blurred'; .*baselines are blur, constant, mean, zero",
+        r"baseline to be a Baseline, but got 'blurred'; .*baselines are blur, constant, mean, values, zero",
     ),
-    "a tensor for a baseline": (
-        lambda: IntegratedGradients(baseline=torch.zeros(1, 3)),
-        r"baseline to be a Baseline, but got a Tensor \(1, 3\) of torch\.float32; .*one of Blur\(\), Constant\(\)",
+    "a table for a baseline": (
+        lambda: IntegratedGradients(baseline={"value": 1}),
+        r"baseline to be a Baseline, but got .*; .*one of Blur\(\), Constant\(\)",
     ),
     "a class for a baseline": (
         lambda: IntegratedGradients(baseline=Zero),

@@ -1,16 +1,19 @@
 """What stands for a missing feature. A baseline maps inputs (N, …) to a tensor that broadcasts to them."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import partial
 from math import isfinite
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from heatproof import deferred
 from heatproof.devices import on_device
-from heatproof.errors import InputError
+from heatproof.errors import InputError, shown
+from heatproof.frozen import Frozen
 from heatproof.layouts.inputs import InputLayout, feature_axes
 from heatproof.registry import Registry
 
@@ -117,6 +120,105 @@ class Token:
         return inputs.new_tensor(self.values)[None, None]
 
 
+@BASELINES.register("values")
+@dataclass(frozen=True)
+class Values:
+    """The same tensor for every sample, in input units: a background image, a row of a table; or one number.
+
+    `values` broadcasts to a sample (…), or to (1, …); a value that compares, hashes and is told apart by its digest.
+    """
+
+    values: Frozen = field(default_factory=lambda: Frozen(0.0))
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", _numbers(self.values))
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        values = self.values.tensor.to(inputs)
+        if values.dim() == inputs.dim() and len(values) == 1:
+            values = values[0]
+        if values.dim() >= inputs.dim():
+            raise InputError(
+                f"Expected a baseline that broadcasts to a sample {tuple(inputs.shape[1:])}, but got "
+                f"{tuple(values.shape)}; one a sample is PerSample(values)."
+            )
+        return values.expand(len(inputs), *[1] * (inputs.dim() - 1 - values.dim()), *values.shape)
+
+
+@dataclass(frozen=True)
+class PerSample:
+    """A baseline of its own for each sample of one call, (N, …) that broadcasts to its inputs.
+
+    Where a method explains copies of samples (SmoothGrad) or a sample several times, its row goes along. An audit goes
+    block by block, and takes no rows: there, a baseline is a function of the sample.
+    """
+
+    values: Frozen
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", _numbers(self.values))
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        if self.values.shape[:1] != (len(inputs),):
+            raise InputError(
+                f"Expected a baseline for each of {len(inputs)} samples, (N, …), but got {self.values.shape}; one for "
+                "all samples is Values(values)."
+            )
+        return self.values.tensor.to(inputs)
+
+    def rows(self, rows: Tensor) -> "Rows":
+        """The baselines of samples `rows` (M,), in that order."""
+        return Rows(self.values.tensor[rows.cpu()])
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """A baseline of its own for each row of one call, as `PerSample`, for a method that calls another on variants."""
+
+    values: Tensor
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        return self.values.to(inputs)
+
+    def rows(self, rows: Tensor) -> "Rows":
+        """The baselines of rows `rows` (M,), in that order."""
+        return Rows(self.values[rows.to(self.values.device)])
+
+
+def as_baseline(value: Any) -> Baseline:
+    """A baseline as it is; a number, an array or a tensor as the one with these values for every sample."""
+    if isinstance(value, bool) or value is None:
+        raise InputError(f"Expected a baseline, a number or a tensor, but got {shown(value)}.")
+    if isinstance(value, int | float):
+        return Constant(value=float(value))
+    if isinstance(value, Tensor | np.ndarray | Sequence | Frozen) and not isinstance(value, str):
+        return Values(value)  # type: ignore[arg-type]  # which makes it a Frozen one
+    found: Baseline = value  # what is none is refused by the field's type
+    return found
+
+
+R = TypeVar("R")
+
+
+def for_rows(recipe: R, rows: Tensor) -> R:
+    """The recipe whose i-th sample is sample `rows[i]`: with the baselines of these samples, wherever it has some."""
+    if isinstance(recipe, PerSample | Rows):
+        return recipe.rows(rows)  # type: ignore[return-value]  # it is that type
+    if not is_dataclass(recipe) or isinstance(recipe, type):
+        return recipe
+    before = {one.name: getattr(recipe, one.name) for one in fields(recipe) if one.init}
+    after = {name: for_rows(value, rows) for name, value in before.items()}
+    changed = {name: value for name, value in after.items() if value is not before[name]}
+    return replace(recipe, **changed) if changed else recipe
+
+
+def _numbers(values: Any) -> Frozen:
+    frozen = Frozen(values)
+    if frozen.tensor.dtype == torch.bool or not bool(torch.isfinite(frozen.tensor.double()).all()):
+        raise InputError(f"Expected finite numbers as a baseline, but got {shown(values)}.")
+    return frozen
+
+
 def smooth(images: Tensor, sigma: float) -> Tensor:
     """`images` (N, C, positions …) convolved with a Gaussian of standard deviation `sigma`, reaching to 3σ.
 
@@ -177,7 +279,7 @@ def _is_finite(baseline: Baseline) -> bool:
         return isfinite(baseline.value)
     if isinstance(baseline, Token):
         return all(map(isfinite, baseline.values))
-    return type(baseline) in (Zero, Mean, Blur)
+    return type(baseline) in (Zero, Mean, Blur, Values, PerSample, Rows)
 
 
 def _refuse(baseline: Baseline) -> None:
@@ -186,4 +288,4 @@ def _refuse(baseline: Baseline) -> None:
 
 def one_for_all(baseline: Baseline, value: Tensor) -> bool:
     """Whether all samples of a baseline's `value` (N, …) have the same."""
-    return isinstance(baseline, Zero | Constant | Token) or bool((value == value[:1]).all())
+    return isinstance(baseline, Zero | Constant | Token | Values) or bool((value == value[:1]).all())

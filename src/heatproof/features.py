@@ -2,7 +2,8 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from heatproof import draws
 from heatproof.errors import InputError, unknown
+from heatproof.frozen import Frozen
 from heatproof.registry import Registry
 
 
@@ -169,6 +171,63 @@ class Columns(Features):
 
     def spread(self, values: Tensor, shape: Sequence[int]) -> Tensor:
         return _fitting(values, self.grid(shape))
+
+
+@FEATURES.register("segments")
+@dataclass(frozen=True)
+class Segments(Features):
+    """One feature a segment: the scalars of a sample with one number in `mask`, wherever they lie.
+
+    `mask` holds whole numbers and broadcasts to a sample (…): (H, W) of an image (C, H, W) takes all channels of a
+    pixel together. Features stand in the order of their numbers, (K,), whichever numbers these are.
+    """
+
+    mask: Frozen = field(default_factory=lambda: Frozen(0))
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mask", Frozen(self.mask))
+        if self.mask.tensor.is_floating_point() or self.mask.tensor.is_complex():
+            raise InputError(f"Expected whole numbers that name segments, but got {self.mask.tensor.dtype}.")
+
+    @cached_property
+    def _numbered(self) -> tuple[Tensor, int]:
+        """Segments counted from 0, and how many there are."""
+        numbers, at = torch.unique(self.mask.tensor, return_inverse=True)
+        return at, len(numbers)
+
+    def grid(self, shape: Sequence[int]) -> tuple[int, ...]:
+        self._at(shape)
+        return (self._numbered[1],)
+
+    def pool(self, maps: Tensor, shape: Sequence[int]) -> Tensor:
+        at = self._at(shape).expand(tuple(shape))
+        for axis, (ours, full) in enumerate(zip(maps.shape[1:], shape, strict=True)):
+            if ours == full:
+                continue
+            first = at.narrow(axis, 0, 1)
+            if ours != 1 or not torch.equal(first.expand_as(at), at):
+                raise InputError(
+                    f"Expected maps that resolve what segments tell apart in samples {tuple(shape)}, but got "
+                    f"{tuple(maps.shape)}."
+                )
+            at = first
+        index = at.flatten().to(maps.device)
+        # A product, whose order of additions a GPU keeps.
+        member = torch.nn.functional.one_hot(index, self._numbered[1]).to(maps.dtype)
+        return maps.flatten(1) @ member
+
+    def spread(self, values: Tensor, shape: Sequence[int]) -> Tensor:
+        return _fitting(values, self.grid(shape))[:, self._at(shape).to(values.device)]
+
+    def _at(self, shape: Sequence[int]) -> Tensor:
+        """The mask with as many dimensions as a sample."""
+        at, _ = self._numbered
+        at = at.view(*[1] * (len(shape) - at.dim()), *at.shape)
+        if at.dim() != len(shape) or any(ours not in (1, full) for ours, full in zip(at.shape, shape, strict=True)):
+            raise InputError(
+                f"Expected a mask of segments that broadcasts to samples {tuple(shape)}, but got {self.mask.shape}."
+            )
+        return at
 
 
 def default_features(shape: Sequence[int]) -> Features:

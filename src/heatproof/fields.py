@@ -11,6 +11,15 @@ from heatproof.errors import HeatproofError, InputError, bounded, shown
 
 C = TypeVar("C")
 _MARK = "_fields_are_checked"
+# Of a field that a recipe got later: `field(default=…, metadata=ADDED)`. With its default, the recipe is described, and
+# cells are identified, as before.
+ADDED = {"added": True}
+
+
+def telling(recipe: Any) -> list[str]:
+    """The names of the fields that tell a recipe apart: not those that were added later and are at their default."""
+    left_out = [one for one in fields(recipe) if "added" in one.metadata and getattr(recipe, one.name) == one.default]
+    return [one.name for one in fields(recipe) if one not in left_out]
 
 
 def typed(cls: C) -> C:
@@ -31,8 +40,8 @@ def typed(cls: C) -> C:
         except HeatproofError:
             raise
         except Exception:
-            if len(args) > sum(field.init and not field.kw_only for field in fields(cls)):
-                names = ", ".join(f"{field.name}=…" for field in fields(cls) if field.init)
+            if len(args) > sum(one.init and not one.kw_only for one in fields(cls)):
+                names = ", ".join(f"{one.name}=…" for one in fields(cls) if one.init)
                 raise InputError(
                     f"Expected the fields of {cls.__name__} by name, {cls.__name__}({names}), but got "
                     f"{shown(args[-1])} without one."
@@ -48,7 +57,7 @@ def typed(cls: C) -> C:
 
 
 def _named(cls: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    positional = [field.name for field in fields(cls) if field.init and not field.kw_only]
+    positional = [one.name for one in fields(cls) if one.init and not one.kw_only]
     return {**dict(zip(positional, args, strict=False)), **kwargs}
 
 

@@ -19,7 +19,7 @@ class Frozen:
         values: a tensor, a NumPy array, or nested lists of numbers.
     """
 
-    def __init__(self, values: "Tensor | np.ndarray | Sequence[Any] | Frozen") -> None:
+    def __init__(self, values: "Tensor | np.ndarray | Sequence[Any] | float | Frozen") -> None:
         self._tensor: Tensor = values._tensor if isinstance(values, Frozen) else _tensor(values)
         self.digest = artifacts.digest({"values": self._tensor}, [])
 

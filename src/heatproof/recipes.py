@@ -11,9 +11,10 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from torch import Tensor, nn
 
-from heatproof.baselines import BASELINES, Baseline
+from heatproof.baselines import BASELINES, Baseline, as_baseline
 from heatproof.errors import InputError, bounded, shown, unknown
 from heatproof.features import FEATURES, Features
+from heatproof.fields import telling
 from heatproof.fingerprint import network_fingerprint
 from heatproof.frozen import Frozen
 from heatproof.identity import identity
@@ -81,9 +82,9 @@ def describe(recipe: Any) -> Any:
         data: dict[str, Any] = {"class": _qualified(type(recipe))}
         if hasattr(recipe, "version"):
             data["version"] = recipe.version
-        for field in fields(recipe):
-            value = getattr(recipe, field.name)
-            data[field.name] = describe(float(value) if _is_float(hints.get(field.name), value) else value)
+        for name in telling(recipe):
+            value = getattr(recipe, name)
+            data[name] = describe(float(value) if _is_float(hints.get(name), value) else value)
         return data
     if recipe is None or isinstance(recipe, str | bool | int | float):
         return recipe
@@ -135,6 +136,10 @@ def coerced(value: Any, hint: Any, what: str) -> Any:
     """
     if hint in NOUNS and isinstance(value, str | Mapping):
         return build(NOUNS[hint], value)
+    if hint is Baseline and isinstance(value, int | float | list) and not isinstance(value, bool):
+        return as_baseline(value)
+    if hint is Frozen and isinstance(value, int | float | list):
+        return Frozen(value)
     origin = get_origin(hint)
     if hint is Any or (origin is Mapping and isinstance(value, Mapping)):
         return value

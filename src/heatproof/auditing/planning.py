@@ -12,6 +12,7 @@ from heatproof import door
 from heatproof.auditing.entries import NamedCheck, NamedMethod
 from heatproof.auditing.plan import Plan
 from heatproof.auditing.samples import Source, Tensors, explained
+from heatproof.baselines import PerSample
 from heatproof.checks.base import Check
 from heatproof.data.base import Dataset
 from heatproof.data.binding import lacking, met
@@ -133,6 +134,11 @@ def _check_meaning(meaning: Outputs, methods: Mapping[str, Attribution]) -> None
 def _check_given_maps(methods: Mapping[str, Attribution], source: Source) -> None:
     """Refuse maps that are given of other samples, and methods that would need one of a sample that was changed."""
     for label, recipe in methods.items():
+        if any(isinstance(one, PerSample) for one in parts_of(recipe)):
+            raise InputError(
+                f"Expected a baseline that is a function of the sample, but {label} has one of each row of a call, and "
+                "an audit goes block by block; make it a callable `(inputs) -> baselines`, such as a dataclass."
+            )
         if not isinstance(recipe, Given) and any(isinstance(one, Given) for one in parts_of(recipe)):
             raise InputError(
                 f"Expected maps that are given to stand by themselves, but {label} is made of some: of a sample that "

@@ -20,6 +20,7 @@ from heatproof.methods.path import IntegratedGradients
 from heatproof.methods.patterns import PatternAttribution, PatternNet
 from heatproof.methods.perturbation import MeaningfulPerturbation
 from heatproof.methods.readout import ReadoutBottleneck
+from heatproof.methods.references import ExpectedGradients, OverBaselines
 
 
 def names() -> list[str]:
@@ -40,6 +41,7 @@ __all__ = [
     "DeepLIFT",
     "DeepTaylor",
     "EdgeDetector",
+    "ExpectedGradients",
     "Explanation",
     "Fitted",
     "FittedMethod",
@@ -57,6 +59,7 @@ __all__ = [
     "MeaningfulPerturbation",
     "Method",
     "Occlusion",
+    "OverBaselines",
     "PatternAttribution",
     "PatternNet",
     "PerSampleBottleneck",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof import door, sharing
+from heatproof.baselines import for_rows
 from heatproof.errors import MapsError
 from heatproof.models import as_model, check_targets, forward, rows_per_pass
 from heatproof.registry import Registry
@@ -111,6 +112,8 @@ class Method(ABC):
         if isinstance(targets, Target):
             aim = targets.aim(model, inputs)
             (model, inputs), targets = aim.of(inputs), aim.labels
+            if aim.rows is not None:
+                return for_rows(self, aim.rows).explain(model, inputs, targets)
         given = door.as_labels(inputs, targets)
         if isinstance(given, Tensor) and (answer := sharing.known(self, model, inputs, given)) is not None:
             return answer

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
 
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from heatproof import deferred
-from heatproof.baselines import Baseline, Zero, one_for_all, resolved
+from heatproof.baselines import Baseline, Zero, as_baseline, one_for_all, resolved
 from heatproof.errors import HeatproofWarning, InputError, OperationError
+from heatproof.fields import ADDED
 from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, one_hot, scores, sum_rule
 from heatproof.methods.lrp import pulled
 from heatproof.models import Bound, check_targets, forward
@@ -37,12 +38,14 @@ class DeepLIFT(Linearizable):
     Cost: one backward and two forward passes; a baseline that is the same for all samples runs as a batch of one.
 
     Args:
-        baseline: x̄, what stands for a missing feature.
+        baseline: x̄, what stands for a missing feature; a number or a tensor as well, the same for all samples.
         rule: `rescale`, or `reveal-cancel`, which treats positive and negative contributions to a nonlinearity apart.
         max_pool: `complete`, or `gradient` as Ancona et al. 2018 have it.
         products: `complete`, or `gradient`: the plain derivative through products, and through softmax and
             normalizations, which are made of them (Ancona et al. 2018, A.2).
         allow_detached: accept a model that cuts paths to the input on purpose (`detach`, `no_grad`).
+        multipliers: leave out the factor x − x̄: ∂^g S_c/∂x itself, in units of score per input unit. No sum rule, and
+            no diagnostics or warnings of one.
 
     Raises: OperationError for an operation without a rule, with the module that calls it, and for infinite differences;
         InputError where the baseline does not broadcast to the inputs or is not finite, or the outputs there are not.
@@ -57,8 +60,10 @@ class DeepLIFT(Linearizable):
     max_pool: str = "complete"
     products: str = "complete"
     allow_detached: bool = False
+    multipliers: bool = field(default=False, metadata=ADDED)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "baseline", as_baseline(self.baseline))
         for name, value, known in (
             ("rule", self.rule, RULES),
             ("max_pool", self.max_pool, CHOICES),
@@ -75,6 +80,8 @@ class DeepLIFT(Linearizable):
         check_targets(inputs, targets, outputs.shape[1])
         maps = pull(one_hot(targets, outputs))
         score = scores(outputs, targets)
+        if self.multipliers:
+            return Explanation(maps, {"score": score})
         # One row for all may have other last bits than the batch: at the baseline itself the score is its own.
         there = (inputs == reference).flatten(1).all(1)
         baseline = torch.where(there, score, scores(before.expand_as(outputs), targets))
@@ -105,7 +112,10 @@ class DeepLIFT(Linearizable):
         def pull(cotangent: Tensor) -> Tensor:
             explained = (cotangent != 0).reshape(-1, *after.shape).any(0)
             deferred.when((explained & ~torch.isfinite(before)).any(), self._refuse_reference)
-            maps = difference * pulled(outputs, x, cotangent)
+            slopes = pulled(outputs, x, cotangent)
+            if self.multipliers:
+                return slopes
+            maps = difference * slopes
             if pole:
                 short = _incomplete(maps, (cotangent * (after - before)).nan_to_num().sum(-1)).any()
                 deferred.when(short, partial(_refuse_pole, pole))
@@ -119,7 +129,9 @@ class DeepLIFT(Linearizable):
             f"choose another baseline than {self.baseline}, such as hp.baselines.Mean()."
         )
 
-    def promised_sums(self, model: nn.Module, inputs: Tensor, outputs: Tensor) -> Tensor:
+    def promised_sums(self, model: nn.Module, inputs: Tensor, outputs: Tensor) -> Tensor | None:
+        if self.multipliers:
+            return None
         with torch.no_grad():
             return outputs - forward(unwrap(model), resolved(self.baseline, model, inputs))
 

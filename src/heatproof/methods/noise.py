@@ -4,14 +4,17 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from heatproof import door, draws
-from heatproof.errors import HeatproofWarning, InputError
+from heatproof.baselines import for_rows
+from heatproof.errors import HeatproofWarning, InputError, unknown
+from heatproof.fields import ADDED
+from heatproof.frozen import Frozen
 from heatproof.layouts.inputs import axes_known, feature_axes
 from heatproof.methods.backward import Gradient
 from heatproof.methods.base import (
@@ -52,7 +55,7 @@ class SmoothGrad(Linearizable):
     they are: give `scale`, and σ_j = noise × scale_j for the scalars of feature j. A column's range over data cannot be
     told from a sample, and a result must not depend on the batch that a sample comes in: so it is given, not measured.
     Where columns of a model's first batch (of 4 samples or more) differ 100-fold in range and no `scale` is given, a
-    HeatproofWarning says so.
+    HeatproofWarning says so. Or say σ itself, in input units: `sigma`.
 
     Sign, unit and shape are those of E; a sum rule of E holds for the noisy copies only. Diagnostic: `score` S_c(x) of
     the clean input. A sample without range (a constant) has σ = 0. Cost: M times E's, and one forward pass. Where E can
@@ -67,6 +70,10 @@ class SmoothGrad(Linearizable):
             the standard deviation.
         seed: of the draws, which also depend on the sample and the copy, and on nothing else: SmoothGrad and VarGrad
             with one seed see the same noise, on every model.
+        sigma: σ itself in input units, in place of `noise` and `scale`: one number; one a column, channel or component,
+            as in `scale`; or a tensor that broadcasts to a sample.
+        of: `maps`, or `squares`: (1/M) Σ_i E(x + g_i)², non-negative, in squared units of E, without a sum rule, and
+            not linear (Hooker et al. 2019).
 
     Raises: InputError, from `linearize`, where E cannot be linearized.
 
@@ -79,11 +86,16 @@ class SmoothGrad(Linearizable):
     noise: float = 0.15
     scale: tuple[float, ...] | None = None
     seed: int = 0
+    sigma: float | tuple[float, ...] | Frozen | None = field(default=None, metadata=ADDED)
+    of: Literal["maps", "squares"] = field(default="maps", metadata=ADDED)
     version: ClassVar[int] = 2
     shares_passes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scale", _check(self.method, self.samples, self.noise, self.scale))
+        object.__setattr__(self, "sigma", _check_sigma(self.sigma, self.scale))
+        if self.of not in ("maps", "squares"):
+            raise unknown("kind of mean", self.of, ("maps", "squares"))
 
     def cost(self, outputs: int, shape: Sequence[int]) -> float:
         return self.samples * (self.method.cost(outputs, shape) if isinstance(self.method, Method) else 1.0)
@@ -94,15 +106,16 @@ class SmoothGrad(Linearizable):
 
     @property
     def linear(self) -> bool:
-        return isinstance(self.method, Linearizable) and self.method.linear
+        return self.of == "maps" and isinstance(self.method, Linearizable) and self.method.linear
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         if self.linearizable:
             return super()._explain(model, inputs, targets)
-        _say_units(model, inputs, self.scale)
+        if self.sigma is None:
+            _say_units(model, inputs, self.scale)
         score = evaluate(model, inputs, targets)
         maps = _maps(self.method, model, inputs, targets, self._copies(model, inputs))
-        means = [reduce(torch.add, (part.sum(0) for part in parts)) / self.samples for parts in maps]
+        means = [reduce(torch.add, (self._powered(part).sum(0) for part in parts)) / self.samples for parts in maps]
         return Explanation(torch.cat(means), {"score": score})
 
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
@@ -112,13 +125,15 @@ class SmoothGrad(Linearizable):
                 f"Expected a method that can be linearized, but {method} cannot, and so its mean over noise cannot; "
                 "call SmoothGrad with targets instead."
             )
-        _say_units(model, inputs, self.scale)
+        if self.sigma is None:
+            _say_units(model, inputs, self.scale)
         outputs = outputs_of(model, inputs)
 
         def part(cotangents: Tensor, variants: Tensor, rows: Tensor) -> Tensor:
             copies = variants.flatten(0, 1)
             with door.looked(copies):
-                maps = method.linearize(select(model, rows), copies).pull(cotangents[:, rows])
+                maps = for_rows(method, rows).linearize(select(model, rows), copies).pull(cotangents[:, rows])
+            maps = self._powered(maps)
             return maps.reshape(len(maps), *variants.shape[:2], *maps.shape[2:]).sum(1)
 
         def pull(cotangents: Tensor) -> Tensor:
@@ -128,8 +143,12 @@ class SmoothGrad(Linearizable):
 
         return Linearization(outputs, mixes(pull))
 
+    def _powered(self, maps: Tensor) -> Tensor:
+        return maps.square() if self.of == "squares" else maps
+
     def _copies(self, model: nn.Module, inputs: Tensor) -> Iterator[Iterator[Chunk]]:
-        return _noisy_copies(inputs, self.samples, _sigma(model, inputs, self.noise, self.scale), self.seed)
+        sigma = _sigma(model, inputs, self.noise, self.scale, self.sigma)
+        return _noisy_copies(inputs, self.samples, sigma, self.seed)
 
 
 @METHODS.register("vargrad")
@@ -154,18 +173,22 @@ class VarGrad(Method):
     noise: float = 0.15
     scale: tuple[float, ...] | None = None
     seed: int = 0
+    sigma: float | tuple[float, ...] | Frozen | None = field(default=None, metadata=ADDED)
     version: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scale", _check(self.method, self.samples, self.noise, self.scale))
+        object.__setattr__(self, "sigma", _check_sigma(self.sigma, self.scale))
 
     def cost(self, outputs: int, shape: Sequence[int]) -> float:
         return self.samples * (self.method.cost(outputs, shape) if isinstance(self.method, Method) else 1.0)
 
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         score = evaluate(model, inputs, targets)
-        _say_units(model, inputs, self.scale)
-        copies = _noisy_copies(inputs, self.samples, _sigma(model, inputs, self.noise, self.scale), self.seed)
+        if self.sigma is None:
+            _say_units(model, inputs, self.scale)
+        sigma = _sigma(model, inputs, self.noise, self.scale, self.sigma)
+        copies = _noisy_copies(inputs, self.samples, sigma, self.seed)
         maps = _maps(self.method, model, inputs, targets, copies)
         return Explanation(torch.cat([_variance(parts) for parts in maps]), {"score": score})
 
@@ -197,16 +220,46 @@ def _check(method: Attribution, samples: int, noise: float, scale: Sequence[floa
     return ranges
 
 
-def _sigma(model: nn.Module, inputs: Tensor, noise: float, scale: Sequence[float] | None) -> Tensor:
+Sigma = float | tuple[float, ...] | Frozen
+
+
+def _check_sigma(sigma: object, scale: Sequence[float] | None) -> Sigma | None:
+    if sigma is None:
+        return None
+    if scale is not None:
+        raise InputError("Expected sigma, σ itself, or scale, what noise is a share of, but got both.")
+    if isinstance(sigma, bool | str):
+        raise InputError(f"Expected sigma to be a number, numbers or a tensor, but got {sigma!r}.")
+    values = Frozen(sigma).tensor.double()  # type: ignore[arg-type]  # which says what it is not
+    if values.numel() == 0 or not bool(((values >= 0) & torch.isfinite(values)).all()):
+        raise InputError(f"Expected sigma to be finite and at least 0, but got {sigma}.")
+    if values.dim() == 0:
+        return float(values)
+    return tuple(values.tolist()) if isinstance(sigma, list | tuple) and values.dim() == 1 else Frozen(sigma)  # type: ignore[arg-type]
+
+
+def _sigma(
+    model: nn.Module, inputs: Tensor, noise: float, scale: Sequence[float] | None, sigma: Sigma | None
+) -> Tensor:
     """σ, to multiply (N, …)."""
+    if isinstance(sigma, float | Frozen):
+        values = Frozen(sigma).tensor.to(inputs)
+        try:
+            return values.expand(inputs.shape[1:]).expand_as(inputs)
+        except RuntimeError:
+            raise InputError(
+                f"Expected sigma to broadcast to a sample {tuple(inputs.shape[1:])}, but got {tuple(values.shape)}."
+            ) from None
+    if sigma is not None:
+        noise, scale = 1.0, sigma
     if scale is None:
         flat = inputs.flatten(1)
         return noise * (flat.amax(1) - flat.amin(1)).view(-1, *[1] * (inputs.dim() - 1))
     axis = next(iter(feature_axes(model, inputs)), 1) if inputs.dim() > 2 else 1
     if len(scale) != inputs.shape[axis]:
         raise InputError(
-            f"Expected scale to have a number a column or channel, {inputs.shape[axis]} of inputs "
-            f"{tuple(inputs.shape)}, but got {len(scale)}."
+            f"Expected {'scale' if sigma is None else 'sigma'} to have a number a column or channel, "
+            f"{inputs.shape[axis]} of inputs {tuple(inputs.shape)}, but got {len(scale)}."
         )
     return noise * inputs.new_tensor(scale).view(-1, *[1] * (inputs.dim() - 1 - axis)).expand_as(inputs)
 
@@ -257,7 +310,7 @@ def _maps(
         variants, rows = chunk
         noisy, labels = variants.flatten(0, 1), targets[rows]
         with door.looked(noisy, labels):
-            maps = method(select(model, rows), noisy, labels)
+            maps = for_rows(method, rows)(select(model, rows), noisy, labels)
         broadcasts = maps.dim() == inputs.dim() and len(maps) == len(rows)
         if not broadcasts:
             raise InputError(

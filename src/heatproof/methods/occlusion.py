@@ -1,16 +1,18 @@
 """Occlusion: what the score loses when a window of features goes missing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from heatproof.baselines import Baseline, Zero, resolved
+from heatproof.baselines import Baseline, Zero, as_baseline, resolved
 from heatproof.devices import on_device
-from heatproof.errors import InputError
+from heatproof.errors import InputError, unknown
 from heatproof.features import Features, Pixels, default_features
+from heatproof.fields import ADDED
 from heatproof.layouts.inputs import features_of
 from heatproof.methods.base import METHODS, Explanation, Method, evaluate, passes, scores
 from heatproof.models import forward
@@ -38,7 +40,9 @@ class Occlusion(Method):
         features: what is occluded together; by default pixels of images and time steps of series with all their
             channels, tokens of sequences, columns of tables: what the network does with its input tells which, see
             `heatproof.layouts.inputs.features_of`.
-        baseline: x̄, a function of the sample alone.
+        baseline: x̄, a function of the sample alone; a number or a tensor as well, the same for all samples.
+        show: `rest`, as above, or `window`: everything but w is set to x̄, and d_w = S_c(x̄ with the features of w as in
+            x) − S_c(x̄), what a window brings by itself. Diagnostic: `baseline-score` S_c(x̄) as well, one pass more.
 
     Raises: InputError where windows do not fit the features' grid, the baseline does not broadcast to the inputs, or
     nothing tells what a feature is.
@@ -52,8 +56,12 @@ class Occlusion(Method):
     stride: int | tuple[int, ...] | None = None
     features: Features | None = None
     baseline: Baseline = Zero()  # noqa: RUF009  # a frozen value
+    show: Literal["rest", "window"] = field(default="rest", metadata=ADDED)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "baseline", as_baseline(self.baseline))
+        if self.show not in ("rest", "window"):
+            raise unknown("part to show", self.show, ("rest", "window"))
         for name, value in {"window": self.window, "stride": self.stride}.items():
             if value is not None and min(value if isinstance(value, tuple) else (value,), default=0) < 1:
                 raise InputError(f"Expected a {name} of at least 1 feature, but got {value}.")
@@ -70,18 +78,23 @@ class Occlusion(Method):
         counts = [len(cover) for cover in covers]
         baseline = resolved(self.baseline, model, inputs)
         score = evaluate(model, inputs, targets)
+        alone = self.show == "window"
+        bare = evaluate(model, baseline, targets) if alone else score
         drops = inputs.new_empty(len(inputs), prod(counts))
         for block, chunks in passes(inputs, prod(counts)):
             samples = torch.arange(block.start, block.stop, device=inputs.device)
             for chunk in chunks:
                 hidden = features.spread(_windows(covers, chunk), shape)[:, None]  # (windows, 1, …)
-                variants = torch.where(hidden, baseline[block], inputs[block]).flatten(0, 1)
+                before, after = (inputs, baseline) if alone else (baseline, inputs)
+                variants = torch.where(hidden, before[block], after[block]).flatten(0, 1)
                 rows = samples.repeat(len(chunk))
                 with torch.no_grad():
                     left = scores(forward(model, variants, rows), targets[rows])
-                drops[block, chunk.start : chunk.stop] = score[block, None] - left.view(len(chunk), -1).T
+                change = bare[block, None] - left.view(len(chunk), -1).T
+                drops[block, chunk.start : chunk.stop] = -change if alone else change
         values = features.spread(_averages(drops.view(-1, *counts), covers), shape)
-        return Explanation(values / _sizes(features, values, shape), {"score": score})
+        said = {"score": score, **({"baseline-score": bare} if alone else {})}
+        return Explanation(values / _sizes(features, values, shape), said)
 
     def _covers(self, features: Features, grid: Sequence[int]) -> list[tuple[int, int, int]]:
         """For every dimension of the grid its positions, and those that a window covers and moves on by."""

@@ -1,16 +1,18 @@
 """Methods that average gradients on a path from a baseline to the input."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from heatproof.baselines import Baseline, Zero, resolved
+from heatproof.baselines import Baseline, Zero, as_baseline, resolved
 from heatproof.devices import on_device
 from heatproof.errors import InputError, unknown
+from heatproof.fields import ADDED
 from heatproof.methods.backward import gradients
 from heatproof.methods.base import (
     METHODS,
@@ -25,7 +27,9 @@ from heatproof.methods.base import (
 )
 from heatproof.models import forward
 
-Quadrature = Literal["gauss-legendre", "riemann", "linspace"]
+Quadrature = Literal[
+    "gauss-legendre", "riemann", "linspace", "riemann-left", "riemann-middle", "riemann-right", "trapezoid"
+]
 
 
 @METHODS.register("integrated-gradients")
@@ -42,9 +46,13 @@ class IntegratedGradients(Linearizable):
 
     Args:
         steps: number of nodes.
-        baseline: x̄, a function of the sample alone.
-        quadrature: `gauss-legendre`; `riemann`, the right sum a_k = k/steps of DeepExplain (used by Ancona et al.);
+        baseline: x̄, a function of the sample alone; a number or a tensor as well, the same for all samples.
+        quadrature: `gauss-legendre`; sums of equal weights at a_k = (k − 1)/steps (`riemann-left`), (k − ½)/steps
+            (`riemann-middle`) or k/steps (`riemann-right`, also called `riemann`, as in DeepExplain, used by Ancona et
+            al.), k = 1 … steps; `trapezoid`, whose nodes (k − 1)/(steps − 1) have half a weight at both ends;
             `linspace`, equal weights on linspace(0, 1, steps) as in PAIR's code (used by Adebayo et al.).
+        multipliers: leave out the factor x − x̄: the average gradient itself, in units of score per input unit. No sum
+            rule, and no diagnostics of one.
 
     Raises: InputError where a baseline does not broadcast to the inputs or is not finite.
 
@@ -55,11 +63,15 @@ class IntegratedGradients(Linearizable):
     steps: int = 50
     baseline: Baseline = Zero()  # noqa: RUF009  # a frozen value
     quadrature: Quadrature = "gauss-legendre"
+    multipliers: bool = field(default=False, metadata=ADDED)
     shares_passes: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise InputError(f"Expected steps to be at least 1, but got {self.steps}.")
+        object.__setattr__(self, "baseline", as_baseline(self.baseline))
+        if self.quadrature == "trapezoid" and self.steps < 2:
+            raise InputError("Expected 2 steps or more for a trapezoid, which has a node at either end, but got 1.")
         if self.quadrature not in _QUADRATURES:
             raise unknown("quadrature", self.quadrature, _QUADRATURES)
 
@@ -85,11 +97,13 @@ class IntegratedGradients(Linearizable):
                     for mix, cotangent in enumerate(cotangents):
                         sums[mix, block] += (weight * back(cotangent[rows]).view_as(points)).sum(0)
                     del back  # or its graph would be held while the next one is built
-            return (inputs - baseline) * sums
+            return sums if self.multipliers else (inputs - baseline) * sums
 
         return Linearization(outputs, mixes(pull))
 
-    def promised_sums(self, model: nn.Module, inputs: Tensor, outputs: Tensor) -> Tensor:
+    def promised_sums(self, model: nn.Module, inputs: Tensor, outputs: Tensor) -> Tensor | None:
+        if self.multipliers:
+            return None
         with torch.no_grad():
             return outputs - forward(model, resolved(self.baseline, model, inputs))
 
@@ -97,6 +111,8 @@ class IntegratedGradients(Linearizable):
         self, maps: Tensor, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor
     ) -> Mapping[str, Tensor]:
         score = scores(outputs, targets)
+        if self.multipliers:
+            return {"score": score}
         baseline_score = evaluate(model, resolved(self.baseline, model, inputs), targets)
         return {"score": score, "baseline-score": baseline_score, **sum_rule(maps, score - baseline_score)}
 
@@ -117,12 +133,26 @@ def _gauss_legendre(steps: int) -> tuple[np.ndarray, np.ndarray]:
     return (nodes + 1) / 2, weights / 2
 
 
-def _riemann(steps: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.arange(1, steps + 1) / steps, np.full(steps, 1 / steps)
+def _riemann(steps: int, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    return (np.arange(1, steps + 1) - shift) / steps, np.full(steps, 1 / steps)
+
+
+def _trapezoid(steps: int) -> tuple[np.ndarray, np.ndarray]:
+    weights = np.full(steps, 1 / (steps - 1))
+    weights[[0, -1]] /= 2
+    return np.linspace(0, 1, steps), weights
 
 
 def _linspace(steps: int) -> tuple[np.ndarray, np.ndarray]:
     return np.linspace(0, 1, steps), np.full(steps, 1 / steps)
 
 
-_QUADRATURES = {"gauss-legendre": _gauss_legendre, "riemann": _riemann, "linspace": _linspace}
+_QUADRATURES: dict[str, Callable[[int], tuple[np.ndarray, np.ndarray]]] = {
+    "gauss-legendre": _gauss_legendre,
+    "riemann": _riemann,
+    "linspace": _linspace,
+    "riemann-left": partial(_riemann, shift=1.0),
+    "riemann-middle": partial(_riemann, shift=0.5),
+    "riemann-right": _riemann,
+    "trapezoid": _trapezoid,
+}

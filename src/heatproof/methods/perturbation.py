@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof import draws
-from heatproof.baselines import Baseline, Blur, resolved, smooth
+from heatproof.baselines import Baseline, Blur, as_baseline, resolved, smooth
 from heatproof.devices import on_device
 from heatproof.errors import InputError, unknown
 from heatproof.layouts.inputs import InputLayout, feature_axes
@@ -75,6 +75,7 @@ class MeaningfulPerturbation(Method):
     layout: InputLayout | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "baseline", as_baseline(self.baseline))
         for name in ("steps", "scale", "jitter"):
             if getattr(self, name) < 1:
                 raise InputError(f"Expected {name} to be at least 1, but got {getattr(self, name)}.")
