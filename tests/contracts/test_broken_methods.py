@@ -368,10 +368,9 @@ class Boastful(Saliency):
 class Forgetful(GradientXInput):
     """Says that it is complete, whatever it promises."""
 
-    def _diagnostics(
-        self, maps: Tensor, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor
-    ) -> dict[str, Tensor]:
-        return {"completeness-gap": torch.zeros(len(inputs))}
+    def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
+        found = super()._explain(model, inputs, targets)
+        return Explanation(found.maps, {**found.diagnostics, "completeness-gap": torch.zeros(len(inputs))})
 
 
 BROKEN += [
