@@ -38,3 +38,7 @@ def run(out: Path, **changes: Any) -> Run:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FailureWarning)  # tests look into the manifest
         return hp.audit(model, images() if inputs is None else inputs, out=out, **{**settings, **changes})
+
+
+def broken(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    raise ValueError("no luck")

@@ -179,7 +179,7 @@ class TestResuming:
         monkeypatch.setattr(LocalFiles, "create", failing)
         interruptions = 0
         while True:
-            left = 5
+            left = 4
             try:
                 rows = toys.run(tmp_path / "torn").rows()
                 break

@@ -110,9 +110,9 @@ class _BlockRun:
         self.wanted = {plan.questions[key]: key for key in missing}
         self.open = {key[:2] for key in self.wanted}  # checks and states that miss anything
         # A block is always full, because the bits of a result depend on how many rows a pass has.
-        rows = filled(len(samples.ids), 0, plan.batch)
+        rows = filled(len(samples.ids), plan.batch)
         self.samples = samples.ids
-        self.model = plan.bound(number, len(samples.ids))
+        self.model = plan.bound(number, samples)
         self.inputs, self.targets = samples.inputs[rows], samples.targets[rows]
         boxes = samples.boxes
         self.boxes = None if boxes is None else [boxes[i] for i in rows.tolist()]

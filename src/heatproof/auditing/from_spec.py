@@ -1,91 +1,111 @@
 """From a spec to a run: load what it names, then audit it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from heatproof.auditing.manifest import About
-from heatproof.auditing.model_spec import DTYPES
-from heatproof.auditing.passes import predict
-from heatproof.auditing.run import Run, audit
+from heatproof.auditing.run import Run, Subject, audited, subject_of_tensor
+from heatproof.auditing.samples import FromBlocks
 from heatproof.auditing.spec import AuditSpec, parse, read_table
-from heatproof.data import Dataset
+from heatproof.auditing.ways import Way
+from heatproof.data import Blocks, Dataset
+from heatproof.data.binding import met
 from heatproof.door import plain_outputs
 from heatproof.errors import InputError
-from heatproof.models import Bound, rows_per_pass
-from heatproof.outputs import Outputs, TwoSided
-from heatproof.targets import Label, Target
+from heatproof.outputs import Outputs
+from heatproof.runs import failures
+from heatproof.targets import Label
 
 
-def run(spec: AuditSpec, out: Path, *, threads: int | None = None, progress: bool = True) -> Run:
-    """Load the spec's network and data, and audit them into the folder `out`."""
-    data = spec.data.load()
+def run(
+    spec: AuditSpec,
+    out: Path,
+    *,
+    threads: int | None = None,
+    way: Way | None = None,
+    mixed: bool = False,
+    progress: bool = True,
+) -> Run:
+    """Load the spec's network, and audit it on the spec's data, block by block, into the folder `out`.
+
+    A target that is no label of each sample is found on all of them, which are held in memory for that.
+    """
+    data = spec.data.blocks()
+    first = _first(data)
     with spec.code():
-        model = spec.model.load(spec.folder, data if data.tokens is not None else None)
-    explained = model.inputs() if isinstance(model, Bound) and model.at is not None else data.inputs
-    inputs = explained.to(spec.model.device, DTYPES[spec.model.dtype])
-    targets = _targets(spec, data, model, inputs)
-    return audit(
-        model,
-        inputs,
-        targets,
-        labels=data.targets if data.labelled and data.box_labels is None else None,
-        outputs=None if spec.outputs is None else Outputs(spec.outputs, spec.unit),  # type: ignore[arg-type]  # read as one
+        model = spec.model.load(spec.folder, first if first.tokens is not None else None)
+    outputs = None if spec.outputs is None else Outputs(spec.outputs, spec.unit)  # type: ignore[arg-type]  # read as one
+    about = About(
+        model=spec.model.name,
+        data=data.name,
+        title=spec.title,
+        classes=data.classes,
+        spec=_without_folders(spec.source),
+    )
+    if spec.targets in (Label("predicted"), Label("given")):
+        blocks = FromBlocks(blocks=data, explain=_explain(spec, first, model))
+        subject = Subject(model=model, source=blocks, about=about, outputs=outputs)
+    else:
+        subject = _held(spec, model, about, outputs)
+    found = audited(
+        subject,
         methods=spec.methods,
-        checks={label: check for label, (_, check) in spec.checks.items()},
-        out=out,
-        ids=data.ids,
-        boxes=data.boxes_of(targets.cpu()) if isinstance(targets, Tensor) else data.boxes,
-        training_data=spec.training_data,
+        checks={label: (label, check) for label, (_, check) in spec.checks.items()},
+        training=spec.training_data,
         features=spec.features,
         batch=spec.batch,
         threads=threads or spec.threads,
         believable=spec.believable,
         gallery=spec.gallery,
         max_errors=spec.max_errors,
+        mixed=mixed,
+        way=way or Way(),
+        out=out,
         progress=progress,
-        about=About(
-            model=spec.model.name,
-            data=data.name,
-            title=spec.title,
-            classes=data.classes,
-            display=data.display,
-            tokens=data.tokens,
-            skipped=data.skipped,
-            spec=_without_folders(spec.source),
-        ),
+    )
+    failures.warn(found.manifest)
+    return found
+
+
+def _held(spec: AuditSpec, model: nn.Module, about: About, outputs: Outputs | None) -> Subject:
+    """All samples in memory, for a target that is found on all of them."""
+    data = spec.data.load()
+    model, inputs = met(model, data)
+    about = replace(about, display=data.display, tokens=data.tokens, skipped=data.skipped)
+    labels = data.targets if data.labelled and data.box_labels is None else None
+    return subject_of_tensor(model, inputs, spec.targets, outputs, about, labels=labels, ids=data.ids, boxes=data.boxes)
+
+
+def _first(data: Blocks) -> Dataset:
+    """The first sample that can be used, to see what the data are."""
+    skipped: list[tuple[str, str]] = []
+    for start in range(min(256, len(data))):
+        found = data.read(start, start + 1)
+        if len(found):
+            return found
+        skipped += found.skipped
+    told = f": {skipped[0][0]}, {skipped[0][1]}" if skipped else ""
+    raise InputError(
+        f"Expected samples of {data.name} that can be used, but none of the first {len(skipped)} can{told}."
     )
 
 
-def _targets(spec: AuditSpec, data: Dataset, model: nn.Module, inputs: Tensor) -> Tensor | Target | None:
-    """The explained labels (N,), None for those that the audit will see predicted, or another target as it is.
+def _explain(spec: AuditSpec, first: Dataset, model: nn.Module) -> str:
+    """Which label of each sample is explained.
 
-    One output unit is what is explained, whatever the labels, unless it is said to be the logit of two. Samples with
-    boxes of several labels need the predicted ones now: only the boxes of the explained label are its evidence.
+    One output unit is what is explained, whatever the labels, unless it is said to be the logit of two.
     """
-    if spec.targets not in (Label("predicted"), Label("given")):
-        return spec.targets
-    if spec.outputs == "logit":
-        model = TwoSided(model)
-    if _outputs(model, inputs) == 1:
-        return torch.zeros_like(data.targets)
-    if spec.targets == Label("given"):
-        if not data.labelled:
-            raise InputError(
-                f'Expected the labels of {data.name} for targets = "label", but it has none; explain the predicted '
-                "ones, or give labels: a subfolder a class, or a CSV file as `index`."
-            )
-        return data.targets
-    return None if data.box_labels is None else predict(model, inputs, rows_per_pass(inputs))[0]
-
-
-def _outputs(model: nn.Module, inputs: Tensor) -> int:
-    with torch.no_grad():
-        return plain_outputs(model, inputs[:1]).shape[1]
+    if spec.outputs != "logit":
+        with torch.no_grad():
+            if plain_outputs(*met(model, first)).shape[1] == 1:
+                return "output"
+    return "label" if spec.targets == Label("given") else "predicted"
 
 
 def demo_spec() -> AuditSpec:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 import heatproof
@@ -65,7 +66,7 @@ def question_of(
             "parameters": sum(p.numel() for p in plan.model.parameters()),
             "outputs": plan.outputs,
             "meaning": plan.meaning.describe(),
-            "probe": probe(plan.bound(0, len(inputs)), inputs[:2]),
+            "probe": probe(plan.bound(plan.first, plan.example), inputs[:2]),
         },
         "target": dict(about.target),
         "knowledge": known.describe(),
@@ -77,7 +78,7 @@ def question_of(
             "features": describe(plan.features),
             "grid": list(plan.study.grid),
             "classes": _names(plan, about),
-            "skipped": [list(pair) for pair in about.skipped],
+            "skipped": [list(pair) for pair in (*about.skipped, *shown.skipped)],
             "tokens": None
             if shown.tokens is None
             else {name: list(tokens) for name, tokens in zip(shown.ids, shown.tokens, strict=True)},
@@ -97,6 +98,8 @@ def question_of(
             "threads": threads,
             "device": inputs.device.type,
             "dtype": str(inputs.dtype).removeprefix("torch."),
+            "torch": torch.__version__,
+            "heatproof": heatproof.__version__,
         },
         "shown": list(shown.ids),
         "believable": list(believable),
@@ -113,7 +116,7 @@ def _names(plan: Plan, about: About) -> list[str] | None:
     return given
 
 
-OWN = ("created", "heatproof", "probe")  # what two starts of one audit may differ in
+OWN = ("created", "heatproof", "probe", "settings", "knowledge")  # what two starts of one audit may differ in
 
 
 def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -126,8 +129,8 @@ def _plain(question: Mapping[str, Any]) -> dict[str, Any]:
     return parts | {"model": {name: value for name, value in parts["model"].items() if name not in OWN}}
 
 
-def check_same_run(before: Mapping[str, Any], question: Mapping[str, Any]) -> None:
-    """Refuse a folder whose rows are of another model, other data, or another kind of device.
+def check_same_run(before: Mapping[str, Any], question: Mapping[str, Any], *, mixed: bool) -> None:
+    """Refuse a folder whose rows are of another model, other data, or another kind of device or version.
 
     Raises: StoreError.
     """
@@ -150,12 +153,13 @@ def check_same_run(before: Mapping[str, Any], question: Mapping[str, Any]) -> No
             "Expected the model to give the outputs that it gave when this run began, but it does not: its weights are "
             "the same and its arithmetic is not. Choose another folder."
         )
-    past, present = before["settings"]["device"], question["settings"]["device"]
-    if past != present:
-        raise StoreError(
-            f"Expected the kind of device that this run began on ({past}), but got {present}; "
-            "the rows' bits depend on it. Choose another folder."
-        )
+    for name, what in (("device", "kind of device"), ("torch", "version of torch"), ("heatproof", "heatproof")):
+        past, present = before["settings"][name], question["settings"][name]
+        if past != present and not mixed:
+            raise StoreError(
+                f"Expected the {what} that this run began with ({past}), but got {present}; the rows' bits depend on "
+                "it. Choose another folder, or say mixed (--mixed) to go on all the same."
+            )
 
 
 def pictures(shown: Portion) -> dict[str, Any]:

@@ -23,8 +23,8 @@ def predict(model: nn.Module, images: Tensor, batch: int) -> tuple[Tensor, Tenso
 
 def seconds_a_pass(plan: Plan) -> float:
     """How long a forward and backward pass of a block takes: three times the fastest of some forward passes."""
-    count = len(plan.example.inputs)
-    model, inputs = plan.bound(0, count), plan.example.inputs[filled(count, 0, plan.batch)]
+    model = plan.bound(plan.first, plan.example)
+    inputs = plan.example.inputs[filled(len(plan.example.ids), plan.batch)]
     seconds = []
     with torch.no_grad():
         for _ in range(4):

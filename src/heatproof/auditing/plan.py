@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from heatproof.auditing.entries import Condition, NamedCheck, NamedMethod, Question
-from heatproof.auditing.samples import Samples, Source, explained, filled
+from heatproof.auditing.samples import Portion, Samples, Source, explained, filled, taken
 from heatproof.checks.base import Check, State, Study
 from heatproof.data.base import Dataset
 from heatproof.data.blocks import Blocks, as_blocks
@@ -38,6 +38,7 @@ class Plan:
     model: nn.Module
     source: Source
     example: Samples  # the first block
+    first: int = 0  # its number: blocks before it hold no sample that can be used
     methods: tuple[NamedMethod, ...]
     checks: tuple[NamedCheck, ...]
     features: Features
@@ -48,19 +49,19 @@ class Plan:
     shown: frozenset[str] = frozenset()
 
     def __getstate__(self) -> dict[str, Any]:
-        """The fields; what follows from them is found again."""
-        return {one.name: getattr(self, one.name) for one in fields(self)}
+        """The fields, and the ids: whoever computes uses those of who planned. States are found again."""
+        named = {"recipes": self.recipes, "questions": self.questions, "summaries": self.summaries}
+        return {one.name: getattr(self, one.name) for one in fields(self)} | named
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        for name, value in state.items():
-            object.__setattr__(self, name, value)
+        vars(self).update(state)
 
     @cached_property
     def study(self) -> Study:
         """What checks may know before anything has run: the first block's inputs, and the model."""
-        rows = filled(len(self.example.inputs), 0, self.batch)
+        rows = filled(len(self.example.ids), self.batch)
         return Study(
-            model=select(self.model, rows),
+            model=self.bound(self.first, self.example),
             example=self.example.inputs[rows],
             outputs=self.outputs,
             features=self.features,
@@ -79,15 +80,29 @@ class Plan:
         """The numbers of the blocks."""
         return range(-(-len(self.source) // self.batch))
 
-    def read(self, block: int) -> Samples:
-        """The samples of a block, with what is explained of them. Cost: one forward pass."""
-        start = block * self.batch
-        portion = self.source.read(start, min(start + self.batch, len(self.source)))
-        return explained(portion, self.model, start, self.batch, self.meaning)
+    def on(self, device: str) -> "Plan":
+        """The same plan for another device of this kind or another; the model is moved, not copied."""
+        moved = {name: getattr(self.example, name).to(device) for name in ("inputs", "targets")}
+        return replace(self, model=self.model.to(device), example=replace(self.example, **moved))
 
-    def bound(self, block: int, count: int) -> nn.Module:
-        """The model with the side inputs of a block of `count` samples, filled up."""
-        return select(self.model, block * self.batch + filled(count, 0, self.batch))
+    def range(self, block: int) -> tuple[int, int]:
+        """The positions of a block's samples."""
+        return block * self.batch, min((block + 1) * self.batch, len(self.source))
+
+    def read(self, block: int) -> Samples | None:
+        """The samples of a block, with what is explained of them; None where none can be used."""
+        return self.explained(block, self.source.read(*self.range(block)))
+
+    def explained(self, block: int, portion: Portion) -> Samples | None:
+        """A block as it was read, with what is explained of it. Cost: one forward pass."""
+        if not portion.ids:
+            return None
+        return explained(portion, self.model, block * self.batch, self.batch, self.meaning)
+
+    def bound(self, block: int, samples: Samples) -> nn.Module:
+        """The model with the side inputs of a block, filled up."""
+        as_read = Portion(inputs=samples.inputs, ids=samples.ids, sides=samples.sides)
+        return select(taken(self.model, as_read, block * self.batch)[0], filled(len(samples.ids), self.batch))
 
     @cached_property
     def model_fingerprint(self) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from heatproof import door
 from heatproof.auditing.entries import NamedCheck, NamedMethod
 from heatproof.auditing.plan import Plan
-from heatproof.auditing.samples import Source, Tensors, explained
+from heatproof.auditing.samples import Portion, Source, Tensors, explained, taken
 from heatproof.baselines import PerSample
 from heatproof.checks.base import Check
 from heatproof.data.base import Dataset
@@ -25,7 +25,7 @@ from heatproof.features import FEATURES, Features
 from heatproof.layouts.inputs import features_of
 from heatproof.methods.base import Attribution, parts_of
 from heatproof.methods.given import Given
-from heatproof.models import check_inputs, check_model, check_targets, select
+from heatproof.models import check_inputs, check_model, check_targets
 from heatproof.outputs import Outputs, TwoSided, outputs_of
 
 FIRST = 64  # samples of the training data that are looked at
@@ -49,8 +49,9 @@ def make(
     that are watched where the network tells what the dimensions of its inputs mean. No other block is read.
     """
     check_model(model)
-    first = source.read(0, min(batch, len(source)))
-    check_inputs(model, first.inputs)
+    number, first = _first(source, batch)
+    bound, first = taken(model, first, number * batch)
+    check_inputs(bound, first.inputs)
     _check_ids(first.ids)
     if not methods:
         raise InputError("Expected at least one method, but got none; see `heatproof methods`.")
@@ -60,8 +61,6 @@ def make(
         features = FEATURES.get(features)
     if isinstance(features, type) or (features is not None and not hasattr(features, "grid")):
         raise InputError(f"Expected features such as heatproof.features.Tiles(size=8), but got {shown_as(features)}.")
-    rows = torch.arange(len(first.inputs))
-    bound = select(model, rows)
     settled = door.enter(bound, first.inputs)
     block = door.plain(first.inputs)
     outputs = door.guarded(lambda: door.plain_outputs(bound, block), bound, block, settled).shape[1]
@@ -79,7 +78,8 @@ def make(
     plan = Plan(
         model=model,
         source=source,
-        example=explained(first, model, 0, batch, meaning),
+        example=explained(first, model, number * batch, batch, meaning),
+        first=number,
         methods=tuple(NamedMethod(label, recipe) for label, recipe in methods.items()),
         checks=tuple(NamedCheck(label, name, check) for label, (name, check) in checks.items()),
         features=features or features_of(bound, first.inputs),
@@ -93,6 +93,18 @@ def make(
     _check_names(plan)  # every check declares its states now, before anything expensive
     assert plan.passes  # and every method its cost
     return plan
+
+
+def _first(source: Source, batch: int) -> tuple[int, Portion]:
+    """The first block with a sample that can be used, among the first sixteen, and its number."""
+    skipped: list[tuple[str, str]] = []
+    for number in range(min(16, -(-len(source) // batch))):
+        portion = source.read(number * batch, min((number + 1) * batch, len(source)))
+        if portion.ids:
+            return number, portion
+        skipped += portion.skipped
+    told = f": {skipped[0][0]}, {skipped[0][1]}" if skipped else ""
+    raise InputError(f"Expected samples that can be used, but none of the first {16 * batch} can{told}.")
 
 
 def check_tensors(model: nn.Module, source: Tensors) -> None:
@@ -117,6 +129,32 @@ def _check_score(meaning: Outputs, targets: Tensor) -> None:
         raise InputError(
             "Expected targets 0, the model's one output, but got 1; say outputs='logit' where it is the logit of label "
             "1 against label 0, or leave out the targets where it is a number."
+        )
+
+
+def check_labels(labels: Tensor | None, count: int) -> None:
+    """Refuse true labels that are not one a sample."""
+    usual = labels is None or labels.is_floating_point() or labels.dtype == torch.int64
+    if labels is not None and (labels.shape != (count,) or not usual):
+        got = f"{tuple(labels.shape)} of {labels.dtype}"
+        raise InputError(f"Expected labels ({count},) of torch.int64, or float numbers, but got {got}.")
+
+
+def check_explainable(plan: Plan) -> None:
+    """Refuse true labels that do not fit the outputs, and outputs of which none is predicted without targets."""
+    portion = plan.source.read(*plan.range(plan.first))
+    labels = plan.source.labels if isinstance(plan.source, Tensors) else portion.labels
+    given = portion.targets is not None
+    if labels is not None and plan.meaning.exclusive and (labels.is_floating_point() or bool((labels < 0).any())):
+        got = str(labels.dtype) if labels.is_floating_point() else f"{int(labels.min())}"
+        raise InputError(
+            f"Expected labels of torch.int64 from 0 on, as one of the model's outputs is right, but got {got}; say "
+            "outputs='scalars' where they are numbers."
+        )
+    if not given and plan.meaning.kind == "scalars" and plan.outputs > 1:
+        raise InputError(
+            f"Expected targets, the output of each sample that is explained, as none of {plan.outputs} numbers is "
+            "predicted like a label, but got none."
         )
 
 

@@ -1,7 +1,6 @@
-"""An audit from beginning to end: plan, go on, compute, write."""
+"""An audit, as it is asked for in Python, and the run that it gives."""
 
 import tempfile
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,49 +8,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 
-from heatproof import allocator
-from heatproof.arithmetic import pinned
-from heatproof.auditing import environment, learning
 from heatproof.auditing.aiming import aimed, on_own_labels
-from heatproof.auditing.engines import local
-from heatproof.auditing.knowledge import Knowledge, known_of
-from heatproof.auditing.learning import Learned
+from heatproof.auditing.asked import Asked
+from heatproof.auditing.course import conduct
 from heatproof.auditing.listing import named
-from heatproof.auditing.manifest import About, check_same_run, pictures, question_of, same
-from heatproof.auditing.passes import seconds_a_pass
-from heatproof.auditing.plan import Missing, Plan
-from heatproof.auditing.planning import check_tensors, make
-from heatproof.auditing.preparation import announce, prepare
-from heatproof.auditing.progress import Progress
-from heatproof.auditing.samples import Samples, Tensors
-from heatproof.auditing.summaries import know, summarize
-from heatproof.auditing.trials import entered, trials, warn
-from heatproof.auditing.worker import Worker, write_samples
+from heatproof.auditing.manifest import About
+from heatproof.auditing.planning import check_labels, check_tensors
+from heatproof.auditing.samples import FromBlocks, Source, Tensors
+from heatproof.auditing.ways import Way
 from heatproof.checks import CHECKS, Boxes, Check
 from heatproof.data.base import Dataset
 from heatproof.data.base import Source as DataSource
 from heatproof.data.blocks import Blocks, as_blocks
 from heatproof.data.choosing import held
-from heatproof.errors import BOUND, HeatproofWarning, InputError, StoreError, TornError, shown
+from heatproof.errors import InputError, shown
 from heatproof.features import Features
-from heatproof.intact import intact
 from heatproof.methods.base import METHODS, Attribution, Method, Targets
-from heatproof.models import as_model, check_inputs, check_model, rows_per_pass
+from heatproof.models import Bound, as_model, check_inputs, check_model
 from heatproof.outputs import Outputs
 from heatproof.paths import given_path
 from heatproof.reading.verdicts import needed
-from heatproof.runs import failures, leases, read, read_manifest, read_rows
-from heatproof.runs.store import Store
-from heatproof.runs.workers import Log
-
-MOST_THREADS = 4096
-MOST_ROWS = 64  # samples a block at most: more would only make progress coarse
-LOOKED_AT = 1024  # samples whose predictions are looked at before anything is computed
+from heatproof.runs import failures, read, read_manifest, read_rows
+from heatproof.targets import Label, Target
 
 if TYPE_CHECKING:
     from heatproof.reading import Verdicts
@@ -118,7 +98,7 @@ class Run:
 
 def audit(
     model: nn.Module | Callable[..., Any],
-    images: Tensor,
+    data: Any,
     targets: Targets | Callable[[Any], Tensor] | None = None,
     *,
     methods: Sequence[str | Attribution] | Mapping[str, str | Attribution],
@@ -135,22 +115,30 @@ def audit(
     believable: Sequence[str] = (),
     gallery: int = 6,
     max_errors: int = 10,
+    workers: int | None = None,
+    devices: Sequence[str] = (),
+    shard: str | None = None,
+    take: bool = False,
+    mixed: bool = False,
     about: About | None = None,
     progress: bool = True,
 ) -> Run:
-    """Put attributions of `targets` for `images` to the test; what is finished in `out` already is not done again.
+    """Put attributions of `targets` for `data` to the test; what is finished in `out` already is not done again.
 
     Args:
         model: a network in eval mode, a `Bound` one, or a function.
-        images: inputs (N, …), float, as the network takes them.
+        data: inputs (N, …), float, as the network takes them; or anything that `hp.data.as_blocks` takes, such as an
+            array that is mapped from a file, a source of `hp.data`, a data set or a loader of torch: its samples are
+            read block by block, when their turn comes.
         targets: what is explained: labels (N,) in any integers, or one for all; a target of `heatproof.targets`, or a
-            function of what the model returns; the labels that the model predicts by default.
+            function of what the model returns; the labels that the model predicts by default. Of data that are read
+            block by block labels, `Label("predicted")` or `Label("given")`, those that the data bring.
         methods: registered names, methods, or callables `(model, inputs, targets) -> attributions`; a mapping names
             their labels.
         checks: registered names or checks; a mapping names their labels.
         out: the run folder; a temporary one by default, which lives as long as the returned `Run`.
         ids: a unique name a sample; its position by default.
-        boxes: for each sample the boxes (xmin, ymin, xmax, ymax) of its object, in pixels of `images`, pixel x inside
+        boxes: for each sample the boxes (xmin, ymin, xmax, ymax) of its object, in pixels of `data`, pixel x inside
             where xmin <= x < xmax.
         labels: the true labels (N,), int64, to say how often the network is right, or float numbers that its output
             should be; the `targets` by default. A network that is not surely better than guessing gets no good word.
@@ -168,216 +156,143 @@ def audit(
             `depends` and `faithful` by default.
         gallery: how many samples' maps are kept for the report.
         max_errors: different failures after which the audit stops; what is finished stays.
+        workers, devices: so many processes on this machine, or one on each of these devices, instead of this one.
+        shard: "3/16" computes the third of 16 shares of the blocks; other processes, wherever they run on the same
+            folder, the others. "auto" reads it from the variables of Slurm, of torch's launchers or of an indexed job.
+        take: compute blocks that nobody else is at, until none is left; other processes may do so at the same time.
+        mixed: go on with a run that began on another kind of device or with other versions; bits may differ.
 
     Returns: a `Run`; `run.rows()` is the DataFrame of all rows, `run.report()` writes the page. A `FailureWarning`
         names what failed meanwhile, if anything did: its rows are missing or NaN.
 
     Raises: InputError for input that cannot be audited, before anything expensive; StoreError if `out` belongs to
-        another audit; AuditError after more than `max_errors` failures.
+        another audit, or somebody else writes to it; AuditError after more than `max_errors` failures.
     """
     model = as_model(model)
     check_model(model)
-    check_inputs(model, images)
-    about = about or About(model=type(model).__name__, data=f"{len(images)} samples")
-    _check_settings(batch=batch, threads=threads, gallery=gallery, max_errors=max_errors)
-    about.check(len(images))
+    way = Way.of(workers=workers, devices=devices, shard=shard, take=take, out=out)
+    made = subject_of_tensor if isinstance(data, Tensor) else _of_blocks
+    about = about or About(model=type(model).__name__)
+    subject = made(model, data, targets, outputs, about, labels=labels, ids=ids, boxes=boxes)
+    found = audited(
+        subject,
+        methods={label: method for label, (_, method) in named(methods, METHODS, Method).items()},
+        checks=named(checks, CHECKS, Check),
+        training=training_data,
+        features=features,
+        batch=batch,
+        threads=threads,
+        believable=believable,
+        gallery=gallery,
+        max_errors=max_errors,
+        mixed=mixed,
+        way=way,
+        out=out,
+        progress=progress,
+    )
+    failures.warn(found.manifest)
+    return found
+
+
+def audited(
+    subject: "Subject",
+    *,
+    methods: Mapping[str, Attribution],
+    checks: Mapping[str, tuple[str, Check]],
+    training: Dataset | Blocks | DataSource | None,
+    believable: Sequence[str],
+    way: Way,
+    out: str | Path | None,
+    progress: bool,
+    **settings: Any,
+) -> Run:
+    """What `audit` does once it is settled what is explained of which model; `settings` are the others of `Asked`."""
+    if subject.own:
+        checks = {label: (name, on_own_labels(check)) for label, (name, check) in checks.items()}
+    asked = Asked(
+        methods=methods,
+        checks=checks,
+        outputs=subject.outputs,
+        training=None if training is None else held(as_blocks(training)),
+        believable=tuple(needed(believable)),
+        **settings,
+    )
+    folder = tempfile.TemporaryDirectory(prefix="heatproof-") if out is None else None
+    found = Run(given_path(folder.name if folder else out or ""), folder)
+    conduct(subject.model, subject.source, asked, way, found.path, subject.about, progress=progress)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What an audit is about: model, samples, and what is explained of them."""
+
+    model: nn.Module
+    source: Source
+    about: About
+    outputs: str | Outputs | None
+    own: bool = False
+
+
+def subject_of_tensor(
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Any,
+    outputs: str | Outputs | None,
+    about: About,
+    *,
+    labels: Any,
+    ids: Sequence[str] | None,
+    boxes: Sequence[Boxes] | None,
+) -> Subject:
+    """Samples in memory, all checked now."""
+    check_inputs(model, inputs)
+    about = replace(about, data=about.data or f"{len(inputs)} samples")
+    about.check(len(inputs))
     source = Tensors(
-        inputs=images.detach(),
-        labels=labels,  # type: ignore[arg-type]  # a tensor from here on
+        inputs=inputs.detach(),
+        labels=labels,
         ids=None if ids is None else tuple(str(name) for name in ids),
         boxes=boxes,
         display=about.display,
         tokens=about.tokens,
     )
     aim = aimed(model, source, targets, outputs)
-    model, source, outputs = aim.model, aim.source, aim.outputs
-    about = replace(about, target=aim.target, classes=(aim.name,) if aim.name else about.classes)
-    given = source.labels
-    if given is None and not aim.target:
+    source = aim.source
+    check_labels(source.labels, len(source))
+    if source.labels is None and not aim.target:
         source = replace(source, labels=source.targets)
-    check_tensors(model, source)
-    chosen = named(checks, CHECKS, Check)
-    if aim.own:
-        chosen = {label: (name, on_own_labels(check)) for label, (name, check) in chosen.items()}
-    recipes = {label: method for label, (_, method) in named(methods, METHODS, Method).items()}
-    folder = tempfile.TemporaryDirectory(prefix="heatproof-") if out is None else None
-    path = given_path(folder.name if folder else out or "")
-    store = Store(path)
-    store.check()
-    try:
-        before = store.question()
-    except TornError:  # what was asked is asked anew, and rows that answer it stay
-        before = None
-    settings = _settings(before, batch, threads, images)
-    with allocator.kept(), intact(model), pinned(settings["threads"], images.dtype):
-        shown = source.read(0, len(before["shown"]) if before else gallery)
-        training = None if training_data is None else held(as_blocks(training_data))
-        plan = make(
-            model, source, recipes, chosen,
-            features=features, batch=settings["batch"], training=training, said=outputs, shown=shown.ids,
-        )  # fmt: skip
-        _check_labels(given, source.targets, plan)
-        learning.check(plan)
-        first = {} if before else _first_blocks(plan, show=progress)
-        known = Knowledge(**before["knowledge"]) if before else _known(plan, first)
-        Console(stderr=True, quiet=not progress).print(known.sentence, highlight=False, markup=False, soft_wrap=True)
-        tried = trials(plan)
-        warn(tried)
-        question = question_of(
-            plan, about, threads=settings["threads"], shown=shown, known=known,
-            states=entered(plan.describe()["states"], tried), believable=list(needed(believable)),
-        )  # fmt: skip
-        if before:
-            check_same_run(before, question)
-        store.open()
-        holder = leases.fresh()
-        with leases.alone(store.files, "run", holder):
-            store.sweep()
-            _mend(store)
-            _ask(store, question, before)
-            store.write_inputs(pictures(shown))
-            for block, samples in first.items():
-                write_samples(store, block, samples)
-            log = Log(
-                store, holder,
-                environment.describe(images.device, images.dtype, settings["threads"], settings["batch"]),
-            )  # fmt: skip
-            log.said["recipes"] = plan.recipes
-            worker = Worker(plan, Learned(), store, log, store.samples(), max_errors)
-            try:
-                _compute(worker, show=progress)
-            finally:
-                log.write(last=True)
-            finish(store, question)
-    found = Run(path, folder)
-    failures.warn(found.manifest)
-    return found
+    check_tensors(aim.model, source)
+    about = replace(about, target=aim.target, classes=(aim.name,) if aim.name else about.classes)
+    return Subject(model=aim.model, source=source, about=about, outputs=aim.outputs, own=aim.own)
 
 
-def missing_of(plan: Plan, store: Store) -> dict[int, frozenset[str]]:
-    """What each block's files do not answer yet. Cost: one listing."""
-    asked = frozenset(plan.questions)
-    store.know(asked)
-    done = store.finished()
-    left = {answered: asked - answered for answered in {frozenset[str](), *done.values()}}
-    missing = {block: left[done.get(block, frozenset())] for block in plan.blocks}
-    return {block: ids for block, ids in missing.items() if ids}
-
-
-def finish(store: Store, question: Mapping[str, Any]) -> None:
-    """Say what needs every block's samples: how often the network is right, where not all were looked at before."""
-    if question["data"]["samples"] > LOOKED_AT:
-        store.sum_up({"knowledge": know(store, question)})
-
-
-def _first_blocks(plan: Plan, *, show: bool) -> dict[int, Samples]:
-    """The first blocks, with what the model predicts of them: so what cannot be explained is refused at the door."""
-    blocks = plan.blocks[: max(1, LOOKED_AT // plan.batch)]
-    told = track(blocks, description="predictions", console=Console(stderr=True), transient=True, disable=not show)
-    return {block: plan.read(block) if block else plan.example for block in told}
-
-
-def _known(plan: Plan, first: Mapping[int, Samples]) -> Knowledge:
-    """How often the network is right on the samples that were looked at."""
-    rows = [row for samples in first.values() for row in samples.rows]
-    values = torch.tensor([row["output"] for row in rows], dtype=torch.float64)
-    labels: Tensor | None = None
-    for name, dtype in (("label", torch.int64), ("number", torch.float64)):
-        if all(row[name] is not None for row in rows):
-            labels = torch.tensor([row[name] for row in rows], dtype=dtype)
-    return known_of(plan.meaning, plan.outputs, torch.tensor([row["predicted"] for row in rows]), values, labels)
-
-
-def _ask(store: Store, question: dict[str, Any], before: Mapping[str, Any] | None) -> None:
-    """Write down what is asked; rows of what was asked before and is not now are moved aside."""
-    asked = frozenset(question["questions"]) | frozenset(question["summaries"].values())
-    if store.question() != before:
-        raise StoreError(f"Expected {store.files} as it was a moment ago, but another process wrote to it; run again.")
-    if before is None:
-        store.ask(question)
-        return
-    question["created"] = before["created"]
-    # What lies in rows/ is at every moment among what is asked: first it is moved, then the question changes.
-    store.set_aside(asked)
-    if not same(before, question):
-        store.ask(question, anew=True)
-    store.bring_back(asked)
-
-
-def _mend(store: Store) -> None:
-    """Take away what was damaged since it was written, so that it is computed again, and say so."""
-    if torn := store.mend():
-        more = f" and {len(torn) - 3} more" if len(torn) > 3 else ""
-        warnings.warn(
-            f"Expected {store.files} as it was written, but {', '.join(torn[:3])}{more} changed since: a "
-            "disk or a copy has damaged them. What they held is computed again.",
-            HeatproofWarning,
-            stacklevel=3,
-        )
-
-
-def _compute(worker: Worker, *, show: bool) -> None:
-    """Everything that misses rows: what must be learned or trained first, the blocks, what is said of all of them."""
-    plan, store, log = worker.plan, worker.store, worker.log
-    missing: Missing = missing_of(plan, store)
-    seconds = seconds_a_pass(plan) if missing else 0.0
-    ahead = announce(plan, missing, seconds, show=show)
-    with Progress(plan, missing, seconds, show=show) as progress:
-        log.said["estimate"] = {**progress.estimate, **ahead}
-        log.write(last=False)
-        missing, failed = prepare(plan, worker.learned, missing)
-        log.fail(failed)
-        missing, failed = learning.learn(plan, worker.learned, missing, progress.fitting)
-        log.fail(failed)
-        log.said["learned"] = worker.learned.told
-        local.run(worker, missing, progress.computed)
-        log.fail(summarize(plan, store))
-
-
-def _check_labels(labels: Tensor | None, targets: Tensor | None, plan: Plan) -> None:
-    """Refuse labels that are not one a sample, and outputs of which none is predicted without targets."""
-    count = len(plan.source)
-    usual = labels is None or labels.is_floating_point() or labels.dtype == torch.int64
-    if labels is not None and (labels.shape != (count,) or not usual):
-        got = f"{tuple(labels.shape)} of {labels.dtype}"
-        raise InputError(f"Expected labels ({count},) of torch.int64, or float numbers, but got {got}.")
-    if labels is not None and plan.meaning.exclusive and (labels.is_floating_point() or bool((labels < 0).any())):
-        got = str(labels.dtype) if labels.is_floating_point() else f"{int(labels.min())}"
+def _of_blocks(
+    model: nn.Module,
+    data: Any,
+    targets: Any,
+    outputs: str | Outputs | None,
+    about: About,
+    *,
+    labels: Any,
+    ids: Sequence[str] | None,
+    boxes: Sequence[Boxes] | None,
+) -> Subject:
+    """Samples that are read when their turn comes."""
+    known = isinstance(targets, Label) and targets.which in ("predicted", "given")
+    if (isinstance(targets, Target | str) and not known) or callable(targets):
         raise InputError(
-            f"Expected labels of torch.int64 from 0 on, as one of the model's outputs is right, but got {got}; say "
-            "outputs='scalars' where they are numbers."
+            "Expected labels as targets of data that are read block by block, Label('predicted') or Label('given'), "
+            f"but got {shown(targets)}; give the samples as a tensor to explain another target of them."
         )
-    if targets is None and plan.meaning.kind == "scalars" and plan.outputs > 1:
+    if labels is not None:
         raise InputError(
-            f"Expected targets, the output of each sample that is explained, as none of {plan.outputs} numbers is "
-            "predicted like a label, but got none."
+            "Expected no `labels` with data that are read block by block, as they bring their own; give them with the "
+            "data, hp.data.as_blocks(data, labels), and say targets=Label('given') to explain them."
         )
-
-
-def _check_settings(**settings: int | None) -> None:
-    lowest = {"batch": 1, "threads": 1, "gallery": 0, "max_errors": 0}
-    for name, value in settings.items():
-        highest = MOST_THREADS if name == "threads" else BOUND
-        if value is not None and (type(value) is not int or not lowest[name] <= value < highest):
-            below = f", below {highest}" if type(value) is int and value >= highest else ""
-            raise InputError(
-                f"Expected {name} to be a whole number from {lowest[name]} on{below}, but got {shown(value)}."
-            )
-
-
-def _settings(
-    before: Mapping[str, Any] | None, batch: int | None, threads: int | None, images: Tensor
-) -> dict[str, int]:
-    """Batch and threads: those of the run so far, if there is one, because its bits depend on them."""
-    most = batch or min(rows_per_pass(images), MOST_ROWS)
-    fresh = {"batch": min(most, len(images)), "threads": threads or torch.get_num_threads()}
-    if before is None:
-        return fresh
-    kept = {"batch": before["settings"]["compute_batch"], "threads": before["settings"]["threads"]}
-    for name, asked in (("batch", batch), ("threads", threads)):
-        if asked is not None and fresh[name] != kept[name]:
-            raise StoreError(
-                f"Expected {name} = {kept[name]}, as this run began with, but got {asked}; "
-                "the rows' bits depend on it. Leave it out, or choose another folder."
-            )
-    return kept
+    given = (model.given or list(model.named.values()) or None) if isinstance(model, Bound) else None
+    own = None if targets is None or isinstance(targets, Label) else targets
+    blocks = as_blocks(data, own, given=given, ids=ids, boxes=boxes)
+    explain = "label" if own is not None or targets == Label("given") else "predicted"
+    about = replace(about, data=about.data or blocks.name, classes=about.classes or blocks.classes)
+    return Subject(model=model, source=FromBlocks(blocks=blocks, explain=explain), about=about, outputs=outputs)

@@ -1,7 +1,7 @@
 """The samples that an audit explains, block by block: as they are read, and as their targets are known."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -9,12 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from heatproof.checks.base import Boxes
+from heatproof.data.ahead import ahead
+from heatproof.data.base import Dataset
+from heatproof.data.blocks import Blocks
 from heatproof.draws import digests
 from heatproof.errors import InputError
 from heatproof.fingerprint import tensor_digest
-from heatproof.models import Bound, forward, select
+from heatproof.models import Bound, forward, select, with_given
 from heatproof.outputs import Outputs
 from heatproof.recipes import digest
+from heatproof.refusals import check_targets, parameters_like
 
 Row = Mapping[str, Any]
 
@@ -25,6 +29,7 @@ class Portion:
 
     `targets` (n,) are the labels to be explained, the predicted ones where there are none; `labels` (n,) the true ones,
     or numbers that the output should be. `box_labels` say whose the boxes are: only those of the explained label count.
+    `sides` are the side inputs that came with the samples; None where the model has those of all samples already.
     """
 
     inputs: Tensor
@@ -35,6 +40,11 @@ class Portion:
     box_labels: Sequence[Sequence[int]] | None = None
     display: Tensor | None = None
     tokens: Sequence[Sequence[str]] | None = None
+    sides: Mapping[str, Tensor] | None = None
+    skipped: tuple[tuple[str, str], ...] = ()
+
+
+Range = tuple[int, int]
 
 
 class Source(Protocol):
@@ -48,6 +58,9 @@ class Source(Protocol):
 
     def read(self, start: int, stop: int) -> Portion:
         """The samples at these positions."""
+
+    def ahead(self, ranges: Sequence[Range]) -> Iterator[Portion]:
+        """The samples of each range, the next ones read while the caller computes. Raises in the turn of a range."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +109,76 @@ class Tensors:
             tokens=some(self.tokens),
         )
 
+    def ahead(self, ranges: Iterable[Range]) -> Iterator[Portion]:
+        """The samples of each range."""
+        return (self.read(*one) for one in ranges)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromBlocks:
+    """Samples that are read when they are needed, from a source of any kind.
+
+    `explain` says which label of each: "predicted", its own ("label"), or the one output that there is ("output").
+    """
+
+    blocks: Blocks
+    explain: str = "predicted"
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    @property
+    def identity(self) -> str:
+        """What the data are, and what is explained of them."""
+        return digest([self.blocks.identity, self.explain])
+
+    def read(self, start: int, stop: int) -> Portion:
+        """The samples at these positions, without those that cannot be used."""
+        return self._portion(self.blocks.read(start, min(stop, len(self))))
+
+    def ahead(self, ranges: Sequence[Range]) -> Iterator[Portion]:
+        """The samples of each range, read ahead as the blocks can be."""
+        return map(self._portion, ahead(self.blocks, ranges))
+
+    def _portion(self, data: Dataset) -> Portion:
+        known = data.labelled and data.box_labels is None
+        if self.explain == "label" and len(data) and not data.labelled:
+            raise InputError(
+                f'Expected the labels of {data.name} for targets = "label", but it has none; explain the predicted '
+                "ones, or give labels: a subfolder a class, or a CSV file as `index`."
+            )
+        targets = {"label": data.targets, "output": torch.zeros_like(data.targets)}.get(self.explain)
+        return Portion(
+            inputs=data.inputs.contiguous(),
+            ids=data.ids,
+            targets=targets,
+            labels=data.targets if known else data.numbers,
+            boxes=data.boxes,
+            box_labels=data.box_labels,
+            display=data.display,
+            tokens=data.tokens,
+            sides=data.sides,
+            skipped=data.skipped,
+        )
+
+
+def taken(model: nn.Module, portion: Portion, start: int) -> tuple[nn.Module, Portion]:
+    """The model of the samples at positions `start` and on, and the portion with what is explained of them.
+
+    Side inputs that came with the samples fill in the model's; one with `at` is explained from what that submodule
+    makes of them.
+    """
+    like = parameters_like(model)
+    if portion.sides is None:
+        inputs = portion.inputs if like is None else portion.inputs.to(like[1])
+        return select(model, start + torch.arange(len(portion.ids))), replace(portion, inputs=inputs)
+    bound = with_given(model, portion.sides)
+    if isinstance(bound, Bound) and bound.at is not None and len(portion.ids):
+        inputs = bound.inputs()
+    else:
+        inputs = portion.inputs
+    return bound, replace(portion, inputs=inputs if like is None else inputs.to(like[1], like[0]))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Samples:
@@ -110,6 +193,8 @@ class Samples:
     boxes: Sequence[Boxes] | None
     keys: tuple[str, ...]
     values: Tensor
+    sides: Mapping[str, Tensor] | None = field(default=None, repr=False)
+    skipped: tuple[tuple[str, str], ...] = ()
     rows: Sequence[Row] = field(default=(), repr=False)
 
     @cached_property
@@ -118,9 +203,9 @@ class Samples:
         return digest([list(self.keys), tensor_digest(self.inputs)])
 
 
-def filled(count: int, start: int, batch: int) -> Tensor:
-    """The positions of a block that is full: the bits of a result depend on how many rows a pass has."""
-    return torch.tensor([start + i % count for i in range(batch)])
+def filled(count: int, batch: int) -> Tensor:
+    """The rows of a block that is full: the bits of a result depend on how many rows a pass has."""
+    return torch.tensor([i % count for i in range(batch)])
 
 
 def explained(portion: Portion, model: nn.Module, start: int, batch: int, meaning: Outputs) -> Samples:
@@ -128,11 +213,14 @@ def explained(portion: Portion, model: nn.Module, start: int, batch: int, meanin
 
     Raises: InputError where the model gives NaN or infinity, or minus infinity for what is to be explained.
     """
-    n = len(portion.inputs)
-    rows = filled(n, 0, batch)
+    bound, portion = taken(model, portion, start)
+    n = len(portion.ids)
+    rows = filled(n, batch)
     with torch.no_grad():
-        values = forward(select(model, start + rows), portion.inputs[rows], torch.arange(batch))[:n].double().cpu()
+        values = forward(select(bound, rows), portion.inputs[rows], torch.arange(batch))[:n].double().cpu()
     check_finite(values)
+    if portion.targets is not None:
+        check_targets(portion.inputs, portion.targets, values.shape[1])
     predicted = values.argmax(1)
     targets = (predicted if portion.targets is None else portion.targets).to(portion.inputs.device)
     check_explained(values, targets, portion.ids)
@@ -146,11 +234,9 @@ def explained(portion: Portion, model: nn.Module, start: int, batch: int, meanin
     keys = [f"{one}:{said}:{target}" for one, said, target in zip(portion.ids, names, targets.tolist(), strict=True)]
     if boxes is not None:
         keys = [f"{key}:{[list(box) for box in ours]}" for key, ours in zip(keys, boxes, strict=True)]
-    if isinstance(model, Bound) and model.given:
-        given = select(model, start + torch.arange(n))
-        assert isinstance(given, Bound)
-        each = [tensor_digest(value) for _, value in sorted(given.given.items())]
-        keys = [f"{key}:{digest(each)}" for key in keys]
+    if isinstance(bound, Bound) and bound.given:
+        given = digest([tensor_digest(value) for _, value in sorted(bound.given.items())])
+        keys = [f"{key}:{given}" for key in keys]
     return Samples(
         inputs=portion.inputs,
         targets=targets,
@@ -158,6 +244,8 @@ def explained(portion: Portion, model: nn.Module, start: int, batch: int, meanin
         boxes=boxes,
         keys=tuple(keys),
         values=values,
+        sides=portion.sides,
+        skipped=portion.skipped,
         rows=_rows(portion, names, values, predicted, targets, meaning),
     )
 

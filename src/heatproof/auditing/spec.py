@@ -131,6 +131,11 @@ def parse(table: Mapping[str, Any], folder: Path = Path()) -> AuditSpec:
     )
 
 
+def checks_of(table: Mapping[str, Any]) -> dict[str, Check]:
+    """The checks of a spec by label, whatever else it names."""
+    return {label: check for label, _, check in _named(CHECKS, table["checks"])}
+
+
 def _check_places(table: Mapping[str, Any], known: Sequence[str]) -> None:
     """Refuse keys of the spec that stand below a table: TOML takes them for a part of it."""
     for name, inner in table.items():

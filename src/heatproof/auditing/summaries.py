@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from heatproof.auditing.knowledge import known_of
-from heatproof.auditing.plan import Plan
+from heatproof.checks import Check
 from heatproof.outputs import Outputs
 from heatproof.rows import Role
 from heatproof.runs import batches
@@ -21,22 +21,22 @@ from heatproof.runs.workers import Failure, failure
 GIVEN = ("method", "setting", "position", "sample", "metric", "value", "seed")  # what a check sees of its rows
 
 
-def summarize(plan: Plan, store: Store) -> list[Failure]:
-    """Write what each check says of the whole data set, from the rows that are there now; gives the failures."""
+def summarize(checks: Mapping[str, Check], summaries: Mapping[str, str], store: Store) -> list[Failure]:
+    """Write what checks say of the whole data set, from the rows that are there now; gives the failures.
+
+    `summaries` has the id of what is said, by label of a check that says anything: large runs of others are not read.
+    """
     failures: list[Failure] = []
-    for check in plan.checks:
-        if check.label not in plan.summaries:
-            continue  # nothing to say: large runs need not be read
-        identity = plan.summaries[check.label]
-        ours = _rows_of(store, check.label, check.recipe.summarizes)
+    for label, identity in summaries.items():
+        ours = _rows_of(store, label, checks[label].summarizes)
         try:
-            summary = check.recipe.summary(ours) if len(ours) else None
+            summary = checks[label].summary(ours) if len(ours) else None
             table = ROW_SCHEMA.empty_table()
             if summary is not None:
-                summary = summary.assign(check=check.label, role=str(Role.TRAINED), stage="", question=identity)
+                summary = summary.assign(check=label, role=str(Role.TRAINED), stage="", question=identity)
                 table = pa.table({name: summary[name].tolist() for name in ROW_SCHEMA.names}, schema=ROW_SCHEMA)
         except Exception as error:  # one check's failure must not cost the others their rows
-            failures.append(failure(error, check=check.label))
+            failures.append(failure(error, check=label))
             continue
         store.write_rows(ROWS, SUMMARY, digest_of(()), table, [identity])
     return failures
@@ -63,6 +63,18 @@ def _of_metrics(batch: pa.RecordBatch, metrics: Sequence[str]) -> pa.RecordBatch
 
 
 _GIVEN = pa.schema([ROW_SCHEMA.field(name) for name in GIVEN])
+
+
+def sum_up(
+    store: Store, question: Mapping[str, Any], looked_at: int, failures: Sequence[Failure] | None = None
+) -> None:
+    """Say what needs every block's samples: how often the network is right, where not all were looked at before.
+
+    `failures` are those of whoever finishes a run without having computed any of it.
+    """
+    known = know(store, question) if question["data"]["samples"] > looked_at else None
+    if known is not None or failures:
+        store.sum_up({"knowledge": known, "failures": list(failures or ())})
 
 
 def know(store: Store, question: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import torch
 
 from heatproof.auditing.plan import Plan
+from heatproof.auditing.samples import taken
 from heatproof.checks.base import State
 from heatproof.errors import HeatproofWarning
-from heatproof.models import forward, select
+from heatproof.models import forward
 from heatproof.randomization.vitality import ROWS, Signs, examine
 
 OTHER = "initializer='he'"
@@ -37,8 +38,9 @@ def trials(plan: Plan) -> list[Trial]:
                 alike.setdefault(repr(drawn), []).append(state)
     if not alike:
         return []
-    portion = plan.source.read(0, min(ROWS, len(plan.source)))
-    model, inputs = select(plan.model, torch.arange(len(portion.inputs))), portion.inputs
+    start = plan.range(plan.first)[0]
+    model, portion = taken(plan.model, plan.source.read(start, min(start + ROWS, len(plan.source))), start)
+    inputs = portion.inputs
     with torch.no_grad():
         trained = forward(model, inputs)
     targets = trained.argmax(1) if portion.targets is None else portion.targets.to(inputs.device)
@@ -71,7 +73,7 @@ def warn(found: Sequence[Trial]) -> None:
             )
         else:
             continue
-        warnings.warn(said, HeatproofWarning, stacklevel=3)
+        warnings.warn(said, HeatproofWarning, stacklevel=6)
 
 
 def entered(states: Sequence[Mapping[str, Any]], found: Sequence[Trial]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from heatproof.auditing.block import Finished, Heard, run_block
 from heatproof.auditing.learning import Learned
 from heatproof.auditing.plan import Plan
-from heatproof.auditing.samples import Samples
+from heatproof.auditing.samples import Portion, Samples
 from heatproof.errors import AuditError, StoreError
 from heatproof.runs import blocks
 from heatproof.runs.rows import current_maps
@@ -40,17 +40,22 @@ class Worker:
     known: Mapping[int, str] = field(default_factory=dict)
     max_errors: int = 10
 
-    def compute(self, block: int, missing: Collection[str], heard: Heard = unheard) -> None:
-        """The missing rows of a block, and the file of all of them.
+    def compute(
+        self, block: int, missing: Collection[str], heard: Heard = unheard, portion: Portion | Exception | None = None
+    ) -> None:
+        """The missing rows of a block, and the file of all of them; `portion` are its samples, if they were read.
 
         Raises: AuditError after too many failures; StoreError if the samples are others than before.
         """
         try:
-            samples = self._samples(block)
+            samples = self._samples(block, portion)
         except StoreError:
             raise
         except Exception as error:  # one block's failure must not cost the others their rows
             self._fail([failure(error)], block)
+            return
+        if samples is None:  # nothing that could be used: nothing to answer
+            self.store.write_rows(ROWS, block, blocks.digest_of(()), blocks.empty(), missing)
             return
         done = _Done(self.store, block, samples.digest[: blocks.DIGITS], missing)
         try:
@@ -70,9 +75,16 @@ class Worker:
         self.log.said["blocks"] += 1
         self.log.write()
 
-    def _samples(self, block: int) -> Samples:
+    def _samples(self, block: int, portion: Portion | Exception | None) -> Samples | None:
         """The samples of a block; the run's files say what they are."""
-        samples = self.plan.example if block == 0 else self.plan.read(block)
+        if isinstance(portion, Exception):
+            raise portion
+        if portion is None:
+            portion = self.plan.source.read(*self.plan.range(block))
+        self.log.skip(portion.skipped)
+        samples = self.plan.example if block == self.plan.first else self.plan.explained(block, portion)
+        if samples is None:
+            return None
         name = samples.digest[: blocks.DIGITS]
         if block not in self.known:
             write_samples(self.store, block, samples)
@@ -88,10 +100,25 @@ class Worker:
             return
         self.log.fail(failures, block)
         if self.log.kinds > self.max_errors:
-            raise AuditError(
-                f"Stopped after {self.log.kinds} different failures ({self.max_errors} are allowed); the last: "
-                f"{self.log.failures[-1]['error']} What is finished is kept; run again to go on."
-            )
+            raise too_many(self.log.kinds, self.max_errors, self.log.failures[-1]["error"])
+
+
+def too_many(count: int, allowed: int, last: str) -> AuditError:
+    """What ends an audit in which too much failed."""
+    return AuditError(
+        f"Stopped after {count} different failures ({allowed} are allowed); the last: {last} What is finished is kept; "
+        "run again to go on."
+    )
+
+
+def missing_of(plan: Plan, store: Store) -> dict[int, frozenset[str]]:
+    """What each block's files do not answer yet. Cost: one listing."""
+    asked = frozenset(plan.questions)
+    store.know(asked)
+    done = store.finished()
+    left = {answered: asked - answered for answered in {frozenset[str](), *done.values()}}
+    missing = {block: left[done.get(block, frozenset())] for block in plan.blocks}
+    return {block: ids for block, ids in missing.items() if ids}
 
 
 def write_samples(store: Store, block: int, samples: Samples) -> None:

@@ -14,12 +14,20 @@ from heatproof.errors import AuditError, FailureWarning, HeatproofError, Heatpro
 
 if TYPE_CHECKING:
     from heatproof.auditing.spec import AuditSpec
+    from heatproof.auditing.ways import Way
     from heatproof.zoo.work import Status
 
 _formatwarning = warnings.formatwarning
 
 Threads = Annotated[int | None, typer.Option(help="CPU threads; torch's own number by default.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with status 1 if anything failed at all.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Compute in so many processes on this machine.")]
+Devices = Annotated[str | None, typer.Option(help="Compute in a process on each of these, by commas: cuda:0,cuda:1.")]
+Shard = Annotated[
+    str | None, typer.Option(help="Compute a share of the blocks, such as 3/16; auto reads it from a scheduler.")
+]
+Take = Annotated[bool, typer.Option("--take", help="Compute blocks that nobody else is at, until none is left.")]
+Mixed = Annotated[bool, typer.Option("--mixed", help="Go on with a run of other versions or another kind of device.")]
 MaxErrors = Annotated[int | None, typer.Option(help="Different failures after which the audit stops.")]
 
 
@@ -45,18 +53,30 @@ def audit(
         list[str], typer.Option(help="A package whose code the spec may name besides what lies beside it; repeatable.")
     ] = [],  # noqa: B006  # typer wants a list, and changes none
     strict: Strict = False,
+    workers: Workers = None,
+    devices: Devices = None,
+    shard: Shard = None,
+    take: Take = False,
+    mixed: Mixed = False,
 ) -> None:
-    """Run an audit, or go on with one that was interrupted, and write its report."""
+    """Run an audit, or go on with one that was interrupted, and write its report.
+
+    Started several times with --shard or --take on a folder that all see, each computes its part.
+    """
     from heatproof.auditing.spec import read
+    from heatproof.auditing.ways import Way
 
     read_spec = read(spec, trust)
     if max_errors is not None:
         read_spec = replace(read_spec, max_errors=max_errors)
-    _audit(read_spec, folder or (read_spec.folder / (read_spec.out or f"runs/{spec.stem}")), threads, strict=strict)
+    target = folder or (read_spec.folder / (read_spec.out or f"runs/{spec.stem}"))
+    places = tuple(filter(None, map(str.strip, (devices or "").split(","))))
+    way = Way.of(workers=workers, devices=places, shard=shard, take=take, out=target)
+    _audit(read_spec, target, threads, strict=strict, way=way, mixed=mixed)
 
 
 # In the order of the help: the verbs of other files stand between these.
-from heatproof.cli import explaining, gating, listing, looking  # noqa: E402, F401  # each enters its verbs
+from heatproof.cli import explaining, finishing, gating, listing, looking  # noqa: E402, F401  # each enters its verbs
 
 papers_app = typer.Typer(
     help="The papers that define heatproof, rebuilt with their claims beside our figures.", no_args_is_help=True
@@ -190,9 +210,16 @@ def _as_a_sentence(
     return _formatwarning(message, category, filename, lineno, line)
 
 
-def _audit(spec: "AuditSpec", folder: Path, threads: int | None, *, strict: bool) -> None:
+def _audit(
+    spec: "AuditSpec",
+    folder: Path,
+    threads: int | None,
+    *,
+    strict: bool,
+    way: "Way | None" = None,
+    mixed: bool = False,
+) -> None:
     from heatproof.auditing.from_spec import run
-    from heatproof.cli.looking import told
     from heatproof.report import write
     from heatproof.runs.failures import failures
 
@@ -200,19 +227,14 @@ def _audit(spec: "AuditSpec", folder: Path, threads: int | None, *, strict: bool
         with _resumable(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FailureWarning)  # named here, in a line each
             warnings.showwarning = lambda message, *_, **__: warned(message)
-            failed = failures(run(spec, folder, threads=threads).manifest)
+            done = run(spec, folder, threads=threads, way=way, mixed=mixed).manifest
     except AuditError as error:
         err.print(f"[bold red]Error:[/] {plain(str(error))}", highlight=False)
         print_path(write(folder))
         raise typer.Exit(1) from None
-    if failed:
-        err.print("[bold red]Not everything worked[/]: the rows of what failed are missing or NaN.", highlight=False)
-        for line in failed:
-            err.print(f"  {plain(line)}", highlight=False, soft_wrap=True)
-    told(folder)
-    print_path(write(folder))
-    if failed and strict:
-        raise typer.Exit(1)
+    if way is not None and way.shared and done["status"] != "complete":
+        err.print(f"This process has done its part: see heatproof status {folder}; at the end, heatproof finish.")
+    finishing.last_words(folder, failures(done), strict=strict)
 
 
 @contextmanager

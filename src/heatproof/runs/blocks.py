@@ -67,8 +67,12 @@ class Part(NamedTuple):
     @property
     def file(self) -> str:
         """The file's own name."""
-        block = "summary" if self.block == SUMMARY else f"{self.block:07d}"
-        return f"{block}-{self.samples}-{self.questions}.{self.kind}"
+        return f"{self.label}-{self.samples}-{self.questions}.{self.kind}"
+
+    @property
+    def label(self) -> str:
+        """The block, as its files' names begin."""
+        return "summary" if self.block == SUMMARY else f"{self.block:07d}"
 
     @classmethod
     def of(cls, folder: str, file: str) -> "Part | None":

@@ -14,8 +14,8 @@ HALF_WRITTEN = ".tmp"
 class Files(Protocol):
     """Files by name, such as `rows/0.parquet`. Each is there as a whole or not at all, whoever is killed when."""
 
-    def names(self, folder: str = "") -> list[str]:
-        """The files right in a folder, sorted; none where there is no folder. Cost: one listing."""
+    def names(self, folder: str = "", begin: str = "") -> list[str]:
+        """The files right in a folder whose names begin so, sorted; none where it is not there. Cost: one listing."""
 
     def read(self, name: str) -> bytes:
         """The content. Raises: FileNotFoundError."""
@@ -45,11 +45,12 @@ class LocalFiles:
     def __str__(self) -> str:
         return str(self.root)
 
-    def names(self, folder: str = "") -> list[str]:
+    def names(self, folder: str = "", begin: str = "") -> list[str]:
         """The files right in a folder, sorted, without those that are being written."""
         try:
             with os.scandir(self.root / folder) as entries:
-                found = [entry.name for entry in entries if not entry.name.endswith(HALF_WRITTEN) and entry.is_file()]
+                ours = (one for one in entries if one.name.startswith(begin) and not one.name.endswith(HALF_WRITTEN))
+                found = [entry.name for entry in ours if entry.is_file()]
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(found)

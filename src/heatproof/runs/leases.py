@@ -22,6 +22,7 @@ from heatproof.errors import HeatproofError, StoreError
 from heatproof.runs.files import Files
 from heatproof.runs.store import LEASES
 
+RUN = "run"  # who holds it is alone with the run
 BEAT = 2.0  # seconds between two signs of life
 GONE = 60.0  # seconds without one after which a holder counts as gone
 
@@ -123,16 +124,24 @@ def alone(files: Files, name: str, holder: str, *, wait: Callable[[float], None]
 
     Raises: StoreError if somebody holds it.
     """
-    lease, watch = Lease(files, name, holder), Watch(files)
+    lease = Lease(files, name, holder)
     while not lease.take():
-        if watch.surely_held(name):
-            raise StoreError(
-                f"Expected {files} to be free, but another process is writing to it ({watch.holder(name)}); wait for "
-                "it."
-            )
-        if not watch.free(name):
-            wait(BEAT / 2)
+        wait_for(files, name, wait=wait)
     return lease
+
+
+def wait_for(files: Files, name: str, *, wait: Callable[[float], None] = time.sleep) -> None:
+    """Until nobody holds the lease `name`, as far as one that gives no sign of life is nobody's.
+
+    Raises: StoreError once somebody is known to hold it.
+    """
+    watch = Watch(files)
+    while not watch.surely_held(name) and not watch.free(name):
+        wait(BEAT / 2)
+    if watch.surely_held(name):
+        raise StoreError(
+            f"Expected {files} to be free, but another process is writing to it ({watch.holder(name)}); wait for it."
+        )
 
 
 def held(files: Files, prefix: str = "") -> list[str]:

@@ -41,14 +41,16 @@ def manifest_of(store: Store, question: Mapping[str, Any]) -> dict[str, Any]:
     environments = [worker["environment"] for worker in workers] or [question["settings"]]
     recipes = {method["label"]: method["digest"] for method in question["methods"]}
     told: list[Failure] = [one for worker in workers for one in worker["failures"]] + summed.get("failures", [])
+    skipped = [one for said in (question["data"], *workers) for one in said["skipped"]]
     return {
         **question,
+        "data": {**question["data"], "skipped": [one for i, one in enumerate(skipped) if one not in skipped[:i]]},
         "knowledge": summed.get("knowledge") or question["knowledge"],
-        "finished": workers[-1]["finished"] if workers else None,
+        "finished": max((one["finished"] for one in workers if one["finished"]), default=None),
         "status": "complete" if is_complete(question, done) else "incomplete",
         "environment": environments[-1],
         "earlier": [one for i, one in enumerate(environments[:-1]) if one not in environments[i + 1 :]],
-        "estimate": workers[-1]["estimate"] if workers else {},
+        "estimate": next((one["estimate"] for one in reversed(workers) if one["estimate"]), {}),
         "failures": together(still(told, question, done)),
         "costs": _costs(workers, recipes),
         "unusable": _unusable(workers, recipes),

@@ -93,9 +93,10 @@ class Store:
             return True
         return self.files.create(RUN, _packed(question, indent=1))
 
-    def parts(self, folder: str) -> list[Part]:
-        """The files of blocks in a folder, in the order of the blocks: one listing."""
-        return [part for file in self.files.names(folder) if (part := Part.of(folder, file)) is not None]
+    def parts(self, folder: str, block: int | None = None) -> list[Part]:
+        """The files of blocks (of this one, if it is named) in a folder, in the order of the blocks: one listing."""
+        begin = "" if block is None else f"{Part(folder, block, '', '').label}-"
+        return [part for file in self.files.names(folder, begin) if (part := Part.of(folder, file)) is not None]
 
     def questions(self, part: Part) -> Questions:
         """What a file answers. Files of equal name answer the same, so that one of them is looked into.
@@ -116,15 +117,20 @@ class Store:
         found: dict[int, Questions] = looking_again(self._finished)
         return found
 
-    def _finished(self) -> dict[int, Questions]:
+    def _finished(self, block: int | None = None) -> dict[int, Questions]:
         found: dict[int, Questions] = {}
-        for part in self.parts(ROWS):
+        for part in self.parts(ROWS, block):
             try:
                 here = self.questions(part)
             except TornError:  # who computes mends it, who reads names it
                 continue
             found[part.block] = found[part.block] | here if part.block in found else here
         return found
+
+    def finished_of(self, block: int) -> Questions:
+        """The questions that one block's rows answer now."""
+        found: dict[int, Questions] = looking_again(lambda: self._finished(block))
+        return found.get(block, frozenset())
 
     def samples(self) -> dict[int, str]:
         """The digest of each block's samples, as far as blocks were begun."""
@@ -141,7 +147,7 @@ class Store:
 
     def partial(self, block: int, samples: str) -> list[Part]:
         """What is done of a block that is not finished."""
-        return [part for part in self.parts(PARTIAL) if (part.block, part.samples) == (block, samples)]
+        return [part for part in self.parts(PARTIAL, block) if part.samples == samples]
 
     def write_rows(self, folder: str, block: int, samples: str, table: pa.Table, questions: Collection[str]) -> None:
         """Rows of a block with the questions that they answer."""
@@ -210,9 +216,8 @@ class Store:
 
     def clear_partial(self, block: int) -> None:
         """Let go of what was done of a block that is finished."""
-        for part in self.parts(PARTIAL):
-            if part.block == block:
-                self.files.remove(part.name)
+        for part in self.parts(PARTIAL, block):
+            self.files.remove(part.name)
 
     def current(self, wanted: Collection[str], torn: list[str] | None = None) -> Iterator[tuple[Part, Questions]]:
         """The files with rows that are asked for, each with the questions to take from it: nothing twice.
@@ -267,11 +272,13 @@ class Store:
         found.pop(seal.KEY)
         return found
 
-    def mend(self) -> list[str]:
+    def mend(self, most: int) -> list[str]:
         """Take away every file that is not as it was written, and with a block's one all of its: it is computed again.
 
-        Gives their names. For who is alone with the run. Cost: every file is read once.
+        Gives their names. For who is alone with the run. Cost: every file is read once; of more than `most` none is.
         """
+        if sum(len(self.files.names(folder)) for folder in (ROWS, PARTIAL, MAPS, SAMPLES, SUPERSEDED)) > most:
+            return []
         torn = [name for name in (RUN, SUMMED_UP) if self._torn(name)]
         torn += [f"{WORKERS}/{file}" for file in self.files.names(WORKERS) if self._torn(f"{WORKERS}/{file}")]
         places = (ROWS, PARTIAL, MAPS, SAMPLES, SUPERSEDED)

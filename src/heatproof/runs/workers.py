@@ -1,7 +1,7 @@
 """What each worker says of itself: where it ran, what its maps cost, what failed."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
@@ -54,6 +54,7 @@ class Log:
             "learned": {},
             "estimate": {},
             "failures": [],
+            "skipped": [],
         }
         self._written = 0.0
 
@@ -77,6 +78,10 @@ class Log:
         cost = self.said["costs"].setdefault(label, {"maps": 0, "seconds": 0.0})
         cost["maps"] += maps
         cost["seconds"] += seconds
+
+    def skip(self, skipped: Iterable[tuple[str, str]]) -> None:
+        """Samples that could not be used, each with the reason."""
+        self.said["skipped"] += [list(one) for one in skipped if list(one) not in self.said["skipped"]]
 
     def unusable(self, label: str, number: int) -> None:
         """Maps of a method that hold NaN or infinity."""
