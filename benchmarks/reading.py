@@ -137,7 +137,7 @@ def question_of(methods: list[str], samples: int, stages: int, questions: dict[s
         "model": {"name": "net", "fingerprint": "0", "parameters": 1, "outputs": 10},
         "data": {
             "name": "made up", "fingerprint": "0", "shape": [1, 8, 8], "features": "pixels", "grid": [8, 8],
-            "classes": None, "samples": samples,
+            "classes": None, "samples": samples, "skipped": [],
         },
         "methods": [
             {

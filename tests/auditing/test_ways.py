@@ -65,7 +65,7 @@ class TestOneResult:
         same(tmp_path, undisturbed)
         computed = [worker["blocks"] for worker in Store(tmp_path).workers()]
         assert (computed[0], sum(computed)) == (0, 7)
-        assert run.manifest["costs"]["smoothgrad"]["maps"] == 21 * 6
+        assert run.manifest["costs"]["smoothgrad"]["maps"] == 21 * 8
 
     @pytest.mark.slow
     def test_devices_are_given_one_process_each(self, tmp_path: Path, undisturbed: pd.DataFrame) -> None:
@@ -167,7 +167,7 @@ class TestWhatGoesWrong:
     def test_what_fails_everywhere_is_tried_once_a_block_by_all(self, tmp_path: Path) -> None:
         run = audited(tmp_path, methods={"broken": toys.broken, "gradient": "gradient"}, workers=2)
         (failure,) = run.manifest["failures"]
-        assert (failure["error"], failure["count"]) == ("ValueError: no luck", 7 * 6)
+        assert (failure["error"], failure["count"]) == ("ValueError: no luck", 7 * 8)
         assert len(failure["samples"]) == COUNT
 
     @pytest.mark.slow

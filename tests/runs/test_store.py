@@ -17,7 +17,7 @@ from heatproof.runs.store import PARTIAL, ROWS
 
 SAMPLES = "0" * 12
 QUESTION: dict[str, Any] = {
-    "schema": 3, "settings": {"compute_batch": 1}, "data": {"samples": 1}, "methods": [], "aliases": {},
+    "schema": 3, "settings": {"compute_batch": 1}, "data": {"samples": 1, "skipped": []}, "methods": [], "aliases": {},
     "knowledge": {},
 }  # fmt: skip
 
