@@ -5,8 +5,6 @@ Tensors are kept as safetensors, with facts about them, and with a digest of bot
 
 import hashlib
 import json
-import os
-import sys
 import uuid
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -21,12 +19,12 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from heatproof.errors import DamagedError, HeatproofWarning, StoreError
-from heatproof.paths import given_path
+from heatproof.paths import CACHE_VARIABLE, cache_folder
 
-CACHE_VARIABLE = "HEATPROOF_CACHE"
 FACTS, DIGEST, NAME = "heatproof", "digest", "name"  # keys of a file's metadata
 FACTS_BEFORE = "facts"  # the key of some files that were written before there were digests
 T = TypeVar("T")
+folder = cache_folder
 
 
 class Stored(NamedTuple):
@@ -34,18 +32,6 @@ class Stored(NamedTuple):
 
     tensors: Mapping[str, Tensor]
     facts: Mapping[str, Any]
-
-
-def folder() -> Path:
-    """Where they are kept: HEATPROOF_CACHE, or `heatproof` in the platform's folder for caches."""
-    named = os.environ.get(CACHE_VARIABLE)
-    if named:
-        return given_path(named)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "heatproof"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "heatproof" / "cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "heatproof"
 
 
 def kept(name: str, *, read: Callable[[Path], T | None], make: Callable[[], T], write: Callable[[T, Path], None]) -> T:

@@ -1,9 +1,12 @@
 """Paths that somebody gave: what `~` and variables stand for, and whether a file lies there that ends."""
 
 import os
+import sys
 from pathlib import Path
 
 from heatproof.errors import InputError, shown
+
+CACHE_VARIABLE = "HEATPROOF_CACHE"
 
 
 def given_path(path: str | os.PathLike[str]) -> Path:
@@ -26,3 +29,15 @@ def regular(path: Path, what: str) -> Path:
         kind = "a folder" if path.is_dir() else "no file that ends"
         raise InputError(f"Expected {what} in {str(path)!r}, but it is {kind}.")
     return path
+
+
+def cache_folder() -> Path:
+    """Where what is dear to make is kept: HEATPROOF_CACHE, or `heatproof` in the platform's folder for caches."""
+    named = os.environ.get(CACHE_VARIABLE)
+    if named:
+        return given_path(named)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "heatproof"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "heatproof" / "cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "heatproof"

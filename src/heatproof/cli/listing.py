@@ -1,15 +1,11 @@
 """Verbs that say what there is: methods and checks, each with its fields, defaults, cost and source."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from heatproof.cli.base import app, out, plain
-from heatproof.errors import HeatproofError
-
-if TYPE_CHECKING:
-    from heatproof.registry import Registry
 
 Name = Annotated[str | None, typer.Argument(help="One of them: its fields, defaults, cost and source.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
@@ -18,31 +14,28 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 @app.command()
 def methods(name: Name = None, as_json: AsJson = False) -> None:
     """Every registered method, with one line each; or all about one."""
-    from heatproof.methods.base import METHODS
-
-    _say(METHODS, name, as_json=as_json)
+    _say("methods", name, as_json=as_json)
 
 
 @app.command()
 def checks(name: Name = None, as_json: AsJson = False) -> None:
     """Every registered check, with one line each; or all about one."""
-    from heatproof.checks import CHECKS
-
-    _say(CHECKS, name, as_json=as_json)
+    _say("checks", name, as_json=as_json)
 
 
-def _say(registry: "Registry[Any]", name: str | None, *, as_json: bool) -> None:
+def _say(kind: str, name: str | None, *, as_json: bool) -> None:
+    if name is None and not as_json:
+        _list(kind)
+        return
     from heatproof.described import described
+    from heatproof.listed import registry
 
     if name is not None:
-        found = described(registry, name)
+        found = described(registry(kind), name)
         typer.echo(json.dumps(found.as_data(), ensure_ascii=False, indent=1)) if as_json else _show(found)
         return
-    if as_json:
-        every = [described(registry, one).as_data() for one in registry.names()]
-        typer.echo(json.dumps(every, ensure_ascii=False, indent=1))
-        return
-    _list(registry)
+    every = [described(registry(kind), one).as_data() for one in registry(kind).names()]
+    typer.echo(json.dumps(every, ensure_ascii=False, indent=1))
 
 
 def _show(found: Any) -> None:
@@ -63,16 +56,14 @@ def _show(found: Any) -> None:
             out.print(f"\n[dim]{title}:[/] {plain(said)}", highlight=False)
 
 
-def _list(registry: "Registry[Any]") -> None:
+def _list(kind: str) -> None:
     from rich.table import Table
 
-    from heatproof.recipes import text
+    from heatproof.listed import listed
 
     table = Table(show_header=False, box=None)
-    for name in registry.names():
-        try:
-            said = plain(text(registry.get(name)))
-        except HeatproofError as error:  # a plug-in's, whose defaults cannot be made
-            said = f"[red]{plain(str(error))}[/]"
-        table.add_row(f"[bold]{name}[/]", said)
+    said, broken = listed(kind)
+    for name in sorted({*said, *broken}):
+        line = plain(said[name]) if name in said else f"[red]{plain(broken[name])}[/]"
+        table.add_row(f"[bold]{name}[/]", line)
     out.print(table)
