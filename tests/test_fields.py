@@ -49,7 +49,7 @@ WRONG = {
     ),
     "a module for its name": (
         lambda: GradCAM(layer=nn.Conv2d(1, 2, 3)),
-        r"layer to be a str or None, but got .*Conv2d.*: give the module's name, as in model\.named_modules\(\)",
+        r"layer to be a str or .*, but got .*Conv2d.*: give the module's name, as in model\.named_modules\(\)",
     ),
     "a list for a tuple": (lambda: Occlusion(window=[2, 2]), r"window to be an int or a tuple \(int, …\) or None, but"),
     "features by name": (

@@ -186,7 +186,7 @@ def test_bound_says_what_it_cannot_bind(text):
     net, given, _ = text
     with pytest.raises(InputError, match="name of a submodule of Text, but got 'wrods'"):
         Bound(net, at="wrods")
-    with pytest.raises(InputError, match="reduction to be one of mean, sum, max, but got 'median'"):
+    with pytest.raises(InputError, match="reduction to be one of mean, sum, max, none, but got 'median'"):
         Bound(net, layer="head", reduction="median")
     with pytest.raises(InputError, match="either `layer` or `output`, but got both"):
         Bound(net, layer="head", output="logits")

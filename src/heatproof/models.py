@@ -35,6 +35,7 @@ REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda h: h.flatten(2).mean(2) if h.dim() > 2 else h,
     "sum": lambda h: h.flatten(2).sum(2) if h.dim() > 2 else h,
     "max": lambda h: h.flatten(2).amax(2) if h.dim() > 2 else h,
+    "none": lambda h: h,
 }
 
 
@@ -55,7 +56,8 @@ class Bound(nn.Module):
         output: the logits in what the network returns: an attribute or key, an index, or a callable.
         layer: explain this submodule's output instead (named as for `at`), reduced over positions by `reduction` to
             (N, C).
-        reduction: `mean`, `sum` or `max` over the positions of `layer`: which of its dimensions these are is told by
+        reduction: `mean`, `sum` or `max` over the positions of `layer`, or `none`, of which a target then explains one
+            neuron, `targets.Index((k, y, x), labels=0)`: which of its dimensions these are is told by
             the operations that made it, in a watched run of two rows for each shape of inputs (a ViT's class token is
             none).
         layout: `channels-first` (N, K, …) or `channels-last` (N, …, K) of `layer`, where nothing tells.

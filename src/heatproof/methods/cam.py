@@ -1,19 +1,30 @@
 """Class activation maps: the channels of a layer, weighed by how the score depends on them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from heatproof import door
 from heatproof.errors import InputError
+from heatproof.fields import ADDED
 from heatproof.layouts.reading import Reading
 from heatproof.layouts.seen import seen
 from heatproof.methods.backward import nothing_overwritten
-from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, mixes, scores
+from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, mixes, one_hot, scores
 from heatproof.methods.guided import GuidedBackprop
 from heatproof.methods.spatial import Layout, check_layout, enlarged, last_map, reading_of, replacing, say_others
 from heatproof.models import forward
+
+
+class Weigher(NamedTuple):
+    """A model's outputs, and what makes a map (N, *grid) of a cotangent (N, C) at a layer that is read so."""
+
+    outputs: Tensor
+    weigh: Callable[[Tensor], Tensor]
+    reading: Reading
 
 
 @METHODS.register("grad-cam")
@@ -40,7 +51,11 @@ class GradCAM(Linearizable):
             than one position that is read in more than one, before adaptive pooling, and not a class map; see
             `heatproof.methods.spatial.last_map`. On a ViT that is the input of the last block's attention. A
             HeatproofWarning names other maps that the outputs depend on and that do not pass it.
+            Several names give the mean of their maps.
         layout: `channels-first` (N, K, …) or `channels-last` (N, …, K) of the named layer, where nothing tells.
+        relu: whether what lowers the score is left out. Without it R is signed, and linear over labels.
+
+    `in_layer` gives a map in the size of its layer.
 
     Raises: InputError for inputs without positions, an unknown layer, one that is no map, runs more than once, or whose
     dimensions nothing tells.
@@ -49,25 +64,53 @@ class GradCAM(Linearizable):
     here it keeps its units.
     """
 
-    layer: str | None = None
+    layer: str | tuple[str, ...] | None = None
     layout: Layout | None = None
+    relu: bool = field(default=True, metadata=ADDED)
 
     def __post_init__(self) -> None:
+        if isinstance(self.layer, list | tuple):
+            object.__setattr__(self, "layer", tuple(self.layer))
+            if not self.layer:
+                raise InputError("Expected the names of one layer or more, but got none.")
         check_layout(self.layout, self.layer)
 
     @property
     def linear(self) -> bool:
-        return False
+        return not self.relu
+
+    def cost(self, outputs: int, shape: Sequence[int]) -> float:
+        return float(len(self.layer)) if isinstance(self.layer, tuple) else 1.0
+
+    def in_layer(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        """The map (N, *grid) of labels `targets` (N,) at the layer's own positions, in units of the score."""
+        if isinstance(self.layer, tuple):
+            raise InputError(f"Expected one layer, whose size the map has, but got {self.layer}.")
+        door.enter(model, inputs, labels := door.as_labels(inputs, targets))
+        outputs, weigh, _ = self._weigher(model, door.plain(inputs), self.layer)
+        found: Tensor = weigh(one_hot(labels.to(inputs.device), outputs))
+        return found.detach()
 
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
+        names = self.layer if isinstance(self.layer, tuple) else (self.layer,)
+        found = [self._weigher(model, inputs, name) for name in names]
+        positions = seen(model, inputs).positions
+
+        def one(cotangent: Tensor) -> Tensor:
+            maps = [enlarged(weigh(cotangent), at, tuple(inputs.shape), positions) for _, weigh, at in found]
+            return maps[0] if len(maps) == 1 else torch.stack(maps).mean(0)
+
+        return Linearization(found[0][0], mixes(lambda cotangents: torch.stack([one(c) for c in cotangents])))
+
+    def _weigher(self, model: nn.Module, inputs: Tensor, named: str | None) -> Weigher:
         if inputs.dim() < 3:
             raise InputError(
                 f"Expected samples with positions, such as images (N, C, H, W) for activation maps, but got "
                 f"{tuple(inputs.shape)}."
             )
-        layer = last_map(model, inputs) if self.layer is None else self.layer
+        layer = last_map(model, inputs) if named is None else named
         reading = reading_of(model, layer, inputs, self.layout)
-        if self.layer is None:
+        if named is None:
             say_others(model, inputs)
         activations: list[Tensor] = []
 
@@ -85,13 +128,12 @@ class GradCAM(Linearizable):
                 f"Expected layer {layer!r} to give one shape for inputs of one shape, but it gave "
                 f"{tuple(activation.shape)} where it gave {reading.shape} for two rows; name another layer."
             )
-        positions = seen(model, inputs).positions
 
-        def one(cotangent: Tensor) -> Tensor:
+        def weigh(cotangent: Tensor) -> Tensor:
             weighed = _weighed(outputs, activation, cotangent, layer, reading)
-            return enlarged(weighed.relu(), reading, tuple(inputs.shape), positions)
+            return weighed.relu() if self.relu else weighed
 
-        return Linearization(outputs.detach(), mixes(lambda cotangents: torch.stack([one(c) for c in cotangents])))
+        return Weigher(outputs.detach(), weigh, reading)
 
     def _diagnostics(
         self, maps: Tensor, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor

@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from heatproof.errors import InputError
+from heatproof.errors import InputError, unknown
 from heatproof.layouts.inputs import feature_axes
+from heatproof.layouts.seen import network
 from heatproof.methods.backward import nothing_overwritten
 from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, one_hot, scores, sum_rule
 from heatproof.methods.competition import Competitive
@@ -198,7 +199,11 @@ def relevance(model: nn.Module, inputs: Tensor, rules: Composite, allow_detached
     """The relevance of any mix of outputs under a composite's rules."""
     model = unwrap(model)
     mask = torch.ones_like(inputs).requires_grad_()
-    strategy = Relevance(rules, mask, _channels(model, inputs, rules.first))
+    layers = network(model)
+    for name in rules.by_name:
+        if name not in dict(layers.named_modules()):
+            raise unknown(f"layer of {type(layers).__name__}", name, [one for one, _ in layers.named_modules() if one])
+    strategy = Relevance(rules, mask, _channels(model, inputs, rules.first), layers)
     engine = Engine(model, strategy, allow_detached=allow_detached)
     with torch.enable_grad():
         x = inputs * mask

@@ -66,7 +66,7 @@ def say_others(model: nn.Module, inputs: Tensor) -> None:
         )
 
 
-def check_layout(layout: Layout | None, layer: str | None) -> None:
+def check_layout(layout: Layout | None, layer: str | tuple[str, ...] | None) -> None:
     """Refuse a layout of another name, or of no layer."""
     if layout is not None and layout not in LAYOUTS:
         raise unknown("layout", layout, LAYOUTS)

@@ -15,10 +15,11 @@ squeeze-and-excitation gets none.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from heatproof.errors import InputError, unknown
+from heatproof.fields import ADDED
 from heatproof.propagation.first_rules import Box, FirstRule, Flat
 from heatproof.propagation.rules import AdaptiveBeta, AlphaBeta, Epsilon, Gamma, Rule, z_plus
 
@@ -36,6 +37,8 @@ class Composite:
         gates: the elementwise product of a signal and a gate (made by a sigmoid, hard sigmoid or softmax). `signal`
             gives all relevance to the signal (Arras et al. 2017); `uniform` gives each factor half, as every other
             product of two values does (Achtibat et al. 2024, eq. 15).
+        layers: other rules for some linear operations, by the name of the module that calls them, as in `named_modules`
+            of the network inside a Bound: {"features.0": Gamma(), "classifier": Pass()}. They come before `first`.
         pooling_epsilon, sum_epsilon: the ε of the ε-rule in average pooling, and in sums of two tensors that depend on
             the input, in units of their values; 0 shares in proportion to the values, all of it.
     """
@@ -47,20 +50,33 @@ class Composite:
     gates: str = "signal"
     pooling_epsilon: float = 0.0
     sum_epsilon: float = 0.0
+    layers: Mapping[str, Rule] | tuple[tuple[str, Rule], ...] = field(default=(), metadata=ADDED)
 
     def stabilized(self, stabilizer: str) -> "Composite":
         """The same composite with every rule's ε `relative` to the layer's own size, or `absolute`."""
         first = None if self.first is None else replace(self.first, stabilizer=stabilizer)
         convolution, dense = (replace(rule, stabilizer=stabilizer) for rule in (self.convolution, self.dense))
-        return replace(self, convolution=convolution, dense=dense, first=first)
+        layers = {name: replace(rule, stabilizer=stabilizer) for name, rule in self.by_name.items()}
+        return replace(self, convolution=convolution, dense=dense, first=first, layers=layers)
+
+    @property
+    def by_name(self) -> dict[str, Rule]:
+        """The rules of named layers."""
+        return dict(self.layers)
 
     def __post_init__(self) -> None:
-        for field, value, known in (
+        object.__setattr__(self, "layers", tuple(sorted(dict(self.layers).items())))
+        for name, rule in self.by_name.items():
+            if not isinstance(rule, Rule) or not isinstance(name, str):
+                raise InputError(
+                    f"Expected a rule such as Gamma() for each named layer, but got {rule!r} for {name!r}."
+                )
+        for name, value, known in (
             ("batch_norm", self.batch_norm, ("fold", "pass")),
             ("gates", self.gates, ("signal", "uniform")),
         ):
             if value not in known:
-                raise InputError(f"Expected {field} to be one of {', '.join(known)}, but got {value!r}.")
+                raise InputError(f"Expected {name} to be one of {', '.join(known)}, but got {value!r}.")
         if min(self.pooling_epsilon, self.sum_epsilon) < 0:
             raise InputError(
                 "Expected pooling_epsilon and sum_epsilon to be at least 0, but got "

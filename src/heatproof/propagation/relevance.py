@@ -1,10 +1,12 @@
 """LRP as a strategy of the engine: rules of a composite, with what is known of the tensors on the way."""
 
+import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from heatproof.errors import OperationError
 from heatproof.propagation import multilinear, normalization
@@ -16,7 +18,7 @@ from heatproof.propagation.facts import Facts
 from heatproof.propagation.first_rules import Box, FirstRule
 from heatproof.propagation.linear import Linear, linear_of
 from heatproof.propagation.nodes import Kept, Loss, graft, postpone
-from heatproof.propagation.rules import Epsilon
+from heatproof.propagation.rules import Epsilon, Pass, Rule
 from heatproof.propagation.shared import keeps_rows, rowwise
 from heatproof.propagation.signs import Signs
 from heatproof.propagation.strategy import Strategy
@@ -30,16 +32,28 @@ HOMOGENEOUS = ("relu", "leaky_relu", "prelu", "abs", "absolute", "rrelu")  # f(x
 
 
 class Made(NamedTuple):
-    """A tensor that a linear operation made: the operation, and what has its plain derivative, if that was built."""
+    """A tensor that a linear operation made: which, what has its plain derivative, if that was built, and its rule."""
 
     linear: Linear
     plain: Tensor | None
+    rule: Rule
+    own: bool  # whether the rule is that of a named layer
 
 
 def ratio(y: Tensor, x: Tensor) -> Tensor:
     """f(x)/x for y = f(x), with 0/0 = 0, and at most STEEPEST where x vanishes and y does not (σ(0) = ½)."""
     steep = torch.where(y == 0, 0.0, y / torch.where(x == 0, 0.0, x))  # sign(0) = +1, also of −0
     return steep.clamp(-STEEPEST, STEEPEST)
+
+
+def _innermost(names: Mapping[int, str]) -> str | None:
+    """The innermost of these modules whose code is running now."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if (name := names.get(id(frame.f_locals.get("self")))) is not None:
+            return name
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
 
 
 class Relevance(Strategy):
@@ -55,8 +69,13 @@ class Relevance(Strategy):
     label: ClassVar[str] = "LRP"
     holds_choices: ClassVar[bool] = True
 
-    def __init__(self, composite: Composite, mask: Tensor, channels: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, composite: Composite, mask: Tensor, channels: tuple[int, ...] = (), network: nn.Module | None = None
+    ) -> None:
         self.composite, self._mask, self._channels = composite, mask, channels
+        self._layers = composite.by_name
+        self._names = {id(one): name for name, one in network.named_modules()} if network and self._layers else {}
+        self._unused = set(self._layers)
         self.ledger = Ledger(len(mask))
         self.first_seen = composite.first is None
         self._made: Facts[Made] = Facts()
@@ -73,6 +92,11 @@ class Relevance(Strategy):
 
     def check(self) -> None:
         """Refuse a network in which the composite's rule for the first layer never applied."""
+        if self._unused:
+            raise OperationError(
+                f"Expected linear operations in {', '.join(map(repr, sorted(self._unused)))}, which have a rule of "
+                "their own, but none ran there; name the modules that call them, as in model.named_modules()."
+            )
         if not self.first_seen:
             raise OperationError(
                 f"Expected a linear operation on the explained input for the rule {self.composite.first}, but a "
@@ -147,25 +171,46 @@ class Relevance(Strategy):
     # -- one kind after the other ---------------------------------------------------------------------------------
 
     def _linear(self, linear: Linear, call: Call) -> Tensor:
-        first = self._known.masked.get(linear.x) if self.composite.first is not None else None
+        rule, own = self._rule(linear)
+        first = self._known.masked.get(linear.x) if self.composite.first is not None and not own else None
         split = self._known.split.get(linear.x)
         if split is not None:
             linear = replace(linear, x=split.moving, constant=split.constant)
         elif self._signs.above(linear.x):
             linear = replace(linear, above=True)
-        rule = self.composite.convolution if linear.convolution else self.composite.dense
+        if isinstance(rule, Pass):
+            return self._passed(linear, call.value())
         if first is None and isinstance(rule, Epsilon) and split is None:
             plain: Tensor = call.execute()
             out = graft(plain, plain * rule.factor(*linear.bounded(plain.detach())))
-            self._made[out] = Made(linear, plain)
+            self._made[out] = Made(linear, plain, rule, own)
             return out
-        return self._ruled(linear, call.value(), first)
+        return self._ruled(linear, call.value(), first, rule, own)
 
-    def _ruled(self, linear: Linear, value: Tensor, first: Masked | None) -> Tensor:
+    def _rule(self, linear: Linear) -> tuple[Rule, bool]:
+        """The rule for a linear operation, and whether it is that of a named layer."""
+        name = _innermost(self._names) if self._names else None
+        if name in self._layers:
+            self._unused.discard(name)
+            return self._layers[name], True
+        return (self.composite.convolution if linear.convolution else self.composite.dense), False
+
+    def _passed(self, linear: Linear, value: Tensor) -> Tensor:
+        """Relevance goes through as it is."""
+        self.first_seen = True
+        if linear.x.shape != value.shape:
+            raise OperationError(
+                f"Expected a layer whose outputs have the shape of its inputs for the rule Pass(), but it takes "
+                f"{tuple(linear.x.shape)} and gives {tuple(value.shape)}."
+            )
+        return graft(value, linear.x * ratio(value, linear.x.detach()))
+
+    def _ruled(self, linear: Linear, value: Tensor, first: Masked | None, rule: Rule, own: bool) -> Tensor:
         """`value` with the derivative of the rule for `linear`."""
         if first is not None:
-            return self._first(linear, value, first)
-        rule = self.composite.convolution if linear.convolution else self.composite.dense
+            return self._first(linear, value, first, rule)
+        assert not isinstance(rule, Pass)  # which no operation is folded into
+        self.first_seen = self.first_seen or self._known.masked.get(linear.x) is not None
         if isinstance(rule, Epsilon):
             out = graft(value, linear.apply(linear.x, linear.weight) * rule.factor(*linear.bounded(value)))
         else:
@@ -173,10 +218,10 @@ class Relevance(Strategy):
             kept = Kept(y, lambda: bounded.value(linear.x))
             out = postpone(value, kept, lambda y, x: rule.surrogate(bounded, y, x), [linear.x], self._loss())
             self._kept[out] = kept
-        self._made[out] = Made(linear, None)
+        self._made[out] = Made(linear, None, rule, own)
         return out
 
-    def _first(self, linear: Linear, value: Tensor, first: Masked) -> Tensor:
+    def _first(self, linear: Linear, value: Tensor, first: Masked, kind: Rule) -> Tensor:
         rule: FirstRule | None = self.composite.first
         assert rule is not None
         self.first_seen = True
@@ -191,7 +236,7 @@ class Relevance(Strategy):
 
         out = postpone(value, kept, surrogate, [first.mask], self._loss())
         self._kept[out] = kept
-        self._made[out] = Made(linear, None)
+        self._made[out] = Made(linear, None, kind, False)
         return out
 
     def _loss(self) -> Loss:
@@ -238,7 +283,7 @@ class Relevance(Strategy):
         folded = None if made is None else made.linear.scaled(scale, shift, call.constants)
         if made is not None and folded is not None:
             plain = None if made.plain is None else normalization.rescaled(call, made.plain)
-            return self._folded(call, folded, plain)
+            return self._folded(call, folded, plain, made)
         out = graft(call.value(), normalization.rescaled(call, x))
         along = (1, -1, *[1] * (x.dim() - 2))
         constant = shift.view(along).expand_as(x)
@@ -259,17 +304,17 @@ class Relevance(Strategy):
         bias = made.linear.bias
         added = (*made.linear.added, *call.constants)
         shifted = replace(made.linear, bias=shift if bias is None else bias + shift, added=added)
-        return self._folded(call, shifted, made.plain)
+        return self._folded(call, shifted, made.plain, made)
 
-    def _folded(self, call: Call, folded: Linear, plain: Tensor | None) -> Tensor:
+    def _folded(self, call: Call, folded: Linear, plain: Tensor | None, made: Made) -> Tensor:
         """The result of a call that a linear operation has taken into itself; `plain` has its plain derivative."""
-        rule = self.composite.convolution if folded.convolution else self.composite.dense
-        first = self._known.masked.get(folded.x) if self.composite.first is not None else None
+        rule, own = made.rule, made.own
+        first = self._known.masked.get(folded.x) if self.composite.first is not None and not own else None
         if first is not None or not isinstance(rule, Epsilon) or plain is None:
-            return self._ruled(folded, call.value(), first)
+            return self._ruled(folded, call.value(), first, rule, own)
         value = call.value()
         out = graft(value, plain * rule.factor(*folded.bounded(value)))
-        self._made[out] = Made(folded, plain)
+        self._made[out] = Made(folded, plain, rule, own)
         return out
 
     def _product(self, call: Call) -> Tensor:

@@ -14,13 +14,14 @@ outputs are as small as it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
 from heatproof.errors import InputError
+from heatproof.fields import ADDED
 from heatproof.propagation.linear import Linear
 from heatproof.propagation.stabilizers import Stabilizer, check_stabilizer
 from heatproof.propagation.sums import negative, parts, positive, share
@@ -36,21 +37,36 @@ class LinearRule(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pass:
+    """R_i = R: relevance goes through a layer as it is, where outputs and inputs have one shape (Zennit's Pass)."""
+
+    stabilizer: str = "relative"
+    of_value: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, kw_only=True)
 class Epsilon:
     """R_i = w_i x_i / (z + ε·sign z) · R. The bias counts: without it the denominator may have any sign.
+
+    With `bias="ignored"` z is Σ_i w_i x_i: nothing is lost to the bias, and shares may be of any size.
 
     Source: Bach et al. 2015, eq. 58; Ancona et al. 2018, eq. 2 (with the bias once).
     """
 
     epsilon: float = 1e-6
     stabilizer: str = "relative"
+    bias: str = field(default="counted", metadata=ADDED)
     of_value: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_stabilizer(self.stabilizer)
+        _check_bias(self.bias)
 
     def factor(self, op: Linear, y: Tensor) -> Tensor:
-        """z / (z + ε·sign z), what the plain derivative is multiplied with."""
+        """(z + b) / (z + ε·sign z), what the plain derivative is multiplied with; b is in z where it counts."""
+        if self.bias == "ignored" and (offset := op.offset()) is not None:
+            alone = y - offset
+            return share(y, alone, _stabilizer(self, op).of(alone) if self.epsilon else 0.0)
         if self.epsilon == 0:
             return torch.ones_like(y)
         by = _stabilizer(self, op)
@@ -195,11 +211,11 @@ class Gamma:
         ]
 
 
-def _stabilizer(rule: "Rule", op: Linear) -> Stabilizer:
+def _stabilizer(rule: "Epsilon | AlphaBeta | AdaptiveBeta | Gamma", op: Linear) -> Stabilizer:
     return Stabilizer(rule.epsilon, op.outputs() if rule.stabilizer == "relative" else None)
 
 
-Rule = Epsilon | AlphaBeta | AdaptiveBeta | Gamma
+Rule = Epsilon | AlphaBeta | AdaptiveBeta | Gamma | Pass
 
 
 def _check_bias(bias: str) -> None:
