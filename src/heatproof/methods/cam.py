@@ -108,10 +108,11 @@ class GradCAM(Linearizable):
                 f"Expected samples with positions, such as images (N, C, H, W) for activation maps, but got "
                 f"{tuple(inputs.shape)}."
             )
-        layer = last_map(model, inputs) if named is None else named
-        reading = reading_of(model, layer, inputs, self.layout)
+        known = seen(model, inputs)
+        layer = last_map(model, inputs, known) if named is None else named
+        reading = reading_of(model, layer, inputs, self.layout, known)
         if named is None:
-            say_others(model, inputs)
+            say_others(known)
         activations: list[Tensor] = []
 
         def begin(output: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from heatproof.errors import HeatproofWarning, InputError, unknown
 from heatproof.layouts.reading import Reading, assumed
-from heatproof.layouts.seen import network, seen
+from heatproof.layouts.seen import Seen, network, seen
 from heatproof.undo import hooked
 
 Layout = Literal["channels-first", "channels-last"]
@@ -20,7 +20,7 @@ LAYOUTS = ("channels-first", "channels-last")
 ENLARGE = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
-def last_map(model: nn.Module, inputs: Tensor) -> str:
+def last_map(model: nn.Module, inputs: Tensor, known: Seen | None = None) -> str:
     """The name of the layer whose output is the last map on the way to the outputs, found by running the model.
 
     The layer runs once, its output has more than one position, and the outputs depend on more than one of them: a
@@ -32,11 +32,12 @@ def last_map(model: nn.Module, inputs: Tensor) -> str:
     weights, the sample's values and the sizes are: see `heatproof.layouts`. Where the outputs also depend on maps that
     do not pass this layer (a second backbone, a skip connection around it), a HeatproofWarning names them.
 
-    Cost: a forward pass of two rows that is watched: two to six passes' time, once a network and shape of inputs.
+    Cost: a forward pass of two rows that is watched: two to six passes' time, once a network and shape of inputs; none
+    where what it told is `known`.
 
     Raises: InputError where there is none.
     """
-    known = seen(model, inputs)
+    known = known or seen(model, inputs)
     if known.last is not None:
         return known.last
     _refuse_scripts(model)
@@ -53,9 +54,8 @@ def last_map(model: nn.Module, inputs: Tensor) -> str:
     )
 
 
-def say_others(model: nn.Module, inputs: Tensor) -> None:
+def say_others(known: Seen) -> None:
     """Warn where other maps lead to the outputs, past the last one."""
-    known = seen(model, inputs)
     if known.beside:
         names = " and ".join(map(repr, known.beside))
         warnings.warn(
@@ -74,7 +74,9 @@ def check_layout(layout: Layout | None, layer: str | tuple[str, ...] | None) -> 
         raise InputError("Expected the name of the layer whose layout is given, but got none; pass layer=….")
 
 
-def reading_of(model: nn.Module, layer: str, inputs: Tensor, layout: Layout | None = None) -> Reading:
+def reading_of(
+    model: nn.Module, layer: str, inputs: Tensor, layout: Layout | None = None, known: Seen | None = None
+) -> Reading:
     """How `layer`'s output reads as positions of `inputs`: as the operations tell, or as `layout` says.
 
     Raises: InputError for a layer that is unknown, runs never or again, gives no map, or one whose axes nothing tells.
@@ -83,7 +85,7 @@ def reading_of(model: nn.Module, layer: str, inputs: Tensor, layout: Layout | No
     if layer not in modules:
         raise unknown(f"layer of {type(network(model)).__name__}", layer, filter(None, modules))
     _refuse_scripts(model, layer)
-    known = seen(model, inputs)
+    known = known or seen(model, inputs)
     if known.runs.get(layer, 0) != 1:
         raise _runs(model, layer, known.runs)
     reading = known.readings.get(layer)

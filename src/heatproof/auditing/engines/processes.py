@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 
+from heatproof import allocator
 from heatproof.arithmetic import pinned
 from heatproof.auditing import environment
 from heatproof.auditing.block import Heard
@@ -196,7 +197,7 @@ def _work(pipe: Connection, file: str, device: str) -> None:
     plan = task.plan.on(device) if device else task.plan
     store = Store(task.files)
     store.know(plan.questions)
-    with pinned(task.threads):
+    with allocator.kept(), pinned(task.threads):
         inputs = plan.example.inputs
         log = Log(store, leases.fresh(), environment.describe(inputs.device, inputs.dtype, task.threads, plan.batch))
         log.said["recipes"] = plan.recipes
