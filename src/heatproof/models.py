@@ -208,7 +208,9 @@ class Bound(nn.Module):
             return self.net(**given)
 
     def _reading(self, x: Tensor) -> Callable[[Tensor], Tensor] | None:
-        """How the layer's output becomes (N, K, positions …); None where it is so already."""
+        """How the layer's output becomes (N, K, positions …); None where it is so already, or is taken whole."""
+        if self.reduction == "none":
+            return None
         if self.layout is not None:
             return None if self.layout == "channels-first" else lambda out: out.movedim(-1, 1)
         from heatproof.layouts.channels import channels_first  # which asks this very class
@@ -216,7 +218,7 @@ class Bound(nn.Module):
         key = tuple(x.shape[1:])
         if key not in self._readings:
             assert self._layer is not None
-            named = self._layer.run is None and not self._layer.items
+            named = self._layer.run is None and not self._layer.items and self._layer.argument is None
             self._readings[key] = channels_first(self.net, self._layer.module, x, self._run) if named else self._ask
         way: Callable[[Tensor], Tensor] | None = self._readings[key]
         return way

@@ -12,12 +12,16 @@ from heatproof.complaints import shown_outputs
 from heatproof.errors import InputError, unknown
 from heatproof.undo import hooked
 
-_NOTATION = re.compile(r"(?P<module>[^#\[\]]*)(?:#(?P<run>\d+))?(?P<items>(?:\[[^\[\]]+\])*)")
+_NOTATION = re.compile(
+    r"(?P<module>[^#\[\]()]*)(?:\((?P<argument>\w+)\))?(?:#(?P<run>\d+))?(?P<items>(?:\[[^\[\]]+\])*)"
+)
 
 
 @dataclass(frozen=True)
 class Place:
     """The output of a submodule, as `name`, `name#2` (its second run) or `name[0]` (the first of its results).
+
+    Or what goes into it: `name(0)`, its first argument, or `name(mask)`, the one of that name, as it was called.
 
     A submodule that runs once needs no number, and one that returns a tensor no item. Items are indices, or keys and
     attributes by name; they may follow one another: `lstm[1][0]` is the hidden state of an LSTM, (output, (h, c)).
@@ -27,6 +31,7 @@ class Place:
     module: str
     run: int | None = None
     items: tuple[str, ...] = ()
+    argument: str | None = None
 
     @classmethod
     def of(cls, net: nn.Module, text: str) -> "Place":
@@ -45,7 +50,8 @@ class Place:
         run = None if found["run"] is None else int(found["run"])
         if run == 0:
             raise InputError(f"Expected runs to be counted from 1, but got {text!r}; the first is {found['module']}#1.")
-        return cls(text, found["module"], run, tuple(re.findall(r"\[([^\]]+)\]", found["items"])))
+        items = tuple(re.findall(r"\[([^\]]+)\]", found["items"]))
+        return cls(text, found["module"], run, items, found["argument"])
 
     @contextmanager
     def met(self, net: nn.Module, see: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
@@ -62,7 +68,15 @@ class Place:
                 return None
             return _replaced(output, self.items, see, self)
 
-        with hooked((net.get_submodule(self.module), hook, {})):
+        def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            nonlocal runs
+            runs += 1
+            if runs != (self.run or 1):
+                return None
+            return self._given_instead(args, kwargs, see)
+
+        way = (hook, {}) if self.argument is None else (before, {"before": True, "with_kwargs": True})
+        with hooked((net.get_submodule(self.module), *way)):
             yield
         if runs < (self.run or 1) or (self.run is None and runs > 1):
             expected = "once" if self.run is None else f"{self.run} times or more"
@@ -71,6 +85,22 @@ class Place:
                 f"Expected submodule {self.module!r} to run {expected}, but it ran {runs} times"
                 f"{which if self.run is None else ''}."
             )
+
+    def _given_instead(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], see: Callable[[Tensor], Tensor | None]
+    ) -> Any:
+        """The arguments with another one here; None where they stay as they are."""
+        at = str(self.argument)
+        key: Any = int(at) if at.isdigit() else at
+        if not (0 <= key < len(args) if isinstance(key, int) else key in kwargs):
+            known = [*map(str, range(len(args))), *kwargs]
+            raise unknown(f"argument that {self.module!r} was called with", at, known)
+        new = _replaced(args[key] if isinstance(key, int) else kwargs[key], self.items, see, self)
+        if new is None:
+            return None
+        if isinstance(key, int):
+            return (*args[:key], new, *args[key + 1 :]), kwargs
+        return args, {**kwargs, key: new}
 
 
 def _replaced(output: Any, items: tuple[str, ...], see: Callable[[Tensor], Tensor | None], place: Place) -> Any:

@@ -12,7 +12,7 @@ from heatproof.methods.controls import EdgeDetector, InputXEdges, InputXRandomGr
 from heatproof.methods.deeplift import DeepLIFT
 from heatproof.methods.fitted import Fitted, FittedMethod, fit
 from heatproof.methods.given import Given
-from heatproof.methods.guided import Deconvnet, GuidedBackprop
+from heatproof.methods.guided import BetaSmooth, Deconvnet, GuidedBackprop
 from heatproof.methods.lrp import LRP, DeepTaylor
 from heatproof.methods.noise import SmoothGrad, VarGrad
 from heatproof.methods.occlusion import Occlusion
@@ -35,6 +35,7 @@ def get(name: str, **fields: Any) -> Method:
 
 __all__ = [
     "LRP",
+    "BetaSmooth",
     "ChannelNorm",
     "Competitive",
     "Deconvnet",

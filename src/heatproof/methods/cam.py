@@ -10,13 +10,15 @@ from torch import Tensor, nn
 from heatproof import door
 from heatproof.errors import InputError
 from heatproof.fields import ADDED
-from heatproof.layouts.reading import Reading
-from heatproof.layouts.seen import seen
+from heatproof.layouts.reading import Reading, assumed
+from heatproof.layouts.seen import network, seen
 from heatproof.methods.backward import nothing_overwritten
-from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, mixes, one_hot, scores
+from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, Targets, mixes, one_hot, scores
 from heatproof.methods.guided import GuidedBackprop
 from heatproof.methods.spatial import Layout, check_layout, enlarged, last_map, reading_of, replacing, say_others
-from heatproof.models import forward
+from heatproof.models import check_targets, forward
+from heatproof.places import Place
+from heatproof.targets.base import Target
 
 
 class Weigher(NamedTuple):
@@ -51,7 +53,8 @@ class GradCAM(Linearizable):
             than one position that is read in more than one, before adaptive pooling, and not a class map; see
             `heatproof.methods.spatial.last_map`. On a ViT that is the input of the last block's attention. A
             HeatproofWarning names other maps that the outputs depend on and that do not pass it.
-            Several names give the mean of their maps.
+            Several names give the mean of their maps. `name(0)` is what goes into the layer, its first argument, whose
+            `layout` has to be said.
         layout: `channels-first` (N, K, …) or `channels-last` (N, …, K) of the named layer, where nothing tells.
         relu: whether what lowers the score is left out. Without it R is signed, and linear over labels.
 
@@ -82,14 +85,23 @@ class GradCAM(Linearizable):
     def cost(self, outputs: int, shape: Sequence[int]) -> float:
         return float(len(self.layer)) if isinstance(self.layer, tuple) else 1.0
 
-    def in_layer(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-        """The map (N, *grid) of labels `targets` (N,) at the layer's own positions, in units of the score."""
+    def in_layer(self, model: nn.Module, inputs: Tensor, targets: Targets) -> Tensor:
+        """The map (N, *grid) at the layer's own positions, in units of the score; arguments and errors as in a call."""
+        if isinstance(targets, Target):
+            aim = targets.aim(model, inputs)
+            (model, inputs), targets = aim.of(inputs), aim.labels
         if isinstance(self.layer, tuple):
             raise InputError(f"Expected one layer, whose size the map has, but got {self.layer}.")
-        door.enter(model, inputs, labels := door.as_labels(inputs, targets))
-        outputs, weigh, _ = self._weigher(model, door.plain(inputs), self.layer)
-        found: Tensor = weigh(one_hot(labels.to(inputs.device), outputs))
-        return found.detach()
+        named = self.layer
+        with door.entered(model, inputs, door.as_labels(inputs, targets)) as (settled, x, labels):
+
+            def run() -> Tensor:
+                assert labels is not None
+                outputs, weigh, _ = self._weigher(model, x, named)
+                check_targets(x, labels, outputs.shape[1])
+                return weigh(one_hot(labels, outputs)).detach()
+
+            return door.guarded(run, model, x, settled)
 
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
         names = self.layer if isinstance(self.layer, tuple) else (self.layer,)
@@ -110,7 +122,13 @@ class GradCAM(Linearizable):
             )
         known = seen(model, inputs)
         layer = last_map(model, inputs, known) if named is None else named
-        reading = reading_of(model, layer, inputs, self.layout, known)
+        argument = layer.endswith(")")
+        if argument and self.layout is None:
+            raise InputError(
+                f"Expected to be told which dimensions of {layer!r} are positions; say it with layout='channels-first' "
+                "or layout='channels-last', or name the layer that makes it."
+            )
+        reading = None if argument else reading_of(model, layer, inputs, self.layout, known)
         if named is None:
             say_others(known)
         activations: list[Tensor] = []
@@ -121,9 +139,12 @@ class GradCAM(Linearizable):
             activations.append(output.detach().clone().requires_grad_())
             return activations[0].clone()  # the network may change it in place
 
-        with torch.no_grad(), replacing(model, layer, begin):
+        net = network(model)
+        way = Place.of(net, layer).met(net, begin) if argument else replacing(model, layer, begin)
+        with torch.no_grad(), way:
             outputs = forward(model, inputs, derived=True)
         (activation,) = activations
+        reading = reading or self._assumed(layer, inputs, activation, known.positions)
         if not reading.fits(activation):
             raise InputError(
                 f"Expected layer {layer!r} to give one shape for inputs of one shape, but it gave "
@@ -135,6 +156,19 @@ class GradCAM(Linearizable):
             return weighed.relu() if self.relu else weighed
 
         return Weigher(outputs.detach(), weigh, reading)
+
+    def _assumed(self, layer: str, inputs: Tensor, activation: Tensor, positions: tuple[int, ...]) -> Reading:
+        """How an argument of a layer reads, as `layout` says."""
+        axes = positions or tuple(range(2, inputs.dim()))
+        reading = None
+        if activation.dim() > 2:
+            reading = assumed(activation.shape, str(self.layout), [inputs.shape[axis] for axis in axes], axes)
+        if reading is None:
+            raise InputError(
+                f"Expected what goes into {layer!r} to be a map of inputs {tuple(inputs.shape)}, but it is "
+                f"{tuple(activation.shape)}, which is none with layout={self.layout!r}."
+            )
+        return reading
 
     def _diagnostics(
         self, maps: Tensor, model: nn.Module, inputs: Tensor, outputs: Tensor, targets: Tensor

@@ -1,5 +1,6 @@
 """Guided backpropagation and the deconvolutional network: the ordinary derivative, with another one at every ReLU."""
 
+from abc import abstractmethod
 from typing import Any, ClassVar
 
 import torch
@@ -53,23 +54,18 @@ def compares_with_zero(call: Call) -> bool:
     return any(torch.equal(mask, known) for known in (probes > 0, probes >= 0, probes < 0, probes <= 0))
 
 
-class Clamping(Strategy):
-    """At ReLUs only positive derivatives go on; `masked` says whether only where the ReLU was open, too.
+class _AtReLUs(Strategy):
+    """A strategy that changes the derivative of ReLUs, however they are written, and keeps all others."""
 
-    Every other operation keeps its ordinary derivative.
-    """
-
-    label: ClassVar[str] = "guided backpropagation"
     holds_choices: ClassVar[bool] = True
     own_derivatives: ClassVar[bool] = True
 
-    def __init__(self, *, masked: bool) -> None:
-        self._masked = masked
+    def __init__(self) -> None:
         self._signs: Facts[bool] = Facts()  # masks of what is above or below 0, also as numbers
         self.rectifiers = 0
 
     def check(self) -> None:
-        """Refuse a network in which nothing was clamped."""
+        """Refuse a network in which nothing was changed."""
         if self.rectifiers == 0:
             raise InputError(
                 "Expected a network with ReLUs, but no relu was called: the result would be the plain gradient; "
@@ -88,17 +84,51 @@ class Clamping(Strategy):
     def handle(self, call: Call) -> Any:
         if call.kind == "batch-norm":
             return graft(call.value(), normalization.rescaled(call, call.inputs[0]))
-        if call.name == "relu":
-            out: Tensor = call.execute() if self._masked else graft(call.value(), call.inputs[0])
-        elif rectifies(call, signed=self._sees_signs(call)):
-            x = call.inputs[0]
-            out = graft(call.value(), torch.relu(x) if self._masked else x)
-        else:
+        if call.name != "relu" and not rectifies(call, signed=self._sees_signs(call)):
             plain = call.execute()
             if call.name == "instance_norm":  # torch's own derivative needs it so, see `models`
                 plain.register_hook(lambda g: g.contiguous())
             return plain
         self.rectifiers += 1
+        return self._rectified(call)
+
+    @abstractmethod
+    def _rectified(self, call: Call) -> Tensor:
+        """The value of a ReLU, with its derivative."""
+
+
+class Smoothing(_AtReLUs):
+    """ReLUs keep their values and take the derivative of a softplus: σ(β x) in place of 1 where x > 0."""
+
+    label: ClassVar[str] = "smoothed ReLUs"
+
+    def __init__(self, beta: float) -> None:
+        super().__init__()
+        self._beta = beta
+
+    def _rectified(self, call: Call) -> Tensor:
+        x = call.inputs[0]
+        return graft(call.value(), x * torch.sigmoid(self._beta * x.detach()))
+
+
+class Clamping(_AtReLUs):
+    """At ReLUs only positive derivatives go on; `masked` says whether only where the ReLU was open, too.
+
+    Every other operation keeps its ordinary derivative.
+    """
+
+    label: ClassVar[str] = "guided backpropagation"
+
+    def __init__(self, *, masked: bool) -> None:
+        super().__init__()
+        self._masked = masked
+
+    def _rectified(self, call: Call) -> Tensor:
+        x = call.inputs[0]
+        if call.name == "relu":
+            out: Tensor = call.execute() if self._masked else graft(call.value(), x)
+        else:
+            out = graft(call.value(), torch.relu(x) if self._masked else x)
         # The clamp is on what comes back, so no surrogate can do it.
         out.register_hook(lambda g: g.clamp(min=0))  # type: ignore[no-untyped-call]
         return out

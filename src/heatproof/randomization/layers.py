@@ -238,12 +238,13 @@ def _pauses(model: nn.Module, watch: Watch) -> Iterator[None]:
     hooks: list[tuple[nn.Module, Callable[..., Any], dict[str, Any]]] = []
     hooks.append((model.net, lambda *_: runs.clear(), {**before, "prepend": True}))
     for one in replaced:
-        if not one.items:  # of several results the others are used
+        if not one.items and one.argument is None:  # of several results, or arguments, the others are used
             module = model.net.get_submodule(one.module)
             hooks.append((module, in_run(one, pause), before))
             hooks.append((module, in_run(one, resume), {}))
     if read is not None:
-        hooks.append((model.net.get_submodule(read.module), in_run(read, pause), {}))
+        side = {} if read.argument is None else before
+        hooks.append((model.net.get_submodule(read.module), in_run(read, pause), side))
         hooks.append((model.net, resume, {**before, "prepend": True}))
     with hooked(*hooks):
         yield
