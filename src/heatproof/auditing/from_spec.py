@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from heatproof.auditing.manifest import About
+from heatproof.auditing.names import own_names
 from heatproof.auditing.run import Run, Subject, audited, subject_of_tensor
 from heatproof.auditing.samples import FromBlocks
 from heatproof.auditing.spec import AuditSpec, parse, read_table
@@ -45,7 +46,7 @@ def run(
         model=spec.model.name,
         data=data.name,
         title=spec.title,
-        classes=data.classes,
+        classes=data.classes or own_names(model),
         spec=_without_folders(spec.source),
     )
     if spec.targets in (Label("predicted"), Label("given")):

@@ -15,6 +15,7 @@ from heatproof.auditing.asked import Asked
 from heatproof.auditing.course import conduct
 from heatproof.auditing.listing import named
 from heatproof.auditing.manifest import About
+from heatproof.auditing.names import told
 from heatproof.auditing.planning import check_labels, check_tensors
 from heatproof.auditing.samples import FromBlocks, Source, Tensors
 from heatproof.auditing.ways import Way
@@ -25,6 +26,7 @@ from heatproof.data.blocks import Blocks, as_blocks
 from heatproof.data.choosing import held
 from heatproof.errors import InputError, shown
 from heatproof.features import Features
+from heatproof.layouts.seen import network
 from heatproof.methods.base import METHODS, Attribution, Method, Targets
 from heatproof.models import Bound, as_model, check_inputs, check_model
 from heatproof.outputs import Outputs
@@ -120,6 +122,11 @@ def audit(
     shard: str | None = None,
     take: bool = False,
     mixed: bool = False,
+    title: str = "",
+    classes: Any = None,
+    columns: Sequence[str] | None = None,
+    tokens: Sequence[Sequence[str]] | None = None,
+    display: Tensor | np.ndarray | None = None,
     about: About | None = None,
     progress: bool = True,
 ) -> Run:
@@ -161,6 +168,12 @@ def audit(
             folder, the others. "auto" reads it from the variables of Slurm, of torch's launchers or of an indexed job.
         take: compute blocks that nobody else is at, until none is left; other processes may do so at the same time.
         mixed: go on with a run that began on another kind of device or with other versions; bits may differ.
+        title: stands above the report.
+        classes: the names of the labels: a list, a mapping from labels such as `id2label`, or torchvision's weights; by
+            default those that the network (of Hugging Face or timm) brings, or the data.
+        columns: the names of a table's columns, which the report shows with their values.
+        tokens: for each sample the words behind its tokens, to be shown.
+        display: uint8 (N, H, W) or (N, H, W, 3), the pictures before they were scaled and normalized, to be shown.
 
     Returns: a `Run`; `run.rows()` is the DataFrame of all rows, `run.report()` writes the page. A `FailureWarning`
         names what failed meanwhile, if anything did: its rows are missing or NaN.
@@ -172,7 +185,10 @@ def audit(
     check_model(model)
     way = Way.of(workers=workers, devices=devices, shard=shard, take=take, out=out)
     made = subject_of_tensor if isinstance(data, Tensor) else _of_blocks
-    about = about or About(model=type(model).__name__)
+    about = told(
+        about or About(model=type(network(model)).__name__), model, data,
+        title=title, classes=classes, columns=columns, tokens=tokens, display=display,
+    )  # fmt: skip
     subject = made(model, data, targets, outputs, about, labels=labels, ids=ids, boxes=boxes)
     found = audited(
         subject,

@@ -1,0 +1,101 @@
+"""Names that people see: of labels, columns and words, pictures as they were, a title."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import audit_toys as toys
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import heatproof as hp
+from heatproof.auditing.names import class_names, own_names
+from heatproof.errors import InputError
+
+NAMES = ("cat", "dog", "eel", "fox")
+
+
+def run(out: Path, **settings: Any) -> Any:
+    return hp.audit(
+        toys.network(), toys.images(3), methods=["gradient"], checks=["completeness"], out=out, threads=1,
+        progress=False, **settings,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [NAMES, list(NAMES), np.array(NAMES), dict(enumerate(NAMES)), {str(i): name for i, name in enumerate(NAMES)},
+     SimpleNamespace(meta={"categories": list(NAMES)})],
+    ids=["tuple", "list", "array", "id2label", "id2label of JSON", "torchvision's weights"],
+)  # fmt: skip
+def test_names_of_labels(tmp_path: Path, classes: Any) -> None:
+    assert class_names(classes) == NAMES
+    found = run(tmp_path / "run", classes=classes, title="Of animals")
+    assert found.manifest["data"]["classes"] == list(NAMES)
+    assert found.manifest["title"] == "Of animals"
+    page = found.report().read_text(encoding="utf-8")
+    assert "Of animals" in page
+    assert any(name in page for name in NAMES)
+
+
+def test_the_networks_own() -> None:
+    net = toys.network()
+    assert own_names(net) is None
+    net.config = SimpleNamespace(id2label={0: "cat", 1: "dog"})  # type: ignore[assignment]  # as transformers' have
+    assert own_names(net) == own_names(hp.Bound(net)) == ("cat", "dog")
+    net.config = SimpleNamespace(id2label={0: "LABEL_0", 1: "LABEL_1"})  # type: ignore[assignment]  # nobody named them
+    assert own_names(net) is None
+    net.pretrained_cfg = {"label_names": NAMES}  # type: ignore[assignment]  # as timm's have
+    assert own_names(net) == NAMES
+
+
+def test_they_stand_in_an_audit(tmp_path: Path) -> None:
+    net = toys.network()
+    net.pretrained_cfg = {"label_names": NAMES}  # type: ignore[assignment]  # as timm's have
+    settings = {"methods": ["gradient"], "checks": ["completeness"], "progress": False, "threads": 1}
+    found = hp.audit(net, toys.images(3), out=tmp_path / "own", **settings)
+    assert found.manifest["data"]["classes"] == list(NAMES)
+    found = hp.audit(net, toys.images(3), out=tmp_path / "said", classes=["a", "b", "x", "y"], **settings)
+    assert found.manifest["data"]["classes"] == ["a", "b", "x", "y"]
+
+
+def test_the_columns_of_a_table(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2)).eval()
+    table = torch.tensor([[42.0, 1.75, -3.0], [7.0, 1.25, 0.5]])
+    found = hp.audit(
+        net, table, columns=["age", "height", "<change>"], methods=["gradient-x-input"], checks=["completeness"],
+        out=tmp_path / "run", progress=False, threads=1,
+    )  # fmt: skip
+    assert found.manifest["data"]["tokens"]["0"] == ["age 42", "height 1.75", "<change> -3"]
+    page = found.report().read_text(encoding="utf-8")
+    assert "height 1.75" in page
+    assert "&lt;change&gt; -3" in page
+
+
+def test_pictures_as_they_were(tmp_path: Path) -> None:
+    display = np.zeros((3, 12, 12, 3), dtype=np.uint8)
+    display[..., 0] = 200
+    found = run(tmp_path / "run", display=display)
+    assert found.report().is_file()
+    assert not found.manifest["failures"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"classes": "cat"}, "Expected `classes` as a list of names, .*, but got 'cat'"),
+        ({"classes": {0: "cat", 2: "dog"}}, r"a name for every label from 0 on, but got those of \[0, 2\]"),
+        ({"columns": ["a", "b"]}, r"a table \(N, 2\), a tensor, for 2 columns, but got \(3, 1, 12, 12\)"),
+        ({"columns": "ab"}, "Expected `columns` as a list of names, but got 'ab'"),
+        ({"columns": ["a"], "tokens": [["a"]]}, "either `columns` of a table or `tokens` of texts"),
+        ({"tokens": [["a"]]}, r"one list of tokens a sample \(3\), but got 1"),
+        ({"display": torch.rand(3, 12, 12)}, "`display` as uint8 pictures"),
+        ({"display": torch.zeros(2, 12, 12, dtype=torch.uint8)}, r"one picture to display a sample \(3\), but got 2"),
+    ],
+)
+def test_errors(tmp_path: Path, settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        run(tmp_path / "run", **settings)
