@@ -161,14 +161,27 @@ def _degradation(verdicts: Verdicts, check: CheckInfo, order: Sequence[str]) -> 
     controls = [label for label in evidence.info.controls if label in means and math.isfinite(means[label])]
     yield Between(
         name=check.label,
-        title="What the label keeps while tiles are taken away: the least relevant first (above), the most (below)",
+        title=f"What {_kept(check)} keeps while tiles are taken away: the least relevant first (above), the most "
+        "(below)",
         x="share of the tiles taken away",
-        y="probability of the label",
+        y=_measured(check),
         upper=upper,
         lower=lower,
         control=max(controls, key=lambda label: means[label], default=""),
         said={label: f"area {mean:z.2f}" for label, mean in means.items() if math.isfinite(mean)},
     )
+
+
+def _measured(check: CheckInfo) -> str:
+    """What the curves of a check are of: a probability where there is one, else the output itself in its unit."""
+    if "probability" in check.metrics:
+        return "probability of the label"
+    score = check.metrics.get("score")
+    return f"explained output, in {score.unit}" if score and score.unit not in ("", "score") else "explained output"
+
+
+def _kept(check: CheckInfo) -> str:
+    return "the label" if "probability" in check.metrics else "the explained output"
 
 
 def _curves(verdicts: Verdicts, check: CheckInfo, order: Sequence[str], way: str) -> dict[str, list[Point]]:
@@ -195,9 +208,9 @@ def _over_positions(verdicts: Verdicts, check: CheckInfo, order: Sequence[str]) 
         name=check.label,
         title="Sensitivity-n: do sums over sets of n features follow what the score loses without them?"
         if sets
-        else "What the label keeps while the highest regions are blurred",
+        else f"What {_kept(check)} keeps while the highest regions are blurred",
         x="n, features of a set" if sets else "regions blurred",
-        y="correlation" if sets else "probability of the label",
+        y="correlation" if sets else _measured(check),
         lines={label: sorted(lines[label], key=lambda point: point.x) for label in order if label in lines},
         dim=[label for label in evidence.info.controls if label in lines],
         log=sets,
