@@ -1,10 +1,10 @@
 """Claim: reading a run takes seconds and megabytes, not the memory that a frame of all its rows would take.
 
 Made-up runs, written as an audit writes them: one file of rows a block of 64 samples, 34 methods, 11 checks,
-cascading randomization of so many stages. `verdicts` opens the folder, reads every row, and gives the table of verdicts
-with its headline; `page` makes `report.html` with all curves and intervals. Each is a process of its own; memory is its
-peak, and beside it stands what the imports alone take. Seconds are the process's own work, on one thread. `a frame` is
-what `run.rows()` takes.
+cascading randomization of so many stages; one keeps the maps of six samples. `verdicts` opens the folder, reads every
+row, and gives the table of verdicts with its headline; `page` makes `report.html` with all curves and intervals. Each
+is a process of its own; memory is its peak, and beside it stands what the imports alone take. Seconds are the
+process's own work, on one thread. `a frame` is what `run.rows()` takes.
 """
 
 import json
@@ -23,7 +23,7 @@ import pyarrow as pa
 from heatproof.rows import SCHEMA
 from heatproof.runs import Store
 from heatproof.runs.blocks import ROW_SCHEMA, digest_of
-from heatproof.runs.store import ROWS
+from heatproof.runs.store import MAPS, ROWS
 
 # name: samples, methods, stages
 CASES = {
@@ -31,7 +31,10 @@ CASES = {
     "1e6 rows": (84, 34, 17),
     "500 images": (500, 34, 17),
     "20e6 rows": (1680, 34, 17),
+    "2,160 maps": (16, 20, 17),
 }
+SHOWN = {"2,160 maps": 6}  # samples whose maps, of 224 × 224 pixels in every state, are kept
+SIDE = 224
 BLOCK = 64
 MEASURES = ("spearman", "spearman-absolute", "ssim", "hog", "mse")
 BESIDE = ("zeros", "shared-zeros", "relative-energy")
@@ -85,8 +88,8 @@ def conditions(methods: list[str], stages: int) -> Iterator[list[Line]]:
         yield [("data-randomization", setting, 0.0, 0, MEASURES)]
 
 
-def generate(run: Path, samples: int, count: int, stages: int) -> int:
-    """Write a made-up run; gives the number of its rows."""
+def generate(run: Path, samples: int, count: int, stages: int, shown: int = 0) -> int:
+    """Write a made-up run, with the maps of the samples `shown`; gives the number of its rows."""
     methods = [*CONTROLS, *(f"method {k:02}" for k in range(count - len(CONTROLS)))]
     store, tables = Store(run), []
     rng, total = np.random.default_rng(0), 0
@@ -115,8 +118,30 @@ def generate(run: Path, samples: int, count: int, stages: int) -> int:
         store.write_rows(ROWS, block // BLOCK, digest_of(names), table, questions)
         total += table.num_rows
         tables.clear()
-    store.ask(question_of(methods, samples, stages, questions))
+    question = question_of(methods, samples, stages, questions)
+    if shown:
+        names = [f"{k:05}" for k in range(shown)]
+        question |= {"shown": names, "data": {**question["data"], "shape": [3, SIDE, SIDE], "grid": [SIDE, SIDE]}}
+        keep(store, methods, [state["name"] for state in question["states"]], names, questions)
+    store.ask(question)
     return total
+
+
+def keep(store: Store, methods: list[str], states: list[str], names: list[str], questions: dict[str, Any]) -> None:
+    """Maps, inputs and facts of the samples shown."""
+    rng = np.random.default_rng(1)
+    maps = {
+        json.dumps([state, method, name]): rng.standard_normal((SIDE, SIDE), np.float32)
+        for state in states
+        for method in methods
+        for name in names
+    }
+    store.write_maps(MAPS, 0, digest_of(names), maps, dict.fromkeys(methods, questions))
+    store.write_inputs({name: rng.random((3, SIDE, SIDE), np.float32) for name in names})
+    facts = {name: pa.array([0] * len(names)) for name in ("target", "predicted", "label")}
+    likely = pa.array([0.9] * len(names))
+    table = {"id": pa.array(names), **facts, "probability": likely, "target_probability": likely}
+    store.write_samples(0, digest_of(names), pa.table(table))
 
 
 def question_of(methods: list[str], samples: int, stages: int, questions: dict[str, list[str]]) -> dict[str, Any]:
@@ -211,7 +236,7 @@ def peak() -> float:
 def measure(case: str, whats: list[str]) -> Iterator[dict[str, str | int | float]]:
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        total = generate(run, *CASES[case])
+        total = generate(run, *CASES[case], shown=SHOWN.get(case, 0))
         for what in whats:
             found = alone(what, run)
             yield {

@@ -7,4 +7,4 @@ python digits.py run "$@"
 heatproof=(python -m heatproof)
 "${heatproof[@]}" check run --require "accuracy > 70 %" --require "gradient-x-input: steady" \
     --require "gradient-x-input: faithful" --require "gradient-x-input: degradation > 0.3" --junit run/gate.xml
-python -m pytest -q -p heatproof.gate.pytest_plugin -p no:cacheprovider digits.heatproof.toml
+python -m pytest -q -p no:cacheprovider digits.heatproof.toml

@@ -238,7 +238,17 @@ def test_pytest_runs_a_gate_file(whole: Path, tmp_path: Path, pytestconfig: pyte
 
     def ran(text: str) -> tuple[int, str]:
         gate.write_text(text)
-        plugin = ["-p", "heatproof.gate.pytest_plugin", "-p", "no:cacheprovider", "-q", "--rootdir", str(tmp_path)]
+        plugin = [
+            "-p",
+            "no:heatproof",
+            "-p",
+            "heatproof.pytest_plugin",
+            "-p",
+            "no:cacheprovider",
+            "-q",
+            "--rootdir",
+            str(tmp_path),
+        ]
         command = [sys.executable, "-m", "pytest", *plugin, str(gate)]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
         return done.returncode, done.stdout
@@ -251,3 +261,12 @@ def test_pytest_runs_a_gate_file(whole: Path, tmp_path: Path, pytestconfig: pyte
     code, said = ran(f'runs = "{whole}"\n')
     assert code == 2
     assert "Expected the name of a key of a gate, but got 'runs'; did you mean 'run'?" in said
+
+
+def test_plug_in_costs_a_test_session_nothing_but_itself() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, heatproof.pytest_plugin; print([m for m in ('pandas', 'torch', 'scipy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

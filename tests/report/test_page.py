@@ -379,7 +379,8 @@ def test_large_maps_travel_small_and_the_first_sample_in_full(run: Path, tmp_pat
     change(folder, data={**data, "grid": [SIDE * SIDE]})  # features in a row, more than travel small
     gallery = content(folder)["data"]["gallery"]
     assert (gallery["tile"], gallery["grid"]) == ([14, 112], [SIDE * SIDE // 8, SIDE * SIDE])
-    assert gallery["full"].startswith("data:image/webp;base64,")
+    assert len(gallery["full"]) == len(gallery["methods"])
+    assert all(sheet.startswith("data:image/webp;base64,") for sheet in gallery["full"])
 
 
 def test_maps_of_one_and_of_three_directions_are_drawn() -> None:

@@ -133,7 +133,7 @@ def test_large_view_opens_steps_and_closes(opened: Any) -> None:
 
 def test_input_shows_through_when_asked(opened: Any) -> None:
     before = cell(opened, 0, 0).evaluate(PIXELS)
-    opened.check("#overlay")
+    opened.locator("#overlay").fill("60")
     opened.wait_for_function("before => document.querySelector('#maps canvas').toDataURL() !== before", arg=before)
 
 

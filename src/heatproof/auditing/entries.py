@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from heatproof.checks.base import CHECKS, Check, State
+from heatproof.described import unit
 from heatproof.methods.base import METHODS, Attribution
 from heatproof.methods.fitted import learners
 from heatproof.methods.given import Given
@@ -43,6 +44,7 @@ class NamedMethod:
             "text": text(self.recipe),
             "controls": not self.uses_model,
             "given": self.is_given,
+            "unit": unit(self.recipe),
             "learns": [
                 {
                     "method": type(one).__name__,

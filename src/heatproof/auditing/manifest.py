@@ -32,6 +32,7 @@ class About:
     classes: Sequence[str] | None = None
     display: Tensor | None = None
     tokens: Sequence[Sequence[str]] | None = None
+    columns: Sequence[str] | None = None  # names of a table's columns
     skipped: Sequence[tuple[str, str]] = ()
     spec: Mapping[str, Any] = field(default_factory=dict)
 
@@ -78,6 +79,7 @@ def question_of(
             "features": describe(plan.features),
             "grid": list(plan.study.grid),
             "classes": _names(plan, about),
+            "columns": None if about.columns is None else list(about.columns),
             "skipped": [list(pair) for pair in (*about.skipped, *shown.skipped)],
             "tokens": None
             if shown.tokens is None

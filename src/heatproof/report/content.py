@@ -8,6 +8,7 @@ from heatproof.reading import Verdicts
 from heatproof.reading.competition import chance_share
 from heatproof.reading.complete import precise
 from heatproof.report.agreement import agreement
+from heatproof.report.along import along, is_table
 from heatproof.report.beside import beside
 from heatproof.report.colors import strokes
 from heatproof.report.curves import curves_of, panels_of
@@ -97,6 +98,8 @@ def content(run: Path) -> dict[str, Any]:
         "curves": curves,
         "gallery": gallery is not None,
         "texts": texts,
+        "lines": along(shown, manifest, labels),
+        "columns": is_table(manifest),
         "data": {
             "methods": {
                 m["label"]: {k: m[k] for k in ("color", "dash", "control", "verdict", "tone", "text")} for m in methods

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from heatproof.drawing import flat, scale_of
 from heatproof.reading.depends import CHECK as RANDOMIZATION
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.labels import CHECK as LABELS
@@ -32,6 +33,10 @@ def gallery_of(kept: Shown, evidence: Evidence, order: Sequence[str]) -> dict[st
     classes = manifest["data"]["classes"]
     predicts = manifest["model"].get("meaning", {}).get("kind", "labels") not in ("score", "scalars")
 
+    slices = math.prod(grid[:-2]) if len(grid) > 2 else 1
+    # A volume's slices stand side by side, each as large as a picture, as far as the format allows.
+    side = min(pictures.LARGEST * slices, pictures.WIDEST // len(states))
+
     def sample(name: str) -> dict[str, Any]:
         about = samples[name]
         return {
@@ -41,22 +46,30 @@ def gallery_of(kept: Shown, evidence: Evidence, order: Sequence[str]) -> dict[st
             "probability": number(about["probability"]),
             "right": about["target"] == about["predicted"],
             "picture": pictures.picture(name, inputs),
-            "sheet": pictures.sheet(maps, states, methods, name, grid, pictures.LARGEST),
+            "sheet": pictures.sheet(maps, states, methods, name, grid, side),
             "absent": [[m, s] for m in methods for s in states if (s, m, name) not in maps],
+            "scales": _scales(maps, states, methods, name),
             "scores": _scores(evidence.by_id, evidence.info.similarities, columns, methods, name),
         }
 
-    height, width = pictures.shrunk(shape, pictures.LARGEST)
-    full = None
+    height, width = pictures.shrunk(shape, side)
+    full, size = None, list(shape)
     if (height, width) != shape:
-        full = pictures.sheet(maps, states, methods, shown[0], grid, max(shape))
+        # A sheet a method: one of all would be larger than the format allows, and take as much memory as the maps.
+        most = min(max(shape), pictures.WIDEST // len(states))
+        full = [
+            pictures.sheet(maps, states, {label: signed}, shown[0], grid, most) for label, signed in methods.items()
+        ]
+        size = list(pictures.shrunk(shape, most))
     return {
         "methods": [[label, signed] for label, signed in methods.items()],
+        "units": {m["label"]: m.get("unit", "") for m in manifest["methods"]},
         "columns": columns,
         "samples": [sample(name) for name in shown],
         "tile": [height, width],
         "full": full,
-        "grid": list(shape),
+        "grid": size,
+        "slices": slices,
     }
 
 
@@ -119,6 +132,20 @@ def _retrained(states: Sequence[Mapping[str, Any]], stored: Mapping[str, str]) -
         }
         for index, s in enumerate(first, start=1)
     ]
+
+
+def _scales(
+    maps: pictures.Maps, states: Sequence[str], methods: Mapping[str, bool], sample: str
+) -> dict[str, dict[str, float | str]]:
+    """By method and state the value of the strongest color, or what is said of a map without a pattern."""
+    found: dict[str, dict[str, float | str]] = {}
+    for method in methods:
+        for state in states:
+            values = maps.get((state, method, sample))
+            if values is not None:
+                none = flat(values)
+                found.setdefault(method, {})[state] = none.said if none else float(f"{scale_of(values):.3g}")
+    return found
 
 
 def _scores(

@@ -20,6 +20,7 @@ from heatproof.drawing.scale import levels
 
 LARGEST = 112
 LOSSLESS = 64
+WIDEST = 16383  # pixels a side of a WebP picture
 STRIPE = 8  # times as wide as high is one line of values
 
 Floats = NDArray[np.float32]
@@ -105,7 +106,8 @@ def picture(sample: str, inputs: Mapping[str, NDArray[Any]]) -> str | None:
         low, high = float(pixels.min()), float(pixels.max())
         shown = np.rint(255 * (pixels - low) / ((high - low) or 1)).astype(np.uint8)
     image = Image.fromarray(shown)
-    image.thumbnail((224, 224))
+    slices = inputs[sample].shape[1] if sample in inputs and inputs[sample].ndim == 4 else 1
+    image.thumbnail((min(224 * slices, WIDEST), 224))
     return webp(image, lossless=max(image.size) <= LOSSLESS)
 
 

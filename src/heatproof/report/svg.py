@@ -9,7 +9,7 @@ from markupsafe import Markup
 from heatproof.report.figures import Between, Curves, Dots, Figure, Point, Scatter
 
 Strokes = Mapping[str, tuple[str, str]]
-WIDTH, ROW, LEFT = 640, 19, 168
+WIDTH, WIDE, ROW, LEFT = 460, 640, 19, 150
 SHAPES = ("circle", "diamond", "bar")
 SMALL = (150, 92)
 
@@ -85,11 +85,9 @@ def _dots(figure: Dots) -> Markup:
                 ends = f'x1="{x(point.low):.1f}" x2="{x(point.high):.1f}"'
                 parts.append(f'<line class="range" {ends} y1="{y}" y2="{y}"/>')
             parts.append(f"{_shape(shape, x(point.mean), y)}</g>")
-    parts.append(
-        f'<text x="{(LEFT + WIDTH) / 2}" y="{top + height + 30}" text-anchor="middle">{escape(figure.x)}</text>'
-    )
+    parts.append(f'<text x="{WIDTH - 4}" y="{top + height + 30}" text-anchor="end">{escape(figure.x)}</text>')
     if len(series) > 1:
-        at = float(LEFT)
+        at = 4.0
         for k, name in enumerate(series):
             parts.append(f'<g class="tone-plain s{k}">{_shape(k, at + 5, total - 6)}</g>')
             parts.append(f'<text x="{at + 14}" y="{total - 2}">{escape(name)}</text>')
@@ -190,13 +188,13 @@ def _scatter(figure: Scatter) -> Markup:
     first, last = first - 0.1, last + 0.55  # names stand to the right of their points
 
     def x(value: float) -> float:
-        return left + (math.log10(value) - first) / (last - first) * (WIDTH - left - 12)
+        return left + (math.log10(value) - first) / (last - first) * (WIDE - left - 12)
 
     def y(value: float) -> float:
         return top + (1 - value) * (bottom - top)
 
     parts = [
-        f'<line class="grid" x1="{left}" x2="{WIDTH - 12}" y1="{y(t):.1f}" y2="{y(t):.1f}"/>'
+        f'<line class="grid" x1="{left}" x2="{WIDE - 12}" y1="{y(t):.1f}" y2="{y(t):.1f}"/>'
         f'<text x="{left - 6}" y="{y(t) + 4:.1f}" text-anchor="end">{100 * t:.0f} %</text>'
         for t in (0.0, 0.25, 0.5, 0.75, 1.0)
     ]
@@ -214,8 +212,8 @@ def _scatter(figure: Scatter) -> Markup:
         )
         parts.append(f'<circle cx="{x(px):.1f}" cy="{y(py):.1f}" r="5"/>')
         parts.append(f'<text x="{x(px) + 9:.1f}" y="{at:.1f}">{escape(method)}</text></g>')
-    parts.append(f'<text x="{(left + WIDTH) / 2}" y="{height - 6}" text-anchor="middle">{escape(figure.x)}</text>')
-    return _svg(figure, WIDTH, height, parts)
+    parts.append(f'<text x="{(left + WIDE) / 2}" y="{height - 6}" text-anchor="middle">{escape(figure.x)}</text>')
+    return _svg(figure, WIDE, height, parts)
 
 
 def _axis(low: float, high: float, x: object, top: float, bottom: float) -> list[str]:
@@ -241,7 +239,7 @@ def _said(point: Point) -> str:
 
 
 def _cut(name: str) -> str:
-    return escape(name if len(name) <= 25 else f"{name[:24]}…")
+    return escape(name if len(name) <= 20 else f"{name[:19]}…")
 
 
 def _svg(figure: Figure, width: float, height: float, parts: Sequence[str]) -> Markup:

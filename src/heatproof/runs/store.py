@@ -13,6 +13,7 @@ from heatproof.errors import StoreError, TornError
 from heatproof.runs import blocks, seal
 from heatproof.runs.blocks import SUMMARY, Part
 from heatproof.runs.files import Files, LocalFiles
+from heatproof.runs.tensors import views
 
 if TYPE_CHECKING:
     import numpy as np
@@ -179,12 +180,8 @@ class Store:
 
     def maps(self, part: Part) -> tuple[dict[str, "np.ndarray[Any, Any]"], dict[str, list[str]]]:
         """Maps by name, and each method's questions. Raises: FileNotFoundError."""
-        from safetensors.numpy import load
-
-        content = seal.whole(self.files.read(part.name), part.name)
-        size = int.from_bytes(content[:8], "little")
-        about = json.loads(content[8 : 8 + size]).get("__metadata__", {})
-        return load(content), json.loads(about.get("questions", "{}"))
+        found, about = views(seal.whole(self.files.read(part.name), part.name))
+        return found, json.loads(about.get("questions", "{}"))
 
     def has_others(self, wanted: Collection[str]) -> bool:
         """Whether rows answer what is not asked."""

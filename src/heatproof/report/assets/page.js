@@ -103,6 +103,16 @@ function curves() {
   return { picked, stage: (group, index) => { if (DATA.curves[group] && group === view.group && view.now !== index) { view.now = index; draw(); } } };
 }
 
+// A phone shows questions folded: each opens by itself, and where a link leads to it.
+function folds() {
+  const every = [...document.querySelectorAll(".fold")];
+  const open = () => { const panel = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)))?.querySelector(".fold"); if (panel) panel.open = true; };
+  if (matchMedia("(max-width: 640px)").matches) every.forEach((fold) => { fold.open = false; });
+  addEventListener("beforeprint", () => every.forEach((fold) => { fold.open = true; }));
+  addEventListener("hashchange", open);
+  open();
+}
+folds();
 matrix();
 const drawn = Object.keys(DATA.curves).length ? curves() : { picked: {}, stage: () => {} };
 if (DATA.gallery) drawn.picked.move = gallery({ stage: drawn.stage });

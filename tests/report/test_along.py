@@ -1,0 +1,109 @@
+"""Tables as bars with their columns' names, series as lines, volumes as slices."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import synthetic
+from safetensors.numpy import load_file, save_file
+
+from heatproof import report
+from heatproof.report.along import bars, line
+from heatproof.report.content import content
+from heatproof.report.pictures import WIDEST
+
+
+def reshaped(run: Path, tmp_path: Path, shape: list[int], grid: list[int], **data: Any) -> Path:
+    """The made-up run with samples of another shape, its maps and inputs cut to it."""
+    folder = Path(shutil.copytree(run, tmp_path / "copy"))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["data"] |= {"shape": shape, "grid": grid, **data}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    block, inputs = folder / "maps" / "block-0.safetensors", folder / "maps" / "inputs.safetensors"
+    from safetensors import safe_open
+
+    with safe_open(block, "numpy") as file:
+        about = file.metadata()
+    cut = {name: np.resize(values, grid).astype(np.float32) for name, values in load_file(block).items()}
+    save_file(cut, block, about)
+    kept = {n: np.resize(v, shape).astype(np.float32) for n, v in load_file(inputs).items() if ":" not in n}
+    save_file(kept, inputs)
+    return folder
+
+
+def test_a_table_is_bars_the_largest_first_with_the_names_of_columns(run: Path, tmp_path: Path) -> None:
+    folder = reshaped(run, tmp_path, [4], [4], columns=["age", "dose", "<b>", "height"])
+    values = content(folder)
+    assert values["columns"]
+    (first, *_) = values["lines"][0]["methods"]
+    names = re.findall(r">([^<>]+)</text>", str(first["figure"]))
+    assert set(names) == {"age", "dose", "&lt;b&gt;", "height"}
+    assert "Columns by what each method gives them" in report.render(values)
+
+
+def test_bars_go_left_for_what_speaks_against_and_are_outlined_for_the_random_network() -> None:
+    drawn = str(bars(np.array([0.5, -1.0, 0.0]), np.array([1.0, 0.0, 0.5]), ["a", "b", "c"]))
+    assert re.findall(r"<text[^>]*>(\w)</text>", drawn) == ["b", "a", "c"]
+    assert drawn.count('class="against"') == 1
+    assert drawn.count('class="for"') == 1
+    assert drawn.count('class="for random"') == 2
+    assert "<title>b: -1</title>" in drawn
+
+
+def test_only_the_largest_columns_of_a_wide_table_are_drawn() -> None:
+    drawn = str(bars(np.arange(100.0), None, [f"c{k}" for k in range(100)]))
+    assert drawn.count("<text") == 24
+    assert 'aria-label="bars of 24 of 100 columns"' in drawn
+
+
+def test_a_series_is_a_line_below_its_leads(run: Path, tmp_path: Path) -> None:
+    folder = reshaped(run, tmp_path, [2, 50], [50])
+    values = content(folder)
+    assert not values["columns"]
+    figure = str(values["lines"][0]["methods"][0]["figure"])
+    assert (figure.count('class="input"'), figure.count('class="map"'), figure.count('class="map random"')) == (2, 1, 1)
+    assert "Maps along the series" in report.render(values)
+
+
+def test_the_map_runs_over_all_positions_up_for_what_speaks_for() -> None:
+    drawn = str(line(np.array([0.0, 1.0, -1.0]), None, None))
+    (path,) = re.findall(r'class="map" d="M([^"]+)"', drawn)
+    assert path.split("L") == ["2.0,62.0", "170.0,36.0", "338.0,88.0"]
+
+
+def test_pictures_have_no_lines(run: Path) -> None:
+    assert content(run)["lines"] == []
+
+
+@pytest.mark.parametrize("slices", [3, 200])
+def test_a_volume_travels_as_slices_each_as_large_as_a_picture(run: Path, tmp_path: Path, slices: int) -> None:
+    folder = reshaped(run, tmp_path, [1, slices, 12, 12], [slices, 12, 12])
+    gallery = content(folder)["data"]["gallery"]
+    assert gallery["slices"] == slices
+    assert gallery["tile"][1] * len(gallery["columns"]) <= WIDEST
+    if slices == 3:
+        assert gallery["tile"] == [12, 36]
+
+
+def test_maps_without_a_pattern_are_said_and_others_have_the_value_of_their_strongest_color(
+    run: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "flat"))
+    block = folder / "maps" / "block-0.safetensors"
+    from safetensors import safe_open
+
+    with safe_open(block, "numpy") as file:
+        about = file.metadata()
+    maps = load_file(block)
+    maps[json.dumps(["trained", "gradient", "s0"])] = np.zeros((synthetic.SIDE, synthetic.SIDE), np.float32)
+    maps[json.dumps(["trained", "cgi", "s0"])] = np.full((synthetic.SIDE, synthetic.SIDE), 2.5, np.float32)
+    save_file(maps, block, about)
+    scales = content(folder)["data"]["gallery"]["samples"][0]["scales"]
+    assert scales["gradient"]["trained"] == "blank: all zero"
+    assert scales["cgi"]["trained"] == "constant: 2.5"
+    ours = maps[json.dumps(["trained", "grad-cam", "s0"])]
+    assert scales["grad-cam"]["trained"] == pytest.approx(np.percentile(np.abs(ours), 99.5), rel=1e-2)
