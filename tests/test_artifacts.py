@@ -1,3 +1,4 @@
+import errno
 import multiprocessing
 import time
 
@@ -158,3 +159,39 @@ def test_what_is_something_else_is_told():
         artifacts.matching(STORED, {**STORED.tensors, "a": torch.ones(4)}, ["epochs"])
     with pytest.raises(DamagedError, match="it holds something else: epochs, seconds differ"):
         artifacts.matching(STORED, STORED.tensors, ["seconds"])
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_folder_that_may_only_be_read_is_read_and_what_it_lacks_is_made_once(cache, monkeypatch, number):
+    artifacts.kept("there.txt", read=read, make=lambda: "kept", write=write)
+    made = []
+
+    def refused(*_, **__):
+        raise OSError(number, "it may only be read")
+
+    monkeypatch.setattr(artifacts.FileLock, "acquire", refused)
+    assert artifacts.kept("there.txt", read=read, make=fail, write=write) == "kept"
+    monkeypatch.setattr(artifacts, "whole", refused)
+
+    def make():
+        made.append(1)
+        return "new"
+
+    with pytest.warns(HeatproofWarning, match="to keep new.txt in .*, but it may only be read"):
+        assert artifacts.kept("new.txt", read=read, make=make, write=write) == "new"
+    assert artifacts.kept("new.txt", read=read, make=make, write=write) == "new"
+    assert made == [1]
+    artifacts._unkept.clear()
+
+
+def test_no_lock_is_left(cache):
+    artifacts.kept("a.txt", read=read, make=lambda: "one", write=write)
+    with pytest.raises(AssertionError, match="made again"):
+        artifacts.kept("b.txt", read=read, make=fail, write=write)
+    assert [path.name for path in cache.iterdir()] == ["a.txt"]
+
+
+def test_the_folder_may_be_the_users(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HEATPROOF_CACHE", "~/mine")
+    assert artifacts.folder() == tmp_path / "mine"

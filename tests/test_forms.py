@@ -96,14 +96,6 @@ def test_full_backward_hooks_that_were_left_are_named(name, kind):
     assert METHODS.get(name)(model, X, TARGETS).isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["gradient", "integrated-gradients"])
-def test_hooks_that_only_look_are_no_matter_without_operations_in_place(name):
-    model, plain = network(), network()
-    model[2] = plain[2] = nn.ReLU().eval()
-    model[1].register_full_backward_hook(lambda module, given, got: None)
-    torch.testing.assert_close(METHODS.get(name)(model, X, TARGETS), METHODS.get(name)(plain, X, TARGETS))
-
-
 class Encoder(nn.Module):
     def __init__(self):
         super().__init__()

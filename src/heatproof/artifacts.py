@@ -3,6 +3,7 @@
 Tensors are kept as safetensors, with facts about them, and with a digest of both that every reading checks.
 """
 
+import errno
 import hashlib
 import json
 import uuid
@@ -10,7 +11,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from filelock import FileLock
@@ -25,6 +26,7 @@ FACTS, DIGEST, NAME = "heatproof", "digest", "name"  # keys of a file's metadata
 FACTS_BEFORE = "facts"  # the key of some files that were written before there were digests
 T = TypeVar("T")
 folder = cache_folder
+_unkept: dict[Path, Any] = {}  # what was made where it could not be kept
 
 
 class Stored(NamedTuple):
@@ -47,19 +49,18 @@ def kept(name: str, *, read: Callable[[Path], T | None], make: Callable[[], T], 
         make: the value itself.
         write: puts it into a file.
 
-    Raises: StoreError if the cache folder cannot be written.
+    In a folder that may only be read, such as one that several share, what is not there is made, kept in memory, and a
+    warning says so.
+
+    Raises: StoreError if the cache folder cannot be written for another reason.
     """
     path = folder() / name
     with suppress(DamagedError):  # who has the lock will say so
         if path.is_file() and (found := read(path)) is not None:
             return found
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_name(f".{path.name}.lock"))
-        lock.acquire()
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    try:
+    if path in _unkept:
+        return cast("T", _unkept[path])
+    with _alone(path):
         if (found := undamaged(path, read)) is not None:
             return found
         value = make()
@@ -67,10 +68,16 @@ def kept(name: str, *, read: Callable[[Path], T | None], make: Callable[[], T], 
             with whole(path) as unfinished:
                 write(value, unfinished)
         except (OSError, SafetensorError) as error:
-            raise _unwritable(path, error) from error
+            if not _forbidden(error):
+                raise _unwritable(path, error) from error
+            _unkept[path] = value
+            warnings.warn(
+                f"Expected to keep {path.name} in {str(path.parent)!r}, but it may only be read ({error}), so each "
+                f"process makes it. Set {CACHE_VARIABLE} to a folder that can be written.",
+                HeatproofWarning,
+                stacklevel=3,
+            )
         return value
-    finally:
-        lock.release()
 
 
 def kept_tensors(
@@ -163,6 +170,30 @@ def whole(path: Path) -> Iterator[Path]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """While nobody else makes the file, where that can be told; a hint, as whoever makes it makes the same."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        if not _forbidden(error):
+            raise _unwritable(path, error) from error
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            with suppress(OSError):  # who waits for it looks again for the file
+                Path(lock.lock_file).unlink()
+            lock.release()
+
+
+def _forbidden(error: Exception) -> bool:
+    """Whether a folder may only be read: by its owner's wish, or as all of its disk."""
+    return isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def undamaged(path: Path, read: Callable[[Path], T | None]) -> T | None:

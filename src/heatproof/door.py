@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from heatproof import deferred
 from heatproof.errors import MapsError
+from heatproof.hooks import left_on, with_backward_hooks
 from heatproof.intact import process_intact
 from heatproof.models import check_model
 from heatproof.propagation.independence import Settled, blame, check_independent, known, plain_outputs, vouch
@@ -59,6 +60,8 @@ def _enter(model: nn.Module, inputs: Tensor, targets: Tensor | None, runs: bool)
     settled = known(model) if runs else None
     if settled is None:
         check_model(model)
+        if runs and (hooks := with_backward_hooks(model)):  # whatever they do: one rule for every method
+            raise left_on(hooks)
     check_form(inputs, parameters_like(model) if settled is None else settled.like)
     if targets is not None:
         check_labels(inputs, targets)

@@ -16,7 +16,7 @@ from heatproof.arguments import check_arguments, content, is_shared, parameters_
 from heatproof.callables import as_model as as_model
 from heatproof.compiled import uncompiled
 from heatproof.complaints import shown_outputs
-from heatproof.errors import HeatproofError, InputError, unknown
+from heatproof.errors import HeatproofError, InputError, shown, unknown
 from heatproof.exported import batches_free
 from heatproof.features import Features
 from heatproof.hooks import hooks_named, hooks_watched, register_held
@@ -80,6 +80,7 @@ class Bound(nn.Module):
     ) -> None:
         super().__init__()
         net = as_model(net)
+        _check_kinds(at, given, output, reduction, layout)
         self._several = isinstance(at, list | tuple)
         wanted: list[Any] = [] if at is None else list(at) if self._several else [at]
         if self._several and (not wanted or len(set(wanted)) < len(wanted)):
@@ -87,7 +88,7 @@ class Bound(nn.Module):
         self._at = tuple(_pointed_at(net, name) for name in wanted)
         self._layer = None if layer is None else Place.of(net, layer)
         if reduction not in REDUCTIONS:
-            raise InputError(f"Expected reduction to be one of {', '.join(REDUCTIONS)}, but got {reduction!r}.")
+            raise InputError(f"Expected reduction to be one of {', '.join(REDUCTIONS)}, but got {shown(reduction)}.")
         if layer is not None and output is not None:
             raise InputError("Expected either `layer` or `output`, but got both; a layer's output needs no `output`.")
         names = isinstance(given, list | tuple) and all(isinstance(name, str) for name in given)
@@ -107,7 +108,7 @@ class Bound(nn.Module):
         self.named = {name: value for name, value in arguments.items() if isinstance(value, str)}
         self.layer, self.reduction, self.preprocessing = layer, reduction, preprocessing
         if layout not in (None, "channels-first", "channels-last"):
-            raise InputError(f"Expected layout to be channels-first or channels-last, but got {layout!r}.")
+            raise InputError(f"Expected layout to be channels-first or channels-last, but got {shown(layout)}.")
         self.layout, self._readings = layout, dict[tuple[int, ...], Any]()
         self._before = 0  # samples of earlier batches, in a copy that goes along with batches
         self.training = net.training and not is_exported(net)
@@ -273,6 +274,21 @@ def _keep(seen: dict[str, Tensor], name: str, output: Tensor) -> None:
 
 def _instead(tensor: Tensor, _output: Tensor) -> Tensor:
     return tensor
+
+
+def _check_kinds(at: Any, given: Any, output: Any, reduction: Any, layout: Any) -> None:
+    """Refuse what is no name where a name is wanted, before it is looked up."""
+    names = (("reduction", reduction), ("layout", "" if layout is None else layout))
+    for what, value in names:
+        if not isinstance(value, str):
+            raise InputError(f"Expected {what} to be a name, but got {shown(value)}.")
+    for one in at if isinstance(at, list | tuple) else [at]:
+        if not isinstance(one, str | nn.Module | None):
+            raise InputError(f"Expected `at` to be the name of a submodule, but got {shown(one)}.")
+    if given is not None and not isinstance(given, Mapping | list | tuple):
+        raise InputError(f"Expected `given` to be arguments by name, {{name: tensor}}, but got {shown(given)}.")
+    if output is not None and (isinstance(output, bool) or not (isinstance(output, str | int) or callable(output))):
+        raise InputError(f"Expected output to be a name, a place or a callable, but got {shown(output)}.")
 
 
 def select(model: nn.Module, rows: Tensor) -> nn.Module:
@@ -463,6 +479,6 @@ def _pick(returned: Any, output: Output | None, samples: int) -> Tensor:
         else:
             said = f"its {kind} has none"
         hint = f"; it has {there}: {choice}" if there else f" of shape {tuple(returned.shape)}: it needs no `output`"
-        what = "output" if callable(output) else repr(output)
+        what = "output" if callable(output) else shown(output)
         raise InputError(f"Expected {what} in what the model returns, but {said}{hint}.") from error
     return picked

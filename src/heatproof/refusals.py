@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from heatproof.errors import InputError, shown
+from heatproof.errors import InputError, bounded, shown
 
 FULL = (torch.float32, torch.float64)
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -207,7 +207,7 @@ def as_labels(inputs: Any, labels: Any) -> Any:
         return labels
     if isinstance(labels, np.ndarray | np.generic) and labels.dtype.kind in "iu":
         labels = torch.from_numpy(np.asarray(labels).astype(np.int64))
-    elif isinstance(labels, int) and not isinstance(labels, bool):
+    elif isinstance(labels, int) and not isinstance(labels, bool) and bounded(labels):
         labels = torch.tensor(labels)
     elif isinstance(labels, list | tuple) and labels and all(_is_whole(label) for label in labels):
         labels = torch.tensor([int(label) for label in labels])
@@ -219,7 +219,7 @@ def as_labels(inputs: Any, labels: Any) -> Any:
 
 def _is_whole(label: Any) -> bool:
     of_tensor = isinstance(label, Tensor) and label.dim() == 0 and label.dtype in WHOLE
-    return of_tensor or (isinstance(label, int | np.integer) and not isinstance(label, bool))
+    return of_tensor or (isinstance(label, int | np.integer) and not isinstance(label, bool) and bounded(label))
 
 
 def plain(tensor: Tensor) -> Tensor:
@@ -264,7 +264,7 @@ def _to_float(inputs: Tensor) -> str:
 
 
 def _as_targets(inputs: Tensor, targets: Any) -> str:
-    if isinstance(targets, int):
+    if isinstance(targets, int) and bounded(targets):
         return f"; use torch.full(({len(inputs)},), {targets})"
     if isinstance(targets, list | tuple):
         return "; use torch.tensor(targets)"

@@ -56,7 +56,7 @@ def flipped(path: Path, generator: random.Random) -> None:
 def test_every_file_is_sealed(whole: Path) -> None:
     kinds = {path.parent.name if path.parent != whole else path.name for path in files(whole)}
     assert kinds >= {"rows", "maps", "samples", "workers", "run.json"}
-    assert all(seal.is_whole(path.read_bytes()) for path in files(whole))
+    assert all(seal.is_whole(path.read_bytes(), path.name) for path in files(whole))
 
 
 @pytest.mark.parametrize("times", [60, pytest.param(400, marks=pytest.mark.slow)])
@@ -66,15 +66,16 @@ def test_every_flipped_bit_is_noticed(whole: Path, times: int) -> None:
         path = generator.choice(files(whole))
         content = bytearray(path.read_bytes())
         content[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
-        assert not seal.is_whole(bytes(content))
-    assert seal.is_whole(path.read_bytes())
+        assert not seal.is_whole(bytes(content), path.name)
+    assert seal.is_whole(path.read_bytes(), path.name)
 
 
 def test_a_text_that_looks_like_a_seal_is_none() -> None:
     text = f'{{"title": "heatproof.seal: sha256:{"1" * 64}", "heatproof.seal": "{seal.UNSEALED}"}}'.encode()
-    content = seal.sealed(text)
-    assert seal.is_whole(content)
-    assert not seal.is_whole(content.replace(b"1" * 64, b"1" * 63 + b"2"))
+    content = seal.sealed(text, "it")
+    assert seal.is_whole(content, "folder/it")
+    assert not seal.is_whole(content.replace(b"1" * 64, b"1" * 63 + b"2"), "it")
+    assert not seal.is_whole(content, "another")
     with pytest.raises(TornError, match="Expected it as it was written"):
         seal.whole(b"{}", "it")
 
@@ -91,7 +92,7 @@ def test_what_was_damaged_is_computed_again(whole: Path, tmp_path: Path, kind: s
         path.write_bytes(path.read_bytes()[:-20] if how == "cut" else b"")
     with pytest.warns(HeatproofWarning, match=rf"{path.name}.* changed since"):
         audited(folder)
-    assert all(seal.is_whole(path.read_bytes()) for path in files(folder))
+    assert all(seal.is_whole(path.read_bytes(), path.name) for path in files(folder))
     assert rows(folder) == rows(whole)
     assert read_samples(folder) == read_samples(whole)
     (maps, inputs), (own, pictures) = read_maps(folder), read_maps(whole)

@@ -7,7 +7,7 @@ from types import MethodType
 from typing import Any
 
 from heatproof.checks import Check
-from heatproof.errors import InputError
+from heatproof.errors import InputError, shown
 from heatproof.methods.base import Method
 from heatproof.registry import Registry
 
@@ -18,7 +18,9 @@ INPUTS = ("inputs", "input", "input_tensor", "images", "image")  # what they tak
 def named(entries: Any, registry: Registry[Any], kind: type[Any]) -> dict[str, tuple[str, Any]]:
     """Label → (registered name or the label, recipe)."""
     if isinstance(entries, str) or not isinstance(entries, Sequence | Mapping):
-        raise InputError(f"Expected a list of {registry.kind}s, or a mapping from labels to them, but got {entries!r}.")
+        raise InputError(
+            f"Expected a list of {registry.kind}s, or a mapping from labels to them, but got {shown(entries)}."
+        )
     pairs = list(entries.items()) if isinstance(entries, Mapping) else [(None, entry) for entry in entries]
     found: dict[str, tuple[str, Any]] = {}
     for given, entry in pairs:
@@ -26,7 +28,7 @@ def named(entries: Any, registry: Registry[Any], kind: type[Any]) -> dict[str, t
         foreign = kind is Method and callable(recipe) and not isinstance(recipe, Check | type)
         if not isinstance(recipe, kind) and not foreign:
             hint = _two_lines(entry) if kind is Method and not isinstance(entry, Check) else ""
-            raise InputError(f"Expected a {registry.kind} or the name of one, but got {entry!r}.{hint}")
+            raise InputError(f"Expected a {registry.kind} or the name of one, but got {shown(entry)}.{hint}")
         if foreign and not isinstance(recipe, Method) and (first := _first_argument(recipe)) in INPUTS:
             raise InputError(
                 f"Expected a method of (model, inputs, targets), but {entry!r} takes {first!r} first."

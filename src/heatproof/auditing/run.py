@@ -11,6 +11,7 @@ import pandas as pd
 from torch import Tensor, nn
 
 from heatproof.auditing.aiming import aimed, on_own_labels
+from heatproof.auditing.arguments import check_kinds, of_each
 from heatproof.auditing.asked import Asked
 from heatproof.auditing.course import conduct
 from heatproof.auditing.listing import named
@@ -183,6 +184,7 @@ def audit(
     """
     model = as_model(model)
     check_model(model)
+    check_kinds(outputs=outputs, believable=believable, about=about)
     way = Way.of(workers=workers, devices=devices, shard=shard, take=take, out=out)
     made = subject_of_tensor if isinstance(data, Tensor) else _of_blocks
     about = told(
@@ -265,11 +267,12 @@ def subject_of_tensor(
     check_inputs(model, inputs)
     about = replace(about, data=about.data or f"{len(inputs)} samples")
     about.check(len(inputs))
+    names, placed = of_each(len(inputs), ids=ids, boxes=boxes, labels=labels, targets=targets)
     source = Tensors(
         inputs=inputs.detach(),
         labels=labels,
-        ids=None if ids is None else tuple(str(name) for name in ids),
-        boxes=boxes,
+        ids=names,
+        boxes=placed,
         display=about.display,
         tokens=about.tokens,
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 from heatproof.artifacts import digest
 from heatproof.data.base import UNLABELLED, Dataset, finite
 from heatproof.errors import InputError, shown
-from heatproof.refusals import check_samples, plain
+from heatproof.refusals import check_dense, check_samples, plain
 
 PROBES = 16  # samples that tell one array from another: all of it would take as long as reading it
 
@@ -83,6 +83,7 @@ class _Mapped(NamedTuple):
 def _tensor(array: "Tensor | np.ndarray") -> Tensor:
     """The values as a tensor of its own for those of a file, else without a copy where none is needed."""
     if isinstance(array, Tensor):
+        check_dense(array, "samples")
         return array.contiguous()
     if isinstance(array, np.memmap) or not array.flags.writeable or min(array.strides, default=0) < 0:
         array = np.array(array)

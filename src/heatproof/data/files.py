@@ -105,7 +105,7 @@ def _arrays(source: NpzImages) -> tuple[dict[str, np.ndarray], Any]:
             arrays = {name: _mapped(path, entries[name]) if name == source.images else None for name in wanted}
             found = {name: archive[name] if array is None else array for name, array in arrays.items()}
             return found, {name: [entry.CRC, entry.file_size] for name, entry in entries.items()}
-    except (OSError, EOFError, ValueError, struct.error, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, MemoryError, OverflowError, struct.error, zipfile.BadZipFile) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from heatproof import door, sharing
 from heatproof.baselines import for_rows
-from heatproof.errors import MapsError
+from heatproof.errors import InputError, MapsError
 from heatproof.models import as_model, check_targets, forward, rows_per_pass
 from heatproof.registry import Registry
 from heatproof.targets.base import Target
@@ -117,6 +117,8 @@ class Method(ABC):
         given = door.as_labels(inputs, targets)
         if isinstance(given, Tensor) and (answer := sharing.known(self, model, inputs, given)) is not None:
             return answer
+        if given is None:
+            raise InputError(f"Expected targets ({len(inputs)},), one label a sample, but got None.")
         with door.entered(model, inputs, given, runs=self.uses_model) as (settled, x, labels):
             assert labels is not None
             found = door.guarded(lambda: self._explain(model, x, labels), model, x, settled)

@@ -15,6 +15,7 @@ from heatproof.papers.paper import Paper, Picture, Verdict, answer, excused
 from heatproof.reading import Verdicts
 from heatproof.report import write
 from heatproof.runs import read_manifest, read_rows
+from heatproof.spreadsheet import write_csv
 
 RESULTS = "results"
 
@@ -47,14 +48,14 @@ def page(paper: Paper, scale: str, specs: Mapping[str, Path], results: Mapping[s
     folder = out / RESULTS
     folder.mkdir(parents=True, exist_ok=True)
     table = claims(paper, results)
-    table.to_csv(folder / "claims.csv", index=False)
+    write_csv(table, folder / "claims.csv")
     for step, path in specs.items():
         shutil.copy(path, folder / f"{step}.toml")
         card = Verdicts.of(results[step].rows, results[step].manifest).frame
-        card.to_csv(folder / f"{step}-scorecard.csv", index=False, float_format="%.4g")
+        write_csv(card, folder / f"{step}-scorecard.csv", "%.4g")
     tables = [one.name for one in paper.tables_at(scale)]
     for name in tables:
-        results[name].rows.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+        write_csv(results[name].rows, folder / f"{name}.csv", "%.6g")
     pictures = [picture for picture in paper.pictures if _drawn(picture, results, folder)]
     sheets = {
         sheet: sheet.make(*(results[step] for step in sheet.steps))
@@ -62,7 +63,7 @@ def page(paper: Paper, scale: str, specs: Mapping[str, Path], results: Mapping[s
         if {*sheet.steps} <= results.keys()
     }
     for sheet, cells in sheets.items():
-        cells.to_csv(folder / f"{sheet.name}.csv", index=False)
+        write_csv(cells, folder / f"{sheet.name}.csv")
     lines = [
         f"# {paper.id}: {paper.title}",
         "",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from heatproof.errors import InputError
 from heatproof.models import Bound, check_inputs, check_model, forward
 from heatproof.places import Place
+from heatproof.propagation.independence import blame
 from heatproof.randomization.memory import quiet
 from heatproof.randomization.norms import Role
 from heatproof.randomization.owned import ROOT, Owned, joined, owned_by, unreachable
@@ -105,8 +106,12 @@ def usage(model: nn.Module, inputs: Tensor) -> Usage:
     if isinstance(model, Bound):
         model.look(inputs)
     watch = Watch([entry.tensor for entry in owned], inputs, given)
-    with quiet(inputs), torch.no_grad(), watch, _pauses(model, watch):
-        forward(model, inputs)
+    try:
+        with quiet(inputs), torch.no_grad(), watch, _pauses(model, watch):
+            forward(model, inputs)
+    except Exception as error:  # the model's own, most likely
+        blame(model, inputs, error)
+        raise
     unused = [entry for i, entry in enumerate(owned) if entry.trainable and i not in watch.seen]
     _refuse_hidden(model, inputs, unused)
     weights = _weights(owned, watch)

@@ -1,12 +1,13 @@
 """Where the files of a run lie: a few operations that local folders and object stores alike can keep whole."""
 
+import errno
 import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from heatproof.errors import StoreError
+from heatproof.errors import StoreError, TornError
 
 HALF_WRITTEN = ".tmp"
 
@@ -50,7 +51,7 @@ class LocalFiles:
         try:
             with os.scandir(self.root / folder) as entries:
                 ours = (one for one in entries if one.name.startswith(begin) and not one.name.endswith(HALF_WRITTEN))
-                found = [entry.name for entry in ours if entry.is_file()]
+                found = [entry.name for entry in ours if _is_file(entry)]
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(found)
@@ -59,8 +60,31 @@ class LocalFiles:
         """The content."""
         try:
             return (self.root / name).read_bytes()
-        except NotADirectoryError as error:
+        except FileNotFoundError:
+            raise
+        except (NotADirectoryError, IsADirectoryError) as error:
             raise FileNotFoundError(*error.args) from error
+        except OSError as error:
+            kind = TornError if error.errno in (errno.EIO, errno.ELOOP) else StoreError
+            raise kind(f"Expected to read {self.root / name}, but cannot: {error.strerror or error}.") from error
+
+    def clear(self, folder: str) -> list[str]:
+        """Take away what has the name of a file and is none, a link to nothing or a folder, and would be in its way.
+
+        Gives the names. A folder is not lost: it is called `….aside` afterwards.
+        """
+        cleared = []
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.root / folder) as entries:
+            for entry in list(entries):
+                path = Path(entry.path)
+                if path.suffix not in (".parquet", ".safetensors", ".json") or _is_file(entry):
+                    continue
+                if entry.is_symlink():
+                    path.unlink()
+                else:
+                    path.replace(path.with_name(f"{path.name}.{secrets.token_hex(4)}.aside"))
+                cleared.append(f"{folder}/{entry.name}")
+        return cleared
 
     def create(self, name: str, content: bytes) -> bool:
         """A hard link fails where the name is taken, and shows the whole content where it is not."""
@@ -127,6 +151,13 @@ class _written:  # noqa: N801  # reads as what it does
             self.unfinished.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise unwritten(self.path, error) from error
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
 
 
 def unwritten(path: Path | str, error: OSError) -> StoreError:

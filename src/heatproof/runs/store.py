@@ -90,9 +90,9 @@ class Store:
     def ask(self, question: Mapping[str, Any], *, anew: bool = False) -> bool:
         """Write down what is asked: once, or `anew` in the place of what was asked before; False if it is there."""
         if anew:
-            self.files.replace(RUN, _packed(question, indent=1))
+            self.files.replace(RUN, _packed(question, RUN, indent=1))
             return True
-        return self.files.create(RUN, _packed(question, indent=1))
+        return self.files.create(RUN, _packed(question, RUN, indent=1))
 
     def parts(self, folder: str, block: int | None = None) -> list[Part]:
         """The files of blocks (of this one, if it is named) in a folder, in the order of the blocks: one listing."""
@@ -144,7 +144,7 @@ class Store:
     def write_samples(self, block: int, samples: str, table: pa.Table) -> None:
         """What is explained in a block."""
         part = Part(SAMPLES, block, samples, blocks.digest_of(()))
-        self.files.create(part.name, blocks.packed(table))
+        self.files.create(part.name, seal.sealed(blocks.packed(table), part.name))
 
     def partial(self, block: int, samples: str) -> list[Part]:
         """What is done of a block that is not finished."""
@@ -154,7 +154,7 @@ class Store:
         """Rows of a block with the questions that they answer."""
         part = Part(folder, block, samples, blocks.digest_of_questions(questions))
         self.know(questions)
-        content = blocks.packed(table, questions)
+        content = seal.sealed(blocks.packed(table, questions), part.name)
         if block == SUMMARY:
             self.files.replace(part.name, content)
         else:
@@ -172,11 +172,12 @@ class Store:
         named = {method: sorted(questions) for method, questions in answered.items()}
         every = {question for questions in named.values() for question in questions}
         part = Part(folder, block, samples, blocks.digest_of_questions(every), "safetensors")
-        self.files.create(part.name, _tensors(maps, {"questions": json.dumps(named)}))
+        self.files.create(part.name, _tensors(maps, {"questions": json.dumps(named)}, part.name))
 
     def write_inputs(self, arrays: Mapping[str, "np.ndarray[Any, Any]"]) -> None:
         """The pictures of the samples that are shown, by name."""
-        self.files.create(f"{MAPS}/inputs.safetensors", _tensors(arrays, None))
+        name = f"{MAPS}/inputs.safetensors"
+        self.files.create(name, _tensors(arrays, None, name))
 
     def maps(self, part: Part) -> tuple[dict[str, "np.ndarray[Any, Any]"], dict[str, list[str]]]:
         """Maps by name, and each method's questions. Raises: FileNotFoundError."""
@@ -259,7 +260,7 @@ class Store:
 
     def write(self, name: str, said: Mapping[str, Any]) -> None:
         """A file of things that JSON knows, in the place of what was there."""
-        self.files.replace(name, _packed(said))
+        self.files.replace(name, _packed(said, name))
 
     def _json(self, name: str) -> dict[str, Any] | None:
         try:
@@ -276,36 +277,44 @@ class Store:
         """
         if sum(len(self.files.names(folder)) for folder in (ROWS, PARTIAL, MAPS, SAMPLES, SUPERSEDED)) > most:
             return []
+        folders = (ROWS, PARTIAL, MAPS, SAMPLES, SUPERSEDED, WORKERS)
+        local = self.files if isinstance(self.files, LocalFiles) else None
+        cleared = [] if local is None else [one for folder in folders for one in local.clear(folder)]
         torn = [name for name in (RUN, SUMMED_UP) if self._torn(name)]
         torn += [f"{WORKERS}/{file}" for file in self.files.names(WORKERS) if self._torn(f"{WORKERS}/{file}")]
         places = (ROWS, PARTIAL, MAPS, SAMPLES, SUPERSEDED)
         damaged = {f"{folder}/{file}" for folder in places for file in self.files.names(folder)}
         damaged = {name for name in damaged if self._torn(name)}
         blocks_hit = {part.block for folder in places for part in self.parts(folder) if part.name in damaged}
+        for name in cleared:
+            folder, _, file = name.partition("/")
+            blocks_hit |= {part.block for part in [Part.of(folder, file)] if part is not None}
         for folder in places:
             for part in self.parts(folder):
                 if part.block in blocks_hit:
                     self.files.remove(part.name)
         for name in (*torn, *damaged):
             self.files.remove(name)
-        return [*torn, *sorted(damaged)]
+        return [*cleared, *torn, *sorted(damaged)]
 
     def _torn(self, name: str) -> bool:
         try:
-            return not seal.is_whole(self.files.read(name))
+            return not seal.is_whole(self.files.read(name), name)
         except FileNotFoundError:
             return False
+        except TornError:
+            return True
 
 
-def _tensors(arrays: Mapping[str, "np.ndarray[Any, Any]"], about: dict[str, str] | None) -> bytes:
+def _tensors(arrays: Mapping[str, "np.ndarray[Any, Any]"], about: dict[str, str] | None, name: str) -> bytes:
     from safetensors.numpy import save
 
-    return seal.sealed(save(dict(arrays), {**(about or {}), seal.KEY: seal.UNSEALED}))
+    return seal.sealed(save(dict(arrays), {**(about or {}), seal.KEY: seal.UNSEALED}), name)
 
 
-def _packed(said: Mapping[str, Any], indent: int | None = None) -> bytes:
+def _packed(said: Mapping[str, Any], name: str, indent: int | None = None) -> bytes:
     text = json.dumps({**said, seal.KEY: seal.UNSEALED}, indent=indent, ensure_ascii=False)
-    return seal.sealed((text + "\n").encode("utf-8", "backslashreplace"))
+    return seal.sealed((text + "\n").encode("utf-8", "backslashreplace"), name)
 
 
 def looking_again(read: Callable[[], Any], times: int = 5) -> Any:

@@ -118,7 +118,8 @@ const drawn = Object.keys(DATA.curves).length ? curves() : { picked: {}, stage: 
 if (DATA.gallery) drawn.picked.move = gallery({ stage: drawn.stage });
 
 document.getElementById("download").addEventListener("click", () => {
-  const cell = (v) => (v === null ? "" : /[",\n]/.test(String(v)) ? `"${String(v).replaceAll('"', '""')}"` : String(v));
+  const safe = (v) => (typeof v === "string" && /^[=+\-@\t\r]/.test(v) ? `'${v}` : String(v));  // no formula in a spreadsheet
+  const cell = (v) => (v === null ? "" : /[",\n\r]/.test(safe(v)) ? `"${safe(v).replaceAll('"', '""')}"` : safe(v));
   const keys = Object.keys(DATA.findings[0] || {}), text = [keys, ...DATA.findings.map((f) => keys.map((k) => f[k]))].map((row) => row.map(cell).join(",")).join("\n");
   const link = make("a", { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: "heatproof-findings.csv" });
   link.click();
