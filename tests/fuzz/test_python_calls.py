@@ -84,15 +84,15 @@ def bound(generator: random.Random) -> Any:
 def audit(generator: random.Random) -> Any:
     """An audit with one argument that is something else."""
     given: dict[str, Any] = {"methods": ["gradient"], "checks": ["calibration"], "progress": False, "threads": 1}
-    places = ["model", "images", "targets", "methods", "checks", "ids", "boxes", "labels", "outputs", "training_data"]
+    places = ["model", "data", "targets", "methods", "checks", "ids", "boxes", "labels", "outputs", "training_data"]
     place = generator.choice([*places, "features", "batch", "threads", "believable", "gallery", "max_errors", "about"])
-    given |= {"model": NET, "images": torch.zeros(2, 1, 8, 8)}
+    given |= {"model": NET, "data": torch.zeros(2, 1, 8, 8)}
     given[place] = values.tensor(generator) if generator.random() < 0.3 else values.strange(generator)
 
     def call() -> None:
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "run"
-            hp.audit(given.pop("model"), given.pop("images"), out=out, **given)
+            hp.audit(given.pop("model"), given.pop("data"), out=out, **given)
 
     return call
 
