@@ -81,7 +81,7 @@ def test_claims_have_the_verdicts_words(level: float, spread: float, metric: str
     if gone.verdict == "holds":
         assert (changed.verdict, verdict.word) == ("holds", "depends") or verdict.metric != metric
     if verdict.metric == metric:
-        assert f"{round(100 * verdict.mean)} % (" in kept.ours or verdict.mean <= 0
+        assert f"{round(100 * verdict.mean)} % " in kept.ours or verdict.mean <= 0
 
 
 def test_a_blank_map_has_lost_everything() -> None:

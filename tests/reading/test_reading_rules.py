@@ -9,6 +9,7 @@ from made_up import GROUP, PR, SAMPLES, STAGES, manifest_of, one, randomized, re
 
 from heatproof.metrics import Metric
 from heatproof.reading.competition import chance_share
+from heatproof.reading.survival import in_words
 
 LEVELS = {"s": 0.05, "f": 0.05, "r": 1.0, "c": 0.0}
 EDGES = "edge-detector"
@@ -151,6 +152,72 @@ def test_the_likest_control_counts_and_the_method_s_own_name_does_not() -> None:
     rows = pd.concat([likeness(0.2), likeness(0.7, "input-x-edges"), likeness(1.0, "m")])
     found = one(read(rows, manifest_of(checks={"input-controls": ()})), "more-than-the-picture")
     assert (found.answer, found.setting) == ("no", "input-x-edges")
+
+
+def test_a_control_is_no_candidate_for_more_than_the_picture() -> None:
+    rows = likeness(0.3).replace({"method": {"m": EDGES}, "setting": {EDGES: "input-x-edges"}})
+    rows = rows.replace({"setting": {f"{EDGES} chance": "input-x-edges chance"}})
+    verdicts = read(rows, manifest_of([], controls=[EDGES], checks={"input-controls": ()}))
+    found = one(verdicts, "more-than-the-picture", EDGES)
+    assert (found.answer, found.word, found.margin) == ("", "0.30", "")
+    assert found.why.startswith("30 % (29 to 31 %) of its similarity to itself is left in the likest map")
+    assert found.why.endswith("input-x-edges. It is a control: it is made with no network itself.")
+    assert "more-than-the-picture" not in verdicts.believable(EDGES).margin
+
+
+def test_noise_has_no_scale_to_be_like_a_picture_on() -> None:
+    """r and c are one: the quotient was in the thousands, with an interval of as much on both sides."""
+    rows = pd.concat([randomized({**LEVELS, "r": 0.01}), likeness(0.01)])
+    found = one(read(rows, manifest_of(checks={"input-controls": ()})), "more-than-the-picture")
+    assert (found.answer, found.word, math.isnan(found.mean), math.isnan(found.low)) == (
+        "unknown", "cannot be told", True, True,
+    )  # fmt: skip
+    assert found.why == "Two runs on the same network agree no better than by chance."
+    assert (found.n, found.missing) == (SAMPLES, 0)
+
+
+def test_a_map_that_never_looks_and_is_noise_has_no_share() -> None:
+    rows = randomized({"s": 1.0, "r": 0.01, "c": 0.0}, spread=0.0)
+    rows.loc[rows["setting"] == "replicate", "value"] += np.tile([0.02, -0.02], SAMPLES)
+    found = one(read(rows), "depends")
+    assert (found.answer, found.word, math.isnan(found.mean)) == ("no", "never looks at the model", True)
+    assert found.why.endswith("has no number: two runs on the same network agree no better than by chance.")
+
+
+def test_a_measure_that_tells_nothing_withholds_a_yes_and_no_no() -> None:
+    """The absolute values permuted are as alike as 0.95, and the interval is wide: there is no share by them."""
+    for level, answer in ((0.9, "unknown"), (0.2, "no")):
+        parts = [
+            rows_of("steadiness", "m", {"spearman": value}, setting=setting)
+            for setting, value in (("parameters", level), ("parameters chance", 0.0))
+        ]
+        parts += [
+            rows_of("steadiness", "m", {"spearman-absolute": value}, setting=setting, spread=0.1)
+            for setting, value in (("parameters", 0.97), ("parameters chance", 0.95))
+        ]
+        found = one(read(pd.concat(parts)), "steady")
+        assert found.answer == answer
+        if answer == "unknown":
+            assert found.why.startswith("On these samples its features permuted are as alike as 0.95")
+
+
+# --- words for shares ---
+
+
+@pytest.mark.parametrize(
+    ("mean", "low", "high", "words"),
+    [
+        (0.414, 0.35, 0.48, "41 % (35 to 48 %)"),
+        (0.03, -0.1, 0.08, "3 % (0 to 8 %)"),
+        (-0.2, -0.45, 0.02, "nothing (at most 2 %)"),
+        (-0.4, -0.5, -0.3, "nothing"),
+        (1.04, 0.9, 1.2, "100 % (90 to 100 %)"),
+        (5.9, 4.2, 7.9, "100 %"),
+        (math.nan, math.nan, math.nan, "an unknown share"),
+    ],
+)
+def test_shares_are_told_as_what_is_left(mean: float, low: float, high: float, words: str) -> None:
+    assert in_words(mean, low, high) == words
 
 
 # --- faithful ---
@@ -353,6 +420,14 @@ def test_declared_directions(level: float, better: bool, word: str) -> None:
     rows = rows_of("their-check", "m", {"x": level}, spread=0.01)
     (found,) = (f for f in read(rows, manifest_of(checks={"their-check": (metric,)})).findings if f.metric == "x")
     assert found.word == word
+
+
+def test_a_metric_without_a_value_says_so() -> None:
+    metrics = (Metric(name="x", unit="bits", text="Something."), Metric(name="y", text="Large."))
+    rows = rows_of("their-check", "m", {"x": [math.nan] * SAMPLES, "y": [31000.0, 29000.0] * 20})
+    found = {f.metric: f for f in read(rows, manifest_of(checks={"their-check": metrics})).findings}
+    assert (found["x"].word, found["x"].why) == ("no value", "Something. No sample has a value: all are degenerate.")
+    assert found["y"].why == "Large. Mean 30000."
 
 
 def test_nothing_measured_is_no_finding() -> None:

@@ -68,7 +68,7 @@ def test_is_it_the_network_or_the_method(whole: Path, run: Path, tmp_path: Path)
 def test_how_sure(whole: Path) -> None:
     assert (
         "How sure? 16 samples and 1 random network, 95 % intervals: a yes or no needs all of one beyond a stated "
-        "margin, and 5 % at most of them are expected to be wrong. 3 of 55 answers cannot be told."
+        "margin, and 5 % at most of them are expected to be wrong. 2 of 52 answers cannot be told."
     ) in text_of_first_screen(whole)
 
 

@@ -56,7 +56,7 @@ def test_a_mark_opens_number_interval_samples_and_rule(whole: Path) -> None:
     assert one["word"] == "hardly depends"
     assert one["low"] < one["mean"] < one["high"]
     assert (one["n"], one["margin"]) == (16, "yes below 0.5, no at 0.5 or more")
-    assert one["why"].endswith("of its similarity to itself survives, where the map is strong.")
+    assert one["why"].endswith("of its similarity to itself survives, judged by where the map is strong.")
 
 
 def test_marks_have_names_for_those_who_do_not_see_them(whole: Path) -> None:

@@ -101,8 +101,8 @@ class Steadiness(Check):
     What a method learned from data on the network it keeps. Cost: two maps a seed, one a draw, one for the random
     network, which parameter randomization by the same initializer shares, and nine forward passes a seed.
 
-    Source: Yeh et al. 2019, definition 2 (max-sensitivity). Deviation: relative to the map's length, as their code and
-    Captum have it, because maps of different methods have different units. The rest is ours.
+    Source: Yeh et al. 2019 (max-sensitivity). Deviations: divided by the map's length ‖Φ(x)‖, because maps of different
+    methods have different units; draws stand for the maximum. The rest is ours.
     """
 
     version: ClassVar[int] = 2

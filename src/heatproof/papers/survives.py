@@ -102,7 +102,7 @@ class Places:
         averaged = self.averaged
         share = self.survival(averaged)
         plain = averaged.s.mean if averaged.s is not None else float("nan")
-        return f"similarity {plain:z.2f}" if share.reason else share.told
+        return f"similarity {plain:z.2f}" if share.untold else share.told
 
     @property
     def untold(self) -> str:
@@ -179,7 +179,7 @@ def _judged(results: Results, *, of: Pick, verdict: Callable[[Survival], Verdict
     least = min(shares, key=lambda one: np.nan_to_num(one.share.mean, nan=np.inf))
     over = f", the least of {len(shares)} layers" if len(shares) > 1 else ""
     counted = f"; {places.blank} blank maps counted as 0" if places.blank else ""
-    untold = next((one.reason for one in shares if one.reason), "")
+    untold = next((one.untold for one in shares if one.untold and not one.unchanged), "")
     told = f"not to be told: {untold}" if untold else f"{least.told} of its similarity to itself survives{over}"
     chance = "" if untold else f" (similarity {least.similarity:z.2f}, permuted {least.chance:z.2f})"
     return Answer(f"{told}{chance}{counted}", all_of([verdict(one) for one in shares]))

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from heatproof.reading.evidence import Evidence
@@ -105,6 +105,23 @@ def no_method(question: str, method: str, check: str) -> Judgement:
         decide=lambda _: "unknown",
         tell=lambda _: ("no method given", why),
     )
+
+
+def lacking(found: Judgement, why: str) -> Judgement:
+    """The judgement without its yes, where one of the measures tells nothing: what refutes does so by itself."""
+    decide = found.decide
+    if decide is None:
+        return found
+
+    def at(alpha: float) -> Answer:
+        answer = decide(alpha)
+        return "unknown" if answer == "yes" else answer
+
+    def tell(answer: Answer) -> Told:
+        word, said = found.tell(answer)
+        return word, why if answer == "unknown" else said
+
+    return replace(found, decide=at, tell=tell)
 
 
 READINGS: "Registry[Reading]" = Registry("reading", "heatproof.reading")

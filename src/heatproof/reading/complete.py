@@ -22,9 +22,9 @@ GAPS = ("completeness-gap", "conservation-gap")
 MARGIN = Margin(good="below", yes=0.01, no=0.01)
 
 
-def precise(value: float) -> str:
+def precise(value: float, digits: int = 2) -> str:
     """Two digits at least, and no powers of ten for large numbers."""
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2g}"
+    return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:z.{digits}g}"
 
 
 @READINGS.register("complete")

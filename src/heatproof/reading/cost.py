@@ -25,6 +25,8 @@ class Cost(Reading):
         cheapest = min(looking, default=each[method])
         ratio = each[method] / cheapest if cheapest else float("nan")
         word = "< 0.1 ×" if ratio < 0.05 else f"{ratio:.1f} ×" if ratio < 10 else f"{ratio:.0f} ×"
+        told = f"A map takes {word.rstrip(' ×')} times as long as one of the cheapest method that looks at the model, "
+        told += "on the machine of the run."
         gone, maps = float("nan"), evidence.info.manifest["costs"][method]["maps"]
         yield Judgement(
             method=method,
@@ -32,5 +34,5 @@ class Cost(Reading):
             check="",
             metric="seconds a map",
             estimate=Estimate(mean=each[method], low=gone, high=gone, n=maps),
-            tell=lambda _: (word, "Against the cheapest method that looks at the model, on this machine."),
+            tell=lambda _: (word, told),
         )

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 from heatproof.metrics import Metric
 from heatproof.reading.base import Judgement, judged
+from heatproof.reading.complete import precise
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.faithful import EQUAL
-from heatproof.reading.rule import Margin
+from heatproof.reading.rule import Estimate, Margin
 from heatproof.reading.run_info import CheckInfo
 from heatproof.reading.values import Values
 
@@ -30,19 +31,14 @@ def _judged(
     evidence: Evidence, check: CheckInfo, method: str, setting: str, metric: Metric, values: Values
 ) -> Judgement:
     estimate = values.estimate(evidence.samples)
-    told = f"{metric.text or metric.name} Mean {estimate.mean:z.3g}."
+    said = metric.text or f"{metric.title or metric.name}."
+    if not estimate.n:
+        told = f"{said} No sample has a value: all are degenerate."
+        return _shown(check, method, setting, metric, estimate, "no value", told)
+    told = f"{said} Mean {precise(estimate.mean, 3)}."
     better = metric.higher_is_better
     if metric.chance is None or better is None or metric.itself is not None:
-        word = f"{estimate.mean:z.2f}"
-        return Judgement(
-            method=method,
-            question=check.id,
-            check=check.label,
-            metric=metric.name,
-            estimate=estimate,
-            setting=setting,
-            tell=lambda _: (word, told),
-        )
+        return _shown(check, method, setting, metric, estimate, f"{estimate.mean:z.2f}", told)
     scale = 0.0 if metric.ideal is None else EQUAL * abs(metric.ideal - metric.chance)
     margin = Margin(
         good="above" if better else "below", yes=metric.chance, no=metric.chance + (scale if better else -scale)
@@ -57,4 +53,18 @@ def _judged(
         margin,
         {**words, "unknown": ("cannot be told", told)},  # type: ignore[dict-item]
         setting=setting,
+    )
+
+
+def _shown(
+    check: CheckInfo, method: str, setting: str, metric: Metric, estimate: Estimate, word: str, told: str
+) -> Judgement:
+    return Judgement(
+        method=method,
+        question=check.id,
+        check=check.label,
+        metric=metric.name,
+        estimate=estimate,
+        setting=setting,
+        tell=lambda _: (word, told),
     )

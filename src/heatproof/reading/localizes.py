@@ -19,6 +19,7 @@ from heatproof.reading.faithful import against_controls
 from heatproof.reading.intervals import Array
 from heatproof.reading.proportions import more_hits_than, more_wins_than, of_share_exactly
 from heatproof.reading.rule import FEWEST, Answer, Estimate
+from heatproof.reading.survival import percent
 from heatproof.reading.values import Values, aligned
 
 CHECK = "bounding-box"
@@ -83,9 +84,10 @@ def _pointing(
             return "yes"
         return "no" if fewer <= alpha / 2 or behind <= alpha / 2 else "unknown"
 
-    rival = f", and of {best} in {rivals[best].mean:.2f}" if best else ""
+    rival = f", that of {best} in {percent(rivals[best].mean)}" if best else ""
+    random = percent(float(both[:, 1].mean())) if n else "? %"
     told = f"Its highest pixel lies in the object's boxes in {made} of {n} samples"
-    told += f"; a random map's in {both[:, 1].mean():.2f}{rival}."
+    told += f"; that of a random map would in {random} of them{rival}."
     words = {"yes": "points at it", "no": "points elsewhere", "unknown": "cannot be told"}
     return Judgement(
         method=method,

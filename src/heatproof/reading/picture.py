@@ -2,21 +2,22 @@
 
 Survival as in `survival`: s is the similarity of the trained map to a control (an edge detector, input × noise, input ×
 edges), r the method's own repeatability where it was measured, c that of the map with itself permuted. The control that
-is most like the map counts. Surely one half or more *is the picture*, surely below is *more*.
+is most like the map counts. Surely one half or more *is the picture*, surely below is *more*. Of a method that does not
+repeat there is no scale, and nothing is told. A control is no network's map by its making: it is shown, not judged.
 
 Source: Adebayo et al. 2018, Fig. 10 (edge detectors look convincing). The scale and the margin are ours.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import ClassVar
 
-from heatproof.reading.base import READINGS, Judgement, Reading, judged
+from heatproof.reading.base import READINGS, Judgement, Reading, judged, lacking
 from heatproof.reading.depends import CHECK as RANDOMIZATION
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.rule import Margin
-from heatproof.reading.survival import HALF, JUDGED, Survival, survival, worst
+from heatproof.reading.survival import HALF, JUDGED, Survival, sentence, survival, untold_among, worst
 from heatproof.rows import chance_of
 
 CHECK = "input-controls"
@@ -34,26 +35,30 @@ class MoreThanThePicture(Reading):
 
     def judge(self, evidence: Evidence, method: str) -> Iterator[Judgement]:
         for check in evidence.info.of(CHECK):
-            grades = _grades(evidence, check.label, method)
-            if not grades:
-                continue
-            control, metric = (likest := worst(grades)).rsplit("|", 1)
-            grade = grades[likest]
-            told = f"{grade.told} of its similarity to itself is left in a map made with no network, {control}"
-            yield judged(
-                method,
-                "more-than-the-picture",
-                check.label,
-                metric,
-                grade.share,
-                MARGIN,
-                {
-                    "yes": ("is more", f"At most {told}."),
-                    "no": ("is the picture", f"{told}."),
-                    "unknown": ("cannot be told", f"{(grade.reason or told).capitalize()}."),
-                },
-                setting=control,
-            )
+            if grades := _grades(evidence, check.label, method):
+                yield _judged(method, check.label, grades, control=method in evidence.info.controls)
+
+
+def _judged(method: str, check: str, grades: dict[str, Survival], *, control: bool) -> Judgement:
+    likest, metric = (name := worst(grades)).rsplit("|", 1)
+    grade = grades[name]
+    told = f"{sentence(grade.told)} of its similarity to itself is left in the likest map made with no network, "
+    told = f"{sentence(grade.untold)}." if grade.untold else f"{told}{likest}."
+    found = judged(
+        method,
+        "more-than-the-picture",
+        check,
+        metric,
+        grade.share,
+        MARGIN,
+        {"yes": ("is more", told), "no": ("is the picture", told), "unknown": ("cannot be told", told)},
+        setting=likest,
+    )
+    if control:
+        said = f"{told} It is a control: it is made with no network itself."
+        word = "no value" if grade.untold else f"{grade.share.mean:z.2f}"
+        return replace(found, decide=None, margin=None, tell=lambda _: (word, said))
+    return lacking(found, reason) if (reason := untold_among(grades)) else found
 
 
 def _grades(evidence: Evidence, check: str, method: str) -> dict[str, Survival]:
@@ -64,6 +69,8 @@ def _grades(evidence: Evidence, check: str, method: str) -> dict[str, Survival]:
         if setting.endswith(chance_of("")) or setting == own:
             continue
         s, c = (evidence.column(check, method, metric, setting=name) for name in (setting, chance_of(setting)))
+        if s is None:
+            continue
         repeats = [
             evidence.column(one.label, method, metric, setting="replicate") for one in evidence.info.of(RANDOMIZATION)
         ]

@@ -10,11 +10,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from heatproof.reading.base import READINGS, Judgement, Reading, Told, judged
+from heatproof.reading.base import READINGS, Judgement, Reading, Told, judged, lacking
 from heatproof.reading.depends import CHECK
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.rule import Answer, Estimate, Margin
-from heatproof.reading.survival import EXACT, HALF, JUDGED, TENTH, Survival, survival
+from heatproof.reading.survival import EXACT, HALF, JUDGED, TENTH, Survival, survival, untold_among
 from heatproof.rows import chance_of
 
 MARGIN = Margin(good="above", yes=HALF, no=HALF)
@@ -41,7 +41,8 @@ class Repeats(Reading):
                 return
             grades = {metric: _grade(evidence, check.label, method, metric) for metric in known}
             metric = min(grades, key=lambda name: np.nan_to_num(grades[name].share.mean, nan=np.inf))
-            yield _judged(method, check.label, metric, grades[metric])
+            found = _judged(method, check.label, metric, grades[metric])
+            yield lacking(found, reason) if (reason := untold_among(grades)) else found
             return
 
 
@@ -58,13 +59,13 @@ def _grade(evidence: Evidence, check: str, method: str, metric: str) -> Survival
 
 
 def _judged(method: str, check: str, metric: str, grade: Survival) -> Judgement:
-    told = f"Two runs on the same network agree to {grade.similarity:z.2f}, {JUDGED[metric]}"
-    told += f"; permuted, to {grade.chance:z.2f}."
+    told = f"Two runs on the same network agree to {grade.similarity:z.2f}, judged by {JUDGED[metric]}; with itself "
+    told += f"permuted the map agrees to {grade.chance:z.2f}."
     no = ("is noise", told) if grade.share.high < TENTH else ("noisy", told)
     words: dict[Answer, Told] = {
         "yes": ("repeats", told),
         "no": no,
-        "unknown": ("cannot be told", grade.reason or told),
+        "unknown": ("cannot be told", told),
     }
     return judged(method, "repeats", check, metric, grade.share, MARGIN, words, setting="replicate")
 

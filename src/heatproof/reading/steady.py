@@ -1,7 +1,8 @@
 """Does a map stay the same when nothing happened? A map that always jumps says nothing by jumping.
 
 Survival as in `survival`, where the parameters, or the input, were changed so little that the outputs stay where they
-are (the check `steadiness`), by the measure under which least survives. For each of the two changes:
+are (the check `steadiness`), by the measure under which least survives; *steady* needs all. For each of the two
+changes:
 
 1. the map is the very same by every measure: *steady*
 2. the outputs moved by more than 5 % of their spread: untold, as something happened
@@ -19,10 +20,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from heatproof.reading.base import READINGS, Judgement, Reading, judged
+from heatproof.reading.base import READINGS, Judgement, Reading, judged, lacking
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.rule import Estimate, Margin
-from heatproof.reading.survival import HALF, JUDGED, Survival, survival
+from heatproof.reading.survival import HALF, JUDGED, Survival, percent, sentence, survival, untold_among
 from heatproof.rows import chance_of
 
 CHECK = "steadiness"
@@ -75,10 +76,8 @@ def _under(evidence: Evidence, check: str, method: str, setting: str) -> Iterato
     metric = _least(grades)
     grade = grades[metric]
     moved = evidence.mean(check, "", "outputs-moved", setting=setting)
-    if moved > MOVED:
-        reason = f"the change moved the outputs by {moved:.0%} of their spread: set a lower `level`"
-        grade = replace(grade, reason=reason)
-    told = f"{grade.told} of it stays where {CHANGES[setting]} too little to move the outputs, {JUDGED[metric]}."
+    told = f"{sentence(grade.told)} of it stays where {CHANGES[setting]} too little to move the outputs, judged by "
+    told += f"{JUDGED[metric]}."
     found = judged(
         method,
         "steady",
@@ -89,12 +88,15 @@ def _under(evidence: Evidence, check: str, method: str, setting: str) -> Iterato
         {
             "yes": ("steady", told),
             "no": ("not steady", told),
-            "unknown": ("cannot be told", f"{grade.reason}." if grade.reason else told),
+            "unknown": ("cannot be told", told),
         },
         setting=setting,
     )
-    if grade.reason:
-        found = replace(found, decide=lambda _: "unknown")
+    if reason := untold_among(grades):
+        found = lacking(found, reason)
+    if moved > MOVED:
+        far = f"The change moved the outputs by {percent(moved)} of their spread: set a lower `level`."
+        found = replace(found, decide=lambda _: "unknown", tell=lambda _: ("cannot be told", far))
     if all(one.unchanged for one in grades.values()):
         found = replace(found, decide=lambda _: "yes", tell=lambda _: ("steady", "It gives the very same map."))
     yield found

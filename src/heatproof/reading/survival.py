@@ -43,15 +43,19 @@ class Survival:
     similarity: float
     own: float
     chance: float
-    noise: str = ""  # "is noise" where the method does not repeat
+    noise: str = ""  # "is noise" where the method does not repeat: then there is no scale
     unchanged: bool = False  # s is 1 for every sample
     reason: str = ""
 
     @property
     def told(self) -> str:
         """The share that survives, with its interval, in words."""
-        amount = percent(self.share.mean) if self.share.mean > 0 else "Nothing"
-        return f"{amount} ({percent(self.share.low)[:-2]} to {percent(self.share.high)})"
+        return in_words(self.share.mean, self.share.low, self.share.high)
+
+    @property
+    def untold(self) -> str:
+        """Why there is no share: what is missing, or that the map is noise itself; empty where there is one."""
+        return self.reason or ("two runs on the same network agree no better than by chance" if self.noise else "")
 
 
 def survival(
@@ -82,7 +86,9 @@ def survival(
         reason = "" if noise else "too few samples to tell its own noise from chance"
     elif means[2] > NINE_TENTHS and not (np.isfinite(low) and high - low <= HALF):
         reason = f"on these samples its features permuted are as alike as {means[2]:.2f}: this similarity tells little"
+    # Where the ends of the scale are not surely apart the quotient is of a number near 0, and says nothing.
     share = (means[0] - means[2]) / (means[1] - means[2]) if means[1] != means[2] else np.nan
+    share, low, high = (np.nan, np.nan, np.nan) if noise or reason else (share, low, high)
     return Survival(
         share=Estimate(mean=share, low=low, high=high, n=n, missing=samples - n),
         similarity=means[0],
@@ -131,9 +137,30 @@ def graded(low: float, high: float) -> str:
     return "cannot be told"
 
 
+def untold_among(grades: Mapping[str, Survival]) -> str:
+    """Why one of the measures tells nothing, in a sentence; empty where each tells something."""
+    reason = next((one.untold for one in grades.values() if one.untold), "")
+    return f"{sentence(reason)}." if reason else ""
+
+
 def percent(value: float) -> str:
     """A share in whole percent."""
     return "? %" if not np.isfinite(value) else f"{round(100 * value) + 0:d} %"
+
+
+def in_words(mean: float, low: float, high: float) -> str:
+    """A share with its interval, of what there is: less alike than chance is nothing, more than itself all of it."""
+    if not np.isfinite(mean + low + high):
+        return "an unknown share"
+    kept, least, most = (percent(min(max(end, 0.0), 1.0)) for end in (mean, low, high))
+    if mean > 0:
+        return kept if least == most else f"{kept} ({least[:-2]} to {most})"
+    return "nothing" if most == "0 %" else f"nothing (at most {most})"
+
+
+def sentence(text: str) -> str:
+    """The text with a capital first."""
+    return text[:1].upper() + text[1:]
 
 
 def _beside(s: Values, r: Values | None, c: Values) -> tuple[Array, tuple[int, ...]]:

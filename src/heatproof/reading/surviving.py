@@ -3,7 +3,7 @@
 from heatproof.reading.base import Judgement, Told
 from heatproof.reading.rule import Answer, Margin, more_samples
 from heatproof.reading.support import NEVER
-from heatproof.reading.survival import HALF, JUDGED, Survival, graded, worst
+from heatproof.reading.survival import HALF, JUDGED, Survival, graded, percent, sentence, worst
 
 MARGIN = Margin(good="below", yes=HALF, no=HALF)
 
@@ -65,16 +65,18 @@ def answered(grade: Survival, alpha: float) -> Answer:
 def _tell(answer: Answer, grades: dict[str, Survival], metric: str) -> Told:
     grade = grades[metric]
     if all(one.unchanged for one in grades.values()):
-        return NEVER, "Exactly the same map whatever the network is: it cannot say anything of it."
+        told = "Exactly the same map whatever the network is: it cannot say anything of it."
+        return NEVER, told + (f" How much of it survives has no number: {grade.untold}." if grade.untold else "")
     if answer == "unknown":
         if all(one.noise for one in grades.values()):
-            return "is noise", "Two runs on the same network agree no better than by chance: a low similarity is noise."
+            return "is noise", f"{sentence(grade.untold)}: a low similarity is noise."
         reasons = [one.reason for one in grades.values() if one.reason]
         if not reasons and len(grades) < len(JUDGED):
             reasons = ["only one of the two measures was taken"]
         if not reasons:
             more = more_samples(grade.share, MARGIN)
-            reasons = [f"{grade.told} of it may survive" + (f"; about {more} samples would tell" if more else "")]
+            between = f"{percent(max(grade.share.low, 0.0))[:-2]} to {percent(min(grade.share.high, 1.0))}"
+            reasons = [f"{between} of it may survive" + (f"; about {more} samples would tell" if more else "")]
         return "cannot be told", f"Not enough to go by: {reasons[0]}."
     words = {name: graded(one.share.low, one.share.high) for name, one in grades.items()}
     word = words[metric]
@@ -83,5 +85,5 @@ def _tell(answer: Answer, grades: dict[str, Survival], metric: str) -> Told:
     lead = ""
     if len(set(words.values())) > 1:
         parts = "; ".join(f"{JUDGED[name]}: {one}" for name, one in words.items())
-        lead = f"{parts[0].upper()}{parts[1:]}. "
-    return word, f"{lead}{grade.told} of its similarity to itself survives, {JUDGED[metric]}."
+        lead = f"{sentence(parts)}. "
+    return word, f"{lead}{sentence(grade.told)} of its similarity to itself survives, judged by {JUDGED[metric]}."

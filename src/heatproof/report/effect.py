@@ -8,7 +8,7 @@ from heatproof.reading.base import Finding
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.rule import ALPHA, Answer, Estimate, Margin, decide
 from heatproof.reading.support import changed
-from heatproof.reading.survival import Measured, Survival, more_survives, percent
+from heatproof.reading.survival import Measured, Survival, in_words, more_survives
 from heatproof.reading.values import Values, difference
 
 Names = list[tuple[str | None, str]]
@@ -72,8 +72,7 @@ def less_survives(
 
 def spread(of: Finding | Estimate) -> str:
     """A share with its interval, in percent."""
-    amount = "nothing" if of.mean <= 0 else percent(of.mean)
-    return f"{amount} ({percent(of.low)[:-2]} to {percent(of.high)})"
+    return in_words(of.mean, of.low, of.high)
 
 
 def text(values: Values, *, share: bool = False) -> str:
