@@ -310,11 +310,12 @@ def deeplift_is_complete_without_modules() -> None:
 
 
 def hooks_miss_functions(monkeypatch: pytest.MonkeyPatch) -> None:
-    def gradient_of_relu(self: DeepLIFT, model: nn.Module, inputs: Tensor) -> Linearization:
+    def gradient_of_relu(self: DeepLIFT, model: nn.Module, inputs: Tensor) -> tuple[Linearization, Tensor, Tensor]:
         outputs, pull = Gradient()._linearize(model, inputs)
-        return Linearization(outputs, lambda cotangent: inputs * pull(cotangent))
+        nothing = torch.zeros_like(inputs)
+        return Linearization(outputs, lambda cotangent: inputs * pull(cotangent)), nothing, model(nothing).detach()
 
-    monkeypatch.setattr(DeepLIFT, "_linearize", gradient_of_relu)
+    monkeypatch.setattr(DeepLIFT, "_prepared", gradient_of_relu)
 
 
 # Degradation: tiles of one value in reading order; features replaced in what is replaced already.
