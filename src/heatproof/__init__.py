@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from heatproof import reading as readings
     from heatproof.auditing import audit
+    from heatproof.auditing.run import opened as open  # what it is to a user: heatproof.open
     from heatproof.errors import InputError
     from heatproof.models import Bound
 
@@ -33,6 +34,8 @@ def __getattr__(name: str) -> Any:
     """Public names are imported when first used, so that the report and the command line start without torch."""
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
+    if name == "open":
+        return import_module("heatproof.auditing.run").opened
     if name == "readings":
         return import_module("heatproof.reading")
     if name in __all__:
@@ -58,6 +61,7 @@ __all__ = [
     "features",
     "methods",
     "models",
+    "open",
     "outputs",
     "randomization",
     "readings",

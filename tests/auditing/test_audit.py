@@ -189,6 +189,17 @@ class TestResuming:
         same(rows, undisturbed)
         assert not list((tmp_path / "torn").rglob("*.tmp"))
 
+    def test_a_folder_may_be_moved(self, tmp_path: Path) -> None:
+        first = toys.run(tmp_path / "here", shard="1/2")
+        (tmp_path / "here").rename(tmp_path / "there")
+        moved = toys.run(tmp_path / "there")
+        assert moved.manifest["status"] == "complete"
+        same(moved.rows(), toys.run(tmp_path / "alone").rows())
+        assert first.path != moved.path
+        same(hp.open(tmp_path / "there").rows(), moved.rows())
+        with pytest.raises(StoreError, match=r"Expected a run of heatproof with a run\.json"):
+            hp.open(tmp_path / "here")
+
     def test_batch_and_threads_are_those_the_run_began_with(self, tmp_path: Path) -> None:
         first = toys.run(tmp_path).rows()
         same(toys.run(tmp_path, batch=None, threads=None).rows(), first)

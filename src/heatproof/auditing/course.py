@@ -3,7 +3,7 @@
 import signal
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from heatproof.auditing.plan import Missing, Plan
 from heatproof.auditing.planning import check_explainable, make
 from heatproof.auditing.preparation import announce, prepare
 from heatproof.auditing.progress import Progress
-from heatproof.auditing.samples import Portion, Samples, Source, taken
+from heatproof.auditing.samples import Looked, Portion, Source, taken
 from heatproof.auditing.summaries import sum_up, summarize
 from heatproof.auditing.trials import entered, trials, warn
 from heatproof.auditing.ways import Way
@@ -35,6 +35,7 @@ from heatproof.errors import HeatproofWarning, StoreError, TornError
 from heatproof.intact import intact
 from heatproof.models import rows_per_pass
 from heatproof.runs import leases
+from heatproof.runs.blocks import SUMMARY
 from heatproof.runs.manifest import is_complete
 from heatproof.runs.store import Store
 from heatproof.runs.workers import Log
@@ -63,17 +64,11 @@ def _conducted(
         before = store.question()
     except TornError:  # what was asked is asked anew, and rows that answer it stay
         before = None
-    settings = _settings(before, asked, model, source)
+    settings = settings_of(before, asked, model, source)
     with allocator.kept(), intact(model), pinned(settings["threads"], _one(model, source).inputs.dtype):
         count = len(before["shown"]) if before else asked.gallery
         shown = taken(model, source.read(0, min(count, len(source))), 0)[1]
-        plan = make(
-            model, source, asked.methods, asked.checks,
-            features=asked.features, batch=settings["batch"], training=asked.training, said=asked.outputs,
-            shown=shown.ids,
-        )  # fmt: skip
-        check_explainable(plan)
-        learning.check(plan)
+        plan = planned(model, source, asked, settings["batch"], shown.ids)
         first = {} if before else _first_blocks(plan, show=show)
         known = Knowledge(**before["knowledge"]) if before else _known(plan, first)
         Console(stderr=True, quiet=not show).print(known.sentence, highlight=False, markup=False, soft_wrap=True)
@@ -104,9 +99,21 @@ def _conducted(
                 _compute(worker, way, show=show)
             finally:
                 log.write(last=True)
-            if not way.shared or is_complete(question, store.finished()):
+            computed = log.said["blocks"] or way.devices or store.summed_up() is None
+            if computed and (not way.shared or is_complete(question, store.finished())):
                 sum_up(store, question, LOOKED_AT)
     return True
+
+
+def planned(model: nn.Module, source: Source, asked: Asked, batch: int, shown: Sequence[str] = ()) -> Plan:
+    """The plan of an audit, after everything that can be refused has been refused."""
+    plan = make(
+        model, source, asked.methods, asked.checks,
+        features=asked.features, batch=batch, training=asked.training, said=asked.outputs, shown=shown,
+    )  # fmt: skip
+    check_explainable(plan)
+    learning.check(plan)
+    return plan
 
 
 @contextmanager
@@ -147,15 +154,19 @@ def _claimed(store: Store, way: Way, holder: str) -> Iterator[None]:
         yield
 
 
-def _first_blocks(plan: Plan, *, show: bool) -> dict[int, Samples]:
-    """The first blocks, with what the model predicts of them: so what cannot be explained is refused at the door."""
+def _first_blocks(plan: Plan, *, show: bool) -> dict[int, Looked]:
+    """What the model predicts of the first blocks: so what cannot be explained is refused at the door."""
     blocks = plan.blocks[: max(1, LOOKED_AT // plan.batch)]
     told = track(blocks, description="predictions", console=Console(stderr=True), transient=True, disable=not show)
-    found = {block: plan.example if block == plan.first else plan.read(block) for block in told}
-    return {block: samples for block, samples in found.items() if samples is not None}
+    found = {}
+    for block in told:
+        samples = plan.example if block == plan.first else plan.read(block)
+        if samples is not None:
+            found[block] = Looked(samples.digest, samples.rows)
+    return found
 
 
-def _known(plan: Plan, first: Mapping[int, Samples]) -> Knowledge:
+def _known(plan: Plan, first: Mapping[int, Looked]) -> Knowledge:
     """How often the network is right on the samples that were looked at."""
     rows = [row for samples in first.values() for row in samples.rows]
     values = torch.tensor([row["output"] for row in rows], dtype=torch.float64)
@@ -214,6 +225,9 @@ def _compute(worker: Worker, way: Way, *, show: bool) -> None:
     """Everything that misses rows: what must be learned or trained first, the blocks, what is said of all of them."""
     plan, store, log = worker.plan, worker.store, worker.log
     missing: Missing = missing_of(plan, store)
+    if not missing and frozenset(plan.summaries.values()) <= store.finished_of(SUMMARY):
+        log.said["estimate"] = Progress(plan, missing, 0.0, show=False).estimate
+        return  # a run that is complete is not read again
     if way.shard is not None:
         place, count = way.shard
         missing = {block: ids for block, ids in missing.items() if block % count == place}
@@ -237,7 +251,7 @@ def _compute(worker: Worker, way: Way, *, show: bool) -> None:
             log.fail(summarize({check.label: check.recipe for check in plan.checks}, plan.summaries, store))
 
 
-def _settings(before: Mapping[str, Any] | None, asked: Asked, model: nn.Module, source: Source) -> dict[str, int]:
+def settings_of(before: Mapping[str, Any] | None, asked: Asked, model: nn.Module, source: Source) -> dict[str, int]:
     """Batch and threads: those of the run so far, if there is one, because its bits depend on them."""
     size = asked.batch
     if size is None and before is None:

@@ -37,6 +37,30 @@ def run(
 
     A target that is no label of each sample is found on all of them, which are held in memory for that.
     """
+    found = audited(
+        loaded(spec), **settings(spec), mixed=mixed, way=way or Way(), out=out, progress=progress,
+        threads=threads or spec.threads,
+    )  # fmt: skip
+    failures.warn(found.manifest)
+    return found
+
+
+def settings(spec: AuditSpec) -> dict[str, Any]:
+    """What a spec asks beside model, data and threads."""
+    return {
+        "methods": spec.methods,
+        "checks": {label: (label, check) for label, (_, check) in spec.checks.items()},
+        "training": spec.training_data,
+        "features": spec.features,
+        "batch": spec.batch,
+        "believable": spec.believable,
+        "gallery": spec.gallery,
+        "max_errors": spec.max_errors,
+    }
+
+
+def loaded(spec: AuditSpec) -> Subject:
+    """The spec's network and data, and what is explained of them."""
     data = spec.data.blocks()
     first = _first(data)
     with spec.code():
@@ -51,27 +75,8 @@ def run(
     )
     if spec.targets in (Label("predicted"), Label("given")):
         blocks = FromBlocks(blocks=data, explain=_explain(spec, first, model))
-        subject = Subject(model=model, source=blocks, about=about, outputs=outputs)
-    else:
-        subject = _held(spec, model, about, outputs)
-    found = audited(
-        subject,
-        methods=spec.methods,
-        checks={label: (label, check) for label, (_, check) in spec.checks.items()},
-        training=spec.training_data,
-        features=spec.features,
-        batch=spec.batch,
-        threads=threads or spec.threads,
-        believable=spec.believable,
-        gallery=spec.gallery,
-        max_errors=spec.max_errors,
-        mixed=mixed,
-        way=way or Way(),
-        out=out,
-        progress=progress,
-    )
-    failures.warn(found.manifest)
-    return found
+        return Subject(model=model, source=blocks, about=about, outputs=outputs)
+    return _held(spec, model, about, outputs)
 
 
 def _held(spec: AuditSpec, model: nn.Module, about: About, outputs: Outputs | None) -> Subject:

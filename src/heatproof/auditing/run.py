@@ -99,6 +99,16 @@ class Run:
         return html(self.path)
 
 
+def opened(folder: str | Path) -> Run:
+    """The run in a folder, of this version or the one before, with all that `audit` would give: `heatproof.open`.
+
+    Raises: StoreError if there is none.
+    """
+    found = Run(given_path(folder))
+    assert found.manifest
+    return found
+
+
 def audit(
     model: nn.Module | Callable[..., Any],
     data: Any,
@@ -225,9 +235,26 @@ def audited(
     **settings: Any,
 ) -> Run:
     """What `audit` does once it is settled what is explained of which model; `settings` are the others of `Asked`."""
+    asked = asked_of(subject, methods=methods, checks=checks, training=training, believable=believable, **settings)
+    folder = tempfile.TemporaryDirectory(prefix="heatproof-") if out is None else None
+    found = Run(given_path(folder.name if folder else out or ""), folder)
+    conduct(subject.model, subject.source, asked, way, found.path, subject.about, progress=progress)
+    return found
+
+
+def asked_of(
+    subject: "Subject",
+    *,
+    methods: Mapping[str, Attribution],
+    checks: Mapping[str, tuple[str, Check]],
+    training: Dataset | Blocks | DataSource | None,
+    believable: Sequence[str],
+    **settings: Any,
+) -> Asked:
+    """What is asked of a subject."""
     if subject.own:
         checks = {label: (name, on_own_labels(check)) for label, (name, check) in checks.items()}
-    asked = Asked(
+    return Asked(
         methods=methods,
         checks=checks,
         outputs=subject.outputs,
@@ -235,10 +262,6 @@ def audited(
         believable=tuple(needed(believable)),
         **settings,
     )
-    folder = tempfile.TemporaryDirectory(prefix="heatproof-") if out is None else None
-    found = Run(given_path(folder.name if folder else out or ""), folder)
-    conduct(subject.model, subject.source, asked, way, found.path, subject.about, progress=progress)
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -201,6 +201,13 @@ class Samples:
     def digest(self) -> str:
         """What the block's samples are: ids, values, targets, boxes, side inputs."""
         return digest([list(self.keys), tensor_digest(self.inputs)])
+
+
+class Looked(NamedTuple):
+    """What is kept of a block that was looked at beforehand: its digest, and what the run says of each sample."""
+
+    digest: str
+    rows: Sequence[Row]
 
 
 def filled(count: int, batch: int) -> Tensor:

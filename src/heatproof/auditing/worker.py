@@ -11,7 +11,7 @@ import pyarrow as pa
 from heatproof.auditing.block import Finished, Heard, run_block
 from heatproof.auditing.learning import Learned
 from heatproof.auditing.plan import Plan
-from heatproof.auditing.samples import Portion, Samples
+from heatproof.auditing.samples import Looked, Portion, Samples
 from heatproof.errors import AuditError, StoreError
 from heatproof.runs import blocks
 from heatproof.runs.rows import current_maps
@@ -87,7 +87,7 @@ class Worker:
             return None
         name = samples.digest[: blocks.DIGITS]
         if block not in self.known:
-            write_samples(self.store, block, samples)
+            write_samples(self.store, block, Looked(samples.digest, samples.rows))
         elif self.known[block] != name:
             raise StoreError(
                 f"Expected the samples that block {block} had when it was begun ({samples.ids[0]!r} and on), but they, "
@@ -121,7 +121,7 @@ def missing_of(plan: Plan, store: Store) -> dict[int, frozenset[str]]:
     return {block: ids for block, ids in missing.items() if ids}
 
 
-def write_samples(store: Store, block: int, samples: Samples) -> None:
+def write_samples(store: Store, block: int, samples: Looked) -> None:
     """What is explained in a block, into its file."""
     table = pa.Table.from_pylist([dict(row) for row in samples.rows], schema=blocks.SAMPLE_SCHEMA)
     store.write_samples(block, samples.digest[: blocks.DIGITS], table)

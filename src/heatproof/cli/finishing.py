@@ -1,5 +1,6 @@
 """Runs that many compute: how far they are, and the last word on them."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -7,6 +8,29 @@ from typing import Annotated
 import typer
 
 from heatproof.cli.base import app, err, plain, print_path
+
+
+@app.command()
+def plan(
+    spec: Annotated[Path, typer.Argument(help="A TOML file: model, data, methods, checks.")],
+    folder: Annotated[Path | None, typer.Option("--out", help="The run folder; the spec's own by default.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="How many workers there would be.")] = 1,
+    trust: Annotated[
+        list[str], typer.Option(help="A package whose code the spec may name besides what lies beside it; repeatable.")
+    ] = [],  # noqa: B006  # typer wants a list, and changes none
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """What an audit would take: blocks, passes, bytes, hours, and what is dear. Nothing is computed."""
+    from heatproof.auditing.forecast import forecast
+    from heatproof.auditing.spec import read
+
+    wanted = read(spec, trust)
+    found = forecast(wanted, folder or (wanted.folder / (wanted.out or f"runs/{spec.stem}")))
+    if as_json:
+        typer.echo(json.dumps({**found.describe(), "hours": found.hours(workers)}, ensure_ascii=False, indent=1))
+        return
+    for line in found.sentences(workers):
+        typer.echo(line)
 
 
 @app.command()
@@ -19,8 +43,6 @@ def status(
 
     found = Status.of(run)
     if as_json:
-        import json
-
         typer.echo(json.dumps(found.describe(), ensure_ascii=False, indent=1))
         return
     for line in found.sentences():

@@ -1,0 +1,74 @@
+"""What an audit would take, said before it is run."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from heatproof.auditing import from_spec
+from heatproof.auditing.forecast import forecast
+from heatproof.auditing.spec import read
+from heatproof.cli import app
+
+SPEC = """
+methods = ["gradient", {name = "smoothgrad", samples = 50}]
+checks = ["calibration"]
+batch = 2
+[model]
+name = "nets:net"
+[data]
+name = "npz"
+path = "data.npz"
+"""
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    (tmp_path / "nets.py").write_text(
+        "import torch\ndef net():\n    torch.manual_seed(0)\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 4))\n"
+    )
+    pictures = np.random.default_rng(0).integers(0, 255, (6, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "data.npz", x=pictures, y=np.arange(6) % 4)
+    (tmp_path / "audit.toml").write_text(SPEC)
+    return tmp_path / "audit.toml"
+
+
+def test_counts_blocks_maps_and_passes_and_names_what_is_dear(spec: Path, tmp_path: Path) -> None:
+    found = forecast(read(spec), tmp_path / "run")
+    assert (found.samples, found.blocks, found.missing_blocks, found.states) == (6, 3, 3, 1)
+    assert (found.maps, found.passes) == (12, 6 * (1 + 50))
+    assert found.shares == {"gradient": pytest.approx(1 / 51), "smoothgrad": pytest.approx(50 / 51)}
+    assert found.sentences()[-1].startswith("smoothgrad takes 98% of it: leave it out, or give it fewer")
+    assert found.hours(1) == pytest.approx(3 * found.hours(3))
+    assert found.hours(3) == found.hours(64)
+    assert not (tmp_path / "run").exists()
+
+
+def test_of_a_run_it_counts_what_is_left(spec: Path, tmp_path: Path) -> None:
+    from_spec.run(read(spec), tmp_path / "run", threads=1, progress=False)
+    found = forecast(read(spec), tmp_path / "run")
+    assert (found.missing_blocks, found.maps, found.passes, found.hours(1)) == (0, 0, 0, 0.0)
+
+
+def test_is_a_verb(spec: Path) -> None:
+    done = CliRunner().invoke(app, ["plan", str(spec), "--json", "--workers", "2"])
+    said = json.loads(done.stdout)
+    assert (said["samples"], said["maps"]) == (6, 12)
+    told = CliRunner().invoke(app, ["plan", str(spec)]).stdout.splitlines()
+    assert told[0] == f"6 samples in 3 blocks of 2; {said['questions']} questions in 1 states."
+
+
+def test_status_and_finish_are_verbs(spec: Path, tmp_path: Path) -> None:
+    run = str(tmp_path / "run")
+    first = CliRunner().invoke(app, ["audit", str(spec), "--out", run, "--shard", "1/2", "--threads", "1"])
+    assert first.exit_code == 0, first.output
+    assert CliRunner().invoke(app, ["status", run]).stdout.startswith("2 of 3 blocks are finished (67% of all answers)")
+    assert CliRunner().invoke(app, ["audit", str(spec), "--out", run, "--take", "--threads", "1"]).exit_code == 0
+    said = json.loads(CliRunner().invoke(app, ["status", run, "--json"]).stdout)
+    assert (said["status"], said["finished"], said["workers"]) == ("complete", 3, [])
+    done = CliRunner().invoke(app, ["finish", run])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.strip().endswith("report.html")
