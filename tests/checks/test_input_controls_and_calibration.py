@@ -187,5 +187,5 @@ class TestCalibration:
         assert copy == check
         assert hash(copy) == hash(check)
         assert describe(check) == {
-            "class": "heatproof.checks.calibration.Calibration", "version": 1, "similarities": [], "seed": 2,
+            "class": "heatproof.checks.calibration.Calibration", "version": 2, "similarities": [], "seed": 2,
         }  # fmt: skip

@@ -341,7 +341,7 @@ def test_run_without_maps_or_randomization_still_gives_a_page(run: Path, tmp_pat
     manifest = json.loads((folder / "manifest.json").read_text())
     change(folder, states=manifest["states"][:1])
     text = report.write(folder).read_text(encoding="utf-8")
-    assert "whether they are steady, depends and faithful was not asked" in text
+    assert "whether they are steady, depend on the network and are faithful was not asked" in text
     assert 'id="gallery"' not in text
     assert 'id="curves"' not in text
 
@@ -349,9 +349,9 @@ def test_run_without_maps_or_randomization_still_gives_a_page(run: Path, tmp_pat
 def test_run_without_a_single_row_gives_a_page(run: Path, tmp_path: Path) -> None:
     folder = copy(run, tmp_path)
     change(folder, cells=[])
-    assert "whether they are steady, depends and faithful was not asked" in report.write(folder).read_text(
-        encoding="utf-8"
-    )
+    assert "whether they are steady, depend on the network and are faithful was not asked" in report.write(
+        folder
+    ).read_text(encoding="utf-8")
 
 
 def test_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
