@@ -107,3 +107,22 @@ def test_maps_without_a_pattern_are_said_and_others_have_the_value_of_their_stro
     assert scales["cgi"]["trained"] == "constant: 2.5"
     ours = maps[json.dumps(["trained", "grad-cam", "s0"])]
     assert scales["grad-cam"]["trained"] == pytest.approx(np.percentile(np.abs(ours), 99.5), rel=1e-2)
+
+
+@pytest.mark.browser
+def test_a_slider_goes_through_the_slices_of_a_volume(chromium: str, run: Path, tmp_path: Path) -> None:
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    page = report.write(reshaped(run, tmp_path, [1, 3, 12, 12], [3, 12, 12]))
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        tab = browser.new_page()
+        tab.goto(page.as_uri())
+        tab.wait_for_selector("#maps canvas")
+        first = tab.locator("#maps canvas").first
+        assert first.evaluate("c => [c.width, c.height]") == [12, 12]
+        assert tab.locator("#slice-now").inner_text() == "2 of 3"
+        before = first.evaluate("c => c.toDataURL()")
+        tab.locator("#slice").fill("2")
+        tab.wait_for_function("document.getElementById('slice-now').textContent === '3 of 3'")
+        assert tab.locator("#maps canvas").first.evaluate("c => c.toDataURL()") != before
+        browser.close()

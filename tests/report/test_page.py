@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from heatproof.report import pictures
 from heatproof.report.colors import strokes
 from heatproof.report.content import content
 from heatproof.report.effects import effects
+from heatproof.report.gallery import _affordable
 from heatproof.runs import read_manifest, read_maps, read_rows
 from heatproof.runs.failures import failure
 
@@ -415,3 +417,34 @@ def test_colors_are_the_same_in_every_report_and_never_shared() -> None:
     assert strokes(known)["cgi"] == strokes(known[::-1])["cgi"]
     many = strokes((f"m{k}", None, False) for k in range(30))
     assert len(set(many.values())) == 30
+
+
+def test_specification_is_toml_that_runs_again_and_a_cell_has_its_part_of_it(run: Path, tmp_path: Path) -> None:
+    folder = copy(run, tmp_path)
+    manifest = manifest_of(folder)
+    spec = {
+        "methods": [{"name": m["label"], "seed": 1} for m in manifest["methods"]],
+        "checks": [c["label"] for c in manifest["checks"]],
+        "model": {"name": "a:b"},
+    }
+    change(folder, spec=spec)
+    values = content(folder)
+    assert tomllib.loads(values["spec"]) == spec
+    entries = values["data"]["entries"]
+    assert entries["methods"]["cgi"] == '{ name = "cgi", seed = 1 }'
+    assert entries["checks"]["steadiness"] == '"steadiness"'
+    assert "heatproof audit audit.toml --out run" in report.render(values)
+
+
+def test_sheets_are_made_as_coarse_as_the_page_has_room_for() -> None:
+    tried: list[tuple[int, int]] = []
+
+    def drawn(side: int, quality: int) -> str:
+        tried.append((side, quality))
+        return "x" * side * quality
+
+    assert _affordable(drawn, 100, 8000) == (100, 80)
+    assert _affordable(drawn, 100, 6000) == (100, 60)
+    assert _affordable(drawn, 100, 3500) == (50, 60)
+    assert _affordable(drawn, 100, 10) == (50, 40)
+    assert tried[0] == (100, 80)

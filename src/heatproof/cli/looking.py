@@ -89,17 +89,26 @@ def told(folder: Path) -> None:
 
     verdicts = read(folder, Verdicts.of)
     found = matrix(verdicts)
+    judged = [k for k, (key, _, _) in enumerate(found.columns) if key in ("believable", *verdicts.counted)]
+    cost = next((k for k, (key, _, _) in enumerate(found.columns) if key == "cost"), None)
+    names = [found.columns[k][1] for k in judged]
+    labels = [f"{line.method}, a control" if line.control else line.method for line in found.lines]
+    # Names of columns stand above them where there is room; else numbers do, and the names below.
+    wide = max(map(len, labels), default=0) + sum(len(name) + 2 for name in names) + 10 <= err.width
     table = Table(box=None, padding=(0, 1), header_style="dim")
     table.add_column("", no_wrap=True)
-    for _, name, _ in found.columns:
-        table.add_column(name, justify="center", overflow="fold")
-    table.add_column("", overflow="fold")
-    for line in found.lines:
-        marks = [f"[{STYLES.get(mark.tone, 'dim')}]{plain(mark.shown)}[/]" for mark in line.marks]
-        name = f"{line.method}, a control" if line.control else line.method
-        table.add_row(plain(name), *marks)
+    for k, name in enumerate(names, start=1):
+        table.add_column(name if wide else str(k), justify="center", no_wrap=True)
+    table.add_column("cost" if cost is not None else "", justify="right", no_wrap=True)
+    for label, line in zip(labels, found.lines, strict=True):
+        marks = [line.marks[k] if line.marks[k].glyph else None for k in judged]
+        shown = ["–" if mark is None else f"[{STYLES.get(mark.tone, 'dim')}]{mark.shown}[/]" for mark in marks]
+        table.add_row(plain(label), *shown, "" if cost is None else line.marks[cost].shown)
     err.print(table)
-    err.print("● surely yes  ◐ in part  ✕ surely no  ? cannot be told  · not asked", style="dim", highlight=False)
+    if not wide:
+        err.print("  ".join(f"{k} {name}" for k, name in enumerate(names, start=1)), style="dim", highlight=False)
+    key = "● surely yes  ◐ in part  ✕ surely no  ? cannot be told  – a number, not judged  · not asked"
+    err.print(key, style="dim", highlight=False)
     err.print(plain(first_screen(verdicts).text), style="bold", highlight=False, soft_wrap=True)
 
 

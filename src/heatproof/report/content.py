@@ -1,6 +1,7 @@
 """Everything the page shows, as plain values: text for the template, and one JSON object for the browser."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from heatproof.report.svg import drawn
 from heatproof.report.texts import texts_of
 from heatproof.report.words import lead, learned, unjudged, ways
 from heatproof.runs import read
+from heatproof.toml import dumped, inline
 
 
 def content(run: Path) -> dict[str, Any]:
@@ -98,6 +100,7 @@ def content(run: Path) -> dict[str, Any]:
         "curves": curves,
         "gallery": gallery is not None,
         "texts": texts,
+        "spec": dumped(manifest["spec"]) if manifest.get("spec") else "",
         "lines": along(shown, manifest, labels),
         "columns": is_table(manifest),
         "data": {
@@ -109,6 +112,7 @@ def content(run: Path) -> dict[str, Any]:
                 q: {"title": title, **({} if q not in QUESTIONS else _asked(q))} for q, title in verdicts.titles.items()
             },
             "answers": answers,
+            "entries": _entries(manifest),
             "metrics": info.similarities,
             "panels": panels_of(means, info),
             "curves": curves,
@@ -118,6 +122,18 @@ def content(run: Path) -> dict[str, Any]:
             "findings": _plain(verdicts.frame.to_dict("records")),
         },
     }
+
+
+def _entries(manifest: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """By label what the specification says of each method and check, as TOML; empty for a run without one."""
+    found = {}
+    for kind in ("methods", "checks"):
+        written = manifest.get("spec", {}).get(kind) or []
+        labels = [one["label"] for one in manifest[kind]]
+        found[kind] = {label: inline(one) for label, one in zip(labels, written, strict=False)}
+        if len(written) != len(labels):
+            found[kind] = {}
+    return found
 
 
 def _asked(question: str) -> dict[str, str]:

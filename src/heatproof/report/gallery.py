@@ -1,7 +1,7 @@
 """What the gallery shows: which samples and stages, their pictures, and the similarity of each map from the rows."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from heatproof.report.shown import Shown
 from heatproof.report.words import order
 
 MOST_STAGES = 16
+SHEETS, FULL = 5_500_000, 2_500_000  # bytes of the page that all samples' maps and the first's in full may take
 
 
 def gallery_of(kept: Shown, evidence: Evidence, order: Sequence[str]) -> dict[str, Any] | None:
@@ -35,7 +36,11 @@ def gallery_of(kept: Shown, evidence: Evidence, order: Sequence[str]) -> dict[st
 
     slices = math.prod(grid[:-2]) if len(grid) > 2 else 1
     # A volume's slices stand side by side, each as large as a picture, as far as the format allows.
-    side = min(pictures.LARGEST * slices, pictures.WIDEST // len(states))
+    side, quality = _affordable(
+        lambda side, quality: pictures.sheet(maps, states, methods, shown[0], grid, side, quality),
+        min(pictures.LARGEST * slices, pictures.WIDEST // len(states)),
+        SHEETS / len(shown),
+    )
 
     def sample(name: str) -> dict[str, Any]:
         about = samples[name]
@@ -46,7 +51,7 @@ def gallery_of(kept: Shown, evidence: Evidence, order: Sequence[str]) -> dict[st
             "probability": number(about["probability"]),
             "right": about["target"] == about["predicted"],
             "picture": pictures.picture(name, inputs),
-            "sheet": pictures.sheet(maps, states, methods, name, grid, side),
+            "sheet": pictures.sheet(maps, states, methods, name, grid, side, quality),
             "absent": [[m, s] for m in methods for s in states if (s, m, name) not in maps],
             "scales": _scales(maps, states, methods, name),
             "scores": _scores(evidence.by_id, evidence.info.similarities, columns, methods, name),
@@ -56,11 +61,18 @@ def gallery_of(kept: Shown, evidence: Evidence, order: Sequence[str]) -> dict[st
     full, size = None, list(shape)
     if (height, width) != shape:
         # A sheet a method: one of all would be larger than the format allows, and take as much memory as the maps.
-        most = min(max(shape), pictures.WIDEST // len(states))
-        full = [
-            pictures.sheet(maps, states, {label: signed}, shown[0], grid, most) for label, signed in methods.items()
-        ]
-        size = list(pictures.shrunk(shape, most))
+        first = dict(list(methods.items())[:1])
+        most, coarse = _affordable(
+            lambda side, quality: pictures.sheet(maps, states, first, shown[0], grid, side, quality),
+            min(max(shape), pictures.WIDEST // len(states)),
+            FULL / len(methods),
+        )
+        if most > side:
+            full = [
+                pictures.sheet(maps, states, {label: signed}, shown[0], grid, most, coarse)
+                for label, signed in methods.items()
+            ]
+            size = list(pictures.shrunk(shape, most))
     return {
         "methods": [[label, signed] for label, signed in methods.items()],
         "units": {m["label"]: m.get("unit", "") for m in manifest["methods"]},
@@ -71,6 +83,12 @@ def gallery_of(kept: Shown, evidence: Evidence, order: Sequence[str]) -> dict[st
         "grid": size,
         "slices": slices,
     }
+
+
+def _affordable(drawn: Callable[[int, int], str], side: int, budget: float) -> tuple[int, int]:
+    """The finest (side, quality) at which a sheet takes no more than its share of the page, the coarsest if none."""
+    steps = [(side, pictures.FINE), (side, 60), (side * 3 // 4, 60), (side // 2, 60), (side // 2, 40)]
+    return next((step for step in steps if len(drawn(*step)) <= budget), steps[-1])
 
 
 def class_name(label: int, classes: Sequence[str] | None) -> str:

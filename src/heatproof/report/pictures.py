@@ -20,6 +20,7 @@ from heatproof.drawing.scale import levels
 
 LARGEST = 112
 LOSSLESS = 64
+FINE = 80  # quality of what is not lossless
 WIDEST = 16383  # pixels a side of a WebP picture
 STRIPE = 8  # times as wide as high is one line of values
 
@@ -77,9 +78,18 @@ def shrunk(shape: Sequence[int], side: int) -> tuple[int, int]:
 
 
 def sheet(
-    maps: Maps, states: Sequence[str], methods: Mapping[str, bool], sample: str, grid: Sequence[int], side: int
+    maps: Maps,
+    states: Sequence[str],
+    methods: Mapping[str, bool],
+    sample: str,
+    grid: Sequence[int],
+    side: int,
+    quality: int = FINE,
 ) -> str:
-    """Data URI of one sample's maps: a grid of tiles, `methods` (label to signed) down, `states` across."""
+    """Data URI of one sample's maps: a grid of tiles, `methods` (label to signed) down, `states` across.
+
+    Lossless up to 64² a map at the finest quality.
+    """
     height, width = shrunk(laid_out(grid), side)
     canvas = np.zeros((height * len(methods), width * len(states)), np.uint8)
     for row, (method, signed) in enumerate(methods.items()):
@@ -88,7 +98,7 @@ def sheet(
             if values is not None:
                 tile = grey(drawable(values, grid), signed=signed, side=side)
                 canvas[row * height : (row + 1) * height, column * width : (column + 1) * width] = tile
-    return webp(Image.fromarray(canvas), lossless=max(height, width) <= LOSSLESS)
+    return webp(Image.fromarray(canvas), lossless=max(height, width) <= LOSSLESS and quality == FINE, quality=quality)
 
 
 def picture(sample: str, inputs: Mapping[str, NDArray[Any]]) -> str | None:
@@ -111,8 +121,8 @@ def picture(sample: str, inputs: Mapping[str, NDArray[Any]]) -> str | None:
     return webp(image, lossless=max(image.size) <= LOSSLESS)
 
 
-def webp(image: Image.Image, *, lossless: bool) -> str:
+def webp(image: Image.Image, *, lossless: bool, quality: int = FINE) -> str:
     """A picture as a WebP data URI."""
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", lossless=lossless, quality=80, method=4)
+    image.save(buffer, "WEBP", lossless=lossless, quality=quality, method=4)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

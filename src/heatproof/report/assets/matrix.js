@@ -51,6 +51,12 @@ function matrix() {
       make("line", { class: "axis", x1: x(-0.3), x2: x(1.1), y1: 9, y2: 9 }), ...[0, 0.5, 1].flatMap((v) => [make("line", { class: "axis", x1: x(v), x2: x(v), y1: 5, y2: 13 }), make("text", { x: x(v), y: 25, "text-anchor": "middle" }, String(v))]),
       make("line", { class: "range", x1: x(one.low), x2: x(one.high), y1: 9, y2: 9 }), make("circle", { cx: x(one.mean), cy: 9, r: 5 }));
   }
+  // How to compute one cell again: the specification with this method and this check alone.
+  function alone(method, check) {
+    const one = DATA.entries.methods[method], other = DATA.entries.checks[check];
+    if (!one || !other) return [];
+    return [make("p", { class: "note" }, "This alone: the specification below with"), make("pre", { tabindex: "0" }, `methods = [${one}]\nchecks = [${other}]\n\nheatproof audit audit.toml --out alone`)];
+  }
   function open(method, question) {
     const asked = DATA.questions[question], found = DATA.answers[method][question] || [];
     const panel = document.getElementById(`q-${question}`);
@@ -58,6 +64,7 @@ function matrix() {
       make("header", {}, make("h3", { id: "mark-title" }, `${method}: ${question.replaceAll("-", " ")}`), make("button", { type: "button", onclick: () => dialog.close(), autofocus: "" }, "Close")),
       ...(asked ? [make("p", {}, make("b", {}, asked.title), ` ${asked.asks || ""}`)] : []),
       ...found.map(told),
+      ...alone(method, found[0] && found[0].check),
       ...(asked && asked.cannot ? [make("p", { class: "note" }, make("b", {}, "What it cannot tell: "), asked.cannot)] : []),
       ...(panel ? [make("p", {}, make("a", { href: `#q-${question}`, onclick: () => dialog.close() }, "Go to its panel"))] : []),
     );
