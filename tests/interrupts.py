@@ -54,18 +54,22 @@ def alarm(seconds: float) -> Iterator[None]:
 @contextmanager
 def from_outside(seconds: float) -> Iterator[None]:
     """KeyboardInterrupt after so many seconds, put into this thread by another."""
-    over, thread = threading.Event(), threading.get_ident()
+    begun, over, thread = threading.Lock(), threading.Lock(), threading.get_ident()
+    begun.acquire()
+    over.acquire()
 
     def strike() -> None:
-        if not over.wait(seconds):
+        begun.acquire()
+        if not over.acquire(timeout=seconds):
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt))
 
     other = threading.Thread(target=strike)
-    other.start()
+    other.start()  # an interrupt in it would break it, so that it begins to count only now
+    begun.release()
     try:
         yield
     finally:
-        over.set()
+        over.release()
         other.join()
 
 

@@ -74,7 +74,7 @@ def bounded(value: Any) -> bool:
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> UnknownNameError:
     """The error for a name that is not among `known`, with the nearest one if one is near."""
-    names = sorted(map(str, known))
+    names = sorted(name if name.isprintable() else repr(name) for name in map(str, known))
     near = _nearest(name, names) if isinstance(name, str) and len(name) <= _SHOWN else None
     hint = f"did you mean {near!r}?" if near else f"known are: {', '.join(names) or 'none'}."
     article = "an" if kind[:1] in "aeio" else "a"

@@ -179,5 +179,5 @@ def _read(path: Path) -> Mapping[str, Any]:
             return {name: archive[name] for name in archive.files}
     except HeatproofError:
         raise
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, SafetensorError) as error:
+    except (OSError, EOFError, ValueError, MemoryError, OverflowError, zipfile.BadZipFile, SafetensorError) as error:
         raise InputError(f"Expected maps in {path}, but it cannot be read: {error}.") from None
