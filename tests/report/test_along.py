@@ -45,6 +45,13 @@ def test_a_table_is_bars_the_largest_first_with_the_names_of_columns(run: Path, 
     assert "Columns by what each method gives them" in report.render(values)
 
 
+def test_a_table_without_a_pattern_has_words_and_no_bars(run: Path, tmp_path: Path) -> None:
+    (*_, cam) = (
+        m for m in content(reshaped(run, tmp_path, [4], [4]))["lines"][0]["methods"] if m["label"] == "grad-cam"
+    )
+    assert (cam["said"], str(cam["figure"])) == ("blank: all zero", "")
+
+
 def test_bars_go_left_for_what_speaks_against_and_are_outlined_for_the_random_network() -> None:
     drawn = str(bars(np.array([0.5, -1.0, 0.0]), np.array([1.0, 0.0, 0.5]), ["a", "b", "c"]))
     assert re.findall(r"<text[^>]*>(\w)</text>", drawn) == ["b", "a", "c"]

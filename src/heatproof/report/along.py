@@ -36,7 +36,7 @@ def along(kept: Shown, manifest: Mapping[str, Any], order: Sequence[str]) -> lis
         other = None if other is None else other.reshape(-1)
         none = flat(ours)
         said = none.said if none else f"± {scale_of(ours):.3g}" if (ours < 0).any() else f"to {scale_of(ours):.3g}"
-        drawn = bars(ours, other, names) if table else line(ours, other, kept.inputs.get(sample))
+        drawn = Markup() if none else bars(ours, other, names) if table else line(ours, other, kept.inputs.get(sample))
         return {"label": label, "said": said, "figure": drawn}
 
     return [
