@@ -4,6 +4,7 @@ A method says in `needs` which others it asks for the same samples; then `explai
 runs several methods opens `shared` around them, and nobody else knows of it: results are the same to the bit.
 """
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,9 +24,12 @@ class _Shared:
         self.model, self.inputs, self.targets = model, inputs, targets
         self.left = Counter(asked for recipe in recipes for asked in _asked(recipe))
         self.explanations: dict[Any, Explanation] = {}
+        self.seconds: dict[Any, float] = {}  # what each took, or would have taken
         self.outputs: Tensor | None = None
+        self.saved = 0.0  # seconds, by all answers so far
 
 
+_OUTPUTS = "outputs"
 _shared: ContextVar[_Shared | None] = ContextVar("shared", default=None)
 
 
@@ -42,6 +46,22 @@ def shared(model: nn.Module, inputs: Tensor, targets: Tensor, recipes: Iterable[
         _shared.reset(token)
 
 
+class Clock:
+    """Seconds since it was made, as if nothing had been shared: what others had computed counts for whoever asks."""
+
+    def __init__(self) -> None:
+        self._began, self._saved = time.perf_counter(), _saved()
+
+    def seconds(self) -> float:
+        """Until now."""
+        return time.perf_counter() - self._began + _saved() - self._saved
+
+
+def _saved() -> float:
+    here = _shared.get()
+    return 0.0 if here is None else here.saved
+
+
 def known(method: "Method", model: nn.Module, inputs: Tensor, targets: Tensor) -> "Explanation | None":
     """The method's explanation of these samples, where there is one."""
     here = _shared.get()
@@ -50,31 +70,37 @@ def known(method: "Method", model: nn.Module, inputs: Tensor, targets: Tensor) -
     if not (_same(inputs, here.inputs) and _same(targets, here.targets)):
         return None
     found = here.explanations[method]
+    here.saved += here.seconds[method]
     _count(here, method)
     return found
 
 
-def keep(method: "Method", model: nn.Module, inputs: Tensor, targets: Tensor, found: "Explanation") -> None:
-    """Keep the explanation where it will be asked for again."""
+def keep(
+    method: "Method", model: nn.Module, inputs: Tensor, targets: Tensor, found: "Explanation", seconds: float
+) -> None:
+    """Keep the explanation, which took so many seconds, where it will be asked for again."""
     here = _shared.get()
     if here is None or here.model is not model or not _hashed(method) or here.left[method] < 2:
         return
     if _same(inputs, here.inputs) and _same(targets, here.targets):
-        here.explanations[method] = found
+        here.explanations[method], here.seconds[method] = found, seconds
         _count(here, method)
 
 
 def known_outputs(model: nn.Module, inputs: Tensor) -> Tensor | None:
     """The network's outputs (N, C) on these samples, made without a graph, where they are known."""
     here = _shared.get()
-    return here.outputs if here is not None and here.model is model and _same(inputs, here.inputs) else None
+    if here is None or here.outputs is None or here.model is not model or not _same(inputs, here.inputs):
+        return None
+    here.saved += here.seconds[_OUTPUTS]
+    return here.outputs
 
 
-def keep_outputs(model: nn.Module, inputs: Tensor, outputs: Tensor) -> None:
-    """Keep them."""
+def keep_outputs(model: nn.Module, inputs: Tensor, outputs: Tensor, seconds: float) -> None:
+    """Keep them; they took so many seconds."""
     here = _shared.get()
     if here is not None and here.model is model and _same(inputs, here.inputs):
-        here.outputs = outputs
+        here.outputs, here.seconds[_OUTPUTS] = outputs, seconds
 
 
 def _asked(recipe: Any) -> Iterator[Any]:

@@ -159,3 +159,21 @@ def test_a_recipe_without_a_hash_takes_no_part():
     recipes = [Listed(parts=[1]), Gradient(), len]
     with sharing.shared(model, x, y, recipes):
         assert torch.equal(recipes[0](model, x, y), recipes[1](model, x, y))
+
+
+def test_what_was_shared_counts_for_everybody_who_asks(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(sharing.time, "perf_counter", lambda: now[0])
+    model, x, y = network(), images(), torch.tensor([0, 1, 2])
+    model.register_forward_hook(lambda *_: now.__setitem__(0, now[0] + 1.0))  # a pass takes a second
+    recipes = [Gradient(), Saliency(), GradientXInput(), ChannelNorm()]
+    for recipe in recipes:
+        recipe.explain(model, x, y)  # what is settled once a model
+    taken, began = [], now[0]
+    with sharing.shared(model, x, y, recipes):
+        for recipe in recipes:
+            clock = sharing.Clock()
+            recipe.explain(model, x, y)
+            taken.append(clock.seconds())
+    assert taken == [1.0] * 4
+    assert now[0] - began == 1.0

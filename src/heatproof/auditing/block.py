@@ -4,7 +4,6 @@ States are the outer loop and methods the inner one: a map is computed once a st
 that wants it. Nothing here knows of files or of other blocks.
 """
 
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -226,12 +225,12 @@ class _BlockRun:
         if state.kind == "replicate" and same and (trained, method.label) in self.kept:
             self.heard(method.label, self.plan.passes[method.label])
             return self.kept[trained, method.label]
-        start = time.perf_counter()
+        clock = sharing.Clock()
         with standing_for(block.inputs, self.inputs):
             explanation = _explain(recipe, state, block)
         pooled = block.pool(explanation.maps)
         self._count_unusable(pooled, state, block, method, done)
-        done.seconds[method.label] = time.perf_counter() - start
+        done.seconds[method.label] = clock.seconds()
         self.heard(method.label, self.plan.passes[method.label])
         return Maps(pooled, {**explanation.diagnostics, **treated})
 

@@ -119,6 +119,7 @@ class Method(ABC):
             return answer
         if given is None:
             raise InputError(f"Expected targets ({len(inputs)},), one label a sample, but got None.")
+        clock = sharing.Clock()
         with door.entered(model, inputs, given, runs=self.uses_model) as (settled, x, labels):
             assert labels is not None
             found = door.guarded(lambda: self._explain(model, x, labels), model, x, settled)
@@ -129,7 +130,7 @@ class Method(ABC):
             )
         door.check_maps(found.maps, inputs, type(self).__name__)
         found = Explanation(found.maps.detach(), found.diagnostics)
-        sharing.keep(self, model, inputs, given, found)
+        sharing.keep(self, model, inputs, given, found, clock.seconds())
         return found
 
     @abstractmethod
@@ -242,7 +243,8 @@ def outputs_of(model: nn.Module, inputs: Tensor) -> Tensor:
     """The outputs (N, C) without a graph; shared by all who ask, so not to be written into."""
     outputs = sharing.known_outputs(model, inputs)
     if outputs is None:
+        clock = sharing.Clock()
         with torch.no_grad():
             outputs = forward(model, inputs)
-        sharing.keep_outputs(model, inputs, outputs)
+        sharing.keep_outputs(model, inputs, outputs, clock.seconds())
     return outputs
