@@ -35,7 +35,7 @@ REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "mean": lambda h: h.flatten(2).mean(2) if h.dim() > 2 else h,
     "sum": lambda h: h.flatten(2).sum(2) if h.dim() > 2 else h,
     "max": lambda h: h.flatten(2).amax(2) if h.dim() > 2 else h,
-    "none": lambda h: h,
+    "none": lambda h: h.clone(),  # the next module may change it in place
 }
 
 

@@ -38,7 +38,7 @@ class Packing:
 
     def pack(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """(N, D) of tensors (N, …) by name."""
-        return torch.cat([tensors[name].flatten(1) for name, _ in self.shapes], 1)
+        return torch.cat([tensors[name].reshape(len(tensors[name]), -1) for name, _ in self.shapes], 1)
 
     def unpack(self, packed: Tensor) -> dict[str, Tensor]:
         """Tensors (N, …) by name, of (N, D).

@@ -88,6 +88,8 @@ def describe(recipe: Any) -> Any:
         return data
     if recipe is None or isinstance(recipe, str | bool | int | float):
         return recipe
+    if isinstance(recipe, slice):
+        return {"slice": [recipe.start, recipe.stop, recipe.step]}
     if isinstance(recipe, Mapping):
         return {str(key): describe(value) for key, value in recipe.items()}
     if isinstance(recipe, Sequence):

@@ -14,6 +14,7 @@ from heatproof.methods import LRP, BetaSmooth, GradCAM, Gradient, GradientXInput
 from heatproof.models import Bound
 from heatproof.propagation.composites import Composite
 from heatproof.propagation.rules import AlphaBeta, Epsilon, Gamma
+from heatproof.recipes import describe
 
 LABELS = torch.tensor([4, 0, 2])
 
@@ -131,3 +132,39 @@ def test_attributions_of_a_layer_are_captums():
     h = inside.inputs()
     explainer = captum.attr.LayerGradientXActivation(net, net[1])
     torch.testing.assert_close(GradientXInput()(inside, h, LABELS), explainer.attribute(x, LABELS).detach())
+
+
+def test_a_neuron_that_the_next_layer_overwrites_is_as_it_was():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(6, 4), nn.ReLU(inplace=True), nn.Linear(4, 2)).double().eval()
+    x, inside = rows(), Bound(net, layer="0", reduction="none")
+    torch.testing.assert_close(inside(x), net[0](x))
+    before = net[0](x).detach()
+    unit = int(before[0].argmin())
+    assert float(before[0, unit]) < 0
+    found = Gradient()(inside, x, targets.Index((unit,)))
+    torch.testing.assert_close(found, net[0].weight[unit].detach().expand_as(x))
+
+
+def test_a_target_of_a_slice_is_told_apart_by_it():
+    def of(chosen: slice) -> targets.Function:
+        return targets.Function(lambda out: out[:, chosen].sum(1))
+
+    net, x = deep(), rows()
+    found = Gradient()(net, x, of(slice(1, 3)))
+    expected = Gradient()(net, x, 1) + Gradient()(net, x, 2)
+    torch.testing.assert_close(found, expected)
+    assert describe(of(slice(1, 3))) == describe(of(slice(1, 3))) != describe(of(slice(0, 3)))
+
+
+def test_numbers_of_samples_are_explained_together():
+    class Product(nn.Module):
+        def forward(self, a, b):
+            return a * b
+
+    a, b = rows()[:, 0], rows()[:, 1]
+    both = Bound(Product().eval(), at=["a", "b"], given={"a": a, "b": b})
+    parts = both.parts(Gradient()(both, both.inputs(), 0))
+    torch.testing.assert_close(parts["a"], b)
+    torch.testing.assert_close(parts["b"], a)
