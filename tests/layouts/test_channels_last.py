@@ -104,7 +104,7 @@ def test_where_nothing_tells_the_channels_a_mean_is_asked_for_them():
 
 
 def test_ranges_are_those_of_channels():
-    sigma = _sigma(LAST, IMAGES.movedim(1, -1), 0.5, (2.0, 4.0))
+    sigma = _sigma(LAST, IMAGES.movedim(1, -1), 0.5, (2.0, 4.0), None)
     assert sigma.shape == (2, 7, 8, 2)
     assert sigma[0, 0, 0].tolist() == [1.0, 2.0]
     with pytest.raises(InputError, match=r"a number a column or channel, 2 of inputs \(2, 7, 8, 2\), but got 7"):

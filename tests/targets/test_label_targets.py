@@ -305,3 +305,9 @@ def test_what_counts_as_a_target(value: Any, target: hp.targets.Target) -> None:
 def test_what_is_no_target(value: Any) -> None:
     with pytest.raises(InputError, match=r"Expected a target such as heatproof\.targets\.Region\(3\)"):
         hp.targets.as_target(value)
+
+
+def test_an_aimed_model_goes_to_other_processes() -> None:
+    aim = LabelSet([[0, 3], [1]]).aim(linear(), X)
+    again = pickle.loads(pickle.dumps(aim.model))
+    torch.testing.assert_close(forward(again, X), forward(aim.model, X))
