@@ -1,12 +1,16 @@
 """Paths that somebody gave: what `~` and variables stand for, and whether a file lies there that ends."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
 from heatproof.errors import InputError, shown
 
 CACHE_VARIABLE = "HEATPROOF_CACHE"
+
+
+_URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):/{1,2}([^/].*)").fullmatch  # one letter is a drive
 
 
 def given_path(path: str | os.PathLike[str]) -> Path:
@@ -41,3 +45,9 @@ def cache_folder() -> Path:
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "heatproof" / "cache"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "heatproof"
+
+
+def url_of(path: "os.PathLike[str] | str") -> str | None:
+    """The URL that a path was made of, whose two slashes a Path makes one; None for a path of this machine."""
+    found = _URL(os.fspath(path))
+    return None if found is None else f"{found[1]}://{found[2]}"

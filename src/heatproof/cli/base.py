@@ -5,6 +5,8 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
+from heatproof.paths import url_of
+
 app = typer.Typer(
     name="heatproof",
     help="Attribution heatmaps for any PyTorch model, and the proof of which ones to trust.",
@@ -18,7 +20,7 @@ err = Console(stderr=True)
 
 def print_path(path: Path) -> None:
     """A path on one line: not through rich, it must come out whole, whatever the terminal's width."""
-    typer.echo(str(path.resolve()))
+    typer.echo(url_of(path) or str(path.resolve()))
 
 
 def plain(text: str) -> str:

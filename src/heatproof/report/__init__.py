@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from heatproof.paths import url_of
 from heatproof.report import page
 from heatproof.report.content import content
 from heatproof.report.page import embed, save
+from heatproof.runs.places import files_at
 
 SCRIPTS = ("chart.js", "matrix.js", "gallery.js", "page.js")
 
@@ -15,8 +17,11 @@ def write(run: Path) -> Path:
 
     Raises: StoreError if the folder holds no run, or cannot be written to.
     """
-    run = Path(run)
-    return save(render(content(run)), run / "report.html")
+    run, values = Path(run), content(Path(run))
+    if url_of(run) is None:
+        return save(render(values), run / "report.html")
+    files_at(run).replace("report.html", render(values).encode())
+    return run / "report.html"
 
 
 def render(values: dict[str, Any]) -> str:

@@ -70,7 +70,7 @@ class Lease:
         return json.dumps({"holder": self.holder, **process(), "beats": self._beats}).encode()
 
     def _beat(self) -> None:
-        while not self._over.wait(BEAT):
+        while not self._over.wait(getattr(self.files, "beat", BEAT)):
             self._beats += 1
             with suppress(OSError, HeatproofError):  # a disk that is full for a while costs a beat, not the audit
                 self.files.replace(self.file, self._content())

@@ -16,7 +16,7 @@ def read_manifest(run: Path | str) -> dict[str, Any]:
 
     Raises: StoreError if there is no run, or it is of a later schema.
     """
-    store = Store(Path(run))
+    store = Store(run)
     question = store.question()
     if question is None:
         if BEFORE in store.files.names():

@@ -59,7 +59,7 @@ def batches(
     Raises: StoreError if there is no run; TornError where `torn` is not given; FileNotFoundError where a file was moved
         aside under one's eyes: see `read`.
     """
-    store = Store(Path(run) if isinstance(run, str) else run)
+    store = Store(run)
     question = store.question()
     if question is None:
         if BEFORE not in store.files.names() or not isinstance(run, Path | str):
@@ -105,7 +105,7 @@ def read_samples(run: Path | str, ids: Collection[str] | None = None) -> list[di
 
     Keys: id, digest, target, predicted, probability, target_probability, label, number, output; None where unknown.
     """
-    store = Store(Path(run))
+    store = Store(run)
     if store.question() is None:
         return before.read_samples(Path(run), ids)
     found: list[dict[str, Any]] = []
@@ -131,7 +131,7 @@ def read_maps(
     A file names the questions that each method's maps were made for, and they are read only if one is still asked: maps
     of earlier settings may lie in the same folder, and in the same file.
     """
-    store = Store(Path(run))
+    store = Store(run)
     question = store.question()
     if question is None:
         return before.read_maps(Path(run))

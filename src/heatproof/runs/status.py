@@ -33,7 +33,7 @@ class Status:
     @classmethod
     def of(cls, run: Path | str) -> "Status":
         """The status of a run. Raises: StoreError if there is none. Cost: a few listings and the workers' files."""
-        store = Store(Path(run))
+        store = Store(run)
         question = store.question()
         if question is None:
             raise StoreError(f"Expected a run of heatproof with a {RUN}, but {run} has none.")

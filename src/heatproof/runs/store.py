@@ -13,6 +13,7 @@ from heatproof.errors import StoreError, TornError
 from heatproof.runs import blocks, seal
 from heatproof.runs.blocks import SUMMARY, Part
 from heatproof.runs.files import Files, LocalFiles
+from heatproof.runs.places import files_at
 from heatproof.runs.tensors import views
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ class Store:
     what; leases/ who is at it.
     """
 
-    def __init__(self, files: Files | Path) -> None:
-        self.files: Files = LocalFiles(files) if isinstance(files, Path) else files
+    def __init__(self, place: Files | Path | str) -> None:
+        self.files: Files = files_at(place) if isinstance(place, Path | str) else place
         self._known: dict[str, Questions] = {}  # what the digests of questions stand for
 
     def check(self) -> None:
