@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import manifest_of, one, randomized, read, rows_of
+from made_up import GROUP, STAGES, manifest_of, one, randomized, read, rows_of
 
 from heatproof.errors import StoreError
 from heatproof.metrics import Metric
@@ -159,3 +159,27 @@ def test_a_question_from_elsewhere_is_one_registered_file(monkeypatch: pytest.Mo
     found = read(rows_of("oddity", "m", {"odd": 0.3}), manifest_of(checks={"oddity": ()}))
     assert one(found, "odd").word == "odd indeed"
     assert found.titles["odd"] == "Odd?"
+
+
+def test_of_equal_answers_the_less_favorable_counts() -> None:
+    """Of two randomizations that a map passes, that which leaves more of it; of two tests, the smaller lead."""
+    second = "cascading uniform"
+    states = [
+        {"name": name, "kind": "randomized", "group": group, "label": "conv1", "index": STAGES, "complete": True}
+        for name, group in (("a", GROUP), ("b", second))
+    ]
+    for levels in ((0.05, 0.3), (0.3, 0.05)):
+        rows = pd.concat(
+            randomized({**LEVELS, "s": s}, group=group) for group, s in zip((GROUP, second), levels, strict=True)
+        )
+        found = one(read(rows, manifest_of(states=states)), "depends")
+        assert (found.word, found.setting) == ("depends in part", (GROUP, second)[levels.index(0.3)])
+    sensitivity = Metric(name="sensitivity-n", chance=0.0, ideal=1.0, higher_is_better=True)
+    manifest = manifest_of(controls=[EDGES], checks={"degradation": (DEGRADATION,), "sensitivity-n": (sensitivity,)})
+    parts = [
+        rows_of(check, who, {check: level})
+        for check, ahead in (("degradation", 0.4), ("sensitivity-n", 0.2))
+        for who, level in (("m", 0.5 + ahead), (EDGES, 0.5))
+    ]
+    found = one(read(pd.concat(parts), manifest), "faithful")
+    assert (found.answer, found.check, found.mean) == ("yes", "sensitivity-n", pytest.approx(0.2))

@@ -3,8 +3,9 @@
 With every layer randomized, by the survival u of `survival`:
 
 1. fewer than 5 samples, or than half of them, have a value, or a yardstick is missing: `cannot be told`
-2. its repeatability, (r − c)/(1 − c), is not surely above one tenth: `is noise`, or untold if it may exceed one half
-3. s is 1 for every sample: `never looks at the model`
+2. s is 1 for every sample by all measures, which takes no scale to tell: `never looks at the model`
+3. its repeatability, (r − c)/(1 − c), is not surely above one tenth: `is noise`, or untold if it may exceed one half;
+   or c is above 0.9 and u not known to within one half: untold. Then there is no u
 4. u surely 0.9 or more: `does not depend`; surely one half or more: `hardly depends`
 5. u surely below one tenth: `depends`; below one half: `depends in part` (`depends, perhaps in part` across one tenth)
 6. everything else: `cannot be told`

@@ -74,7 +74,8 @@ def survival(
     kept = np.isfinite(stacked[:, :, 0])
     n = int(kept.any(0).sum())
     if n < max(FEWEST, samples / 2):
-        return _untold(f"only {n} of {samples} samples have a similarity (a blank map has none)", samples - n)
+        few = f"only {n} of {samples} samples have a similarity (a blank map has none)"
+        return _untold(few if n < samples else f"{n} samples are fewer than {FEWEST}, the least", samples - n)
     chance, own = stacked[:, :, 1], stacked[:, :, 2]
     above = np.stack([stacked[:, :, 0], own, np.where(kept, 1.0, np.nan)], axis=2) - chance[:, :, None]
     low, high = of_ratio(above[:, :, [0, 1]])

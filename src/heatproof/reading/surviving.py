@@ -56,7 +56,10 @@ def untold(
 
 
 def answered(grade: Survival, alpha: float) -> Answer:
-    """Whether a map depends by one measure, at a level: yes surely below one half, no surely above."""
+    """Whether a map depends by one measure, at a level: yes surely below one half, no surely above.
+
+    A share that is the same in all samples counts as well: a map with its signs turned keeps all of it in each.
+    """
     if grade.noise or grade.reason:
         return "unknown"
     return MARGIN.answer(*grade.share.at(alpha))

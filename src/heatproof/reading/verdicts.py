@@ -1,5 +1,6 @@
 """From judgements to findings, from findings to one verdict a method and question, and to what may be believed."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -71,7 +72,7 @@ class Verdicts:
         for method in self.evidence.info.methods:
             for judgement in self._judgements(method):
                 columns.setdefault(judgement.question, []).append(judgement)
-        found = [finding for judgements in columns.values() for finding in _decided(judgements)]
+        found = [finding for judgements in columns.values() for finding in _decided(sorted(judgements, key=_merit))]
         place = {method.label: k for k, method in enumerate(self.evidence.info.methods)}
         found = sorted(supported(found), key=lambda f: place[f.method])
         reason = self.evidence.info.withheld
@@ -176,6 +177,14 @@ class Verdicts:
                 yield no_method(question, method.label, check.label)
         for check in self._unread:
             yield from declared(self.evidence, check, method.label)
+
+
+def _merit(judgement: Judgement) -> tuple[bool, float]:
+    """The less favorable first: of equal answers it counts. What only supports, and what has no number, comes last."""
+    mean, margin = judgement.estimate.mean, judgement.margin
+    if margin is None or mean != mean:
+        return judgement.supporting, math.inf
+    return judgement.supporting, mean if margin.good == "above" else -mean
 
 
 def _decided(judgements: Sequence[Judgement]) -> Iterator[Finding]:
