@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from copy import copy
 from functools import partial
 from typing import Any
@@ -437,6 +438,26 @@ def _rules_apply() -> bool:
     return any(type(mode).__module__.startswith("heatproof.") for mode in modes)
 
 
+_AT_MOST: ContextVar[int | None] = ContextVar("rows at most", default=None)
+
+
+@contextmanager
+def rows_at_most(rows: int) -> Iterator[None]:
+    """Inside, a pass takes `rows` variants of samples at most: for a model that is larger than `rows_per_pass` expects.
+
+    Maps differ from those made otherwise by rounding alone, as with any other size of batches.
+
+    Raises: InputError for fewer than one.
+    """
+    if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
+        raise InputError(f"Expected a pass to take 1 row or more, but got {rows!r}.")
+    token = _AT_MOST.set(rows)
+    try:
+        yield
+    finally:
+        _AT_MOST.reset(token)
+
+
 def rows_per_pass(x: Tensor) -> int:
     """How many variants of a sample of `x` (N, …) one pass takes: a function of shape and kind of device alone.
 
@@ -449,7 +470,7 @@ def rows_per_pass(x: Tensor) -> int:
     if x.device.type != "cpu":
         images = min(128, memory(x.device) // (625 * 10**6))
         budget, most = (1 << max(0, images.bit_length() - 1)) * eight_images // 8, 1024  # a power of two of images
-    return max(1, min(most, budget // max(1, x[0].numel())))
+    return max(1, min(most, budget // max(1, x[0].numel()), _AT_MOST.get() or most))
 
 
 def memory(device: torch.device) -> int:

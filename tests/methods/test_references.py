@@ -6,7 +6,7 @@ from dataclasses import replace
 import captum.attr
 import pytest
 import torch
-from method_networks import cnn, images, linear, quadratic
+from method_networks import Watched, cnn, images, linear, quadratic
 from torch import nn
 
 import heatproof as hp
@@ -27,6 +27,7 @@ from heatproof.methods import (
     VarGrad,
 )
 from heatproof.methods.base import METHODS
+from heatproof.models import rows_at_most
 from heatproof.recipes import build, describe
 
 LABELS = torch.tensor([4, 0, 2])
@@ -293,3 +294,16 @@ def test_segments_of_any_shape():
         features.grid((4,))
     with pytest.raises(InputError, match="whole numbers"):
         Segments(torch.zeros(2))
+
+
+@pytest.mark.parametrize("method", [IntegratedGradients(steps=7), Occlusion(window=4), SmoothGrad(samples=5)])
+def test_a_user_says_how_many_rows_a_pass_takes(method):
+    net, x = Watched(cnn()), images()
+    plain = method(net, x, LABELS)
+    net.rows.clear()
+    with rows_at_most(2):
+        torch.testing.assert_close(method(net, x, LABELS), plain)
+    assert max(rows for rows in net.rows if rows != len(x)) == 2  # all samples once, for their scores
+    for nonsense in (0, True, 2.5):
+        with pytest.raises(InputError, match="1 row or more"), rows_at_most(nonsense):
+            pass
