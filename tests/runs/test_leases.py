@@ -97,6 +97,17 @@ def test_alone_waits_for_who_gives_no_sign_and_refuses_who_does(
             leases.alone(files, "run", "c")
 
 
+def test_many_that_are_gone_are_waited_for_together(files: LocalFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "GONE", 0.5)
+    monkeypatch.setattr(leases, "BEAT", 0.1)
+    for number in range(20):
+        left_by(files, f"block-{number}")
+    start = time.monotonic()
+    leases.wait_for(files, *leases.held(files))
+    assert time.monotonic() - start < 20 * 0.5
+    assert leases.held(files) == []
+
+
 def test_a_torn_lease_is_nobodys(files: LocalFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "GONE", 0.2)
     monkeypatch.setattr(leases, "BEAT", 0.1)

@@ -142,9 +142,7 @@ def _claimed(store: Store, way: Way, holder: str) -> Iterator[None]:
     """
     if not way.shared:
         with leases.alone(store.files, leases.RUN, holder):
-            for name in leases.held(store.files):
-                if name != leases.RUN:
-                    leases.wait_for(store.files, name)
+            leases.wait_for(store.files, *(name for name in leases.held(store.files) if name != leases.RUN))
             store.sweep()
             yield
         return

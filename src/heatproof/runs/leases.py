@@ -130,18 +130,22 @@ def alone(files: Files, name: str, holder: str, *, wait: Callable[[float], None]
     return lease
 
 
-def wait_for(files: Files, name: str, *, wait: Callable[[float], None] = time.sleep) -> None:
-    """Until nobody holds the lease `name`, as far as one that gives no sign of life is nobody's.
+def wait_for(files: Files, *names: str, wait: Callable[[float], None] = time.sleep) -> None:
+    """Until nobody holds any of these leases, as far as one that gives no sign of life is nobody's.
 
-    Raises: StoreError once somebody is known to hold it.
+    Raises: StoreError once somebody is known to hold one.
     """
-    watch = Watch(files)
-    while not watch.surely_held(name) and not watch.free(name):
-        wait(BEAT / 2)
-    if watch.surely_held(name):
-        raise StoreError(
-            f"Expected {files} to be free, but another process is writing to it ({watch.holder(name)}); wait for it."
-        )
+    watch, left = Watch(files), list(names)
+    while left:
+        for name in left:
+            if watch.surely_held(name):
+                raise StoreError(
+                    f"Expected {files} to be free, but another process is writing to it ({watch.holder(name)}); wait "
+                    "for it."
+                )
+        left = [name for name in left if not watch.free(name)]
+        if left:
+            wait(BEAT / 2)
 
 
 def held(files: Files, prefix: str = "") -> list[str]:
