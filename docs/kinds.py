@@ -107,7 +107,7 @@ def page(cells: dict[str, dict[str, str]]) -> str:
         expected = said.partition(", but got")[0]
         reasons.setdefault(expected, said)
         number = list(reasons).index(expected) + 1
-        return f"[{number}](#r{number})"
+        return f'<a href="#r{number}">{number}</a>'
 
     tables = []
     for title, columns in (("Methods", METHODS), ("Checks", CHECKS)):

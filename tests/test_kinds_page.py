@@ -36,7 +36,7 @@ def test_every_kind_and_column_is_in_it() -> None:
 
 def test_every_cell_works_or_is_refused_by_a_sentence() -> None:
     marks = [mark for found in cells().values() for mark in found.values()]
-    numbers = {re.fullmatch(r"\[(\d+)\]\(#r\1\)", mark)[1] for mark in marks if mark != "✓"}  # type: ignore[index]  # each is one or the other
+    numbers = {re.fullmatch(r'<a href="#r(\d+)">\1</a>', mark)[1] for mark in marks if mark != "✓"}  # type: ignore[index]  # each is one or the other
     assert numbers == set(REASONS)
     assert all(said.startswith("Expected ") and ", but " in said for said in REASONS.values())
     assert marks.count("✓") / len(marks) > 0.85
