@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from heatproof.reading import intervals
-from heatproof.reading.intervals import RESAMPLES, of_combined, of_difference, of_means, of_ratio
+from heatproof.reading import intervals, resampling
+from heatproof.reading.intervals import of_combined, of_difference, of_means, of_ratio
 from heatproof.reading.proportions import more_hits_than, more_wins_than, of_share_exactly
+from heatproof.reading.resampling import RESAMPLES
 
 COLUMNS = 1500
 
@@ -98,7 +99,7 @@ def test_in_parts_as_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(4).normal(size=(2, 30, 7))
     whole = of_means(values)
     monkeypatch.setattr(intervals, "BLOCK", 2)
-    monkeypatch.setattr(intervals, "WEIGHTS", 30 * 7)
+    monkeypatch.setattr(resampling, "WEIGHTS", 30 * 7)
     np.testing.assert_allclose(of_means(values), whole, rtol=1e-12)
 
 

@@ -9,7 +9,7 @@ from made_up import GROUP, PR, SAMPLES, STAGES, manifest_of, one, randomized, re
 
 from heatproof.metrics import Metric
 from heatproof.reading.competition import chance_share
-from heatproof.reading.survival import in_words
+from heatproof.reading.shares import in_words
 
 LEVELS = {"s": 0.05, "f": 0.05, "r": 1.0, "c": 0.0}
 EDGES = "edge-detector"

@@ -32,7 +32,7 @@ from heatproof.methods.base import METHODS, Attribution, Method, Targets
 from heatproof.models import Bound, as_model, check_inputs, check_model
 from heatproof.outputs import Outputs
 from heatproof.paths import given_path
-from heatproof.reading.verdicts import needed
+from heatproof.reading.believable import needed
 from heatproof.runs import failures, read, read_manifest, read_rows
 from heatproof.targets import Label, Target
 

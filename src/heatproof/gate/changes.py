@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from heatproof.reading import Verdicts
 from heatproof.reading.base import Finding
-from heatproof.reading.verdicts import BELIEVABLE
+from heatproof.reading.believable import BELIEVABLE
 
 ABSENT = "not asked"
 

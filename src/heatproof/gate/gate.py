@@ -10,7 +10,7 @@ from heatproof.errors import InputError, unknown
 from heatproof.gate.changes import changes
 from heatproof.gate.requirements import Requirement, parse
 from heatproof.reading import Verdicts
-from heatproof.reading.verdicts import BELIEVABLE
+from heatproof.reading.believable import BELIEVABLE
 from heatproof.runs import read
 from heatproof.runs.failures import failures
 

@@ -15,7 +15,7 @@ from heatproof.reading.base import READINGS, Judgement, Reading, Told, judged
 from heatproof.reading.depends import CHECK
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.rule import Answer, Margin
-from heatproof.reading.survival import percent
+from heatproof.reading.shares import percent
 from heatproof.reading.values import difference
 
 MARGIN = Margin(good="above", yes=0.0, no=0.05)

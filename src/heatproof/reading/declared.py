@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from heatproof.metrics import Metric
 from heatproof.reading.base import Judgement, judged
 from heatproof.reading.complete import precise
+from heatproof.reading.entries import CheckInfo
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.faithful import EQUAL
 from heatproof.reading.rule import Estimate, Margin
-from heatproof.reading.run_info import CheckInfo
 from heatproof.reading.values import Values
 
 

@@ -25,9 +25,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from heatproof.reading.base import READINGS, Judgement, Reading
+from heatproof.reading.entries import CheckInfo
 from heatproof.reading.evidence import Evidence
-from heatproof.reading.run_info import CheckInfo
-from heatproof.reading.survival import HALF, JUDGED, Measured, Survival, percent, survival
+from heatproof.reading.shares import percent
+from heatproof.reading.survival import HALF, JUDGED, Measured, Survival, survival
 from heatproof.reading.surviving import by_survival, untold
 from heatproof.rows import chance_of
 

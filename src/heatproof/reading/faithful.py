@@ -12,9 +12,9 @@ from typing import ClassVar, NamedTuple
 
 from heatproof.metrics import Metric
 from heatproof.reading.base import READINGS, Judgement, Reading, judged
+from heatproof.reading.entries import CheckInfo
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.rule import Estimate, Margin
-from heatproof.reading.run_info import CheckInfo
 from heatproof.reading.values import Values, difference
 
 EQUAL = 0.05  # of the way from chance to the ideal

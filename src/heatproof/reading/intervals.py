@@ -22,22 +22,19 @@ Source: Efron & Tibshirani 1993, ch. 12 (studentized); Hesterberg 2015 (expanded
 """
 
 from collections.abc import Callable
-from functools import lru_cache
-from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
-Array = NDArray[np.float64]
+from heatproof.reading.resampling import Array, resampled, sums
+
 Combine = Callable[[Array], Array]  # means (R, K) → (R,)
 
-RESAMPLES = 2000
 LEVEL = 0.95
 TAIL = (1 - LEVEL) / 2
 FEW = 3  # samples, up to which the interval is that of t
 FURTHEST = 4.0  # times the quantile of t, at which a resample's distance is cut off
-WEIGHTS = 2**20  # counts of samples that are held as float64 at once: 8 MiB
 BLOCK = 512  # columns at a time: thousands of them times all resamples would not fit into memory
 
 
@@ -60,7 +57,7 @@ def of_combined(values: Array, combine: Combine) -> tuple[float, float]:
     if n < 2:
         return np.nan, np.nan
     estimate = float(combine(values.mean((0, 1))[None])[0])
-    drawn = combine(_resampled(values.mean(0)))
+    drawn = combine(resampled(values.mean(0)))
     drawn = drawn[np.isfinite(drawn)]
     if not len(drawn) or not np.isfinite(estimate):
         return np.nan, np.nan
@@ -113,7 +110,7 @@ def _samples(by_sample: Array, there: NDArray[np.bool_], mean: Array, n: NDArray
     """The studentized bootstrap over samples."""
     apart = np.where(there, by_sample - mean, 0.0)
     error = np.sqrt(_ratio((apart**2).sum(0), n * (n - 1)))
-    weight, first, second = _sums(there.astype(np.float64), apart, apart**2)
+    weight, first, second = sums(there.astype(np.float64), apart, apart**2)
     moved = _ratio(first, weight)
     spread = np.sqrt(np.maximum(_ratio(_ratio(second, weight) - moved**2, weight - 1), 0.0))
     # Where all that was drawn is one value there is no error to divide by: as far out as anything is taken to be.
@@ -160,29 +157,3 @@ def _ratio(above: Array, below: "Array | NDArray[np.int64]") -> Array:
     below = np.broadcast_to(np.asarray(below, dtype=np.float64), np.shape(above))
     found: Array = np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
     return found
-
-
-def _sums(*columns: Array) -> list[Array]:
-    """The sums (RESAMPLES, K) of what every resample draws of the columns (n, K)."""
-    counts, step = _counts(len(columns[0])), max(1, WEIGHTS // max(1, len(columns[0])))
-    blocks = [counts[k : k + step].astype(np.float64) for k in range(0, RESAMPLES, step)]
-    return [np.concatenate([block @ column for block in blocks]) for column in columns]
-
-
-def _resampled(values: Array) -> Array:
-    """Means (RESAMPLES, K) of every resample of `values` (n, K)."""
-    (sums,) = _sums(values)
-    return sums / len(values)
-
-
-@lru_cache(maxsize=4)
-def _counts(n: int) -> NDArray[np.uint8]:
-    """How often each of n samples is drawn in each resample (RESAMPLES, n); a function of n alone.
-
-    One byte each: fewer than 256 draws cannot exceed it, and of more one sample's count is about Poisson with mean 1.
-    """
-    seed = int.from_bytes(sha256(f"bootstrap of {n} samples".encode()).digest()[:8], "big")
-    generator, share = np.random.default_rng(seed), np.full(n, 1 / n)
-    step = max(1, WEIGHTS // n)
-    sizes = [min(step, RESAMPLES - k) for k in range(0, RESAMPLES, step)]
-    return np.concatenate([generator.multinomial(n, share, size=size).astype(np.uint8) for size in sizes])

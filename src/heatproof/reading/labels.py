@@ -17,7 +17,8 @@ import numpy as np
 from heatproof.reading.base import READINGS, Judgement, Reading, Told
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.rule import Answer
-from heatproof.reading.survival import JUDGED, Measured, Survival, percent, survival
+from heatproof.reading.shares import percent
+from heatproof.reading.survival import JUDGED, Measured, Survival, survival
 from heatproof.reading.surviving import by_survival, untold
 from heatproof.rows import chance_of
 

@@ -16,10 +16,10 @@ import numpy as np
 from heatproof.reading.base import READINGS, Judgement, Reading
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.faithful import against_controls
-from heatproof.reading.intervals import Array
 from heatproof.reading.proportions import more_hits_than, more_wins_than, of_share_exactly
+from heatproof.reading.resampling import Array
 from heatproof.reading.rule import FEWEST, Answer, Estimate
-from heatproof.reading.survival import percent
+from heatproof.reading.shares import percent
 from heatproof.reading.values import Values, aligned
 
 CHECK = "bounding-box"

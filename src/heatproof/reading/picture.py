@@ -17,7 +17,8 @@ from heatproof.reading.base import READINGS, Judgement, Reading, judged, lacking
 from heatproof.reading.depends import CHECK as RANDOMIZATION
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.rule import Margin
-from heatproof.reading.survival import HALF, JUDGED, Survival, sentence, survival, untold_among, worst
+from heatproof.reading.shares import sentence
+from heatproof.reading.survival import HALF, JUDGED, Survival, survival, untold_among, worst
 from heatproof.rows import chance_of
 
 CHECK = "input-controls"

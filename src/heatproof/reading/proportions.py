@@ -6,7 +6,8 @@ Source: Clopper & Pearson 1934.
 import numpy as np
 from scipy.special import betaincinv
 
-from heatproof.reading.intervals import TAIL, Array
+from heatproof.reading.intervals import TAIL
+from heatproof.reading.resampling import Array
 
 
 def of_share_exactly(hits: int, n: int) -> tuple[float, float]:

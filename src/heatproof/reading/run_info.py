@@ -1,57 +1,13 @@
-"""What a run says of itself, typed: its manifest as dataclasses."""
+"""What a run says of itself, as far as reading its rows takes: states, checks, methods, and what is known of it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
 from heatproof.errors import StoreError
 from heatproof.metrics import Metric
+from heatproof.reading.entries import CheckInfo, MethodInfo, StateInfo
 from heatproof.rows import SCHEMA, Role
-
-
-@dataclass(frozen=True, kw_only=True)
-class StateInfo:
-    """A state of the network in which maps were made. `complete`: nothing that decides its outputs is as trained.
-
-    `dead` says by what a random network was found to answer to nothing, and `remedy` what to set; `agreement` is the
-    correlation of its outputs with the trained ones where that is high.
-    """
-
-    name: str
-    role: Role
-    group: str = ""
-    label: str = ""
-    index: int = 0
-    seed: int = 0
-    complete: bool = False
-    dead: str = ""
-    remedy: str = ""
-    agreement: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class CheckInfo:
-    """A check under its label. `id` is the registered name of its class, or of the class that it derives from."""
-
-    label: str
-    id: str
-    recipe: Mapping[str, Any]
-    metrics: Mapping[str, Metric]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MethodInfo:
-    """A method under its label; whether it looks at no model, and why it was left out of changed networks.
-
-    Of one whose maps were `given` there is no map of another network, nor a second one of the same.
-    """
-
-    label: str
-    name: str | None
-    control: bool
-    excluded: str = ""
-    given: bool = False
 
 
 class RunInfo:
@@ -69,40 +25,17 @@ class RunInfo:
     @cached_property
     def states(self) -> list[StateInfo]:
         """Every state, in the run's order."""
-        known = {field.name for field in fields(StateInfo)} - {"role"}
-        return [
-            StateInfo(role=Role(state["kind"]), **{name: value for name, value in state.items() if name in known})
-            for state in self.manifest["states"]
-        ]
+        return [StateInfo.of(state) for state in self.manifest["states"]]
 
     @cached_property
     def checks(self) -> list[CheckInfo]:
         """Every check, in the run's order."""
-        return [
-            CheckInfo(
-                label=check["label"],
-                id=check["id"],
-                recipe=check["recipe"],
-                metrics={metric["name"]: Metric(**metric) for metric in check["metrics"]},
-            )
-            for check in self.manifest["checks"]
-        ]
+        return [CheckInfo.of(check) for check in self.manifest["checks"]]
 
     @cached_property
     def methods(self) -> list[MethodInfo]:
         """Every method, in the run's order."""
-        return [
-            MethodInfo(
-                label=method["label"],
-                name=method["name"],
-                control=bool(method.get("controls")),
-                given=bool(method.get("given")),
-                excluded="; ".join(
-                    dict.fromkeys(one["because"] for one in method.get("learns", ()) if one["changed"] == "exclude")
-                ),
-            )
-            for method in self.manifest["methods"]
-        ]
+        return [MethodInfo.of(method) for method in self.manifest["methods"]]
 
     @cached_property
     def similarities(self) -> dict[str, str]:

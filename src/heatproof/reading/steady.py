@@ -23,7 +23,8 @@ import numpy as np
 from heatproof.reading.base import READINGS, Judgement, Reading, judged, lacking
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.rule import Estimate, Margin
-from heatproof.reading.survival import HALF, JUDGED, Survival, percent, sentence, survival, untold_among
+from heatproof.reading.shares import percent, sentence
+from heatproof.reading.survival import HALF, JUDGED, Survival, survival, untold_among
 from heatproof.rows import chance_of
 
 CHECK = "steadiness"

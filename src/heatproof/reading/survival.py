@@ -16,8 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from heatproof.reading.intervals import Array, of_combined, of_ratio
+from heatproof.reading.intervals import of_combined, of_ratio
+from heatproof.reading.resampling import Array
 from heatproof.reading.rule import FEWEST, Estimate
+from heatproof.reading.shares import in_words, sentence
 from heatproof.reading.values import Values, aligned
 
 NINE_TENTHS, HALF, TENTH = 0.9, 0.5, 0.1
@@ -142,26 +144,6 @@ def untold_among(grades: Mapping[str, Survival]) -> str:
     """Why one of the measures tells nothing, in a sentence; empty where each tells something."""
     reason = next((one.untold for one in grades.values() if one.untold), "")
     return f"{sentence(reason)}." if reason else ""
-
-
-def percent(value: float) -> str:
-    """A share in whole percent."""
-    return "? %" if not np.isfinite(value) else f"{round(100 * value) + 0:d} %"
-
-
-def in_words(mean: float, low: float, high: float) -> str:
-    """A share with its interval, of what there is: less alike than chance is nothing, more than itself all of it."""
-    if not np.isfinite(mean + low + high):
-        return "an unknown share"
-    kept, least, most = (percent(min(max(end, 0.0), 1.0)) for end in (mean, low, high))
-    if mean > 0:
-        return kept if least == most else f"{kept} ({least[:-2]} to {most})"
-    return "nothing" if most == "0 %" else f"nothing (at most {most})"
-
-
-def sentence(text: str) -> str:
-    """The text with a capital first."""
-    return text[:1].upper() + text[1:]
 
 
 def _beside(s: Values, r: Values | None, c: Values) -> tuple[Array, tuple[int, ...]]:

@@ -2,8 +2,9 @@
 
 from heatproof.reading.base import Judgement, Told
 from heatproof.reading.rule import Answer, Margin, more_samples
+from heatproof.reading.shares import percent, sentence
 from heatproof.reading.support import NEVER
-from heatproof.reading.survival import HALF, JUDGED, Survival, graded, percent, sentence, worst
+from heatproof.reading.survival import HALF, JUDGED, Survival, graded, worst
 
 MARGIN = Margin(good="below", yes=HALF, no=HALF)
 

@@ -13,7 +13,8 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from heatproof.reading.intervals import BLOCK, Array, of_means
+from heatproof.reading.intervals import BLOCK, of_means
+from heatproof.reading.resampling import Array
 from heatproof.reading.values import Interval, Key, Values
 
 COLUMNS = ("check", "method", "setting", "position", "metric", "seed", "sample", "value")  # of rows, as read here

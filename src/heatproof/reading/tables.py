@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from heatproof.reading.intervals import Array
+from heatproof.reading.resampling import Array
 
 DRAWN = ["seed", "sample"]
 

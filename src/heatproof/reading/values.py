@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from heatproof.reading.intervals import Array, of_means
+from heatproof.reading.intervals import of_means
+from heatproof.reading.resampling import Array
 from heatproof.reading.rule import Estimate
 
 Key = tuple[str, str, str, float, str]

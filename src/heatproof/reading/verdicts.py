@@ -8,31 +8,17 @@ from typing import Any
 
 import pandas as pd
 
-from heatproof.errors import unknown
 from heatproof.reading.base import READINGS, Finding, Judgement, Reading, no_method
+from heatproof.reading.believable import COUNTED, NEEDED, believable
 from heatproof.reading.declared import declared
+from heatproof.reading.entries import MethodInfo
 from heatproof.reading.evidence import Evidence
+from heatproof.reading.headline import headline
 from heatproof.reading.rule import Answer, more_samples, selected
-from heatproof.reading.run_info import MethodInfo
 from heatproof.reading.support import ORDER, supported, withheld
 from heatproof.reading.table import Rows
 
-BELIEVABLE = "believable"
-# What a map has to pass before anybody is told to believe it; every other test that was run counts as well.
-NEEDED = ("steady", "depends", "faithful")
-COUNTED = (*NEEDED, "repeats", "more-than-the-picture", "labels", "localizes", "complete")
 COLUMNS = ["method", "question", "answer", "word", "mean", "low", "high", "n", "missing", "margin", "why"]
-
-
-def needed(questions: Sequence[str]) -> tuple[str, ...]:
-    """The questions that a believable map must pass: these, or the usual ones for none.
-
-    Raises: UnknownNameError for a name that no reading has.
-    """
-    for name in questions:
-        if name not in READINGS.names():
-            raise unknown("question", name, READINGS.names())
-    return tuple(questions) or NEEDED
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,62 +85,18 @@ class Verdicts:
 
     def believable(self, method: str) -> Finding:
         """The conjunction: passes every test that was run, fails some, or is not shown for want of some."""
-        answers = {name: one for name, one in self.by_question(method).items() if name in self.counted and one.answer}
-        failed = [name for name, one in answers.items() if one.answer == "no"]
-        untold = [name for name, one in answers.items() if one.answer == "unknown"]
-        untold += [name for name in self.needed if name not in answers]
-        answer: Answer = "no" if failed else "unknown" if untold else "yes"
-        said = {
-            "no": f"fails {_listed(failed)}",
-            "unknown": f"not shown: {_listed(untold)}",
-            "yes": "passes every test that was run",
-        }[answer]
-        reasons = [answers[name].why for name in failed or untold if name in answers]
-        missing = [name for name in untold if name not in answers]
-        why = " ".join(reasons) + (f" Not run: {_listed(missing)}." if missing and not failed else "")
-        gone = float("nan")
-        return Finding(
-            method=method, question=BELIEVABLE, answer=answer, word=said, mean=gone, low=gone, high=gone,
-            n=self.evidence.samples, missing=0, margin=f"all of {', '.join(answers)}", why=why.strip(),
-            check="", setting="", metric="", supporting=False,
-        )  # fmt: skip
+        return believable(
+            method,
+            self.by_question(method),
+            needed=self.needed,
+            counted=self.counted,
+            samples=self.evidence.samples,
+        )
 
     @cached_property
     def headline(self) -> str:
         """How often the network is right, where that is known, and which heatmaps pass every test that was run."""
-        info = self.evidence.info
-        said = f"{info.known} " if info.known else ""
-        nothing = f"Nothing here says which of its heatmaps to trust.{self._dead}"
-        return said + (nothing if info.withheld else self._passed)
-
-    @property
-    def _passed(self) -> str:
-        """Which heatmaps pass every test that was run."""
-        methods = [method.label for method in self.evidence.info.methods if not method.control]
-        verdicts = {label: self.believable(label) for label in methods}
-        if not methods:
-            return "No heatmap was judged: every method is a control."
-        passed = [label for label, one in verdicts.items() if one.answer == "yes"]
-        if passed:
-            verb = "passes" if len(passed) == 1 else "pass"
-            return f"{len(passed)} of {_heatmaps(methods)} {verb} every test that was run: {_listed(passed)}."
-        failed = sum(one.answer == "no" for one in verdicts.values())
-        if failed == len(methods):
-            return f"{'The heatmap fails' if failed == 1 else f'All {failed} heatmaps fail'} at least one test."
-        missing = [name for name in self.needed if not any(name in self.by_question(label) for label in methods)]
-        want = f": not run were {_listed(missing)}" if missing else ""
-        if not failed:
-            return f"Not one heatmap is shown to be believable{want}.{self._dead}"
-        verb = "fails" if failed == 1 else "fail"
-        rest = f"the others are not shown to be believable{want}.{self._dead}"
-        return f"{failed} of {_heatmaps(methods)} {verb} a test; {rest}"
-
-    @property
-    def _dead(self) -> str:
-        """What kept every map from being judged by randomization: a network that died."""
-        found = [one for one in self.findings if one.question == "depends"]
-        dead = {one.why for one in found if one.word == "network is dead"}
-        return f" {dead.pop()}" if dead and all(one.word == "network is dead" for one in found) else ""
+        return headline(self)
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -212,11 +154,3 @@ def _decided(judgements: Sequence[Judgement]) -> Iterator[Finding]:
             supporting=one.supporting,
             more=more_samples(one.estimate, one.margin) if answer == "unknown" and one.margin else None,
         )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "nothing"
-
-
-def _heatmaps(methods: Sequence[str]) -> str:
-    return f"{len(methods)} heatmap{'s' if len(methods) != 1 else ''}"

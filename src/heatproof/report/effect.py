@@ -7,8 +7,9 @@ from typing import Any
 from heatproof.reading.base import Finding
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.rule import ALPHA, Answer, Estimate, Margin, decide
+from heatproof.reading.shares import in_words
 from heatproof.reading.support import changed
-from heatproof.reading.survival import Measured, Survival, in_words, more_survives
+from heatproof.reading.survival import Measured, Survival, more_survives
 from heatproof.reading.values import Values, difference
 
 Names = list[tuple[str | None, str]]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from heatproof.reading import Verdicts
 from heatproof.reading.base import Finding
-from heatproof.reading.survival import percent
+from heatproof.reading.shares import percent
 from heatproof.report.following import following
 from heatproof.report.questions import fails, few, short
 from heatproof.report.sentences import capital, lasting, listed, plural, rounded, spelled

@@ -8,7 +8,8 @@ import numpy as np
 from heatproof.drawing import flat
 from heatproof.reading import Verdicts
 from heatproof.reading.base import Finding
-from heatproof.reading.survival import TENTH, percent
+from heatproof.reading.shares import percent
+from heatproof.reading.survival import TENTH
 from heatproof.report import pictures
 from heatproof.report.gallery import class_name, columns_of, is_signed
 from heatproof.report.shown import Shown

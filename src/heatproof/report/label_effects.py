@@ -6,7 +6,7 @@ from heatproof.reading.base import Finding
 from heatproof.reading.competition import MARGIN, chance_share
 from heatproof.reading.labels import CHECK as LABELS
 from heatproof.reading.labels import PERMUTED, TRUE, grade, measured, warning
-from heatproof.reading.survival import percent
+from heatproof.reading.shares import percent
 from heatproof.reading.values import Values
 from heatproof.reading.verdicts import Verdicts
 from heatproof.report.effect import (

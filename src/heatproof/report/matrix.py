@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from heatproof.reading import Verdicts
 from heatproof.reading.base import Finding
-from heatproof.reading.verdicts import BELIEVABLE
+from heatproof.reading.believable import BELIEVABLE
 from heatproof.report.questions import short
 
 GLYPHS = {"good": "●", "mid": "◐", "bad": "✕", "noise": "✕", "unknown": "?"}

@@ -8,12 +8,12 @@ import numpy as np
 
 from heatproof.reading import Verdicts
 from heatproof.reading.base import Finding
+from heatproof.reading.entries import CheckInfo
 from heatproof.reading.faithful import MEASURES
 from heatproof.reading.labels import CHECK as LABELS
 from heatproof.reading.labels import PERMUTED, TRUE
 from heatproof.reading.localizes import AREA, RATIO
 from heatproof.reading.localizes import CHECK as BOXES
-from heatproof.reading.run_info import CheckInfo
 from heatproof.report.figures import Between, Curves, Dots, Figure, Point, Scatter
 from heatproof.report.questions import QUESTIONS
 from heatproof.rows import chance_of

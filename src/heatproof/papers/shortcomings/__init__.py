@@ -11,7 +11,7 @@ from heatproof.papers.measure import STAGES, Pick, Results
 from heatproof.papers.paper import Answer, Claim, Paper, Picture, all_of, positive
 from heatproof.papers.pictures import curves, maps_of_samples, maps_over_states
 from heatproof.papers.shortcomings import activations, evidence, noise, overtaking
-from heatproof.reading.intervals import Array
+from heatproof.reading.resampling import Array
 
 SSIM = "ssim[data_range=2.0,normalization=second-moment]"
 SIGNED = ("gradient", "gradient-x-input", "integrated-gradients")

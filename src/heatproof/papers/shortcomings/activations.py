@@ -10,7 +10,7 @@ from heatproof.checks.network_structure import HIGH, LOW, NON_POSITIVE
 from heatproof.papers.measure import Pick, Results, measured
 from heatproof.papers.paper import Answer, Claim, Picture, positive
 from heatproof.papers.pictures import Line, chart
-from heatproof.reading.intervals import Array
+from heatproof.reading.resampling import Array
 from heatproof.reading.table import intervals
 from heatproof.reading.tables import DRAWN
 
