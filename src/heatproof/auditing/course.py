@@ -17,7 +17,7 @@ from heatproof import allocator
 from heatproof.arithmetic import pinned
 from heatproof.auditing import environment, learning
 from heatproof.auditing.asked import Asked
-from heatproof.auditing.engines import local, processes, shared
+from heatproof.auditing.engines import local, on_ray, processes, shared
 from heatproof.auditing.knowledge import Knowledge, known_of
 from heatproof.auditing.learning import Learned
 from heatproof.auditing.manifest import About, check_same_run, pictures, question_of, same
@@ -96,10 +96,10 @@ def _conducted(
             log.said["recipes"] = plan.recipes
             worker = Worker(plan, Learned(), store, log, store.samples(), asked.max_errors)
             try:
-                _compute(worker, way, show=show)
+                _compute(worker, way, show=show, mixed=asked.mixed)
             finally:
                 log.write(last=True)
-            computed = log.said["blocks"] or way.devices or store.summed_up() is None
+            computed = log.said["blocks"] or way.elsewhere or store.summed_up() is None
             if computed and (not way.shared or is_complete(question, store.finished())):
                 sum_up(store, question, LOOKED_AT)
     return True
@@ -219,7 +219,7 @@ def _ask_together(store: Store, question: Question, before: Mapping[str, Any] | 
     return True
 
 
-def _compute(worker: Worker, way: Way, *, show: bool) -> None:
+def _compute(worker: Worker, way: Way, *, show: bool, mixed: bool) -> None:
     """Everything that misses rows: what must be learned or trained first, the blocks, what is said of all of them."""
     plan, store, log = worker.plan, worker.store, worker.log
     missing: Missing = missing_of(plan, store)
@@ -239,7 +239,9 @@ def _compute(worker: Worker, way: Way, *, show: bool) -> None:
         missing, failed = learning.learn(plan, worker.learned, missing, progress.fitting)
         log.fail(failed)
         log.said["learned"] = worker.learned.told
-        if way.devices and missing:
+        if way.actors is not None and missing:
+            on_ray.run(worker, missing, progress.computed, way.actors, mixed=mixed)
+        elif way.devices and missing:
             processes.run(worker, missing, progress.computed, way.devices)
         elif way.take:
             shared.run(worker, missing, progress.computed)

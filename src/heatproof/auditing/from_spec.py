@@ -1,7 +1,8 @@
 """From a spec to a run: load what it names, then audit it."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from heatproof.auditing.manifest import About
+from heatproof.auditing.model_spec import ModelSpec
 from heatproof.auditing.names import own_names
 from heatproof.auditing.run import Run, Subject, audited, subject_of_tensor
 from heatproof.auditing.samples import FromBlocks
@@ -19,6 +21,8 @@ from heatproof.data import Blocks, Dataset
 from heatproof.data.binding import met
 from heatproof.door import plain_outputs
 from heatproof.errors import InputError
+from heatproof.layouts.seen import network
+from heatproof.named_code import code_beside
 from heatproof.outputs import Outputs
 from heatproof.runs import failures
 from heatproof.targets import Label
@@ -37,12 +41,40 @@ def run(
 
     A target that is no label of each sample is found on all of them, which are held in memory for that.
     """
+    way = way or Way()
+    if way.actors is not None:
+        way = replace(way, actors=replace(way.actors, build=Building.of(spec, way.actors.gpus)))
     found = audited(
-        loaded(spec), **settings(spec), mixed=mixed, way=way or Way(), out=out, progress=progress,
+        loaded(spec), **settings(spec), mixed=mixed, way=way, out=out, progress=progress,
         threads=threads or spec.threads,
     )  # fmt: skip
     failures.warn(found.manifest)
     return found
+
+
+@dataclass(frozen=True)
+class Building:
+    """How a worker builds the network of a spec, from what lies beside it and its weights on the worker's own disk."""
+
+    model: ModelSpec
+    folder: Path
+    trusted: tuple[str, ...] | None
+    texts: Dataset | None
+
+    @classmethod
+    def of(cls, spec: AuditSpec, gpus: float = 0) -> "Building":
+        """What of the spec is about the network, which a worker with a GPU has on it, whatever its number was."""
+        first = _first(spec.data.blocks())
+        model = replace(spec.model, device="cuda") if gpus else spec.model
+        return cls(model, spec.folder, spec.trusted, first if first.tokens is not None else None)
+
+    def code(self) -> AbstractContextManager[None]:
+        """In here its code may be loaded."""
+        return nullcontext() if self.trusted is None else code_beside(self.folder, self.trusted)
+
+    def network(self) -> nn.Module:
+        """The network, without what binds it to an input."""
+        return network(self.model.load(self.folder, self.texts))
 
 
 def settings(spec: AuditSpec) -> dict[str, Any]:

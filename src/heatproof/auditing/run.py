@@ -132,6 +132,10 @@ def audit(
     devices: Sequence[str] = (),
     shard: str | None = None,
     take: bool = False,
+    engine: str | None = None,
+    address: str | None = None,
+    gpus: float | None = None,
+    cpus: float | None = None,
     mixed: bool = False,
     title: str = "",
     classes: Any = None,
@@ -178,6 +182,11 @@ def audit(
         shard: "3/16" computes the third of 16 shares of the blocks; other processes, wherever they run on the same
             folder, the others. "auto" reads it from the variables of Slurm, of torch's launchers or of an indexed job.
         take: compute blocks that nobody else is at, until none is left; other processes may do so at the same time.
+        engine: "local", "processes" (both follow from workers and devices) or "ray": `workers` actors of Ray (the extra
+            `ray`) on a cluster whose machines all see `out`.
+        address: of the Ray cluster, such as "auto"; by default the one that RAY_ADDRESS names, or else one on this
+            machine, which is started for the audit and ends with it.
+        gpus, cpus: what each of Ray's workers asks the cluster for: no GPU and a CPU for each of `threads` by default.
         mixed: go on with a run that began on another kind of device or with other versions; bits may differ.
         title: stands above the report.
         classes: the names of the labels: a list, a mapping from labels such as `id2label`, or torchvision's weights; by
@@ -190,12 +199,16 @@ def audit(
         names what failed meanwhile, if anything did: its rows are missing or NaN.
 
     Raises: InputError for input that cannot be audited, before anything expensive; StoreError if `out` belongs to
-        another audit, or somebody else writes to it; AuditError after more than `max_errors` failures.
+        another audit, or somebody else writes to it; MissingExtraError for the engine ray where it is not installed;
+        AuditError after more than `max_errors` failures.
     """
     model = as_model(model)
     check_model(model)
     check_kinds(outputs=outputs, believable=believable, about=about)
-    way = Way.of(workers=workers, devices=devices, shard=shard, take=take, out=out)
+    way = Way.of(
+        workers=workers, devices=devices, shard=shard, take=take, out=out,
+        engine=engine, address=address, gpus=gpus, cpus=cpus, threads=threads,
+    )  # fmt: skip
     made = subject_of_tensor if isinstance(data, Tensor) else _of_blocks
     about = told(
         about or About(model=type(network(model)).__name__), model, data,

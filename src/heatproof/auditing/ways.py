@@ -1,12 +1,17 @@
-"""Ways to run an audit: here, in processes, or as one of many that share a folder."""
+"""Ways to run an audit: here, in processes, on a Ray cluster, or as one of many that share a folder."""
 
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from heatproof.errors import InputError
+from torch import nn
+
+from heatproof.errors import InputError, unknown
+
+ENGINES = ("local", "processes", "ray")
 
 # By the variable of a place among many: those that say how many there are, and the first place.
 SCHEDULERS = (
@@ -14,6 +19,30 @@ SCHEDULERS = (
     ("JOB_COMPLETION_INDEX", "JOB_COMPLETIONS", ""),
     ("RANK", "WORLD_SIZE", ""),
 )
+
+
+class Build(Protocol):
+    """What a worker builds the network from, in the place of one that is sent. It can be sent itself."""
+
+    def code(self) -> AbstractContextManager[None]:
+        """In here its code may be loaded."""
+
+    def network(self) -> nn.Module:
+        """The network."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Actors:
+    """Workers of a Ray cluster: the one at an address, or with None one of this machine's own, started for the audit.
+
+    `cpus` and `gpus` are what each asks the cluster for. Threads are the plan's, whatever is asked for.
+    """
+
+    workers: int
+    address: str | None = None
+    gpus: float = 0
+    cpus: float = 1
+    build: Build | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,11 +55,17 @@ class Way:
     devices: tuple[str, ...] = ()
     shard: tuple[int, int] | None = None
     take: bool = False
+    actors: Actors | None = None
 
     @property
     def shared(self) -> bool:
         """Whether other processes may compute other blocks of the same run meanwhile."""
         return self.shard is not None or self.take
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether others compute the blocks that this process hands out."""
+        return bool(self.devices) or self.actors is not None
 
     @classmethod
     def of(
@@ -40,6 +75,11 @@ class Way:
         devices: Sequence[str] = (),
         shard: str | None = None,
         take: bool = False,
+        engine: str | None = None,
+        address: str | None = None,
+        gpus: float | None = None,
+        cpus: float | None = None,
+        threads: int | None = None,
         out: Any = None,
     ) -> "Way":
         """A way as it was asked for. Raises: InputError for what does not go together."""
@@ -51,6 +91,20 @@ class Way:
             raise InputError(
                 f"Expected one worker a device ({len(devices)}), but got workers = {workers}; leave it out."
             )
+        if engine is not None and engine not in ENGINES:
+            raise unknown("engine", engine, ENGINES)
+        if engine == "ray":
+            if devices or take or shard is not None:
+                raise InputError(
+                    "Expected the engine ray alone, but got devices, a shard or take, too; leave them out."
+                )
+            return cls(actors=_actors(workers, address, gpus, cpus, threads))
+        if (address, gpus, cpus) != (None, None, None):
+            raise InputError('Expected address, gpus and cpus with engine = "ray" only; say so, or leave them out.')
+        if engine == "local" and (workers or devices):
+            raise InputError("Expected no workers or devices with the engine local, which is this process alone.")
+        if engine == "processes" and not (workers or devices):
+            raise InputError("Expected workers or devices with the engine processes, to know how many; give one.")
         processes = tuple(devices) or ("",) * (workers or 0)
         if take and shard is not None:
             raise InputError("Expected either a shard or take, but got both: a shard has blocks of its own.")
@@ -59,6 +113,30 @@ class Way:
         if (take or shard is not None) and out is None:
             raise InputError("Expected a folder that all processes share, but got none; give `out`.")
         return cls(devices=processes, shard=None if shard is None else parsed(shard), take=take)
+
+
+def _actors(
+    workers: int | None, address: str | None, gpus: float | None, cpus: float | None, threads: int | None
+) -> Actors:
+    if workers is None:
+        raise InputError("Expected workers with the engine ray, to know how many, but got none; such as workers = 4.")
+    for name, value, least in (("gpus", gpus, "0 on"), ("cpus", cpus, "above 0")):
+        fits = value is None or (
+            type(value) in (int, float) and 0 <= value < float("inf") and (value or name == "gpus")
+        )
+        if not fits:
+            raise InputError(f"Expected {name} to be a number {least}, for each worker, but got {value!r}.")
+    if gpus is not None and gpus > 1 and gpus != int(gpus):
+        raise InputError(f"Expected gpus to be a whole number, or a part of one GPU, but got {gpus!r}.")
+    if address is not None and (not isinstance(address, str) or not address.strip()):
+        raise InputError(f"Expected the address of a Ray cluster, such as auto, but got {address!r}.")
+    named = address or os.environ.get("RAY_ADDRESS") or None  # as Ray's own tools set it
+    return Actors(
+        workers=workers,
+        address=None if named == "local" else named,
+        gpus=gpus or 0,
+        cpus=cpus or threads or 1,
+    )
 
 
 def parsed(text: str, environment: Mapping[str, str] = os.environ) -> tuple[int, int]:

@@ -21,12 +21,18 @@ _formatwarning = warnings.formatwarning
 
 Threads = Annotated[int | None, typer.Option(help="CPU threads; torch's own number by default.")]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with status 1 if anything failed at all.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Compute in so many processes on this machine.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Compute in so many processes on this machine, or actors of Ray.")
+]
 Devices = Annotated[str | None, typer.Option(help="Compute in a process on each of these, by commas: cuda:0,cuda:1.")]
 Shard = Annotated[
     str | None, typer.Option(help="Compute a share of the blocks, such as 3/16; auto reads it from a scheduler.")
 ]
 Take = Annotated[bool, typer.Option("--take", help="Compute blocks that nobody else is at, until none is left.")]
+Engine = Annotated[str | None, typer.Option(help="local, processes or ray; as workers and devices say by default.")]
+Address = Annotated[str | None, typer.Option(help="The Ray cluster, such as auto; one on this machine by default.")]
+Gpus = Annotated[float | None, typer.Option(help="GPUs that each of Ray's workers asks for.")]
+Cpus = Annotated[float | None, typer.Option(help="CPUs that each of Ray's workers asks for; its threads by default.")]
 Mixed = Annotated[bool, typer.Option("--mixed", help="Go on with a run of other versions or another kind of device.")]
 MaxErrors = Annotated[int | None, typer.Option(help="Different failures after which the audit stops.")]
 
@@ -57,6 +63,10 @@ def audit(
     devices: Devices = None,
     shard: Shard = None,
     take: Take = False,
+    engine: Engine = None,
+    address: Address = None,
+    gpus: Gpus = None,
+    cpus: Cpus = None,
     mixed: Mixed = False,
 ) -> None:
     """Run an audit, or go on with one that was interrupted, and write its report.
@@ -71,7 +81,10 @@ def audit(
         read_spec = replace(read_spec, max_errors=max_errors)
     target = folder or (read_spec.folder / (read_spec.out or f"runs/{spec.stem}"))
     places = tuple(filter(None, map(str.strip, (devices or "").split(","))))
-    way = Way.of(workers=workers, devices=places, shard=shard, take=take, out=target)
+    way = Way.of(
+        workers=workers, devices=places, shard=shard, take=take, out=target,
+        engine=engine, address=address, gpus=gpus, cpus=cpus, threads=threads or read_spec.threads,
+    )  # fmt: skip
     _audit(read_spec, target, threads, strict=strict, way=way, mixed=mixed)
 
 

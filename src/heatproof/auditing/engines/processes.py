@@ -1,7 +1,6 @@
 """Processes on this machine, one a device if devices are named: each is handed block after block.
 
-A process that dies is replaced, and what it was at is handed to another; a block at which three have died is recorded
-as failed, and the audit goes on. Every process reads and writes its blocks itself; this one only tells which.
+Every process reads and writes its blocks itself; this one only tells which.
 """
 
 import contextlib
@@ -11,9 +10,8 @@ import pickle
 import signal
 import tempfile
 import threading
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -21,45 +19,12 @@ from typing import Any
 
 import torch
 
-from heatproof import allocator
-from heatproof.arithmetic import pinned
-from heatproof.auditing import environment
 from heatproof.auditing.block import Heard
-from heatproof.auditing.learning import Learned
-from heatproof.auditing.plan import Missing, Plan
-from heatproof.auditing.worker import Worker, too_many
-from heatproof.errors import AuditError, HeatproofError, InputError
-from heatproof.runs import leases
-from heatproof.runs.files import Files
-from heatproof.runs.store import Store
-from heatproof.runs.workers import Log, failure
-
-DEATHS = 3  # of processes at one block, after which it counts as failed
-READY, HEARD, DONE, REFUSED = "ready", "heard", "done", "refused"
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a process needs to know once."""
-
-    plan: Plan
-    learned: Learned
-    files: Files
-    known: dict[int, str]
-    max_errors: int
-    threads: int
-
-
-@dataclass
-class Place:
-    """A device, and the process that is at it now."""
-
-    device: str
-    process: SpawnProcess | None = None
-    pipe: Any = None
-    block: int | None = None  # that it is at
-    ready: bool = False
-    starts: list[bool] = field(default_factory=list)  # whether each process so far got ready
+from heatproof.auditing.engines.driver import Driver, Said
+from heatproof.auditing.engines.task import Task
+from heatproof.auditing.plan import Missing
+from heatproof.auditing.worker import Worker
+from heatproof.errors import HeatproofError, InputError
 
 
 def run(worker: Worker, missing: Missing, heard: Heard, devices: Sequence[str]) -> None:
@@ -70,122 +35,88 @@ def run(worker: Worker, missing: Missing, heard: Heard, devices: Sequence[str]) 
     """
     for device in devices:
         _check_device(device)
-    task = Task(
-        worker.plan, worker.learned, worker.store.files, dict(worker.known), worker.max_errors, torch.get_num_threads()
-    )
     with tempfile.TemporaryDirectory(prefix="heatproof-") as folder:
         file = Path(folder) / "task.pickle"
         try:
-            file.write_bytes(pickle.dumps(task))
+            file.write_bytes(pickle.dumps(Task.of(worker)))
         except Exception as error:  # whatever somebody's object does not like
             raise InputError(
                 f"Expected an audit that can be sent to another process, but pickling it raised "
                 f"{type(error).__name__}: {error}. Define networks and methods in a module of their own, not inside a "
                 "function, or run it in this process."
             ) from error
-        _Driver(worker, missing, heard, [Place(device) for device in devices], file).run()
+        Driver(worker, missing, heard, _Processes(devices, file)).run()
 
 
-class _Driver:
-    """Hands out blocks, and replaces processes that have died."""
+@dataclass(frozen=True)
+class _Process:
+    process: SpawnProcess
+    pipe: Any
 
-    def __init__(self, worker: Worker, missing: Missing, heard: Heard, places: list[Place], file: Path) -> None:
-        self.worker, self.missing, self.heard, self.places, self.file = worker, missing, heard, places, file
-        self.todo = sorted(missing, reverse=True)
-        self.deaths: Counter[int] = Counter()
-        self.errors: set[tuple[str, ...]] = set()
 
-    def run(self) -> None:
-        """Until every block is done or given up."""
-        try:
-            while self.todo or any(place.block is not None for place in self.places):
-                for place in self.places:
-                    if place.process is None and self.todo:
-                        self._start(place)
-                self._listen()
-        except BaseException:
-            for place in self.places:
-                if place.process is not None:
-                    place.process.terminate()  # it puts down what it has
-            raise
-        finally:
-            for place in self.places:
-                self._end(place)
+class _Processes:
+    """One a device."""
 
-    def _listen(self) -> None:
-        living = [place for place in self.places if place.process is not None]
-        by_pipe = {place.pipe: place for place in living}
+    kind, noun = "Process", "processes"
+    hint = (
+        "see what they wrote above. A script that starts an audit with processes needs its lines under "
+        'if __name__ == "__main__":.'
+    )
+
+    def __init__(self, devices: Sequence[str], file: Path) -> None:
+        self.devices, self.file = devices, file
+        self.places = len(devices)
+        self.living: dict[int, _Process] = {}
+
+    def start(self, place: int) -> None:
+        """A fresh process for a device."""
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs, str(self.file), self.devices[place]), daemon=True)
+        process.start()
+        theirs.close()
+        self.living[place] = _Process(process, ours)
+
+    def give(self, place: int, block: int, ids: Collection[str]) -> None:
+        """A block, by its pipe."""
+        with contextlib.suppress(OSError):  # it has died: the next look at it will tell
+            self.living[place].pipe.send((block, ids))
+
+    def heard(self) -> Iterator[Said]:
+        """What came by the pipes; a pipe that ends is a process that has ended."""
+        by_pipe = {one.pipe: place for place, one in self.living.items()}
         for pipe in wait([*by_pipe], timeout=1.0):
             place = by_pipe[pipe]
             try:
-                kind, said = place.pipe.recv()
+                said = self.living[place].pipe.recv()
             except (EOFError, OSError):
-                self._died(place)
+                yield Said(place, ended=self._buried(place))
                 continue
-            if kind == HEARD:
-                for label, passes in said:
-                    self.heard(label, passes)
-            elif kind == REFUSED:
-                raise said
-            else:
-                place.ready, place.block = True, None
-                if kind == DONE:
-                    self._failed(said)
-                self._hand(place)
+            yield Said(place, refused=said) if isinstance(said, HeatproofError) else Said(place, answer=said)
 
-    def _hand(self, place: Place) -> None:
-        """The next block, or leave to go."""
-        place.block = self.todo.pop() if self.todo else None
-        with contextlib.suppress(OSError):  # it has died: the next look at it will tell
-            place.pipe.send(None if place.block is None else (place.block, self.missing[place.block]))
+    def _buried(self, place: int) -> str:
+        one = self.living.pop(place)
+        one.process.join()
+        one.pipe.close()
+        return _ending(one.process.exitcode)
 
-    def _start(self, place: Place) -> None:
-        context = multiprocessing.get_context("spawn")
-        place.pipe, theirs = context.Pipe()
-        place.ready, place.block = False, None
-        place.process = context.Process(target=_work, args=(theirs, str(self.file), place.device), daemon=True)
-        place.process.start()
-        theirs.close()
+    def stop(self) -> None:
+        """They put down what they have."""
+        for one in self.living.values():
+            one.process.terminate()
 
-    def _died(self, place: Place) -> None:
-        assert place.process is not None
-        place.process.join()
-        code, block = place.process.exitcode, place.block
-        place.starts.append(place.ready)
-        place.pipe.close()
-        place.process, place.block = None, None
-        if place.starts[-DEATHS:] == [False] * DEATHS:
-            raise AuditError(
-                f"Stopped, as {DEATHS} processes in a row ended ({_ending(code)}) before they could begin; see what "
-                "they wrote above. A script that starts an audit with processes needs its lines under "
-                'if __name__ == "__main__":. What is finished is kept; run again to go on.'
-            )
-        if block is None:
-            return
-        self.deaths[block] += 1
-        if self.deaths[block] < DEATHS:
-            self.todo.append(block)
-            return
-        said = failure(f"ProcessDied: {DEATHS} processes ended ({_ending(code)}) while they were at block {block}.")
-        self.worker.log.fail([said], block)
-        self.worker.log.write(last=False)
-        self._failed([(said["method"], said["check"], said["error"])])
-
-    def _failed(self, kinds: Sequence[tuple[str, ...]]) -> None:
-        self.errors.update(kinds)
-        if len(self.errors) > self.worker.max_errors:
-            raise too_many(len(self.errors), self.worker.max_errors, sorted(self.errors)[-1][-1])
-
-    def _end(self, place: Place) -> None:
-        if place.process is None:
-            return
-        with contextlib.suppress(OSError):
-            place.pipe.send(None)
-        place.process.join(timeout=30)
-        if place.process.is_alive():
-            place.process.kill()
-            place.process.join()
-        place.pipe.close()
+    def end(self) -> None:
+        """Leave to go, and half a minute to take it."""
+        for one in self.living.values():
+            with contextlib.suppress(OSError):
+                one.pipe.send(None)
+        for one in self.living.values():
+            one.process.join(timeout=30)
+            if one.process.is_alive():
+                one.process.kill()
+                one.process.join()
+            one.pipe.close()
+        self.living.clear()
 
 
 def _work(pipe: Connection, file: str, device: str) -> None:
@@ -194,32 +125,16 @@ def _work(pipe: Connection, file: str, device: str) -> None:
     signal.signal(signal.SIGTERM, _ended)
     _leave_with_parent()
     task: Task = pickle.loads(Path(file).read_bytes())
-    plan = task.plan.on(device) if device else task.plan
-    store = Store(task.files)
-    store.know(plan.questions)
-    with allocator.kept(), pinned(task.threads):
-        inputs = plan.example.inputs
-        log = Log(store, leases.fresh(), environment.describe(inputs.device, inputs.dtype, task.threads, plan.batch))
-        log.said["recipes"] = plan.recipes
-        worker = Worker(plan, task.learned, store, log, task.known, task.max_errors)
-        told: list[tuple[str, float]] = []
+    with task.opened(device) as session:
         try:
-            pipe.send((READY, None))
+            pipe.send(None)
             while (given := pipe.recv()) is not None:
-                before = len(log.failures)
-                block, ids = given
-                worker.compute(block, ids, lambda label, passes: told.append((label, passes)))
-                pipe.send((HEARD, told))
-                told.clear()
-                kinds = {(one["method"], one["check"], one["error"]) for one in log.failures[before:]}
-                pipe.send((DONE, sorted(kinds)))
+                pipe.send(session.compute(*given))
         except HeatproofError as error:
             with contextlib.suppress(OSError):
-                pipe.send((REFUSED, error))
+                pipe.send(error)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             pass  # the driver is gone
-        finally:
-            log.write(last=True)
 
 
 def _ended(*_: Any) -> None:

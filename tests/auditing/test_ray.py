@@ -1,0 +1,326 @@
+"""The same rows by actors of Ray, whatever dies. One small cluster serves all tests here; others start their own."""
+
+import importlib.util
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import audit_toys as toys
+import numpy as np
+import pandas as pd
+import pytest
+from test_ways import COUNT, audited, same
+from torch import Tensor, nn
+
+from heatproof.auditing import from_spec
+from heatproof.auditing.engines import on_ray
+from heatproof.auditing.spec import read
+from heatproof.auditing.ways import Actors, Way
+from heatproof.errors import AuditError, InputError, MissingExtraError, StoreError
+from heatproof.runs import Store, leases, read_rows
+from heatproof.runs.files import LocalFiles
+
+RAY: dict[str, Any] = {"engine": "ray", "workers": 2}
+NEEDED = pytest.mark.usefixtures("cluster")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A cluster of ours, as an audit starts it, with a home folder of its own."""
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("the engine ray needs the extra ray")
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        with on_ray._environment(None):
+            ray = on_ray._imported()
+            with on_ray._connected(ray, Actors(workers=2), 0):
+                yield ray
+        assert list(home.iterdir()) == []
+    assert not {"RAY_AUTH_TOKEN", "RAY_AUTH_MODE"} & os.environ.keys()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    return audited(tmp_path_factory.mktemp("alone")).rows()
+
+
+class Deadly(nn.Module):
+    """Kills the process that runs it on a sample of the second block, where it is not the first one.
+
+    So often, as files in a folder count it.
+    """
+
+    def __init__(self, folder: Path, times: int) -> None:
+        super().__init__()
+        self.net, self.home, self.hit = toys.network(), os.getpid(), toys.images(COUNT)[4:5]
+        self.folder, self.times = folder, times
+        folder.mkdir()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if os.getpid() != self.home and bool((x == self.hit).flatten(1).all(1).any()):
+            died = len(list(self.folder.iterdir()))
+            if died < self.times:
+                (self.folder / str(died)).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+        out: Tensor = self.net(x)
+        return out
+
+
+NOTEBOOK = """
+import audit_toys as toys
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = toys.network()
+
+    def forward(self, x):
+        return self.net(x)
+"""
+
+
+@NEEDED
+class TestOneResult:
+    @pytest.mark.slow
+    def test_two_actors(self, tmp_path: Path, undisturbed: pd.DataFrame) -> None:
+        run = audited(tmp_path, **RAY)
+        same(tmp_path, undisturbed)
+        computed = [worker["blocks"] for worker in Store(tmp_path).workers()]
+        assert (computed[0], sum(computed), len(computed)) == (0, 7, 3)
+        assert run.manifest["costs"]["smoothgrad"]["maps"] == 21 * 8
+        assert leases.held(LocalFiles(tmp_path)) == []
+
+    def test_one_is_killed_in_the_middle(
+        self, tmp_path: Path, undisturbed: pd.DataFrame, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        alone = audited(tmp_path / "alone", model=Deadly(tmp_path / "none", 0).eval())
+        audited(tmp_path / "ray", model=Deadly(tmp_path / "deaths", 1).eval(), **RAY)
+        assert len(list((tmp_path / "deaths").iterdir())) == 1
+        same(tmp_path / "ray", alone.rows())
+        said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("A Ray worker ended (Actor")]
+        assert len(said) == 1
+        assert said[0].endswith("); what it was at is handed to another.")
+
+    @pytest.mark.slow
+    def test_a_block_that_kills_three_workers_is_recorded_and_the_run_goes_on(self, tmp_path: Path) -> None:
+        run = audited(tmp_path / "ray", model=Deadly(tmp_path / "deaths", 99).eval(), **RAY)
+        assert len(list((tmp_path / "deaths").iterdir())) == 3
+        (failure,) = run.manifest["failures"]
+        assert failure["error"].startswith("ActorDied: 3 actors ended (ActorDiedError: ")
+        assert failure["error"].endswith(") while they were at block 1.")
+        assert sorted(Store(tmp_path / "ray").finished()) == [0, 2, 3, 4, 5, 6]
+
+    def test_a_network_of_a_spec_is_built_by_the_worker(self, tmp_path: Path) -> None:
+        spec = written(tmp_path, "network_that_is_counted")
+        alone, built = read(spec), read(spec)
+        from_spec.run(alone, tmp_path / "alone", progress=False)
+        from_spec.run(built, tmp_path / "ray", way=Way.of(**RAY), progress=False)
+        pd.testing.assert_frame_equal(read_rows(tmp_path / "ray"), read_rows(tmp_path / "alone"), check_exact=True)
+        loads = (tmp_path / "loads").read_text().split()
+        assert loads.count(str(os.getpid())) == 2
+        assert len(set(loads)) == 3  # here, and by each of the two
+
+    @pytest.mark.slow
+    def test_another_network_on_a_worker_is_refused(self, tmp_path: Path) -> None:
+        spec = written(tmp_path, "network_that_is_another")
+        (tmp_path / "other").touch()
+        with pytest.raises(InputError, match="the same network on every worker, but one built another"):
+            from_spec.run(read(spec), tmp_path / "ray", way=Way.of(**RAY), progress=False)
+
+    @pytest.mark.slow
+    def test_too_much_that_fails_stops_all(self, tmp_path: Path) -> None:
+        with pytest.raises(AuditError, match=r"Stopped after 1 different failures \(0 are allowed\); the last: V"):
+            audited(tmp_path, methods={"broken": toys.broken}, **RAY, max_errors=0)
+
+    @pytest.mark.slow
+    def test_a_network_of_a_script_is_sent(self, tmp_path: Path) -> None:
+        main: dict[str, Any] = {"__name__": "__main__"}
+        exec(NOTEBOOK, main)
+        audited(tmp_path, model=main["Net"]().eval(), **RAY)
+        assert len(Store(tmp_path).finished()) == 7
+
+    @pytest.mark.slow
+    def test_what_is_defined_in_a_function_is_sent(self, tmp_path: Path) -> None:
+        audited(tmp_path, methods={"local": lambda model, inputs, targets: inputs}, **RAY)
+        assert len(Store(tmp_path).finished()) == 7
+
+    def test_what_cannot_be_sent_is_said(self, tmp_path: Path) -> None:
+        model = toys.network()
+        model.lock = threading.Lock()
+        with pytest.raises(InputError, match="can be sent to other machines, but pickling it raised TypeError"):
+            audited(tmp_path, model=model, **RAY)
+
+    def test_it_listens_on_this_machine_alone(self, cluster: Any) -> None:
+        assert cluster.util.get_node_ip_address() == "127.0.0.1"
+        assert cluster.nodes()[0]["NodeManagerAddress"] == "127.0.0.1"
+        assert cluster.cluster_resources()["object_store_memory"] == on_ray.ROOM
+
+
+FACTORY = """
+import os
+from pathlib import Path
+
+import audit_toys as toys
+
+HERE = Path(__file__).parent
+
+def make():
+    with (HERE / "loads").open("a") as file:
+        file.write(f"{os.getpid()}\\n")
+    return toys.network(int((HERE / "other").exists() and os.getpid() != DRIVER))
+"""
+
+
+def written(folder: Path, name: str) -> Path:
+    """A spec with its network and data beside it; the file `other` makes workers build another network."""
+    (folder / f"{name}.py").write_text(f"DRIVER = {os.getpid()}\n{FACTORY}")
+    np.savez(folder / "data.npz", x=toys.images(COUNT)[:, 0].numpy(), y=np.arange(COUNT) % 4)
+    spec = folder / "spec.toml"
+    spec.write_text(
+        'methods = ["gradient-x-input"]\nchecks = ["parameter-randomization"]\nbatch = 3\nthreads = 1\n'
+        f'[model]\nname = "{name}:make"\n[data]\nname = "npz"\npath = "data.npz"\n'
+    )
+    return spec
+
+
+class TestAlone:
+    def test_without_ray_the_extra_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "ray", None)
+        with pytest.raises(MissingExtraError, match=r"The engine ray needs the package 'ray'.*heatproof\[ray\]"):
+            audited(tmp_path, **RAY)
+
+    def test_of_a_network_that_is_built_nothing_is_sent(self) -> None:
+        pytest.importorskip("ray.cloudpickle", reason="the engine ray needs the extra ray")
+        task = SimpleNamespace(plan=SimpleNamespace(model=nn.Linear(1000, 100)))
+        build: Any = from_spec.Building(model=None, folder=Path(), trusted=None, texts=None)  # type: ignore[arg-type]  # is not asked
+        assert len(on_ray._sent(task, Actors(workers=1))) > 400_000  # type: ignore[arg-type]  # all it looks at
+        sent = on_ray._sent(task, Actors(workers=1, build=build))  # type: ignore[arg-type]  # all it looks at
+        assert len(sent) < 1000
+        other = nn.Linear(2, 2)
+        assert on_ray._received(sent, other).plan.model is other
+
+    def test_a_gpu_for_a_model_that_is_on_none(self, tmp_path: Path) -> None:
+        with pytest.raises(StoreError, match=r"a model on a GPU, as gpus = 1 asks .*device = \"cuda\".*--mixed"):
+            audited(tmp_path, **RAY, gpus=1)
+
+    @pytest.mark.parametrize(
+        ("asked", "said"),
+        [
+            ({"engine": "dask"}, "Expected the name of an engine, but got 'dask'"),
+            ({"engine": "ray"}, "Expected workers with the engine ray"),
+            ({"engine": "ray", "workers": 2, "take": True, "out": "x"}, "the engine ray alone"),
+            ({"engine": "ray", "workers": 2, "devices": ["cuda:0"]}, "one worker a device|the engine ray alone"),
+            ({"engine": "ray", "workers": 2, "gpus": -1}, "gpus to be a number 0 on, for each worker, but got -1"),
+            ({"engine": "ray", "workers": 2, "gpus": 1.5}, "a whole number, or a part of one GPU, but got 1.5"),
+            ({"engine": "ray", "workers": 2, "cpus": 0}, "cpus to be a number above 0, for each worker, but got 0"),
+            ({"engine": "ray", "workers": 2, "address": ""}, "the address of a Ray cluster, such as auto"),
+            ({"workers": 2, "gpus": 1}, 'address, gpus and cpus with engine = "ray" only'),
+            ({"engine": "local", "workers": 2}, "no workers or devices with the engine local"),
+            ({"engine": "processes"}, "workers or devices with the engine processes"),
+        ],
+    )
+    def test_what_does_not_go_together(self, asked: dict[str, Any], said: str) -> None:
+        with pytest.raises(InputError, match=said):
+            Way.of(**asked)
+
+    def test_what_each_asks_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("RAY_ADDRESS", raising=False)
+        assert Way.of(engine="ray", workers=3, threads=4).actors == Actors(workers=3, cpus=4)
+        asked = {"engine": "ray", "workers": 64, "gpus": 0.5, "cpus": 2, "address": "auto"}
+        assert Way.of(**asked).actors == Actors(workers=64, gpus=0.5, cpus=2, address="auto")
+        monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+        assert Way.of(engine="ray", workers=3).actors == Actors(workers=3, address="10.0.0.1:6379")
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import test_ways
+test_ways.audited(Path(sys.argv[1]), engine="ray", workers=2)
+"""
+
+
+def started(out: Path) -> "subprocess.Popen[bytes]":
+    home = {"HOME": str(out.parent)}
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(out)], cwd=Path(__file__).parent, env={**os.environ, **home},
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def of_session(session: int) -> list[int]:
+    """The processes of a session that are left; Ray's workers are in the one of who began their cluster."""
+    found = subprocess.run(["ps", "-o", "pid=,stat=", "-s", str(session)], capture_output=True, text=True).stdout
+    return [int(line.split()[0]) for line in found.splitlines() if "Z" not in line.split()[1]]
+
+
+def gone(session: int) -> bool:
+    """Whether nothing of it is left, half a minute later at most."""
+    for _ in range(300):
+        if not of_session(session):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def swept(session: int) -> None:
+    """End what Ray's own agents leave where a driver or a raylet was killed: they outlive it and compute nothing."""
+    for pid in of_session(session):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_who_ends_it_leaves_a_run_that_goes_on_and_nothing_behind(
+    tmp_path: Path, how: signal.Signals, undisturbed: pd.DataFrame
+) -> None:
+    pytest.importorskip("ray", reason="the engine ray needs the extra ray")
+    one = started(tmp_path / "run")
+    while not list((tmp_path / "run" / "rows").glob("*.parquet")):
+        time.sleep(0.01)
+        assert one.poll() is None
+    one.send_signal(how)
+    assert one.wait(timeout=60) != 0
+    assert gone(one.pid)
+    assert not (tmp_path / ".ray").exists()
+    audited(tmp_path / "run")
+    same(tmp_path / "run", undisturbed)
+
+
+@pytest.mark.slow
+def test_killed_fifty_times_the_rows_are_the_same(tmp_path: Path, undisturbed: pd.DataFrame) -> None:
+    """The driver, its workers, and the processes of the cluster itself."""
+    pytest.importorskip("ray", reason="the engine ray needs the extra ray")
+    rng = random.Random(0)
+    for round_ in range(10):
+        out = tmp_path / str(round_)
+        one = started(out)
+        for _ in range(5):
+            time.sleep(rng.uniform(1.0, 12.0))
+            victim = rng.choice([one.pid, *of_session(one.pid)])
+            with suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+            if victim == one.pid or one.poll() is not None:
+                one.wait()
+                swept(one.pid)
+                one = started(out)
+        try:
+            one.wait(timeout=180)
+        except subprocess.TimeoutExpired:
+            one.kill()
+            one.wait()
+        swept(one.pid)
+        audited(out)
+        same(out, undisturbed)
