@@ -282,7 +282,7 @@ def test_what_a_model_returns_is_named(make, said):
             "logits",
             r"Expected 'logits' in what the model returns, but its dict has none; it has 'scores': \(2, 3\): out",
         ),
-        (3, r"Expected 3 in what the model returns, but its dict has none"),
+        (3, r"Expected 3 \(int\) in what the model returns, but its dict has none"),
         (
             lambda out: out["x"],
             r"Expected output in what the model returns, but the callable raised KeyError: 'x' on its dict",

@@ -368,4 +368,4 @@ def test_explain_reads_grey_rectangles_and_one_output_has_no_probability(
     assert (several if outputs == "3" else f"score {float(logits[0]):.4g}") in result.output
     # panels of 24 x 16 pixels enlarged nine times
     with Image.open(out) as drawn:
-        assert drawn.size == (2 * 224 + 3 * 8, 16 * 9 + 22 + 16)
+        assert drawn.size == (2 * 224 + 3 * 12, 16 * 9 + 74)  # titles above, a bar of numbers below
