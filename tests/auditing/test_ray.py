@@ -22,6 +22,7 @@ from test_ways import COUNT, audited, same
 from torch import Tensor, nn
 
 from heatproof.auditing import from_spec
+from heatproof.auditing.engines import cluster as cluster_of_ours
 from heatproof.auditing.engines import on_ray
 from heatproof.auditing.spec import read
 from heatproof.auditing.ways import Actors, Way
@@ -41,9 +42,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(home))
-        with on_ray._environment(None):
-            ray = on_ray._imported()
-            with on_ray._connected(ray, Actors(workers=2), 0):
+        with cluster_of_ours.environment(None):
+            ray = cluster_of_ours.imported()
+            with cluster_of_ours.connected(ray, Actors(workers=2), 0):
                 yield ray
         assert list(home.iterdir()) == []
     assert not {"RAY_AUTH_TOKEN", "RAY_AUTH_MODE"} & os.environ.keys()
@@ -164,7 +165,7 @@ class TestOneResult:
     def test_it_listens_on_this_machine_alone(self, cluster: Any) -> None:
         assert cluster.util.get_node_ip_address() == "127.0.0.1"
         assert cluster.nodes()[0]["NodeManagerAddress"] == "127.0.0.1"
-        assert cluster.cluster_resources()["object_store_memory"] == on_ray.ROOM
+        assert cluster.cluster_resources()["object_store_memory"] == cluster_of_ours.ROOM
 
 
 FACTORY = """

@@ -9,16 +9,10 @@ import contextlib
 import io
 import os
 import pickle
-import secrets
-import signal
 import sys
-import tempfile
-import threading
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from functools import cache
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -28,17 +22,17 @@ from torch import nn
 
 from heatproof import __version__
 from heatproof.auditing.block import Heard
+from heatproof.auditing.engines import cluster
 from heatproof.auditing.engines.driver import Driver, Said
 from heatproof.auditing.engines.task import Answer, Session, Task
 from heatproof.auditing.plan import Missing, Plan
 from heatproof.auditing.ways import Actors
 from heatproof.auditing.worker import Worker
-from heatproof.errors import HeatproofError, InputError, MissingExtraError, StoreError
+from heatproof.errors import HeatproofError, InputError, StoreError
 from heatproof.fingerprint import network_fingerprint
 from heatproof.layouts.seen import network
 from heatproof.runs.store import Store
 
-ROOM = 128 * 2**20  # bytes of Ray's object store, beside the audit that is sent: nothing else goes through it
 LEAVE = 30.0  # seconds that a worker has to put down its log at the end
 PATIENCE = 60.0  # seconds without any worker, after which it is said that the cluster has no room
 NETWORK = "network"
@@ -52,10 +46,10 @@ def run(worker: Worker, missing: Missing, heard: Heard, asked: Actors, *, mixed:
         workers do not see the folder, or have other versions, unless `mixed`.
     """
     _check_device(worker.plan, asked, mixed=mixed)
-    with _environment(asked.address):
-        ray = _imported()
+    with cluster.environment(asked.address):
+        ray = cluster.imported()
         sent = _sent(Task.of(worker), asked)
-        with _connected(ray, asked, len(sent)):
+        with cluster.connected(ray, asked, len(sent)):
             crew = _Crew(ray, asked, _Surroundings.here(worker, mixed=mixed), ray.put(sent))
             Driver(worker, missing, heard, crew).run()
 
@@ -72,112 +66,6 @@ def _check_device(plan: Plan, asked: Actors, *, mixed: bool) -> None:
         raise InputError(
             f"Expected gpus for workers whose model is on {kind}, but got none; say how many each may have, such as "
             "gpus = 1 (--gpus 1)."
-        )
-
-
-# What is said to Ray ------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _environment(address: str | None) -> Iterator[None]:
-    """No telemetry, and no upload of the working folder; a cluster of ours listens on this machine alone.
-
-    A name that is set already is somebody's wish. Ray guards a cluster of ours by a token, which is not kept in a file.
-    """
-    wanted = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
-    if address is None:  # the first is Ray's switch for loopback addresses, on any system
-        wanted |= {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_TOKEN": _token()}
-    before = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
-    os.environ.update(wanted | before)
-    try:
-        yield
-    finally:
-        for name in [one for one in os.environ if one.startswith("RAY_") and one not in before]:
-            del os.environ[name]
-
-
-@cache
-def _token() -> str:
-    """One a process, because Ray reads it once."""
-    return secrets.token_hex(32)
-
-
-def _imported() -> Any:
-    try:
-        with _as_it_was():
-            import ray
-    except ImportError as error:
-        if error.name not in (None, "ray"):  # it is there, and something that it needs is not
-            raise
-        raise MissingExtraError("ray", "ray", "The engine ray") from None
-    return ray
-
-
-@contextlib.contextmanager
-def _as_it_was() -> Iterator[None]:
-    """Ray puts its own handler of SIGTERM in the place of ours; in here it may, and afterwards ours is back."""
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if main and before is not None:
-            signal.signal(signal.SIGTERM, before)
-
-
-@contextlib.contextmanager
-def _connected(ray: Any, asked: Actors, size: int) -> Iterator[None]:
-    """The cluster that this process is in, the one that was named, or one of our own, which ends with this."""
-    if ray.is_initialized():
-        yield
-        return
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    with contextlib.ExitStack() as stack:
-        if asked.address is not None:
-            with _as_it_was():
-                _joined(ray, asked.address, quiet)
-        else:
-            # A short path, because sockets lie in it.
-            place = stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="hp-ray-", dir=_short(), ignore_cleanup_errors=True)
-            )
-            stack.callback(ray.shutdown)  # whatever of it has been started when somebody interrupts
-            with _as_it_was():
-                ray.init(
-                    address="local",
-                    num_cpus=ceil(asked.workers * asked.cpus),
-                    num_gpus=None if asked.gpus else 0,
-                    object_store_memory=ROOM + 2 * size,
-                    include_dashboard=False,
-                    _temp_dir=place,
-                    **quiet,
-                )
-            _check_room(ray, asked)
-        stack.callback(ray.shutdown)
-        yield
-
-
-def _joined(ray: Any, address: str, quiet: dict[str, Any]) -> None:
-    try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"Expected a Ray cluster at {address!r}, but cannot join it: {str(error).splitlines()[0]} Start one with "
-            "`ray start --head`, or leave the address out for one on this machine."
-        ) from error
-
-
-def _short() -> str | None:
-    return "/tmp" if Path("/tmp").is_dir() else None
-
-
-def _check_room(ray: Any, asked: Actors) -> None:
-    """Of a cluster of ours, which does not grow."""
-    there = ray.cluster_resources().get("GPU", 0)
-    if asked.gpus * asked.workers > there:
-        raise InputError(
-            f"Expected a GPU for {asked.workers} workers with gpus = {asked.gpus:g} each, but this machine has "
-            f"{there:g}; ask for fewer, or name a cluster by its address (--address auto)."
         )
 
 
