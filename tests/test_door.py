@@ -325,7 +325,9 @@ def test_the_command_line_says_it_in_one_sentence(size, said, tmp_path, monkeypa
     assert "Traceback" not in shown
 
 
-def test_a_broken_plug_in_is_a_warning_of_the_command_line(monkeypatch, capsys):
+def test_a_broken_plug_in_is_a_warning_of_the_command_line(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("HEATPROOF_CACHE", str(tmp_path))  # a list that was kept knows nothing of it
+
     class Broken:
         name, value = "kitchen", "kitchen.module"
 
