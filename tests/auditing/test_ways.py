@@ -122,17 +122,20 @@ def killed(out: Path, ways: list[str], kills: int, seed: int) -> None:
             one.wait()
 
 
-@pytest.mark.parametrize("ways", [["take", "take"]], ids=" x 2, ".join)
+WAYS = pytest.mark.parametrize(
+    "ways", [["local"], ["take", "take"], ["processes"]], ids=["local", "take x 2", "processes x 2"]
+)
+
+
+@WAYS
 def test_killed_at_random_the_rows_are_the_same(tmp_path: Path, ways: list[str], undisturbed: pd.DataFrame) -> None:
-    killed(tmp_path, ways, 3, seed=0)
+    killed(tmp_path, ways, 5, seed=0)
     audited(tmp_path)
     same(tmp_path, undisturbed)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "ways", [["local"], ["take", "take"], ["processes"]], ids=["local", "take x 2", "processes x 2"]
-)
+@WAYS
 def test_killed_fifty_times_the_rows_are_the_same(tmp_path: Path, ways: list[str], undisturbed: pd.DataFrame) -> None:
     for round_ in range(10):
         killed(tmp_path / str(round_), ways, 5, seed=round_)
