@@ -46,6 +46,8 @@ EXCLUDE = Metric(
     text="The method has no meaning on a changed network: all else is NaN.",
 )
 TREATMENTS = (REFIT, REUSE, EXCLUDE)
+# What an audit says of rows behind which something ran out of memory, and was tried again in smaller passes.
+SHRUNK = Metric(name="shrunk", unit="rows", low=1.0, text="Memory ran out: the rows a pass that were possible.")
 # What our methods say of their own maps; each method's docstring gives the formula.
 DIAGNOSTICS = (
     *TREATMENTS,

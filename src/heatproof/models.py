@@ -458,6 +458,11 @@ def rows_at_most(rows: int) -> Iterator[None]:
         _AT_MOST.reset(token)
 
 
+def within_bound(rows: int) -> int:
+    """As many rows, or those that `rows_at_most` allows."""
+    return min(rows, _AT_MOST.get() or rows)
+
+
 def rows_per_pass(x: Tensor) -> int:
     """How many variants of a sample of `x` (N, …) one pass takes: a function of shape and kind of device alone.
 
@@ -470,7 +475,7 @@ def rows_per_pass(x: Tensor) -> int:
     if x.device.type != "cpu":
         images = min(128, memory(x.device) // (625 * 10**6))
         budget, most = (1 << max(0, images.bit_length() - 1)) * eight_images // 8, 1024  # a power of two of images
-    return max(1, min(most, budget // max(1, x[0].numel()), _AT_MOST.get() or most))
+    return max(1, within_bound(min(most, budget // max(1, x[0].numel()))))
 
 
 def memory(device: torch.device) -> int:

@@ -30,6 +30,7 @@ class Asked:
     gallery: int = 6
     max_errors: int = 10
     mixed: bool = False
+    shrink_on_oom: bool = False
 
     def __post_init__(self) -> None:
         for name, lowest in LOWEST.items():

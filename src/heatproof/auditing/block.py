@@ -23,13 +23,14 @@ from heatproof.auditing.learning import Learned, ready
 from heatproof.auditing.maps_needed import methods_needed
 from heatproof.auditing.plan import Plan
 from heatproof.auditing.samples import Samples, filled
+from heatproof.auditing.shrinking import Shrinking, portions, splits
 from heatproof.checks.base import Block, Maps, Scores, State
 from heatproof.draws import reseed, standing_for
 from heatproof.errors import AuditError, InputError, bounded, shown
 from heatproof.methods.base import Attribution, Explanation, Method
 from heatproof.methods.given import Given
-from heatproof.metrics import EXCLUDE
-from heatproof.models import forward
+from heatproof.metrics import EXCLUDE, SHRUNK
+from heatproof.models import forward, within_bound
 from heatproof.refusals import check_dense
 from heatproof.runs.blocks import ROW_SCHEMA
 from heatproof.runs.workers import Failure, failure
@@ -82,10 +83,16 @@ class Finished:
 
 
 def run_block(
-    plan: Plan, number: int, samples: Samples, learned: Learned, missing: Collection[str], heard: Heard
+    plan: Plan,
+    number: int,
+    samples: Samples,
+    learned: Learned,
+    missing: Collection[str],
+    heard: Heard,
+    shrinking: Shrinking | None = None,
 ) -> Iterator[Finished]:
-    """The missing rows of block `number`, state by state."""
-    run = _BlockRun(plan, number, samples, learned, missing, heard)
+    """The missing rows of block `number`, state by state; `shrinking` is what its worker has come down to."""
+    run = _BlockRun(plan, number, samples, learned, missing, heard, shrinking or Shrinking(plan.shrinks))
     needed = methods_needed(plan, plan.asked(missing), learned.lost)
     for condition in plan.conditions:
         if needed[condition.id] or run.wants(condition, ""):
@@ -103,9 +110,16 @@ class _BlockRun:
     """The samples of one block, what is still to be computed for them, and the maps that later states look back to."""
 
     def __init__(
-        self, plan: Plan, number: int, samples: Samples, learned: Learned, missing: Collection[str], heard: Heard
+        self,
+        plan: Plan,
+        number: int,
+        samples: Samples,
+        learned: Learned,
+        missing: Collection[str],
+        heard: Heard,
+        shrinking: Shrinking,
     ) -> None:
-        self.plan, self.learned, self.heard = plan, learned, heard
+        self.plan, self.learned, self.heard, self.shrinking = plan, learned, heard, shrinking
         self.wanted = {plan.questions[key]: key for key in missing}
         self.open = {key[:2] for key in self.wanted}  # checks and states that miss anything
         # A block is always full, because the bits of a result depend on how many rows a pass has.
@@ -162,7 +176,8 @@ class _BlockRun:
                     drawn = replace(able, recipe=reseed(able.recipe, condition.state.replicate))
                     maps = self._maps(condition.state, block, able, drawn.recipe, treatment, done)
                 except Exception as error:  # one method's failure must not cost the others their rows
-                    done.failures.append(_failure(block, condition.state, error, method=method.label))
+                    said = self.shrinking.sentence(error, splits=splits(method.recipe))
+                    done.failures.append(_failure(block, condition.state, said, method=method.label))
                     continue
                 for check, state in condition.readers:
                     if (check.label, state.name, method.label, "") in self.wanted and check.label in shared:
@@ -200,10 +215,12 @@ class _BlockRun:
         for check, state in condition.readers:
             if (check.label, state.name) in self.open:
                 try:
-                    with foreign.watched(check.recipe, block.model, state.name, block.samples[0]):
-                        work = shared[check.label] = check.recipe.shared(block, state)
+                    shares = partial(check.recipe.shared, block, state)
+                    key = (state.name, block.samples[0])
+                    work = shared[check.label] = self._tried("", check, block, shares, key)
                 except Exception as error:  # one check's failure must not cost the others their rows
-                    done.failures.append(_failure(block, state, error, check=check.label))
+                    said = self.shrinking.sentence(error, splits=False)
+                    done.failures.append(_failure(block, state, said, check=check.label))
                     continue
                 if (check.label, state.name, "", "") in self.wanted:
                     scores = partial(check.recipe.network_rows, block, state, work)
@@ -227,7 +244,7 @@ class _BlockRun:
             return self.kept[trained, method.label]
         clock = sharing.Clock()
         with standing_for(block.inputs, self.inputs):
-            explanation = _explain(recipe, state, block)
+            explanation = self.shrinking.run(method.label, "", block, partial(_explain, recipe, state, block))
         pooled = block.pool(explanation.maps)
         self._count_unusable(pooled, state, block, method, done)
         done.seconds[method.label] = clock.seconds()
@@ -242,6 +259,17 @@ class _BlockRun:
             raise InputError("Expected finite attributions, but every map of this block holds NaN or infinity.")
         if number:
             done.unusable[method.label] = number
+
+    def _tried(
+        self, method: str, check: NamedCheck, block: Block, work: Callable[[], Any], key: tuple[str, ...]
+    ) -> Any:
+        """What a check's work gives; every attempt at it begins alike."""
+
+        def attempt() -> Any:
+            with foreign.watched(check.recipe, block.model, *key):
+                return work()
+
+        return self.shrinking.run(method, check.label, block, attempt)
 
     def _worked(self, check: NamedCheck, state: State, method: str) -> None:
         passes = self.plan.passes_of_checks[check.label, state.name, method]
@@ -273,13 +301,12 @@ class _BlockRun:
         method = methods[0]
         found: list[tuple[dict[str, Any], Tensor]] = []
         try:
-            with foreign.watched(check.recipe, block.model, state.name, method, block.samples[0]):
-                every = list(scores())
-            for score in every:
+            key = (state.name, method, block.samples[0])
+            for score in self._tried(method, check, block, lambda: list(scores()), key):
                 values = _values(score, count)
                 if blank is not None and score.metric != EXCLUDE.name:
                     values = values.masked_fill(blank.cpu()[:count], torch.nan)
-                about = {
+                about: dict[str, Any] = {
                     "check": check.label,
                     "method": method,
                     "setting": score.setting,
@@ -291,8 +318,11 @@ class _BlockRun:
                     "question": question,
                 }
                 found.append((about, values))
+            if found and (rows := self.shrinking.rows(methods, check.label)) is not None:
+                found.append(({**found[0][0], "metric": SHRUNK.name}, torch.full_like(found[0][1], rows)))
         except Exception as error:  # recorded; the rows stay missing
-            done.failures.append(_failure(block, state, error, method=method, check=check.label))
+            said = self.shrinking.sentence(error, splits=False)
+            done.failures.append(_failure(block, state, said, method=method, check=check.label))
             return
         for about, values in found:
             done.rows.add(about, block.samples, values)
@@ -334,6 +364,9 @@ def _blank(*maps: Maps) -> Tensor:
 
 
 def _explain(recipe: Attribution, state: State, block: Block) -> Explanation:
+    rows = within_bound(len(block.inputs))
+    if rows < len(block.inputs) and splits(recipe):
+        return portions(block, rows, partial(_explain, recipe, state))
     if isinstance(recipe, Given):
         recipe = recipe.of([block.samples[i % len(block.samples)] for i in range(len(block.inputs))])
     if isinstance(recipe, Method) and foreign.is_ours(recipe):
@@ -343,7 +376,7 @@ def _explain(recipe: Attribution, state: State, block: Block) -> Explanation:
     return foreign.explain(recipe, block.model, block.inputs, block.targets, *key)
 
 
-def _failure(block: Block, state: State, error: Exception, *, method: str = "", check: str = "") -> Failure:
+def _failure(block: Block, state: State, error: str, *, method: str = "", check: str = "") -> Failure:
     return failure(error, method=method, check=check, state=state.name, samples=block.samples)
 
 

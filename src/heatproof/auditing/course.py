@@ -5,6 +5,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def planned(model: nn.Module, source: Source, asked: Asked, batch: int, shown: S
     )  # fmt: skip
     check_explainable(plan)
     learning.check(plan)
-    return plan
+    return replace(plan, shrinks=asked.shrink_on_oom)
 
 
 @contextmanager

@@ -35,6 +35,7 @@ def run(
     threads: int | None = None,
     way: Way | None = None,
     mixed: bool = False,
+    shrink_on_oom: bool = False,
     progress: bool = True,
 ) -> Run:
     """Load the spec's network, and audit it on the spec's data, block by block, into the folder `out`.
@@ -45,8 +46,8 @@ def run(
     if way.actors is not None:
         way = replace(way, actors=replace(way.actors, build=Building.of(spec, way.actors.gpus)))
     found = audited(
-        loaded(spec), **settings(spec), mixed=mixed, way=way, out=out, progress=progress,
-        threads=threads or spec.threads,
+        loaded(spec), **settings(spec), mixed=mixed, shrink_on_oom=shrink_on_oom, way=way, out=out,
+        progress=progress, threads=threads or spec.threads,
     )  # fmt: skip
     failures.warn(found.manifest)
     return found

@@ -47,6 +47,7 @@ class Plan:
     meaning: Outputs = LABELS  # what the outputs are
     training: Dataset | Blocks | None = None
     shown: frozenset[str] = frozenset()
+    shrinks: bool = False  # whether what runs out of memory is tried again with fewer rows a pass
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields, and the ids: whoever computes uses those of who planned. States are found again."""

@@ -137,6 +137,7 @@ def audit(
     gpus: float | None = None,
     cpus: float | None = None,
     mixed: bool = False,
+    shrink_on_oom: bool = False,
     title: str = "",
     classes: Any = None,
     columns: Sequence[str] | None = None,
@@ -188,6 +189,8 @@ def audit(
             machine, which is started for the audit and ends with it.
         gpus, cpus: what each of Ray's workers asks the cluster for: no GPU and a CPU for each of `threads` by default.
         mixed: go on with a run that began on another kind of device or with other versions; bits may differ.
+        shrink_on_oom: try what ran out of memory again with half the rows a pass, down to one, and mark its rows by the
+            metric `shrunk`: their bits may differ. Without it these rows fail.
         title: stands above the report.
         classes: the names of the labels: a list, a mapping from labels such as `id2label`, or torchvision's weights; by
             default those that the network (of Hugging Face or timm) brings, or the data.
@@ -227,6 +230,7 @@ def audit(
         gallery=gallery,
         max_errors=max_errors,
         mixed=mixed,
+        shrink_on_oom=shrink_on_oom,
         way=way,
         out=out,
         progress=progress,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from heatproof.auditing.knowledge import known_of
 from heatproof.checks import Check
+from heatproof.metrics import SHRUNK
 from heatproof.outputs import Outputs
 from heatproof.rows import Role
 from heatproof.runs import batches
@@ -59,7 +60,9 @@ def _rows_of(store: Store, check: str, metrics: Sequence[str]) -> pd.DataFrame:
 
 
 def _of_metrics(batch: pa.RecordBatch, metrics: Sequence[str]) -> pa.RecordBatch:
-    return batch.filter(pc.is_in(batch["metric"], pa.array(metrics, pa.string()))) if metrics else batch
+    """Rows of these metrics, or of all of a check's own: what the audit says of the rows beside them is none."""
+    own = pc.not_equal(batch["metric"], SHRUNK.name)
+    return batch.filter(pc.is_in(batch["metric"], pa.array(metrics, pa.string())) if metrics else own)
 
 
 _GIVEN = pa.schema([ROW_SCHEMA.field(name) for name in GIVEN])

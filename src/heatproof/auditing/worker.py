@@ -12,6 +12,7 @@ from heatproof.auditing.block import Finished, Heard, run_block
 from heatproof.auditing.learning import Learned
 from heatproof.auditing.plan import Plan
 from heatproof.auditing.samples import Looked, Portion, Samples
+from heatproof.auditing.shrinking import Shrinking
 from heatproof.errors import AuditError, StoreError
 from heatproof.runs import blocks
 from heatproof.runs.rows import current_maps
@@ -40,6 +41,9 @@ class Worker:
     known: Mapping[int, str] = field(default_factory=dict)
     max_errors: int = 10
 
+    def __post_init__(self) -> None:
+        self.shrinking = Shrinking(self.plan.shrinks)
+
     def compute(
         self, block: int, missing: Collection[str], heard: Heard = unheard, portion: Portion | Exception | None = None
     ) -> None:
@@ -59,12 +63,13 @@ class Worker:
             return
         done = _Done(self.store, block, samples.digest[: blocks.DIGITS], missing)
         try:
-            for finished in run_block(self.plan, block, samples, self.learned, done.left, heard):
+            for finished in run_block(self.plan, block, samples, self.learned, done.left, heard, self.shrinking):
                 done.add(finished)
                 for label, seconds in finished.seconds.items():
                     self.log.cost(label, self.plan.batch, seconds)
                 for label, number in finished.unusable.items():
                     self.log.unusable(label, number)
+                self.log.said["shrunk"] = self.shrinking.told()
                 self._fail(finished.failures, block)
                 if time.monotonic() - done.since > PUT_DOWN:
                     done.put_down()

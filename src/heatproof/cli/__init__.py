@@ -34,6 +34,9 @@ Address = Annotated[str | None, typer.Option(help="The Ray cluster, such as auto
 Gpus = Annotated[float | None, typer.Option(help="GPUs that each of Ray's workers asks for.")]
 Cpus = Annotated[float | None, typer.Option(help="CPUs that each of Ray's workers asks for; its threads by default.")]
 Mixed = Annotated[bool, typer.Option("--mixed", help="Go on with a run of other versions or another kind of device.")]
+Shrink = Annotated[
+    bool, typer.Option("--shrink-on-oom", help="Try what ran out of memory with fewer rows a pass; mark its rows.")
+]
 MaxErrors = Annotated[int | None, typer.Option(help="Different failures after which the audit stops.")]
 
 
@@ -68,6 +71,7 @@ def audit(
     gpus: Gpus = None,
     cpus: Cpus = None,
     mixed: Mixed = False,
+    shrink_on_oom: Shrink = False,
 ) -> None:
     """Run an audit, or go on with one that was interrupted, and write its report.
 
@@ -85,7 +89,7 @@ def audit(
         workers=workers, devices=places, shard=shard, take=take, out=target,
         engine=engine, address=address, gpus=gpus, cpus=cpus, threads=threads or read_spec.threads,
     )  # fmt: skip
-    _audit(read_spec, target, threads, strict=strict, way=way, mixed=mixed)
+    _audit(read_spec, target, threads, strict=strict, way=way, mixed=mixed, shrink_on_oom=shrink_on_oom)
 
 
 # In the order of the help: the verbs of other files stand between these.
@@ -231,6 +235,7 @@ def _audit(
     strict: bool,
     way: "Way | None" = None,
     mixed: bool = False,
+    shrink_on_oom: bool = False,
 ) -> None:
     from heatproof.auditing.from_spec import run
     from heatproof.report import write
@@ -240,7 +245,7 @@ def _audit(
         with _resumable(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FailureWarning)  # named here, in a line each
             warnings.showwarning = lambda message, *_, **__: warned(message)
-            done = run(spec, folder, threads=threads, way=way, mixed=mixed).manifest
+            done = run(spec, folder, threads=threads, way=way, mixed=mixed, shrink_on_oom=shrink_on_oom).manifest
     except AuditError as error:
         err.print(f"[bold red]Error:[/] {plain(str(error))}", highlight=False)
         print_path(write(folder))

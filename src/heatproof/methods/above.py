@@ -11,7 +11,7 @@ from heatproof import draws
 from heatproof.errors import InputError
 from heatproof.methods.backward import nothing_overwritten
 from heatproof.methods.split import Split
-from heatproof.models import check_targets, rows_per_pass
+from heatproof.models import check_targets, rows_per_pass, within_bound
 from heatproof.outputs import for_softmax
 
 BEHIND = ("probability-after", "top-1-after", "top-5-after")
@@ -104,7 +104,7 @@ def spread_copies(inputs: Tensor, samples: int) -> Iterator[tuple[slice, list[ra
     All copies of few images go before few copies of many: only their mask and its optimizer are held at a time. Ten
     copies go together whatever the image's size, which on a CPU is the best batch above a layer.
     """
-    most = max(rows_per_pass(inputs), min(10, samples))
+    most = within_bound(max(rows_per_pass(inputs), min(10, samples)))
     images = max(1, most // samples)
     step = max(1, min(most // images, samples))
     for first in range(0, len(inputs), images):

@@ -9,7 +9,7 @@ from heatproof.reading.run_info import RunInfo
 from heatproof.reading.table import Table
 from heatproof.report.agreement import AGREEMENT, blanks
 from heatproof.rows import chance_of, floor_of
-from heatproof.runs.failures import failure, unusable
+from heatproof.runs.failures import failure, shrunk, unusable
 
 
 def failures(info: RunInfo) -> list[str]:
@@ -39,6 +39,7 @@ def failures(info: RunInfo) -> list[str]:
 def counts(table: Table, manifest: Mapping[str, Any]) -> list[str]:
     """What was left out of means and why, and what the checks say of themselves."""
     said = [*_degenerate(table, manifest), *filter(None, [blanks(table)]), *_dead(table)]
+    said += shrunk(manifest)
     notes: dict[str, list[str]] = {}
     for check in manifest.get("checks", []):
         for note in check.get("notes", []):

@@ -30,6 +30,16 @@ def unusable(manifest: Manifest) -> list[str]:
     ]
 
 
+def shrunk(manifest: Manifest) -> list[str]:
+    """A line for each method or check that ran out of memory and was tried again with fewer rows a pass."""
+    return [
+        f"{' in '.join(filter(None, (one['method'], one['check'])))}: ran out of memory and took {one['rows']} "
+        f"row{'s' if one['rows'] != 1 else ''} a pass; the bits of its rows that `shrunk` marks may differ from "
+        "those of another run."
+        for one in manifest.get("shrunk", [])
+    ]
+
+
 def failures(manifest: Manifest) -> list[str]:
     """Every failure of a run in one line, the first of what was raised."""
     return [failure(failed).splitlines()[0] for failed in manifest.get("failures", [])] + unusable(manifest)

@@ -54,6 +54,7 @@ def manifest_of(store: Store, question: Mapping[str, Any]) -> dict[str, Any]:
         "failures": together(still(told, question, done)),
         "costs": _costs(workers, recipes),
         "unusable": _unusable(workers, recipes),
+        "shrunk": _shrunk(workers, recipes),
         "methods": [_learned(method, workers) for method in question["methods"]],
     }
 
@@ -131,6 +132,17 @@ def _unusable(workers: Sequence[Mapping[str, Any]], recipes: Mapping[str, str]) 
             if _of_present(worker, label, recipes):
                 found[label] = found.get(label, 0) + number
     return found
+
+
+def _shrunk(workers: Sequence[Mapping[str, Any]], recipes: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Who ran out of memory, with the fewest rows a pass of any worker."""
+    found: dict[tuple[str, str], int] = {}
+    for worker in workers:
+        for one in worker.get("shrunk", []):  # other versions' workers say nothing of it
+            who = (one["method"], one["check"])
+            if not one["method"] or _of_present(worker, one["method"], recipes):
+                found[who] = min(one["rows"], found.get(who, one["rows"]))
+    return [{"method": method, "check": check, "rows": rows} for (method, check), rows in found.items()]
 
 
 def _learned(method: Mapping[str, Any], workers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

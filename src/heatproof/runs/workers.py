@@ -51,6 +51,7 @@ class Log:
             "recipes": {},  # by label of a method, the digest of what it was
             "costs": {},
             "unusable": {},  # maps that hold NaN or infinity, of those that `costs` counts
+            "shrunk": [],  # who ran out of memory, and the rows a pass that were possible
             "learned": {},
             "estimate": {},
             "failures": [],
