@@ -1,6 +1,8 @@
 """A run behind a URL: the same operations as in a folder, on a real S3 server on this machine."""
 
 import pickle
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,19 +88,63 @@ def test_a_store_and_its_leases_live_there(files: UrlFiles) -> None:
     assert leases.held(files) == []
 
 
-@pytest.mark.slow
-def test_an_audit_there_gives_the_rows_of_one_here(
-    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+SETTINGS: dict[str, Any] = {
+    "methods": ["gradient", "smoothgrad"], "checks": ["calibration", "degradation"], "batch": 3, "progress": False,
+    "threads": 1,
+}  # fmt: skip
+
+
+def asked() -> tuple[torch.nn.Module, torch.Tensor]:
+    """A network and images, the same in every process."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 4)).eval()
+    return net, torch.rand(7, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def variables(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server by the variables of AWS, as a user has it."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", options["client_kwargs"]["endpoint_url"])
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "x")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 4)).eval()
-    images = torch.rand(7, 1, 12, 12, generator=torch.Generator().manual_seed(0))
-    settings: dict[str, Any] = {
-        "methods": ["gradient", "smoothgrad"], "checks": ["calibration", "degradation"], "batch": 3, "progress": False,
-    }  # fmt: skip
+
+
+TAKE = """
+import test_urls, heatproof as hp
+if __name__ == "__main__":
+    hp.audit(*test_urls.asked(), out="s3://bucket/take", take=True, **test_urls.SETTINGS)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["local", "processes", "shard", "take", "ray"])
+@pytest.mark.usefixtures("variables")
+def test_every_way_there_gives_the_rows_of_one_here(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if way == "ray":
+        pytest.importorskip("ray", reason="needs the extra ray")
+        monkeypatch.setenv("HOME", str(tmp_path))
+    net, images = asked()
+    out = f"s3://bucket/{way}"
+    if way == "shard":
+        for shard in ("1/3", "2/3", "3/3"):
+            hp.audit(net, images, out=out, shard=shard, **SETTINGS)
+    elif way == "take":
+        taking = [subprocess.Popen([sys.executable, "-c", TAKE], cwd=Path(__file__).parent) for _ in range(2)]
+        assert [one.wait(timeout=120) for one in taking] == [0, 0]
+    else:
+        more = {"local": {}, "processes": {"workers": 2}, "ray": {"engine": "ray", "workers": 2}}[way]
+        hp.audit(net, images, out=out, **SETTINGS, **more)
+    here = hp.audit(net, images, out=tmp_path / "here", **SETTINGS)
+    there = hp.open(out)
+    assert there.manifest["status"] == "complete"
+    pd.testing.assert_frame_equal(there.rows(), here.rows(), check_exact=True)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("variables")
+def test_an_audit_there_is_read_changed_and_changed_back(tmp_path: Path) -> None:
+    (net, images), settings = asked(), SETTINGS
     here = hp.audit(net, images, out=tmp_path, **settings)
     for shard in ("1/2", "2/2"):
         there = hp.audit(net, images, out="s3://bucket/run", shard=shard, **settings)
