@@ -28,6 +28,7 @@ SCRIPTS: dict[str, list[str] | None] = {
     "bottlenecks": None,
     "propagation": None,
     "reading": None,
+    "ways": None,
 }
 
 

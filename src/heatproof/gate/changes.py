@@ -49,12 +49,21 @@ def _changes(before: Verdicts, after: Verdicts) -> Iterator[Change]:
         for question in dict.fromkeys([*old, *new]):
             one, two = old.get(question), new.get(question)
             was, now = (ABSENT if found is None else str(found.answer) for found in (one, two))
+            if one is not None and two is not None:
+                one = _measured_alike(before, two) or one
             surely = None if one is None or two is None else _apart(one, two)
             if question == "cost" or (was == now and not surely):
                 continue
             means = tuple(math.nan if found is None else found.mean for found in (one, two))
-            words = tuple(ABSENT if found is None else found.word for found in (one, two))
+            words = tuple(ABSENT if found is None else found.word for found in (old.get(question), two))
             yield Change(label, question, was, now, (means[0], means[1]), surely, (words[0], words[1]))
+
+
+def _measured_alike(run: Verdicts, other: Finding) -> Finding | None:
+    """What the same check and metric found in a run: another one of the question may have decided there."""
+    names = ("method", "question", "check", "metric", "setting")
+    alike = (one for one in run.findings if all(getattr(one, name) == getattr(other, name) for name in names))
+    return next(alike, None)
 
 
 def _answers(run: Verdicts, label: str) -> dict[str, Finding]:
