@@ -75,6 +75,15 @@ def test_weights_come_back_when_putting_the_random_ones_in_is_interrupted(monkey
     assert everything(net) == before
 
 
+@pytest.fixture
+def _python_hears():
+    """Python's own handler: a process that was started in the background may ignore the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_python_hears")
 def test_a_signal_on_the_way_back_waits_for_its_end():
     done = []
 
@@ -90,6 +99,7 @@ def test_a_signal_on_the_way_back_waits_for_its_end():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.usefixtures("_python_hears")
 def test_in_another_thread_no_signal_is_touched():
     found = []
 
