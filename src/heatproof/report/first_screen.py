@@ -8,22 +8,12 @@ from heatproof.reading import Verdicts
 from heatproof.reading.base import Finding
 from heatproof.reading.shares import percent
 from heatproof.report.following import following
-from heatproof.report.questions import fails, few, short
+from heatproof.report.questions import fails, few, passes, short
 from heatproof.report.sentences import capital, lasting, listed, plural, rounded, spelled
 from heatproof.rows import Role
 
 QUESTION = "Can these heatmaps be believed?"
 # Of several tests that a method fails this one is told: the first leaves least of it.
-PREDICATES = {
-    "repeats": "repeat",
-    "steady": "are steady",
-    "depends": "depend on the network",
-    "labels": "depend on the labels",
-    "faithful": "are faithful",
-    "localizes": "point at the evidence",
-    "complete": "add up to what they promise",
-    "more-than-the-picture": "are more than the picture",
-}  # of maps, after "whether they"
 GRAVEST = ("repeats", "steady", "depends", "more-than-the-picture", "labels", "faithful", "localizes", "complete")
 SHARES = ("depends", "labels", "more-than-the-picture")  # their mean is the share of a map that survives
 MOST_NAMED = 3
@@ -150,7 +140,7 @@ def _want(verdicts: Verdicts, unknown: Sequence[str]) -> str:
     """What keeps most of these from being told."""
     never = [q for q in verdicts.needed if all(q in _open(verdicts, label)[1] for label in unknown)]
     if never:
-        return f"whether they {listed([PREDICATES.get(q, f'pass {short(q)}') for q in never])} was not asked"
+        return f"whether they {listed([passes(q) for q in never])} was not asked"
     most = [one.more for label in unknown for one in verdicts.by_question(label).values() if one.more]
     n = verdicts.evidence.samples
     return f"{plural(n, 'sample')} {'is' if n == 1 else 'are'} too few" if most else "see why below"

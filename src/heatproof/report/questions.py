@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Question(NamedTuple):
-    """A question in plain words. `fails` continues "it …", `few` "two of them …"; `checks` answers it."""
+    """A question in plain words. `fails` continues "it …", `few` "two of them …", `passes` "whether they …"."""
 
     short: str
     asks: str
@@ -15,6 +15,7 @@ class Question(NamedTuple):
     source: str
     fails: str
     few: str
+    passes: str
     checks: str  # what to add to an audit so that it is answered
 
 
@@ -26,6 +27,7 @@ QUESTIONS = {
         source="Ours.",
         fails="draws another map every time",
         few="draw another map every time",
+        passes="repeat",
         checks="parameter-randomization",
     ),
     "steady": Question(
@@ -35,6 +37,7 @@ QUESTIONS = {
         source="Ours; its counterpart in the input is max-sensitivity (Yeh et al. 2019).",
         fails="changes when nothing happened to the network",
         few="change when nothing happened",
+        passes="are steady",
         checks="steadiness",
     ),
     "depends": Question(
@@ -45,6 +48,7 @@ QUESTIONS = {
         source="Adebayo et al. 2018; floors and chance after Binder et al. 2023.",
         fails="looks much the same for a network that learned nothing",
         few="look much the same for a network that learned nothing",
+        passes="depend on the network",
         checks="parameter-randomization",
     ),
     "more-than-the-picture": Question(
@@ -55,6 +59,7 @@ QUESTIONS = {
         source="Adebayo et al. 2018, Fig. 10 (edge detectors look convincing).",
         fails="draws the picture, as an edge detector does",
         few="draw the picture, not what this network learned",
+        passes="are more than the picture",
         checks="input-controls",
     ),
     "labels": Question(
@@ -64,6 +69,7 @@ QUESTIONS = {
         source="Adebayo et al. 2018, section 4; Gupta & Arora 2019, 4.2.",
         fails="stays the same when the labels were shuffled",
         few="stay the same when the labels were shuffled",
+        passes="depend on the labels",
         checks="data-randomization",
     ),
     "faithful": Question(
@@ -75,6 +81,7 @@ QUESTIONS = {
         source="Ancona et al. 2018 (Sensitivity-n); Schulz et al. 2020 (degradation); Samek et al. 2017.",
         fails="points at what matters no better than a map made without a network",
         few="point at what matters no better than a map made without a network",
+        passes="are faithful",
         checks="degradation",
     ),
     "localizes": Question(
@@ -84,6 +91,7 @@ QUESTIONS = {
         source="Schulz et al. 2020, 4.5; Zhang et al. 2018 (pointing game).",
         fails="finds the object no better than without a network",
         few="find the object no better than without a network",
+        passes="point at the evidence",
         checks="bounding-box",
     ),
     "complete": Question(
@@ -93,6 +101,7 @@ QUESTIONS = {
         source="Sundararajan et al. 2017 (completeness); Bach et al. 2015 (conservation).",
         fails="does not add up to what it promises",
         few="do not add up to what they promise",
+        passes="add up to what they promise",
         checks="completeness",
     ),
     "competition": Question(
@@ -102,6 +111,7 @@ QUESTIONS = {
         source="Gupta & Arora 2019, sections 3 and 4.1.",
         fails="loses nothing to competition when the network is random",
         few="lose nothing to competition when the network is random",
+        passes="",
         checks="parameter-randomization",
     ),
     "cost": Question(
@@ -111,6 +121,7 @@ QUESTIONS = {
         source="Measured in this run.",
         fails="",
         few="",
+        passes="",
         checks="",
     ),
 }  # fmt: skip
@@ -118,17 +129,25 @@ QUESTIONS = {
 
 def short(question: str) -> str:
     """The name of a question above a column."""
-    known = QUESTIONS.get(question)
-    return known.short if known else question.replace("-", " ")
+    return _said(question, "short", "{}")
 
 
 def fails(question: str) -> str:
     """How a failure is said of one method."""
-    known = QUESTIONS.get(question)
-    return known.fails if known and known.fails else f"fails {question.replace('-', ' ')}"
+    return _said(question, "fails", "fails {}")
 
 
 def few(question: str) -> str:
     """How a failure is said of several methods."""
+    return _said(question, "few", "fail {}")
+
+
+def passes(question: str) -> str:
+    """How it is said of several methods that they do not fail."""
+    return _said(question, "passes", "pass {}")
+
+
+def _said(question: str, field: str, otherwise: str) -> str:
     known = QUESTIONS.get(question)
-    return known.few if known and known.few else f"fail {question.replace('-', ' ')}"
+    found: str = getattr(known, field) if known else ""
+    return found or otherwise.format(question.replace("-", " "))
