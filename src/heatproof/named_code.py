@@ -52,7 +52,7 @@ def named_code(name: str, what: str, *, folder: Path | None = None) -> Callable[
         raise InputError(f"Expected the {what} as module:function, but got {name!r}.")
     allowed = _allowed.get()
     folder = folder if folder is not None or allowed is None else allowed.folder
-    with _found_in(folder):
+    with found_in(folder):
         _forget_other(module.partition(".")[0], folder)
         _check(module, name, what)
         try:
@@ -126,7 +126,8 @@ def _of_python(package: str) -> bool:
 
 
 @contextmanager
-def _found_in(folder: Path | None) -> Iterator[None]:
+def found_in(folder: Path | None) -> Iterator[None]:
+    """In here modules beside a spec are found."""
     if folder is None:
         yield
         return

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 import heatproof as hp
 from heatproof.auditing import Run, from_spec
-from heatproof.auditing.knowledge import knowledge, wilson
+from heatproof.auditing.knowledge import knowledge
 from heatproof.auditing.spec import parse
 from heatproof.errors import InputError, UnknownNameError
 from heatproof.outputs import Outputs, TwoSided
 from heatproof.runs import read_samples
+from heatproof.shares import wilson
 
 CHECKS = (
     "parameter-randomization",
@@ -243,8 +244,8 @@ def scores(predicted: Tensor) -> Tensor:
 class TestKnowledge:
     def test_wilson(self) -> None:
         # By hand, from (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n) with z = 1.96.
-        assert wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
-        assert wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+        assert wilson(0.8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+        assert wilson(0.0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
 
     def test_of_one_that_guesses(self) -> None:
         guesses = torch.randint(10, (200,), generator=torch.Generator().manual_seed(0))

@@ -1,7 +1,6 @@
 """The course of an audit: plan, claim the folder, learn, compute, say what needs all blocks."""
 
 import signal
-import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,9 +13,9 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
-from heatproof import allocator
+from heatproof import allocator, signals
 from heatproof.arithmetic import pinned
-from heatproof.auditing import environment, learning
+from heatproof.auditing import learning
 from heatproof.auditing.asked import Asked
 from heatproof.auditing.engines import local, on_ray, processes, shared
 from heatproof.auditing.knowledge import Knowledge, known_of
@@ -24,14 +23,14 @@ from heatproof.auditing.learning import Learned
 from heatproof.auditing.manifest import About, check_same_run, pictures, question_of, same
 from heatproof.auditing.passes import seconds_a_pass
 from heatproof.auditing.plan import Missing, Plan
-from heatproof.auditing.planning import check_explainable, make
+from heatproof.auditing.planning import make
 from heatproof.auditing.preparation import announce, prepare
 from heatproof.auditing.progress import Progress
 from heatproof.auditing.samples import Looked, Portion, Source, taken
 from heatproof.auditing.summaries import sum_up, summarize
 from heatproof.auditing.trials import entered, trials, warn
 from heatproof.auditing.ways import Way
-from heatproof.auditing.worker import Worker, missing_of, write_samples
+from heatproof.auditing.worker import Worker, at_work, missing_of, write_samples
 from heatproof.errors import HeatproofWarning, StoreError, TornError
 from heatproof.intact import intact
 from heatproof.models import rows_per_pass
@@ -39,7 +38,6 @@ from heatproof.runs import leases
 from heatproof.runs.blocks import SUMMARY
 from heatproof.runs.manifest import is_complete
 from heatproof.runs.store import Store
-from heatproof.runs.workers import Log
 
 MOST_ROWS = 64  # samples a block at most: more would only make progress coarse
 MENDED = 20_000  # files that a start looks into for damage; of more it takes their names for what they hold
@@ -92,15 +90,17 @@ def _conducted(
             store.write_inputs(pictures(shown))
             for block, samples in first.items():
                 write_samples(store, block, samples)
-            device, dtype = plan.example.inputs.device, plan.example.inputs.dtype
-            log = Log(store, holder, environment.describe(device, dtype, settings["threads"], settings["batch"]))
-            log.said["recipes"] = plan.recipes
-            worker = Worker(plan, Learned(), store, log, store.samples(), asked.max_errors)
-            try:
+            with at_work(
+                plan,
+                Learned(),
+                store,
+                holder,
+                store.samples(),
+                max_errors=asked.max_errors,
+                threads=settings["threads"],
+            ) as worker:
                 _compute(worker, way, show=show, mixed=asked.mixed)
-            finally:
-                log.write(last=True)
-            computed = log.said["blocks"] or way.elsewhere or store.summed_up() is None
+            computed = worker.log.said["blocks"] or way.elsewhere or store.summed_up() is None
             if computed and (not way.shared or is_complete(question, store.finished())):
                 sum_up(store, question, LOOKED_AT)
     return True
@@ -112,7 +112,6 @@ def planned(model: nn.Module, source: Source, asked: Asked, batch: int, shown: S
         model, source, asked.methods, asked.checks,
         features=asked.features, batch=batch, training=asked.training, said=asked.outputs, shown=shown,
     )  # fmt: skip
-    check_explainable(plan)
     learning.check(plan)
     return replace(plan, shrinks=asked.shrink_on_oom)
 
@@ -124,7 +123,7 @@ def _ends_in_order() -> Iterator[None]:
     def end(*_: Any) -> None:
         raise SystemExit(128 + signal.SIGTERM)
 
-    usual = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    usual = signals.in_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     if not usual:  # somebody else has plans for it, or cannot have any
         yield
         return

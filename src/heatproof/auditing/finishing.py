@@ -9,7 +9,7 @@ from heatproof.auditing.summaries import sum_up, summarize
 from heatproof.errors import StoreError
 from heatproof.runs import read_manifest
 from heatproof.runs.blocks import SUMMARY
-from heatproof.runs.store import PARTIAL, RUN, Store
+from heatproof.runs.store import PARTIAL, Store
 from heatproof.runs.workers import Failure
 
 
@@ -21,9 +21,7 @@ def finish(run: Path) -> dict[str, Any]:
     Raises: StoreError if there is no run, or it has checks to ask and no spec.
     """
     store = Store(run)
-    question = store.question()
-    if question is None:
-        raise StoreError(f"Expected a run of heatproof with a {RUN}, but {run} has none.")
+    question = store.asked(run)
     asked, summaries = frozenset(question["questions"]), question["summaries"]
     for part in store.parts(PARTIAL):
         if asked <= store.finished_of(part.block):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from heatproof.outputs import Outputs
+from heatproof.shares import wilson
 
-Z = 1.959963984540054  # of a two-sided interval of 95 %
 MARGIN = 0.1  # of the way from guessing to perfect, what a network must surely reach
 RESAMPLES = 1000
 
@@ -65,17 +65,10 @@ _UNJUDGED = {
 }
 
 
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """95 % interval of a share. Source: Wilson 1927."""
-    p, q = right / n, Z * Z / n
-    middle, half = p + q / 2, Z * math.sqrt(p * (1 - p) / n + q / (4 * n))
-    return (middle - half) / (1 + q), (middle + half) / (1 + q)
-
-
 def _accuracy(predicted: Tensor, labels: Tensor, count: int) -> Knowledge:
     n = len(labels)
     right = int((predicted == labels).sum())
-    low, high = wilson(right, n)
+    low, high = wilson(right / n, n)
     size = max(count, int(labels.max()) + 1)
     said, given = (torch.bincount(one, minlength=size).double() / n for one in (predicted, labels))
     several = int((given > 0).sum()) > 1

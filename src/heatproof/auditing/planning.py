@@ -92,6 +92,7 @@ def make(
     plan.features.grid(first.inputs.shape[1:])
     _check_names(plan)  # every check declares its states now, before anything expensive
     assert plan.passes  # and every method its cost
+    _check_explainable(source, first, meaning, outputs)
     return plan
 
 
@@ -140,20 +141,18 @@ def check_labels(labels: Tensor | None, count: int) -> None:
         raise InputError(f"Expected labels ({count},) of torch.int64, or float numbers, but got {got}.")
 
 
-def check_explainable(plan: Plan) -> None:
+def _check_explainable(source: Source, first: Portion, meaning: Outputs, outputs: int) -> None:
     """Refuse true labels that do not fit the outputs, and outputs of which none is predicted without targets."""
-    portion = plan.source.read(*plan.range(plan.first))
-    labels = plan.source.labels if isinstance(plan.source, Tensors) else portion.labels
-    given = portion.targets is not None
-    if labels is not None and plan.meaning.exclusive and (labels.is_floating_point() or bool((labels < 0).any())):
+    labels = source.labels if isinstance(source, Tensors) else first.labels
+    if labels is not None and meaning.exclusive and (labels.is_floating_point() or bool((labels < 0).any())):
         got = str(labels.dtype) if labels.is_floating_point() else f"{int(labels.min())}"
         raise InputError(
             f"Expected labels of torch.int64 from 0 on, as one of the model's outputs is right, but got {got}; say "
             "outputs='scalars' where they are numbers."
         )
-    if not given and plan.meaning.kind == "scalars" and plan.outputs > 1:
+    if first.targets is None and meaning.kind == "scalars" and outputs > 1:
         raise InputError(
-            f"Expected targets, the output of each sample that is explained, as none of {plan.outputs} numbers is "
+            f"Expected targets, the output of each sample that is explained, as none of {outputs} numbers is "
             "predicted like a label, but got none."
         )
 

@@ -1,9 +1,8 @@
 """A TOML file that says what to audit, checked key by key before anything is loaded."""
 
-import sys
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -12,10 +11,11 @@ from heatproof.adapters.base import ADAPTERS
 from heatproof.auditing.model_spec import DTYPES, ModelSpec, load_weights, located
 from heatproof.checks import CHECKS, Check
 from heatproof.data import DATA, Source
+from heatproof.data.listing import PLACES
 from heatproof.errors import InputError, unknown
 from heatproof.features import FEATURES, Features
 from heatproof.methods.base import METHODS, Attribution
-from heatproof.named_code import code_beside
+from heatproof.named_code import code_beside, found_in
 from heatproof.outputs import SAID
 from heatproof.paths import given_path, regular
 from heatproof.recipes import build, coerced
@@ -113,7 +113,7 @@ def parse(table: Mapping[str, Any], folder: Path = Path()) -> AuditSpec:
     values = {key: coerced(table[key], hints[key], f"key {key!r} of the spec") for key in simple if key in table}
     if "targets" in table:
         said = table["targets"]
-        with _importing_from(folder):
+        with found_in(folder):
             values["targets"] = Label(said) if type(said) is int else build(TARGETS, said)
     if values.get("outputs") is not None and values["outputs"] not in SAID:
         raise unknown("kind of outputs", values["outputs"], SAID)
@@ -158,18 +158,8 @@ def _methods(entries: Any, folder: Path) -> dict[str, Any]:
     """Methods of ours, and those of others by their adapters' names; modules and files are found beside the spec."""
     if isinstance(entries, list | tuple):
         entries = [_beside(entry, folder) for entry in entries]
-    with _importing_from(folder):
+    with found_in(folder):
         return labeled(METHODS, entries)
-
-
-@contextmanager
-def _importing_from(folder: Path) -> Iterator[None]:
-    """Modules beside the spec are found."""
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
 
 
 def _beside(entry: Any, folder: Path) -> Any:
@@ -233,7 +223,7 @@ def _table(kind: type[Any], table: Any, what: str) -> Any:
 
 def _data(table: Any, folder: Path) -> Source:
     source = build(DATA, table)
-    for name in ("root", "path", "vocabulary"):
+    for name in PLACES:
         value = getattr(source, name, None)
         if value:
             source = replace(source, **{name: str(located(value, folder))})

@@ -2,12 +2,14 @@
 
 import json
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
+from heatproof.auditing import environment
 from heatproof.auditing.block import Finished, Heard, run_block
 from heatproof.auditing.learning import Learned
 from heatproof.auditing.plan import Plan
@@ -106,6 +108,27 @@ class Worker:
         self.log.fail(failures, block)
         if self.log.kinds > self.max_errors:
             raise too_many(self.log.kinds, self.max_errors, self.log.failures[-1]["error"])
+
+
+@contextmanager
+def at_work(
+    plan: Plan,
+    learned: Learned,
+    store: Store,
+    holder: str,
+    known: Mapping[int, str],
+    *,
+    max_errors: int,
+    threads: int,
+) -> Iterator[Worker]:
+    """A worker whose log says what it runs on, and is written to its end however it ends."""
+    inputs = plan.example.inputs
+    log = Log(store, holder, environment.describe(inputs.device, inputs.dtype, threads, plan.batch))
+    log.said["recipes"] = plan.recipes
+    try:
+        yield Worker(plan, learned, store, log, known, max_errors)
+    finally:
+        log.write(last=True)
 
 
 def too_many(count: int, allowed: int, last: str) -> AuditError:

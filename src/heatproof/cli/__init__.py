@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from heatproof.cli.base import app, err, out, plain, print_path, warned
+from heatproof.cli.base import Strict, Trust, app, err, out, plain, print_path, run_folder, warned
 from heatproof.errors import AuditError, FailureWarning, HeatproofError, HeatproofWarning
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 _formatwarning = warnings.formatwarning
 
 Threads = Annotated[int | None, typer.Option(help="CPU threads; torch's own number by default.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Exit with status 1 if anything failed at all.")]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Compute in so many processes on this machine, or actors of Ray.")
 ]
@@ -58,9 +57,7 @@ def audit(
     folder: Annotated[Path | None, typer.Option("--out", help="The run folder; the spec's own by default.")] = None,
     threads: Threads = None,
     max_errors: MaxErrors = None,
-    trust: Annotated[
-        list[str], typer.Option(help="A package whose code the spec may name besides what lies beside it; repeatable.")
-    ] = [],  # noqa: B006  # typer wants a list, and changes none
+    trust: Trust = [],  # noqa: B006  # typer wants a list, and changes none
     strict: Strict = False,
     workers: Workers = None,
     devices: Devices = None,
@@ -83,7 +80,7 @@ def audit(
     read_spec = read(spec, trust)
     if max_errors is not None:
         read_spec = replace(read_spec, max_errors=max_errors)
-    target = folder or (read_spec.folder / (read_spec.out or f"runs/{spec.stem}"))
+    target = run_folder(spec, read_spec, folder)
     places = tuple(filter(None, map(str.strip, (devices or "").split(","))))
     way = Way.of(
         workers=workers, devices=places, shard=shard, take=take, out=target,

@@ -1,11 +1,20 @@
 """What every verb of the command line uses."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from heatproof.paths import url_of
+
+if TYPE_CHECKING:
+    from heatproof.auditing.spec import AuditSpec
+
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with status 1 if anything failed at all.")]
+Trust = Annotated[
+    list[str], typer.Option(help="A package whose code the spec may name besides what lies beside it; repeatable.")
+]
 
 app = typer.Typer(
     name="heatproof",
@@ -16,6 +25,11 @@ app = typer.Typer(
 )
 out = Console()
 err = Console(stderr=True)
+
+
+def run_folder(file: Path, spec: "AuditSpec", asked: Path | None) -> Path:
+    """Where the run of a spec lies: as asked for, as the spec says, or under its name."""
+    return asked or (spec.folder / (spec.out or f"runs/{file.stem}"))
 
 
 def print_path(path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from heatproof.cli.base import app, err, plain, print_path
+from heatproof.cli.base import Strict, Trust, app, err, plain, print_path, run_folder
 
 
 @app.command()
@@ -15,9 +15,7 @@ def plan(
     spec: Annotated[Path, typer.Argument(help="A TOML file: model, data, methods, checks.")],
     folder: Annotated[Path | None, typer.Option("--out", help="The run folder; the spec's own by default.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="How many workers there would be.")] = 1,
-    trust: Annotated[
-        list[str], typer.Option(help="A package whose code the spec may name besides what lies beside it; repeatable.")
-    ] = [],  # noqa: B006  # typer wants a list, and changes none
+    trust: Trust = [],  # noqa: B006  # typer wants a list, and changes none
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """What an audit would take: blocks, passes, bytes, hours, and what is dear. Nothing is computed."""
@@ -25,7 +23,7 @@ def plan(
     from heatproof.auditing.spec import read
 
     wanted = read(spec, trust)
-    found = forecast(wanted, folder or (wanted.folder / (wanted.out or f"runs/{spec.stem}")))
+    found = forecast(wanted, run_folder(spec, wanted, folder))
     if as_json:
         typer.echo(json.dumps({**found.describe(), "hours": found.hours(workers)}, ensure_ascii=False, indent=1))
         return
@@ -52,7 +50,7 @@ def status(
 @app.command()
 def finish(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with status 1 if anything failed at all.")] = False,
+    strict: Strict = False,
 ) -> None:
     """Say what needs all blocks of a run that many computed, and write its report; twice does no harm."""
     from heatproof.auditing.finishing import finish as finished

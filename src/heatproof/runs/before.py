@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from heatproof.errors import StoreError
 from heatproof.rows import COLUMNS, SCHEMA
 from heatproof.runs.blocks import TEXTS, only
+from heatproof.runs.store import no_run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,7 +70,7 @@ def _manifest(run: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise StoreError(f"Expected a run of heatproof with a run.json, but {run} has none.") from None
+        raise no_run(run) from None
     except ValueError as error:
         raise StoreError(f"Expected {path} to be JSON, but it is not: {error}.") from None
     if found.get("schema") != BEFORE:

@@ -8,8 +8,8 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Collection, Iterable
+from typing import NamedTuple, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -118,11 +118,6 @@ def questions_in(file: pq.ParquetFile) -> frozenset[str]:
     """The questions that a file says it answers."""
     metadata = file.schema_arrow.metadata or {}
     return frozenset(json.loads(metadata.get(_QUESTIONS, b"[]")))
-
-
-def table_of(columns: Sequence[str], rows: dict[str, list[Any]]) -> pa.Table:
-    """Rows in lists as a table."""
-    return pa.table({name: rows[name] for name in columns}, schema=ROW_SCHEMA)
 
 
 def empty() -> pa.Table:

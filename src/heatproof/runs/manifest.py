@@ -1,13 +1,15 @@
 """What a run says of itself: the question that was asked once, and what all its workers said since."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from heatproof.errors import StoreError
 from heatproof.rows import SCHEMA
 from heatproof.runs import before
-from heatproof.runs.store import BEFORE, RUN, Questions, Store
+from heatproof.runs.blocks import SUMMARY
+from heatproof.runs.store import BEFORE, RUN, Questions, Store, no_run
 from heatproof.runs.workers import Failure, together
 
 
@@ -21,12 +23,14 @@ def read_manifest(run: Path | str) -> dict[str, Any]:
     if question is None:
         if BEFORE in store.files.names():
             return before.read_manifest(Path(run))
-        raise StoreError(f"Expected a run of heatproof with a {RUN}, but {run} has none.")
+        raise no_run(run)
     return manifest_of(store, question)
 
 
-def manifest_of(store: Store, question: Mapping[str, Any]) -> dict[str, Any]:
-    """The question with everything that workers said of it.
+def manifest_of(
+    store: Store, question: Mapping[str, Any], done: Mapping[int, Questions] | None = None
+) -> dict[str, Any]:
+    """The question with everything that workers said of it; `done` is what `store.finished` says, if it was asked.
 
     Cost: one listing of rows/, a look into one file for each set of questions, and every worker's file.
     """
@@ -36,7 +40,7 @@ def manifest_of(store: Store, question: Mapping[str, Any]) -> dict[str, Any]:
             "version of heatproof made it. Read it with that version, or run its audit again in another folder."
         )
     workers = store.workers()
-    done = store.finished()
+    done = store.finished() if done is None else done
     summed = store.summed_up() or {}
     environments = [worker["environment"] for worker in workers] or [question["settings"]]
     recipes = {method["label"]: method["digest"] for method in question["methods"]}
@@ -69,29 +73,26 @@ def is_complete(question: Mapping[str, Any], done: Mapping[int, Questions]) -> b
     asked = frozenset(question["questions"])
     summaries = frozenset(question["summaries"].values())
     whole = all(asked <= done.get(block, frozenset()) for block in range(blocks_of(question)))
-    return whole and summaries <= done.get(-1, frozenset())
+    return whole and summaries <= done.get(SUMMARY, frozenset())
 
 
 def still(failures: Sequence[Failure], question: Mapping[str, Any], done: Mapping[int, Questions]) -> list[Failure]:
     """The failures whose rows are still missing: what was computed since has failed no more."""
     aliases = question["aliases"]
-    missing: dict[tuple[Questions, bool], set[tuple[str, str, str]]] = {}
 
+    @cache
     def places(answered: Questions) -> set[tuple[str, str, str]]:
-        key = (answered, True)
-        if key not in missing:
-            missing[key] = {
-                (method, check, aliases.get(state, state))
-                for name, (check, state, one, other) in question["questions"].items()
-                if name not in answered
-                for method in (one, other)
-            }
-        return missing[key]
+        return {
+            (method, check, aliases.get(state, state))
+            for name, (check, state, one, other) in question["questions"].items()
+            if name not in answered
+            for method in (one, other)
+        }
 
     everywhere = set[tuple[str, str, str]]()
     for answered in {done.get(block, frozenset()) for block in range(blocks_of(question))}:
         everywhere |= places(answered)
-    summaries = {label for label, name in question["summaries"].items() if name not in done.get(-1, frozenset())}
+    summaries = {label for label, name in question["summaries"].items() if name not in done.get(SUMMARY, frozenset())}
 
     def open_(one: Failure) -> bool:
         block = one.get("block")

@@ -10,12 +10,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from heatproof.errors import HeatproofWarning, StoreError, TornError
+from heatproof.errors import HeatproofWarning, TornError
 from heatproof.rows import COLUMNS
 from heatproof.runs import before, blocks, seal
 from heatproof.runs.files import Files
 from heatproof.runs.manifest import read_manifest
-from heatproof.runs.store import BEFORE, MAPS, PARTIAL, RUN, SAMPLES, Store, looking_again
+from heatproof.runs.store import BEFORE, MAPS, PARTIAL, SAMPLES, Store, looking_again, no_run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,7 +63,7 @@ def batches(
     question = store.question()
     if question is None:
         if BEFORE not in store.files.names() or not isinstance(run, Path | str):
-            raise StoreError(f"Expected a run of heatproof with a {RUN}, but {run} has none.")
+            raise no_run(run)
         yield from (_of_checks(batch, checks) for batch in before.batches(Path(run)))
         return
     asked = frozenset(question["questions"])
@@ -93,11 +93,11 @@ def read_rows(run: Path | str, checks: Collection[str] = ()) -> pd.DataFrame:
     """
 
     def frame(found: Iterator[pa.RecordBatch], _: Mapping[str, Any]) -> pd.DataFrame:
-        parts = [pa.Table.from_batches([batch]).cast(blocks.ROW_SCHEMA) for batch in found]
+        parts = [pa.Table.from_batches([_of_checks(batch, checks)]).cast(blocks.ROW_SCHEMA) for batch in found]
         rows: pd.DataFrame = pa.concat_tables([blocks.empty(), *parts]).to_pandas()
         return rows.sort_values(ORDER, kind="stable", ignore_index=True)
 
-    return read(run, lambda found, manifest: frame((_of_checks(batch, checks) for batch in found), manifest))
+    return read(run, frame)
 
 
 def read_samples(run: Path | str, ids: Collection[str] | None = None) -> list[dict[str, Any]]:

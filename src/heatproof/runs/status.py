@@ -4,10 +4,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from heatproof.errors import StoreError
 from heatproof.runs import leases
-from heatproof.runs.manifest import blocks_of, is_complete, manifest_of
-from heatproof.runs.store import LEASES, PARTIAL, RUN, Store
+from heatproof.runs.blocks import SUMMARY
+from heatproof.runs.manifest import blocks_of, manifest_of
+from heatproof.runs.store import LEASES, PARTIAL, Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,21 +34,19 @@ class Status:
     def of(cls, run: Path | str) -> "Status":
         """The status of a run. Raises: StoreError if there is none. Cost: a few listings and the workers' files."""
         store = Store(run)
-        question = store.question()
-        if question is None:
-            raise StoreError(f"Expected a run of heatproof with a {RUN}, but {run} has none.")
+        question = store.asked(run)
         asked, done = frozenset(question["questions"]), store.finished()
-        manifest = manifest_of(store, question)
+        manifest = manifest_of(store, question, done)
         blocks = blocks_of(question)
         answers = [len(asked & done.get(block, frozenset())) for block in range(blocks)]
         return cls(
-            status="complete" if is_complete(question, done) else "incomplete",
+            status=manifest["status"],
             blocks=blocks,
             finished=sum(1 for count in answers if count == len(asked)),
             begun=len({part.block for part in store.parts(PARTIAL)}),
             answered=sum(answers) / (len(asked) * blocks),
             samples=question["data"]["samples"],
-            summed_up=frozenset(question["summaries"].values()) <= done.get(-1, frozenset()),
+            summed_up=frozenset(question["summaries"].values()) <= done.get(SUMMARY, frozenset()),
             workers=tuple(_at_work(store)),
             failures=len(manifest["failures"]),
             seconds=sum(cost["seconds"] for cost in manifest["costs"].values()),

@@ -23,9 +23,15 @@ RUN, SUMMED_UP, BEFORE = "run.json", "finished.json", "manifest.json"
 ROWS, PARTIAL, MAPS, SAMPLES, SUPERSEDED, WORKERS, LEASES = (
     "rows", "partial", "maps", "samples", "superseded", "workers", "leases",
 )  # fmt: skip
-OURS = (ROWS, PARTIAL, MAPS, SAMPLES, SUPERSEDED, WORKERS, LEASES)
+OF_BLOCKS = (ROWS, PARTIAL, MAPS, SAMPLES, SUPERSEDED)
+OURS = (*OF_BLOCKS, WORKERS, LEASES)
 _HALF_WRITTEN = re.compile(r".+\.\d+\.[0-9a-f]+\.tmp").fullmatch
 Questions = frozenset[str]
+
+
+def no_run(place: object) -> StoreError:
+    """What to raise where a run is read and there is none."""
+    return StoreError(f"Expected a run of heatproof with a {RUN}, but {place} has none.")
 
 
 class Store:
@@ -87,6 +93,13 @@ class Store:
     def question(self) -> dict[str, Any] | None:
         """What is asked in this run; None for a new one."""
         return self._json(RUN)
+
+    def asked(self, place: object) -> dict[str, Any]:
+        """The same. Raises: StoreError where there is no run, which names `place`."""
+        question = self.question()
+        if question is None:
+            raise no_run(place)
+        return question
 
     def ask(self, question: Mapping[str, Any], *, anew: bool = False) -> bool:
         """Write down what is asked: once, or `anew` in the place of what was asked before; False if it is there."""
@@ -276,24 +289,18 @@ class Store:
 
         Gives their names. For who is alone with the run. Cost: every file is read once; of more than `most` none is.
         """
-        if sum(len(self.files.names(folder)) for folder in (ROWS, PARTIAL, MAPS, SAMPLES, SUPERSEDED)) > most:
+        names = [f"{folder}/{file}" for folder in OF_BLOCKS for file in self.files.names(folder)]
+        if len(names) > most:
             return []
-        folders = (ROWS, PARTIAL, MAPS, SAMPLES, SUPERSEDED, WORKERS)
         local = self.files if isinstance(self.files, LocalFiles) else None
-        cleared = [] if local is None else [one for folder in folders for one in local.clear(folder)]
+        cleared = [] if local is None else [one for folder in (*OF_BLOCKS, WORKERS) for one in local.clear(folder)]
         torn = [name for name in (RUN, SUMMED_UP) if self._torn(name)]
         torn += [f"{WORKERS}/{file}" for file in self.files.names(WORKERS) if self._torn(f"{WORKERS}/{file}")]
-        places = (ROWS, PARTIAL, MAPS, SAMPLES, SUPERSEDED)
-        damaged = {f"{folder}/{file}" for folder in places for file in self.files.names(folder)}
-        damaged = {name for name in damaged if self._torn(name)}
-        blocks_hit = {part.block for folder in places for part in self.parts(folder) if part.name in damaged}
-        for name in cleared:
-            folder, _, file = name.partition("/")
-            blocks_hit |= {part.block for part in [Part.of(folder, file)] if part is not None}
-        for folder in places:
-            for part in self.parts(folder):
-                if part.block in blocks_hit:
-                    self.files.remove(part.name)
+        damaged = {name for name in names if self._torn(name)}
+        hit = {part.block for name in (*damaged, *cleared) if (part := _part(name)) is not None}
+        for name in names:
+            if (part := _part(name)) is not None and part.block in hit:
+                self.files.remove(name)
         for name in (*torn, *damaged):
             self.files.remove(name)
         return [*cleared, *torn, *sorted(damaged)]
@@ -305,6 +312,11 @@ class Store:
             return False
         except TornError:
             return True
+
+
+def _part(name: str) -> Part | None:
+    folder, _, file = name.partition("/")
+    return Part.of(folder, file)
 
 
 def _tensors(arrays: Mapping[str, "np.ndarray[Any, Any]"], about: dict[str, str] | None, name: str) -> bytes:

@@ -5,13 +5,13 @@ import os
 import secrets
 import signal
 import tempfile
-import threading
 from collections.abc import Iterator
 from functools import cache
 from math import ceil
 from pathlib import Path
 from typing import Any
 
+from heatproof import signals
 from heatproof.auditing.ways import Actors
 from heatproof.errors import InputError, MissingExtraError
 
@@ -57,7 +57,7 @@ def imported() -> Any:
 @contextlib.contextmanager
 def _as_it_was() -> Iterator[None]:
     """Ray puts its own handler of SIGTERM in the place of ours; in here it may, and afterwards ours is back."""
-    main = threading.current_thread() is threading.main_thread()
+    main = signals.in_main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield

@@ -32,6 +32,11 @@ class Said:
     refused: HeatproofError | None = None
     ended: str = ""
 
+    @classmethod
+    def of(cls, place: int, said: Answer | HeatproofError | None) -> "Said":
+        """What a worker that lives has said."""
+        return cls(place, refused=said) if isinstance(said, HeatproofError) else cls(place, answer=said)
+
 
 class Crew(Protocol):
     """Workers in places, each of which takes one block at a time and answers."""

@@ -237,7 +237,7 @@ class _Crew:
             except self.ray.exceptions.RayError as error:
                 yield Said(place, ended=self._buried(place, error))
                 continue
-            yield Said(place, refused=said) if isinstance(said, HeatproofError) else Said(place, answer=said)
+            yield Said.of(place, said)
 
     def _buried(self, place: int, error: Exception) -> str:
         self._kill(self.living.pop(place))

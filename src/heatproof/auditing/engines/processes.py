@@ -92,7 +92,7 @@ class _Processes:
             except (EOFError, OSError):
                 yield Said(place, ended=self._buried(place))
                 continue
-            yield Said(place, refused=said) if isinstance(said, HeatproofError) else Said(place, answer=said)
+            yield Said.of(place, said)
 
     def _buried(self, place: int) -> str:
         one = self.living.pop(place)

@@ -8,14 +8,12 @@ import torch
 
 from heatproof import allocator
 from heatproof.arithmetic import pinned
-from heatproof.auditing import environment
 from heatproof.auditing.learning import Learned
 from heatproof.auditing.plan import Plan
-from heatproof.auditing.worker import Worker
+from heatproof.auditing.worker import Worker, at_work
 from heatproof.runs import leases
 from heatproof.runs.files import Files
 from heatproof.runs.store import Store
-from heatproof.runs.workers import Log
 
 
 @dataclass(frozen=True)
@@ -55,16 +53,14 @@ class Task:
         plan = self.plan.on(device) if device else self.plan
         store = Store(self.files)
         store.know(plan.questions)
-        with allocator.kept(), pinned(self.threads):
-            inputs = plan.example.inputs
-            log = Log(
-                store, leases.fresh(), environment.describe(inputs.device, inputs.dtype, self.threads, plan.batch)
-            )
-            log.said["recipes"] = plan.recipes
-            try:
-                yield Session(Worker(plan, self.learned, store, log, self.known, self.max_errors))
-            finally:
-                log.write(last=True)
+        with (
+            allocator.kept(),
+            pinned(self.threads),
+            at_work(
+                plan, self.learned, store, leases.fresh(), self.known, max_errors=self.max_errors, threads=self.threads
+            ) as worker,
+        ):
+            yield Session(worker)
 
 
 @dataclass(frozen=True)
