@@ -92,6 +92,21 @@ def test_a_modules_full_backward_hook_is_refused_alike_by_every_method(kind, nam
     assert seen == []
 
 
+@pytest.mark.parametrize("kind", ["register_full_backward_hook", "register_full_backward_pre_hook"])
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_a_full_backward_hook_is_refused_also_after_a_call_without_one(kind, everywhere):
+    net = network()
+    GradCAM()(net, X, TARGETS)
+    of_all = getattr(nn.modules.module, kind.replace("register", "register_module"))
+    handle = of_all(lambda *_: None) if everywhere else getattr(net[1], kind)(lambda *_: None)
+    try:
+        with pytest.raises(InputError, match="without full backward hooks"):
+            GradCAM()(net, X, TARGETS)
+    finally:
+        handle.remove()
+    GradCAM()(net, X, TARGETS)
+
+
 @pytest.mark.filterwarnings("ignore:Using a non-full backward hook:FutureWarning")
 @pytest.mark.parametrize("method", RULES, ids=lambda m: type(m).__name__)
 def test_a_modules_old_backward_hook_that_changes_a_gradient_is_named(method):

@@ -21,7 +21,9 @@ class Frozen:
 
     def __init__(self, values: "Tensor | np.ndarray | Sequence[Any] | float | Frozen") -> None:
         self._tensor: Tensor = values._tensor if isinstance(values, Frozen) else _tensor(values)
-        self.digest = artifacts.digest({"values": self._tensor}, [])
+        self.digest: str = (
+            values.digest if isinstance(values, Frozen) else artifacts.digest({"values": self._tensor}, [])
+        )
 
     @property
     def tensor(self) -> Tensor:

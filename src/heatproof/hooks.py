@@ -11,13 +11,13 @@ from heatproof.errors import InputError
 from heatproof.state import same_bits
 from heatproof.undo import Undoing
 
-_GLOBAL = ("_global_backward_hooks", "_global_backward_pre_hooks")
-_OF_MODULES = ("_backward_hooks", "_backward_pre_hooks")
+EVERYWHERE = ("_global_backward_hooks", "_global_backward_pre_hooks")
+OF_MODULES = ("_backward_hooks", "_backward_pre_hooks")
 
 
 def with_backward_hooks(model: nn.Module) -> list[str]:
     """The names of modules with full backward hooks, which put a step of their own into every graph."""
-    everywhere = any(getattr(nn.modules.module, hooks, None) for hooks in _GLOBAL)
+    everywhere = any(getattr(nn.modules.module, hooks, None) for hooks in EVERYWHERE)
     return ["every module (a global hook)"] * everywhere + [
         f"{name!r} ({type(module).__name__})" if name else f"the model itself ({type(module).__name__})"
         for name, module in model.named_modules()
@@ -52,11 +52,13 @@ class hooks_watched(Undoing):  # noqa: N801  # reads like contextlib's own
     """
 
     def __init__(self, model: nn.Module) -> None:
-        everywhere = [("", nn.modules.module, name) for name in _GLOBAL]
-        modules = [(name, module, kind) for name, module in model.named_modules() for kind in _OF_MODULES]
+        everywhere = [("", nn.modules.module, name) for name in EVERYWHERE]
+        modules = [(name, module, kind) for name, module in model.named_modules() for kind in OF_MODULES]
         self._own: list[tuple[dict[int, Callable[..., Any]], int, Callable[..., Any], str]] = []
         for name, owner, kind in (*everywhere, *modules):
-            hooks: dict[int, Callable[..., Any]] = getattr(owner, kind, None) or {}
+            hooks: dict[int, Callable[..., Any]] | None = getattr(owner, kind, None)
+            if not hooks:
+                continue
             place = f"module {name!r} ({type(owner).__name__})" if name else "the model, or on every module,"
             self._own += [(hooks, key, hook, place) for key, hook in hooks.items()]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
+from torch.overrides import TorchFunctionMode
 
 from heatproof import modes
 from heatproof.arguments import Shared as Shared
@@ -196,7 +196,7 @@ class Bound(nn.Module):
         return seen[0]
 
     def _run(self, x: Tensor, rows: Tensor | None) -> Any:
-        given = {**self.shared, **_arguments(self._rows_of_given(x, rows))}
+        given = {**self.shared, **self._rows_of_given(_arguments(self.given), x, rows)}
         x = x if self.preprocessing is None else self.preprocessing(x)
         if not self._at:
             return self.net(x, **given)
@@ -249,7 +249,8 @@ class Bound(nn.Module):
                 "alone; use heatproof.models.with_given(bound, {name: rows}), or give the data to heatproof.audit."
             )
 
-    def _rows_of_given(self, x: Tensor, rows: Tensor | None) -> dict[str, Tensor]:
+    def _rows_of_given(self, given: dict[str, Tensor], x: Tensor, rows: Tensor | None) -> dict[str, Tensor]:
+        """The rows of these of the given tensors."""
         self._check_filled()
         for name, value in self.given.items():
             if rows is None and len(value) != len(x):
@@ -259,8 +260,8 @@ class Bound(nn.Module):
                     "heatproof.models.select(bound, torch.tensor([0]))."
                 )
         if rows is None:
-            return self.given
-        return {name: value[rows.to(value.device) - self._before] for name, value in self.given.items()}
+            return given
+        return {name: value[rows.to(value.device) - self._before] for name, value in given.items()}
 
 
 def _pointed_at(net: nn.Module, name: Any) -> Place | str:
@@ -434,8 +435,7 @@ class _SoundDerivatives(TorchFunctionMode):
 
 
 def _rules_apply() -> bool:
-    modes = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
-    return any(type(mode).__module__.startswith("heatproof.") for mode in modes)
+    return any(type(mode).__module__.startswith("heatproof.") for mode in modes.entered())
 
 
 _AT_MOST: ContextVar[int | None] = ContextVar("rows at most", default=None)

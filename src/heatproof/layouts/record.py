@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
-from torch.overrides import _get_current_function_mode_stack
 
 from heatproof import modes
 from heatproof.compiled import uncompiled
@@ -168,7 +167,7 @@ def recorded(net: nn.Module, inputs: Tensor, run: Callable[[Tensor, Tensor], Any
 
 
 def _watches(watch: Watch) -> bool:
-    return any(mode is watch for mode in _get_current_function_mode_stack())  # type: ignore[no-untyped-call]
+    return any(mode is watch for mode in modes.entered())
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from heatproof.errors import InputError
 from heatproof.propagation.linear import Linear
-from heatproof.propagation.stabilizers import Stabilizer, check_stabilizer
+from heatproof.propagation.rules import stabilizer_of
+from heatproof.propagation.stabilizers import check_stabilizer
 from heatproof.propagation.sums import negative, positive
 from heatproof.propagation.terms import Share
 
@@ -31,7 +32,7 @@ class Flat:
     def surrogate(self, op: Linear, y: Tensor, mask: Tensor) -> list[Share]:
         """Σ_i m_i over the neuron's inputs, times the held z / number of inputs."""
         shares = op.apply(mask, torch.ones_like(op.weight))
-        return [Share(part=shares, amount=y, stabilizer=_stabilizer(self, op))]
+        return [Share(part=shares, amount=y, stabilizer=stabilizer_of(self, op))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class WSquare:
     def surrogate(self, op: Linear, y: Tensor, mask: Tensor) -> list[Share]:
         """Σ_i m_i w_i², times the held z / Σ w²."""
         shares = op.apply(mask, op.weight.square())
-        return [Share(part=shares, amount=y, stabilizer=_stabilizer(self, op))]
+        return [Share(part=shares, amount=y, stabilizer=stabilizer_of(self, op))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,11 +105,7 @@ class Box:
         """
         x, weight = op.x.detach(), op.weight
         shares = op.apply(mask * (x - low), positive(weight)) + op.apply(mask * (x - high), negative(weight))
-        return [Share(part=shares, amount=y, stabilizer=_stabilizer(self, op))]
-
-
-def _stabilizer(rule: "FirstRule", op: Linear) -> Stabilizer:
-    return Stabilizer(rule.epsilon, op.outputs() if rule.stabilizer == "relative" else None)
+        return [Share(part=shares, amount=y, stabilizer=stabilizer_of(self, op))]
 
 
 FirstRule = Flat | WSquare | Box

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import BaseTorchFunctionMode
 
+from heatproof import hooks
 from heatproof.compiled import uncompiled
 from heatproof.complaints import complaint
 from heatproof.errors import HeatproofError, ModelError, OperationError
@@ -93,7 +94,7 @@ def _keep(model: nn.Module, settled: Settled) -> None:
 
 def structure_of(model: nn.Module) -> tuple[Any, ...]:
     """What decides what a model computes, but for the values of its tensors: modules, modes, hooks, dtypes, devices."""
-    parts: list[Any] = []
+    parts: list[Any] = [tuple(getattr(nn.modules.module, kind)) for kind in hooks.EVERYWHERE]
     seen: set[int] = set()
     todo, device = [model], None
     while todo:
@@ -102,9 +103,9 @@ def structure_of(model: nn.Module) -> tuple[Any, ...]:
         if module is not model:  # a selection of a Bound's rows is another module around the same network
             parts.append(id(module))
         parts.append(own.get("training", module.training))
-        for kind in ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks"):
-            if hooks := own.get(kind):
-                parts.append(tuple(hooks))
+        for kind in ("_forward_hooks", "_forward_pre_hooks", *hooks.OF_MODULES):
+            if registered := own.get(kind):
+                parts.append(tuple(registered))
         if parameters := own.get("_parameters"):
             for parameter in parameters.values():
                 if parameter is not None:

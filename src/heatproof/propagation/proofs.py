@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import _get_current_function_mode_stack, _pop_mode
+from torch.overrides import _pop_mode
 from torch.utils._device import DeviceContext
 
 from heatproof import modes
@@ -83,8 +83,7 @@ def check_visible(model: nn.Module) -> None:
             raise InputError(f"Expected a model of plain modules, but {name or 'the model'!r} is {what}.")
     if hooked := with_backward_hooks(model):
         raise left_on(hooked)
-    stack = _get_current_function_mode_stack()  # type: ignore[no-untyped-call]
-    outer = [mode for mode in stack if not isinstance(mode, DeviceContext)]
+    outer = [mode for mode in modes.entered() if not isinstance(mode, DeviceContext)]
     if outer:
         raise InputError(
             f"Expected no other TorchFunctionMode outside, but {type(outer[-1]).__name__} is active and would see the "
@@ -101,7 +100,7 @@ def check_visible(model: nn.Module) -> None:
 def modes_left_above(mode: object) -> str:
     """Take off the function modes that were entered after `mode` and never left; their names, "" for none."""
     names = []
-    while (top := _get_current_function_mode_stack()[-1]) is not mode:  # type: ignore[no-untyped-call]
+    while (top := modes.entered()[-1]) is not mode:
         names.append(type(top).__name__)
         _pop_mode()  # type: ignore[no-untyped-call]
     return ", ".join(names)

@@ -15,7 +15,7 @@ outputs are as small as it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,18 +30,11 @@ from heatproof.propagation.terms import Share, Term
 BIASES = ("counted", "ignored")
 
 
-class LinearRule(Protocol):
-    """A rule for a linear operation. `of_value`: its surrogate is the plain value times a factor."""
-
-    of_value: ClassVar[bool]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Pass:
     """R_i = R: relevance goes through a layer as it is, where outputs and inputs have one shape (Zennit's Pass)."""
 
     stabilizer: str = "relative"
-    of_value: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +49,6 @@ class Epsilon:
     epsilon: float = 1e-6
     stabilizer: str = "relative"
     bias: str = field(default="counted", metadata=ADDED)
-    of_value: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_stabilizer(self.stabilizer)
@@ -66,10 +58,10 @@ class Epsilon:
         """(z + b) / (z + ε·sign z), what the plain derivative is multiplied with; b is in z where it counts."""
         if self.bias == "ignored" and (offset := op.offset()) is not None:
             alone = y - offset
-            return share(y, alone, _stabilizer(self, op).of(alone) if self.epsilon else 0.0)
+            return share(y, alone, stabilizer_of(self, op).of(alone) if self.epsilon else 0.0)
         if self.epsilon == 0:
             return torch.ones_like(y)
-        by = _stabilizer(self, op)
+        by = stabilizer_of(self, op)
         return share(y, y, by.of(y if op.bias is None or by.over is None else y - op.bias))
 
 
@@ -91,7 +83,6 @@ class AlphaBeta:
     bias: str = "ignored"
     lone: str = "plain"
     stabilizer: str = "relative"
-    of_value: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_stabilizer(self.stabilizer)
@@ -111,7 +102,7 @@ class AlphaBeta:
         if self.lone == "conserving" and down is not None:
             alpha = torch.where(_sum(down, fall) == 0, 1.0, self.alpha).to(y.dtype)
             beta = torch.where(_sum(up, rise) == 0, -1.0, self.beta).to(y.dtype)
-        by = _stabilizer(self, op)
+        by = stabilizer_of(self, op)
         terms = [Share(part=up, amount=y, stabilizer=by, bias=rise, coefficient=alpha)]
         if down is not None:
             terms.append(Share(part=down, amount=y, stabilizer=by.negative(), bias=fall, coefficient=-beta))
@@ -148,7 +139,6 @@ class AdaptiveBeta:
     epsilon: float = 1e-6
     dominated: str = "limit"
     stabilizer: str = "relative"
-    of_value: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_stabilizer(self.stabilizer)
@@ -166,7 +156,7 @@ class AdaptiveBeta:
         beta = torch.div(below, rest, out=rest).neg_().clamp_(max=self.maximum)
         if self.dominated == "code":
             beta = torch.where(y > 0, beta, 0.0)
-        by = _stabilizer(self, op)
+        by = stabilizer_of(self, op)
         return [
             Share(part=up, amount=y, stabilizer=by, coefficient=1 + beta),
             Share(part=down, amount=y, stabilizer=by.negative(), coefficient=beta.neg_()),  # 1 + β is taken already
@@ -185,7 +175,6 @@ class Gamma:
     epsilon: float = 1e-6
     bias: str = "counted"
     stabilizer: str = "relative"
-    of_value: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_stabilizer(self.stabilizer)
@@ -195,7 +184,7 @@ class Gamma:
         """Σ c with the favored sign that of z, times the held z/Σ c."""
         up, down = parts(op, x, gamma=self.gamma)
         assert down is not None
-        by = _stabilizer(self, op)
+        by = stabilizer_of(self, op)
         if self.bias == "ignored":  # then Σ c may have the other sign than z
             return [
                 Share(part=up, amount=positive(y), stabilizer=by, either=True),
@@ -211,7 +200,8 @@ class Gamma:
         ]
 
 
-def _stabilizer(rule: "Epsilon | AlphaBeta | AdaptiveBeta | Gamma", op: Linear) -> Stabilizer:
+def stabilizer_of(rule: Any, op: Linear) -> Stabilizer:
+    """What a rule's `epsilon` and `stabilizer` say for an operation."""
     return Stabilizer(rule.epsilon, op.outputs() if rule.stabilizer == "relative" else None)
 
 

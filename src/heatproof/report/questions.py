@@ -32,7 +32,8 @@ QUESTIONS = {
     ),
     "steady": Question(
         short="steady",
-        asks="The parameters are changed so little that nobody who uses the network would notice: does the map stay?",
+        asks="The parameters, and then the input, are changed so little that nobody who uses the network would notice: "
+        "does the map stay?",
         cannot="A steady map need not show anything of the network: an edge detector is steady.",
         source="Ours; its counterpart in the input is max-sensitivity (Yeh et al. 2019).",
         fails="changes when nothing happened to the network",

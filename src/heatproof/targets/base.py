@@ -134,9 +134,9 @@ class Aimed(Bound):
     def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
         """The outputs (M, C) of variants `x` (M, …); `rows` (M,) names the sample of each variant."""
         answer = super().forward(x, rows)
-        every = self._rows_of_given(x, rows)
-        sides = {name.removeprefix(SIDE): value for name, value in every.items() if name.startswith(SIDE)}
-        return self._target.read(answer, sides)
+        sides = {name: value for name, value in self.given.items() if name.startswith(SIDE)}
+        chosen = self._rows_of_given(sides, x, rows)
+        return self._target.read(answer, {name.removeprefix(SIDE): value for name, value in chosen.items()})
 
 
 class _Token:
