@@ -1,7 +1,8 @@
 """The table of bottlenecks."""
 
+from heatproof.reading.complete import precise
 from heatproof.reading.values import Interval
-from heatproof.report.ledger import LEDGER, ledger, three
+from heatproof.report.ledger import LEDGER, ledger
 
 
 def means(**values: dict[str, float]) -> dict[tuple[str, str, str, float, str], Interval]:
@@ -26,7 +27,7 @@ def test_the_network_comes_first_and_only_bottlenecks_after_it() -> None:
 
 
 def test_numbers_have_three_digits() -> None:
-    assert [three(value) for value in (0.00063, 0.2294, 67.025, 3687.66)] == ["0.00063", "0.229", "67", "3688"]
+    assert [precise(value, 3) for value in (0.00063, 0.2294, 67.025, 3687.66)] == ["0.00063", "0.229", "67", "3688"]
 
 
 def test_without_a_bottleneck_there_is_no_table() -> None:

@@ -14,9 +14,10 @@ import synthetic
 
 from heatproof import report
 from heatproof.reading import Verdicts
+from heatproof.reading.shares import listed
 from heatproof.report.content import content
 from heatproof.report.first_screen import FirstScreen, first_screen
-from heatproof.report.sentences import lasting, listed, rounded
+from heatproof.report.sentences import lasting, rounded
 from heatproof.runs import read
 
 

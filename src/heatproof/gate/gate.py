@@ -11,6 +11,7 @@ from heatproof.gate.changes import changes
 from heatproof.gate.requirements import Requirement, parse
 from heatproof.reading import Verdicts
 from heatproof.reading.believable import BELIEVABLE
+from heatproof.reading.shares import sentence
 from heatproof.runs import read
 from heatproof.runs.failures import failures
 
@@ -93,7 +94,7 @@ def _answered(verdicts: Verdicts, one: Requirement, method: str) -> Outcome:
         found = asked
     wanted = "no" if one.denied else "yes"
     more = f" About {found.more} samples would tell." if found.more and "would tell" not in found.why else ""
-    said = f"{found.word[:1].upper()}{found.word[1:]}. {found.why}{more}"
+    said = f"{sentence(found.word)}. {found.why}{more}"
     return Outcome(one.text, found.answer == wanted, said, method)
 
 

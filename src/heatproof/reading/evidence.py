@@ -9,7 +9,7 @@ import numpy as np
 
 from heatproof.reading.run_info import RunInfo
 from heatproof.reading.table import Rows, Table, intervals
-from heatproof.reading.values import Interval, Key, Values
+from heatproof.reading.values import Interval, Key, Values, known_mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +63,7 @@ class Evidence:
             return None
         seeds = found[0].seeds
         stacked = np.stack([one.array for one in found if one.seeds == seeds])
-        known = np.isfinite(stacked)
-        times = known.sum(0)
-        summed = np.where(known, stacked, 0.0).sum(0)
-        return Values(np.divide(summed, times, out=np.full(times.shape, np.nan), where=times > 0), seeds)
+        return Values(known_mean(stacked), seeds)
 
     def mean(self, check: str, method: str, metric: str, *, setting: str = "", position: float = 0.0) -> float:
         """The mean; NaN where nothing was measured."""

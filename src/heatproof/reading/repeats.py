@@ -14,7 +14,7 @@ from heatproof.reading.base import READINGS, Judgement, Reading, Told, judged, l
 from heatproof.reading.depends import CHECK
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.rule import Answer, Estimate, Margin
-from heatproof.reading.survival import EXACT, HALF, JUDGED, TENTH, Survival, survival, untold_among
+from heatproof.reading.survival import EXACT, HALF, JUDGED, TENTH, Survival, least, survival, untold_among
 from heatproof.rows import chance_of
 
 MARGIN = Margin(good="above", yes=HALF, no=HALF)
@@ -40,7 +40,7 @@ class Repeats(Reading):
                 yield _exactly(method, check.label, next(iter(known)), {m: one.n for m, one in known.items()})
                 return
             grades = {metric: _grade(evidence, check.label, method, metric) for metric in known}
-            metric = min(grades, key=lambda name: np.nan_to_num(grades[name].share.mean, nan=np.inf))
+            metric = least(grades)
             found = _judged(method, check.label, metric, grades[metric])
             yield lacking(found, reason) if (reason := untold_among(grades)) else found
             return

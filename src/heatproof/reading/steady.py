@@ -18,13 +18,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import numpy as np
-
 from heatproof.reading.base import READINGS, Judgement, Reading, judged, lacking
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.rule import Estimate, Margin
 from heatproof.reading.shares import percent, sentence
-from heatproof.reading.survival import HALF, JUDGED, Survival, survival, untold_among
+from heatproof.reading.survival import HALF, JUDGED, Survival, least, survival, untold_among
 from heatproof.rows import chance_of
 
 CHECK = "steadiness"
@@ -65,16 +63,11 @@ def _grades(evidence: Evidence, check: str, method: str, setting: str) -> dict[s
     return found
 
 
-def _least(grades: dict[str, Survival]) -> str:
-    """The measure under which least survives: it counts."""
-    return min(grades, key=lambda name: np.nan_to_num(grades[name].share.mean, nan=np.inf))
-
-
 def _under(evidence: Evidence, check: str, method: str, setting: str) -> Iterator[Judgement]:
     grades = _grades(evidence, check, method, setting)
     if not grades:
         return
-    metric = _least(grades)
+    metric = least(grades)
     grade = grades[metric]
     moved = evidence.mean(check, "", "outputs-moved", setting=setting)
     told = f"{sentence(grade.told)} of it stays where {CHANGES[setting]} too little to move the outputs, judged by "

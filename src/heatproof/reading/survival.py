@@ -124,6 +124,11 @@ def more_survives(one: Measured, other: Measured, *, samples: int) -> Estimate:
     return Estimate(mean=mean, low=low, high=high, n=n, missing=samples - n)
 
 
+def least(grades: Mapping[str, Survival]) -> str:
+    """The measure under which least survives: it counts where surviving is good."""
+    return min(grades, key=lambda name: np.nan_to_num(grades[name].share.mean, nan=np.inf))
+
+
 def worst(grades: Mapping[str, Survival]) -> str:
     """The measure under which most survives: it counts."""
     return max(grades, key=lambda name: np.nan_to_num(grades[name].share.mean, nan=-np.inf))

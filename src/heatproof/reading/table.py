@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from heatproof.reading.intervals import BLOCK, of_means
 from heatproof.reading.resampling import Array
-from heatproof.reading.values import Interval, Key, Values
+from heatproof.reading.values import Interval, Key, Values, known_mean
 
 COLUMNS = ("check", "method", "setting", "position", "metric", "seed", "sample", "value")  # of rows, as read here
 Rows = pd.DataFrame | Iterable[pa.RecordBatch]
@@ -139,10 +139,7 @@ def _met(values: list[Values]) -> Values:
     stacked = np.full((len(values), len(seeds), values[0].array.shape[1]), np.nan)
     for place, one in zip(stacked, values, strict=True):
         place[[seeds.index(seed) for seed in one.seeds]] = one.array
-    known = np.isfinite(stacked)
-    times = known.sum(0)
-    summed = np.where(known, stacked, 0.0).sum(0)
-    return Values(np.divide(summed, times, out=np.full(times.shape, np.nan), where=times > 0), seeds)
+    return Values(known_mean(stacked), seeds)
 
 
 def _encoded(column: pa.Array) -> tuple[NDArray[np.int32], list[object]]:

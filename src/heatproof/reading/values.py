@@ -37,16 +37,13 @@ class Values:
     @property
     def by_sample(self) -> Array:
         """The mean (samples,) over seeds, NaN where there is none."""
-        known = np.isfinite(self.array)
-        times = known.sum(0)
-        summed = np.where(known, self.array, 0.0).sum(0)
-        found: Array = np.divide(summed, times, out=np.full(times.shape, np.nan), where=times > 0)
-        return found
+        return known_mean(self.array)
 
     @property
     def mean(self) -> float:
         """The mean over samples, each counted once."""
-        known = self.by_sample[np.isfinite(self.by_sample)]
+        by_sample = self.by_sample
+        known = by_sample[np.isfinite(by_sample)]
         return float(known.mean()) if len(known) else float("nan")
 
     def __abs__(self) -> "Values":
@@ -63,6 +60,15 @@ class Values:
         """The mean with its interval, of so many samples that there are."""
         low, high = of_means(self.array[:, :, None])
         return Estimate(mean=self.mean, low=float(low[0]), high=float(high[0]), n=self.n, missing=samples - self.n)
+
+
+def known_mean(stacked: Array) -> Array:
+    """The mean over the first dimension of what there is, NaN where there is nothing."""
+    known = np.isfinite(stacked)
+    times = known.sum(0)
+    summed = np.where(known, stacked, 0.0).sum(0)
+    found: Array = np.divide(summed, times, out=np.full(times.shape, np.nan), where=times > 0)
+    return found
 
 
 def aligned(*columns: Values) -> tuple[Array, tuple[int, ...]]:

@@ -75,13 +75,17 @@ class Verdicts:
 
     def by_question(self, method: str) -> dict[str, Finding]:
         """One finding a question: a no before an unknown before a yes, of equal ones the less favorable."""
-        found: dict[str, Finding] = {}
-        for question in self.titles:
-            ours = [one for one in self.findings if (one.method, one.question) == (method, question)]
-            decisive = [one for one in ours if not (one.supporting and one.answer == "unknown")] or ours
-            if decisive:
-                found[question] = min(decisive, key=lambda one: ORDER[one.answer])
-        return found
+        return self._by_method.get(method, {})
+
+    @cached_property
+    def _by_method(self) -> dict[str, dict[str, Finding]]:
+        found: dict[tuple[str, str], list[Finding]] = {}
+        for one in self.findings:
+            found.setdefault((one.method, one.question), []).append(one)
+        return {
+            method: {question: _decisive(ours) for question in self.titles if (ours := found.get((method, question)))}
+            for method in dict.fromkeys(method for method, _ in found)
+        }
 
     def believable(self, method: str) -> Finding:
         """The conjunction: passes every test that was run, fails some, or is not shown for want of some."""
@@ -119,6 +123,12 @@ class Verdicts:
                 yield no_method(question, method.label, check.label)
         for check in self._unread:
             yield from declared(self.evidence, check, method.label)
+
+
+def _decisive(found: Sequence[Finding]) -> Finding:
+    """Which of a method's findings to one question is the answer to it."""
+    decisive = [one for one in found if not (one.supporting and one.answer == "unknown")] or found
+    return min(decisive, key=lambda one: ORDER[one.answer])
 
 
 def _merit(judgement: Judgement) -> tuple[bool, float]:

@@ -17,7 +17,7 @@ from heatproof.report.effects import effects
 from heatproof.report.first_screen import QUESTION, first_screen
 from heatproof.report.gallery import gallery_of
 from heatproof.report.hero import hero
-from heatproof.report.ledger import ledger, three
+from heatproof.report.ledger import ledger
 from heatproof.report.matrix import GLYPHS, KEY, answers_of, matrix
 from heatproof.report.panels import cost_against_belief, panels, structure
 from heatproof.report.pictures import colors
@@ -90,7 +90,6 @@ def content(run: Path) -> dict[str, Any]:
         "titles": verdicts.titles,
         "needed": verdicts.needed,
         "precise": precise,
-        "three": three,
         "effects": effects(verdicts),
         "ledger": ledger(means, labels),
         "agreement": agreement(evidence.by_id, info.similarities, labels),

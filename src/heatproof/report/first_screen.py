@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 
 from heatproof.reading import Verdicts
 from heatproof.reading.base import Finding
-from heatproof.reading.shares import percent
+from heatproof.reading.shares import listed, percent, sentence
 from heatproof.report.following import following
-from heatproof.report.questions import fails, few, passes, short
-from heatproof.report.sentences import capital, lasting, listed, plural, rounded, spelled
+from heatproof.report.questions import QUESTIONS, fails, few, passes, short
+from heatproof.report.sentences import lasting, plural, rounded, spelled
 from heatproof.rows import Role
 
 QUESTION = "Can these heatmaps be believed?"
 # Of several tests that a method fails this one is told: the first leaves least of it.
-GRAVEST = ("repeats", "steady", "depends", "more-than-the-picture", "labels", "faithful", "localizes", "complete")
+GRAVEST = tuple(QUESTIONS)
 SHARES = ("depends", "labels", "more-than-the-picture")  # their mean is the share of a map that survives
 MOST_NAMED = 3
 
@@ -85,11 +85,15 @@ def _sentence(verdicts: Verdicts, use: list[str], unknown: list[str], avoid: lis
         count = f"{spelled(len(avoid))}{others}" if use or unknown else "both" if len(avoid) == 2 else "all of them"
         count = "the only one" if not use and not unknown and len(avoid) == 1 else count
         verb = "fails" if len(avoid) == 1 else "fail"
-        said += [Said(" "), Said(f"{capital(count)} {verb}", "bad"), Said(f": {_commonest(verdicts, avoid)}.")]
+        said += [Said(" "), Said(f"{sentence(count)} {verb}", "bad"), Said(f": {_commonest(verdicts, avoid)}.")]
     if unknown:
         which = "the others" if use or avoid else "whether they can be believed"
         which = "the other" if len(unknown) == 1 and (use or avoid) else which
-        said += [Said(f" {capital(which)} "), Said("cannot be told", "unknown"), Said(f": {_want(verdicts, unknown)}.")]
+        said += [
+            Said(f" {sentence(which)} "),
+            Said("cannot be told", "unknown"),
+            Said(f": {_want(verdicts, unknown)}."),
+        ]
     return said
 
 

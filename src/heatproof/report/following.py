@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from heatproof.reading import Verdicts
+from heatproof.reading.shares import listed
 from heatproof.report.questions import QUESTIONS, short
-from heatproof.report.sentences import listed, rounded
+from heatproof.report.sentences import rounded
 from heatproof.rows import Role
 
 NEEDS = {"localizes": "needs boxes", "labels": "needs training data"}

@@ -15,11 +15,6 @@ COLUMNS = {
 }
 
 
-def three(value: float) -> str:
-    """Three digits, and no powers of ten for large numbers."""
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
 def ledger(means: Mapping[Key, Interval], order: Sequence[str]) -> dict[str, Any] | None:
     """Columns, and lines of (label, cells), the network without a bottleneck first; None without a bottleneck."""
     cells = {(key[1], key[4]): found for key, found in means.items() if key[0] == LEDGER}

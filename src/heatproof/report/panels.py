@@ -14,11 +14,14 @@ from heatproof.reading.labels import CHECK as LABELS
 from heatproof.reading.labels import PERMUTED, TRUE
 from heatproof.reading.localizes import AREA, RATIO
 from heatproof.reading.localizes import CHECK as BOXES
+from heatproof.reading.table import Table, intervals
+from heatproof.reading.values import Key
 from heatproof.report.figures import Between, Curves, Dots, Figure, Point, Scatter
 from heatproof.report.questions import QUESTIONS
 from heatproof.rows import chance_of
 
 STRUCTURE = "network-structure"
+OUTPUTS = ("probability", "score")  # what the curves of a check may be of
 NO_PANEL = ("cost", "competition")  # a scatter and the curves of randomization show them
 OF_SHARES = ("steady", "repeats", "depends", "more-than-the-picture", "labels")
 SHARES = (-0.25, 1.25)  # what a share of survival is drawn within; the ratio of two that are near chance is far out
@@ -94,24 +97,25 @@ def cost_against_belief(verdicts: Verdicts) -> Scatter | None:
 
 def structure(verdicts: Verdicts) -> Curves | None:
     """The share of activations that are zero or negative, by layer, where the check was run."""
-    evidence = verdicts.evidence
-    for check in evidence.info.of(STRUCTURE):
-        points = []
-        for layer in evidence.settings(check.label, ""):
-            for position in sorted({key[3] for key in evidence.table if key[:3] == (check.label, "", layer)}):
-                values = evidence.column(check.label, "", "non-positive", setting=layer, position=position)
-                if values is not None:
-                    one = values.estimate(evidence.samples)
-                    points.append(Point(one.mean, one.low, one.high, position))
-        if points:
+    for check in verdicts.evidence.info.of(STRUCTURE):
+        keys = [key for key in verdicts.evidence.table if key[:2] == (check.label, "") and key[4] == "non-positive"]
+        if keys:
             return Curves(
                 name="structure",
                 title="Activations that are zero or negative, by layer",
                 x="layer, in the order of execution",
                 y="share of activations",
-                lines={"the network": sorted(points, key=lambda point: point.x)},
+                lines={"the network": sorted(_points(verdicts, keys), key=lambda point: point.x)},
             )
     return None
+
+
+def _points(verdicts: Verdicts, keys: Sequence[Key]) -> list[Point]:
+    """The mean and interval of each of these, at its position: those of one number of seeds are drawn together."""
+    found = intervals(
+        Table({key: verdicts.evidence.table[key] for key in keys}, {}, verdicts.evidence.gathered.samples)
+    )
+    return [Point(found[key].mean, found[key].low, found[key].high, key[3]) for key in keys]
 
 
 def _judged(question: str, title: str, known: Mapping[str, Finding]) -> Iterator[Dots]:
@@ -152,7 +156,7 @@ def _of_check(verdicts: Verdicts, question: str, order: Sequence[str]) -> Iterat
 def _degradation(verdicts: Verdicts, check: CheckInfo, order: Sequence[str]) -> Iterator[Between]:
     if check.id != "degradation":
         return
-    curves = {way: _curves(verdicts, check, order, way) for way in ("lerf", "morf")}
+    curves = {way: _curves(verdicts, check, order, way, OUTPUTS) for way in ("lerf", "morf")}
     upper, lower = curves["lerf"], curves["morf"]
     if not upper:
         return
@@ -184,23 +188,25 @@ def _kept(check: CheckInfo) -> str:
     return "the label" if "probability" in check.metrics else "the explained output"
 
 
-def _curves(verdicts: Verdicts, check: CheckInfo, order: Sequence[str], way: str) -> dict[str, list[Point]]:
-    evidence, found = verdicts.evidence, dict[str, list[Point]]()
-    for key, values in evidence.table.items():
-        if key[0] == check.label and key[2] == way and key[4] in ("probability", "score") and key[1] in order:
-            one = values.estimate(evidence.samples)
-            found.setdefault(key[1], []).append(Point(one.mean, one.low, one.high, key[3]))
+def _curves(
+    verdicts: Verdicts, check: CheckInfo, order: Sequence[str], way: str, metrics: Sequence[str]
+) -> dict[str, list[Point]]:
+    """Each method's numbers of a setting over the positions."""
+    keys = [
+        key
+        for key in verdicts.evidence.table
+        if (key[0], key[2]) == (check.label, way) and key[4] in metrics and key[1] in order
+    ]
+    found = dict[str, list[Point]]()
+    for key, point in zip(keys, _points(verdicts, keys), strict=True):
+        found.setdefault(key[1], []).append(point)
     return {label: sorted(found[label], key=lambda point: point.x) for label in order if label in found}
 
 
 def _over_positions(verdicts: Verdicts, check: CheckInfo, order: Sequence[str]) -> Iterator[Curves]:
     """Sensitivity-n over n, and the label's probability over the number of blurred regions."""
-    metric = {"sensitivity-n": ("sensitivity-n",), "blurred-patch": ("probability", "score")}.get(check.id, ())
-    evidence, lines = verdicts.evidence, dict[str, list[Point]]()
-    for key, values in evidence.table.items():
-        if key[0] == check.label and key[4] in metric and key[1] in order and not key[2]:
-            one = values.estimate(evidence.samples)
-            lines.setdefault(key[1], []).append(Point(one.mean, one.low, one.high, key[3]))
+    metrics = {"sensitivity-n": ("sensitivity-n",), "blurred-patch": OUTPUTS}.get(check.id, ())
+    lines = _curves(verdicts, check, order, "", metrics)
     if not lines:
         return
     sets = check.id == "sensitivity-n"
@@ -211,8 +217,8 @@ def _over_positions(verdicts: Verdicts, check: CheckInfo, order: Sequence[str]) 
         else f"What {_kept(check)} keeps while the highest regions are blurred",
         x="n, features of a set" if sets else "regions blurred",
         y="correlation" if sets else _measured(check),
-        lines={label: sorted(lines[label], key=lambda point: point.x) for label in order if label in lines},
-        dim=[label for label in evidence.info.controls if label in lines],
+        lines=lines,
+        dim=[label for label in verdicts.evidence.info.controls if label in lines],
         log=sets,
     )
 

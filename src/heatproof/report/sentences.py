@@ -1,23 +1,11 @@
 """Small words: numbers, lists and times as a sentence holds them."""
 
-from collections.abc import Sequence
-
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
 
 def spelled(count: int) -> str:
     """A number as a word up to twelve."""
     return NUMBERS[count] if count < len(NUMBERS) else str(count)
-
-
-def listed(names: Sequence[str], last: str = "and") -> str:
-    """Names with commas, and a word before the last."""
-    return f"{', '.join(names[:-1])} {last} {names[-1]}" if len(names) > 1 else "".join(names)
-
-
-def capital(text: str) -> str:
-    """The same with its first letter large."""
-    return text[:1].upper() + text[1:]
 
 
 def plural(count: int, noun: str) -> str:
