@@ -5,11 +5,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import GROUP, STAGES, manifest_of, one, randomized, read, rows_of
+from made_up import GROUP, PR, STAGES, manifest_of, one, randomized, read, rows_of
 
-from heatproof.errors import StoreError
+from heatproof.errors import InputError, StoreError
 from heatproof.metrics import Metric
 from heatproof.reading.base import READINGS, Judgement, Reading
+from heatproof.reading.believable import needed
 from heatproof.reading.rule import ALPHA, Estimate, Margin, decide, selected
 from heatproof.reading.verdicts import COLUMNS, Verdicts
 
@@ -104,6 +105,21 @@ def test_every_test_that_was_run_counts_also_one_that_is_not_needed() -> None:
 def test_which_questions_are_needed_is_the_specs() -> None:
     verdicts = read(randomized(LEVELS), {**MANIFEST, "believable": ["depends"]})
     assert verdicts.believable("m").answer == "yes"
+
+
+def test_a_question_that_is_asked_for_counts_though_it_usually_does_not() -> None:
+    shares = [
+        rows_of(PR, "m", {"surviving-share": level}, setting=GROUP, position=at)
+        for level, at in ((0.2, 0), (0.6, STAGES))
+    ]
+    for asked, answer in ((["depends"], "yes"), (["depends", "competition"], "no")):
+        found = read(pd.concat([randomized(LEVELS), *shares]), {**MANIFEST, "believable": asked}).believable("m")
+        assert (found.answer, "competition" in found.margin) == (answer, answer == "no")
+
+
+def test_what_is_told_only_nobody_can_be_asked_to_pass() -> None:
+    with pytest.raises(InputError, match="but cost is told only; leave it out"):
+        needed(["depends", "cost"])
 
 
 def test_the_table_has_one_verdict_a_method_and_question() -> None:

@@ -81,11 +81,13 @@ class Reading(ABC):
         title: the question, as a page asks it.
         reads: the ids of the checks whose rows it answers from.
         other_maps: whether it needs a map of another network, or a second one of the same.
+        judges: whether it answers yes or no; what it tells otherwise nobody can be asked to pass.
     """
 
     title: ClassVar[str]
     reads: ClassVar[tuple[str, ...]] = ()
     other_maps: ClassVar[bool] = False
+    judges: ClassVar[bool] = True
 
     @abstractmethod
     def judge(self, evidence: Evidence, method: str) -> Iterator[Judgement]:

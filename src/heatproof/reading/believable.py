@@ -5,7 +5,7 @@ Never an average: one test that is failed is not outvoted, and what cannot be to
 
 from collections.abc import Mapping, Sequence
 
-from heatproof.errors import unknown
+from heatproof.errors import InputError, unknown
 from heatproof.reading.base import READINGS, Finding
 from heatproof.reading.rule import Answer
 from heatproof.reading.shares import listed
@@ -19,11 +19,13 @@ COUNTED = (*NEEDED, "repeats", "more-than-the-picture", "labels", "localizes", "
 def needed(questions: Sequence[str]) -> tuple[str, ...]:
     """The questions that a believable map must pass: these, or the usual ones for none.
 
-    Raises: UnknownNameError for a name that no reading has.
+    Raises: UnknownNameError for a name that no reading has, InputError for a question that is told and not judged.
     """
     for name in questions:
         if name not in READINGS.names():
             raise unknown("question", name, READINGS.names())
+        if not READINGS.get(name).judges:
+            raise InputError(f"Expected questions that a map passes or fails, but {name} is told only; leave it out.")
     return tuple(questions) or NEEDED
 
 

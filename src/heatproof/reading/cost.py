@@ -15,6 +15,7 @@ class Cost(Reading):
     """Seconds a map on the machine of the run."""
 
     title: ClassVar[str] = "What does it cost?"
+    judges: ClassVar[bool] = False
 
     def judge(self, evidence: Evidence, method: str) -> Iterator[Judgement]:
         costs = evidence.info.manifest.get("costs", {}).items()

@@ -35,8 +35,9 @@ class Verdicts:
     @classmethod
     def of(cls, rows: Rows, manifest: Mapping[str, Any]) -> "Verdicts":
         """The verdicts of a run's rows, a frame or batches. Raises: StoreError for a run of another schema."""
-        asked = manifest.get("believable")
-        return cls(Evidence.of(rows, manifest), *([tuple(asked)] if asked else []))
+        asked = tuple(manifest.get("believable") or NEEDED)
+        counted = (*COUNTED, *(name for name in asked if name not in COUNTED))
+        return cls(Evidence.of(rows, manifest), asked, counted)
 
     @cached_property
     def readings(self) -> Mapping[str, Reading]:
