@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from heatproof import models
 from heatproof.errors import InputError, ModelError
 from heatproof.methods.backward import Gradient, GradientXInput
 from heatproof.methods.base import METHODS
@@ -144,3 +145,66 @@ def test_a_hook_that_replaces_nan_changes_the_gradient():
 
     with pytest.raises(InputError, match=r"a tensor hook that was registered in .* changes one"):
         Gradient()(Rooted().eval(), torch.ones(2, 3), torch.tensor([0, 1]))
+
+
+BLAMED = 1  # whether the model itself raises is asked after an error
+
+
+class Switched(nn.Module):
+    """Puts a hook on a tensor from the moment on that somebody asks for it: nothing about its modules changes."""
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.asked, self.runs = network(), False, 0
+
+    def forward(self, x):
+        h = self.net[0](x.mul_(2))  # as a model may do with what it is given
+        self.runs += 1
+        if self.asked and h.requires_grad:
+            h.register_hook(torch.zeros_like)
+        return self.net[1:](h)
+
+
+@pytest.mark.parametrize("calls_before", [0, 1, 3])
+def test_a_hook_that_a_model_puts_on_in_a_later_call_is_seen(calls_before):
+    net, expected = Switched().eval(), 2 * Gradient()(network(), X, TARGETS)
+    for _ in range(calls_before):
+        torch.testing.assert_close(Gradient()(net, X / 2, TARGETS), expected, rtol=0, atol=0)
+    net.asked = True
+    with pytest.raises(InputError, match=r"a tensor hook that was registered in the model itself .Switched"):
+        Gradient()(net, X / 2, TARGETS)
+    net.asked = False
+    torch.testing.assert_close(Gradient()(net, X / 2, TARGETS), expected, rtol=0, atol=0)
+
+
+def test_only_a_pass_that_may_need_it_is_watched(monkeypatch):
+    watched = []
+    enter = models._SoundDerivatives.__enter__
+    monkeypatch.setattr(
+        models._SoundDerivatives, "__enter__", lambda self: (watched.append(type(self._model).__name__), enter(self))[1]
+    )
+
+    def watches(net, x):
+        watched.clear()
+        for _ in range(3):
+            Gradient()(net.eval(), x, TARGETS[: len(x)])
+        return len(watched)
+
+    norm, instance = (
+        nn.Sequential(nn.Conv2d(3, 3, 1), one, nn.Flatten()) for one in (nn.BatchNorm2d(3), nn.InstanceNorm2d(3))
+    )
+    assert watches(network(), X) == watches(norm, X) == 1  # what a model does is seen once
+    assert watches(norm, X[:1]) == 3  # of one sample torch's derivative of a batch norm is unsound
+    assert watches(instance, X) == 3
+    hooked = network()
+    on_tensors([].append)(hooked)
+    assert watches(hooked, X) == 3
+    asked = Switched()
+    assert watches(asked, X) == 1
+    asked.asked, asked.runs = True, 0
+    with pytest.raises(InputError):
+        Gradient()(asked, X, TARGETS)
+    assert asked.runs == 2 + BLAMED  # unseen, and again
+    with pytest.raises(InputError):
+        Gradient()(asked, X, TARGETS)
+    assert asked.runs == 2 + 1 + 2 * BLAMED

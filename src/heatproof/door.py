@@ -6,8 +6,9 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from heatproof import deferred
+from heatproof import deferred, habits
 from heatproof.errors import MapsError
+from heatproof.habits import Habits
 from heatproof.hooks import left_on, with_backward_hooks
 from heatproof.intact import process_intact
 from heatproof.models import check_model
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-UNRUN = Settled((), False, None)
+UNRUN = Settled((), False, None, Habits())
 
 
 def enter(model: nn.Module, inputs: Tensor, targets: Tensor | None = None, *, runs: bool = True) -> Settled:
@@ -77,7 +78,7 @@ def guarded(call: Callable[[], T], model: nn.Module, inputs: Tensor, settled: Se
     Raises: InputError, in a sentence, for an error that the model itself raises on these inputs; any other as it is.
     """
     try:
-        with deferred.together(), process_intact():
+        with deferred.together(), process_intact(), habits.settled(model, settled.habits):
             if not settled.leaves_traces:
                 return call()
             with unchanged(model, inputs.device):

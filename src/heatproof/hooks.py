@@ -1,13 +1,13 @@
 """Hooks that somebody left on a network's modules, or on the tensors that it makes: what they return for a gradient."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from heatproof.errors import InputError
+from heatproof.modules import modules_of
 from heatproof.state import same_bits
 from heatproof.undo import Undoing
 
@@ -15,8 +15,21 @@ EVERYWHERE = ("_global_backward_hooks", "_global_backward_pre_hooks")
 OF_MODULES = ("_backward_hooks", "_backward_pre_hooks")
 
 
+def any_backward_hooks(modules: Iterable[nn.Module]) -> bool:
+    """Whether a module has backward hooks, of any kind, or all modules have."""
+    if any(getattr(nn.modules.module, hooks, None) for hooks in EVERYWHERE):
+        return True
+    for module in modules:
+        own = module.__dict__
+        if own.get("_backward_hooks") or own.get("_backward_pre_hooks"):
+            return True
+    return False
+
+
 def with_backward_hooks(model: nn.Module) -> list[str]:
     """The names of modules with full backward hooks, which put a step of their own into every graph."""
+    if not any_backward_hooks(modules_of(model)):
+        return []
     everywhere = any(getattr(nn.modules.module, hooks, None) for hooks in EVERYWHERE)
     return ["every module (a global hook)"] * everywhere + [
         f"{name!r} ({type(module).__name__})" if name else f"the model itself ({type(module).__name__})"
@@ -34,15 +47,10 @@ def left_on(modules: list[str]) -> InputError:
     )
 
 
-@contextmanager
-def hooks_named(model: nn.Module) -> Iterator[None]:
+def hooks_behind(error: Exception, model: nn.Module) -> InputError | None:
     """torch's error for an operation in place after a full backward hook, as a sentence that names the hooks."""
-    try:
-        yield
-    except RuntimeError as error:
-        if "BackwardHookFunction" not in str(error):
-            raise
-        raise left_on(with_backward_hooks(model)) from None
+    met = isinstance(error, RuntimeError) and "BackwardHookFunction" in str(error)
+    return left_on(with_backward_hooks(model)) if met else None
 
 
 class hooks_watched(Undoing):  # noqa: N801  # reads like contextlib's own

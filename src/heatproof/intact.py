@@ -9,13 +9,14 @@ from torch import Tensor, nn
 from heatproof import modes
 from heatproof.errors import HeatproofWarning
 from heatproof.state import RandomState, State
-from heatproof.undo import Undoing
+from heatproof.undo import Undoing, is_open
 
 
 class process_intact(Undoing):  # noqa: N801  # reads like contextlib's own
     """Left by an error, what torch keeps of a call is what it was: modes, the fused layers, the global generator.
 
-    torch's own contexts are left changed where an interrupt meets the moment in which they are left.
+    torch's own contexts are left changed where an interrupt meets the moment in which they are left. Meanwhile no
+    transformer encoder takes torch's fused way (as in `models`), so that the passes of a call need not see to it.
     """
 
     bounds = True
@@ -25,11 +26,19 @@ class process_intact(Undoing):  # noqa: N801  # reads like contextlib's own
         self._modes = modes.entered()
         self._drawn = torch.get_rng_state()
 
+    def _change(self) -> None:
+        torch.backends.mha.set_fastpath_enabled(False)
+
     def _undo(self) -> None:
         modes.become(self._modes)
+        torch.backends.mha.set_fastpath_enabled(self._fused)
         if self.left_by is not None:
-            torch.backends.mha.set_fastpath_enabled(self._fused)
             torch.set_rng_state(self._drawn)
+
+
+def guards() -> bool:
+    """Whether a call is guarded now, in this thread."""
+    return is_open(process_intact)
 
 
 class intact(Undoing):  # noqa: N801  # as above

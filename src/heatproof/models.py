@@ -1,7 +1,7 @@
 """A network as a function of one float tensor: what every method and check evaluates."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from copy import copy
 from functools import partial
@@ -11,16 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from heatproof import modes
+from heatproof import habits, modes
 from heatproof.arguments import Shared as Shared
 from heatproof.arguments import check_arguments, content, is_shared, parameters_of
 from heatproof.callables import as_model as as_model
 from heatproof.compiled import uncompiled
 from heatproof.complaints import shown_outputs
 from heatproof.errors import HeatproofError, InputError, shown, unknown
-from heatproof.exported import batches_free
+from heatproof.exported import fixed_batch_behind
 from heatproof.features import Features
-from heatproof.hooks import hooks_named, hooks_watched, register_held
+from heatproof.hooks import any_backward_hooks, hooks_behind, hooks_watched, register_held
+from heatproof.intact import guards
+from heatproof.modules import modules_of
 from heatproof.packing import Packing, Parts
 from heatproof.places import Place
 from heatproof.propagation.proofs import where
@@ -359,9 +361,22 @@ def forward(model: nn.Module, x: Tensor, rows: Tensor | None = None, *, derived:
 def returned(model: nn.Module, x: Tensor, rows: Tensor | None = None, *, derived: bool = False) -> Any:
     """Whatever the model returns for variants `x` (M, …), run as `forward` runs it."""
     check_precision(x.device)
+    try:
+        with nullcontext() if guards() else _OneWay():
+            if not (derived or torch.is_grad_enabled()):
+                return _run(model, x, rows)
+            with hooks_watched(model) if any_backward_hooks(modules_of(model)) else nullcontext():
+                return _run(model, x, rows) if _rules_apply() else _derivable(model, x, rows)
+    except (AssertionError, RuntimeError) as error:
+        sentence = fixed_batch_behind(error, len(x)) or hooks_behind(error, model)
+        if sentence is None:
+            raise
+        raise sentence from None
+
+
+def _run(model: nn.Module, x: Tensor, rows: Tensor | None) -> Any:
     x = x.clone()
-    with batches_free(len(x)), hooks_named(model), _OneWay(), _derivable(model, derived):
-        return model(x, rows) if isinstance(model, Bound) else model(x)
+    return model(x, rows) if isinstance(model, Bound) else model(x)
 
 
 def _arguments(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -369,18 +384,20 @@ def _arguments(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value for name, value in given.items() if not name.startswith(SIDE)}
 
 
-@contextmanager
-def _derivable(model: nn.Module, derived: bool) -> Iterator[None]:
+def _derivable(model: nn.Module, x: Tensor, rows: Tensor | None) -> Any:
     """What is derived is run as it was written, with sound derivatives, and hooks that change none."""
-    if not (derived or torch.is_grad_enabled()):
-        yield
-        return
-    with hooks_watched(model):
-        if _rules_apply():
-            yield
-            return
-        with uncompiled(), _SoundDerivatives(model):
-            yield
+    known, before = habits.of(model), habits.hooks_so_far()
+    with uncompiled():
+        if not known.to_be_watched(len(x)):
+            out = _run(model, x, rows)
+            if habits.hooks_so_far() == before:
+                return out
+            before = habits.hooks_so_far()  # hooks that nobody held: the pass is run again
+        with _SoundDerivatives(model) as watch:
+            out = _run(model, x, rows)
+    known.known, known.hooks = True, habits.hooks_so_far() != before
+    known.batch_norms, known.instance_norms = watch.batch_norms, watch.instance_norms
+    return out
 
 
 class _OneWay(Undoing):
@@ -404,22 +421,23 @@ class _OneWay(Undoing):
             modes.become(self._modes)
 
 
-# As modules call it, as exported programs do, and as decomposed ones do. To torch an instance norm is a batch norm.
-_NORMS = "batch_norm instance_norm native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training"
+# As modules call it, as exported programs do, and as decomposed ones do.
+_NORMS = "batch_norm native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training"
 _BATCH_NORMS = frozenset(_NORMS.split())
 
 
 class _SoundDerivatives(TorchFunctionMode):
     """Hands batch norms and instance norms cotangents without gaps or permuted strides; holds tensor hooks to looking.
 
-    torch's own derivative (2.12, on a CPU) of a batch norm in eval mode, and of an instance norm, is wrong, not by
-    rounding, for one sample whose cotangent comes back through a transposition, as in LeViT and XCiT. Rules have their
-    own way with them.
+    torch's own derivative (2.12, on a CPU) of a batch norm in eval mode is wrong, not by rounding, for one sample whose
+    cotangent comes back through a transposition, as in LeViT and XCiT; so is that of an instance norm, which is to
+    torch a batch norm of one sample. Rules have their own way with them.
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self._model = model
+        self.batch_norms = self.instance_norms = False
 
     def __torch_function__(
         self, function: Any, kinds: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -427,9 +445,11 @@ class _SoundDerivatives(TorchFunctionMode):
         if function is Tensor.register_hook:
             return register_held(args, kwargs or {}, where(self._model))
         out = function(*args, **(kwargs or {}))
-        if getattr(function, "__name__", "").removesuffix(".default") in _BATCH_NORMS:
+        name = getattr(function, "__name__", "").removesuffix(".default")
+        if (batch := name in _BATCH_NORMS) or name == "instance_norm":
+            self.batch_norms, self.instance_norms = self.batch_norms or batch, self.instance_norms or not batch
             normalized = out if isinstance(out, Tensor) else out[0]
-            if normalized.requires_grad:
+            if normalized.requires_grad and (len(normalized) == 1 or not batch):
                 normalized.register_hook(lambda cotangent: cotangent.contiguous())
         return out
 

@@ -155,6 +155,11 @@ class hooked(Undoing):  # noqa: N801  # as above
                     held.pop(key, None)
 
 
+def is_open(kind: type[Undoing]) -> bool:
+    """Whether something of this kind is changed now, in this thread."""
+    return any(isinstance(one, kind) for one in _open.get(threading.get_ident(), ()))
+
+
 def interrupt_behind(error: BaseException) -> BaseException | None:
     """The interrupt that led to an error, if one did.
 

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from copy import copy
 from functools import cache
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -35,26 +36,34 @@ class Call:
         flat: tuple[list[Any], Spec] | None = None,
     ) -> None:
         self.function, self.operation = function, operation
+        self.name, self.kind = operation.name, operation.kind
         self.args, self.kwargs = args, kwargs
         self._leaves, self._spec = flat or flattened(args, kwargs)
-        tensors = [i for i, leaf in enumerate(self._leaves) if isinstance(leaf, Tensor)]
-        valued = tensors[:1] if operation.name in LIKE else tensors
-        floats = [i for i in valued if is_number(self._leaves[i])]
-        self._places = [i for i in floats if marked(self._leaves[i])]
-        self._others = [i for i in floats if i not in self._places]
-        self.inputs: list[Tensor] = [self._leaves[i] for i in self._places]
-        self.constants: list[Tensor] = [self._leaves[i] for i in self._others]
-        self.choices: list[Tensor] = [self._leaves[i] for i in valued if i not in floats and marked(self._leaves[i])]
-        self._target = tensors[0] if tensors else 0
+        self._places, self._others = list[int](), list[int]()
+        self.inputs, self.constants, self.choices = list[Tensor](), list[Tensor](), list[Tensor]()
+        self.complex = False  # whether any of its numbers are
+        first = None
+        for i, leaf in enumerate(self._leaves):
+            if not isinstance(leaf, Tensor):
+                continue
+            if first is None:
+                first = i
+            elif operation.name in LIKE:
+                break
+            number = leaf.is_floating_point()
+            if not number and leaf.is_complex():
+                number = self.complex = True
+            if not number:
+                if marked(leaf):
+                    self.choices.append(leaf)
+            elif marked(leaf):
+                self._places.append(i)
+                self.inputs.append(leaf)
+            else:
+                self._others.append(i)
+                self.constants.append(leaf)
+        self._target = first or 0
         self.in_place = operation.in_place or _asks_in_place(function, args, kwargs)
-
-    @property
-    def name(self) -> str:
-        return self.operation.name
-
-    @property
-    def kind(self) -> str:
-        return self.operation.kind
 
     @property
     def target(self) -> Tensor:
@@ -169,7 +178,7 @@ def is_number(tensor: Tensor) -> bool:
 def _asks_in_place(function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
     if "inplace" in kwargs:
         return bool(kwargs["inplace"])
-    place = _place_of_inplace(function) if inspect.isfunction(function) else None
+    place = _place_of_inplace(function) if type(function) is FunctionType else None
     return place is not None and place < len(args) and bool(args[place])
 
 

@@ -2,10 +2,11 @@
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
+
+from heatproof.propagation.facts import ByTensor
 
 # By identity: a parameter is the same object in every call; what a model makes anew in each is asked for in each.
-_endless = WeakIdKeyDictionary()
+_endless: ByTensor[tuple[tuple[int, int], bool]] = ByTensor()
 
 
 def endless(constant: Tensor) -> bool:
@@ -13,7 +14,7 @@ def endless(constant: Tensor) -> bool:
     if constant.is_inference():
         return bool(constant.isinf().any())
     state = constant._version, constant.data_ptr()
-    known: tuple[tuple[int, int], bool] | None = _endless.get(constant)  # type: ignore[no-untyped-call]
+    known = _endless.get(constant)
     if known is not None and known[0] == state:
         return known[1]
     with torch.no_grad():

@@ -11,6 +11,7 @@ from heatproof import hooks
 from heatproof.compiled import uncompiled
 from heatproof.complaints import complaint
 from heatproof.errors import HeatproofError, ModelError, OperationError
+from heatproof.habits import Habits
 from heatproof.models import check_model, forward
 from heatproof.propagation.proofs import is_quantized, modes_left_above
 from heatproof.propagation.watches import Drawing, Mixing, Precision, Watch
@@ -30,6 +31,7 @@ class Settled(NamedTuple):
     structure: tuple[Any, ...]
     leaves_traces: bool
     like: Like | None  # dtype and device of its parameters
+    habits: Habits
 
 
 # By identity, as long as the structure stays; parameters may take other values. torch's weak dictionaries cost as much
@@ -58,13 +60,13 @@ def check_independent(model: nn.Module, inputs: Tensor) -> Settled:
         return before
     check_model(model)
     structure, like = structure_of(model), parameters_like(model)
-    settled = Settled(structure, False, like)
+    settled = Settled(structure, False, like, Habits())
     if not any(is_quantized(module) for module in model.modules()):
         pair, rows = _two(inputs)
         if pair is None:
             return settled  # for these inputs; others may tell
         traces = _Trial(model, inputs, pair, rows).judge()
-        settled = Settled(structure, traces, like)
+        settled = settled._replace(leaves_traces=traces)
     _keep(vars(model).get("origin", model), settled)
     return settled
 
@@ -79,7 +81,7 @@ def known(model: nn.Module) -> Settled | None:
 
 def vouch(model: nn.Module, settled: Settled) -> None:
     """What was settled of a network holds for `model`, a module around it that treats each sample by itself."""
-    _keep(model, settled._replace(structure=structure_of(model)))
+    _keep(model, settled._replace(structure=structure_of(model), habits=Habits()))
 
 
 def forget(model: nn.Module) -> None:

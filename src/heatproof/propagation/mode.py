@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
-from torch.utils.weak import WeakIdKeyDictionary
 
 from heatproof.compiled import uncompiled
 from heatproof.errors import InputError, OperationError
@@ -19,6 +18,7 @@ from heatproof.propagation import addends
 from heatproof.propagation.attention import attention, gated
 from heatproof.propagation.calls import Call, is_number
 from heatproof.propagation.decompositions import BODIES, body_of
+from heatproof.propagation.facts import ByTensor
 from heatproof.propagation.moving import Moving
 from heatproof.propagation.nodes import graft
 from heatproof.propagation.normalization import refuse_randomness
@@ -63,7 +63,7 @@ class Engine(TorchFunctionMode):
     def __init__(self, model: nn.Module, strategy: Strategy, *, allow_detached: bool = False) -> None:
         super().__init__()
         self.model, self.strategy, self.allow_detached = model, strategy, allow_detached
-        self._marks = WeakIdKeyDictionary()
+        self._marks: ByTensor[bool] = ByTensor()
         self._made: set[Any] = set()
         self._aside: set[Any] = set()
         self._moving = Moving()
@@ -123,7 +123,7 @@ class Engine(TorchFunctionMode):
 
     def depends(self, tensor: Tensor) -> bool:
         """Whether the tensor was computed from the explained input, or is a view of one that this was written into."""
-        if self._rests(tensor):
+        if self._moving and self._rests(tensor):
             return False
         if tensor in self._marks:
             return True
@@ -291,15 +291,14 @@ class Engine(TorchFunctionMode):
         return tree_map_only(Tensor, lambda _: next(fresh), plain)
 
     def _checked(self, call: Call, result: Any, before: set[Any]) -> Any:
-        for leaf in tree_leaves(result):
+        for leaf in (result,) if isinstance(result, Tensor) else tree_leaves(result):
             if not isinstance(leaf, Tensor):
                 continue
             if is_number(leaf):
                 if self.allow_detached and not leaf.requires_grad:
                     continue
                 check_unbroken(leaf, call.name, self.model)
-                made = list(nodes_between(leaf.grad_fn, before, self._made, self._aside))
-                self._made.update(made)
+                self._made.update(nodes_between(leaf.grad_fn, before, self._made, self._aside))
                 if self._rests(leaf):
                     continue
             elif call.name in ("_pack_padded_sequence", "_pad_packed_sequence"):
@@ -314,6 +313,9 @@ class Engine(TorchFunctionMode):
         self._marks[tensor] = True
 
 
+_OWN: dict[str, Callable[..., Any]] = {"scaled_dot_product_attention": attention, "glu": gated, **DECOMPOSED}
+
+
 def _never(*_: Any) -> bool:
     return False
 
@@ -323,7 +325,6 @@ def _body(call: Call, strategy: Strategy) -> Callable[..., Any] | None:
 
     None for a call whose kind has a rule.
     """
-    own: dict[str, Callable[..., Any]] = {"scaled_dot_product_attention": attention, "glu": gated, **DECOMPOSED}
     if call.operation.body is not None:
         return call.operation.body
     if strategy.own_derivatives:
@@ -333,8 +334,8 @@ def _body(call: Call, strategy: Strategy) -> Callable[..., Any] | None:
         return body
     if call.kind not in ("open", "attention", "recurrent"):
         return None
-    if call.name in own:
-        return own[call.name]
+    if call.name in _OWN:
+        return _OWN[call.name]
     if not isinstance(call.function, types.FunctionType):
         raise OperationError(f"Expected a Python function behind {call.name}, but got {type(call.function).__name__}.")
     # The function's own check would hand it to the mode again, for ever.

@@ -46,6 +46,10 @@ class Moving:
         self._parts: Facts[Parts] = Facts()
         self._any = False
 
+    def __bool__(self) -> bool:
+        """Whether any tensor holds both."""
+        return self._any
+
     def rests(self, tensor: Tensor) -> bool:
         """Whether a tensor is known to hold, or show, nothing that depends on the input."""
         if not self._any:
@@ -60,9 +64,11 @@ class Moving:
 
     def foresee(self, call: Call, marked: Callable[[Tensor], bool]) -> Moves | None:
         """The masks that a call will make, asked before it writes; None where all that it makes will move."""
-        known = [self._parts.get(tensor) for tensor in call.inputs]
         mixes = call.name in PADS or (call.constants and (call.name in STACKS or _arranges(call)))
-        if call.choices or not (mixes or any(known)):
+        if call.choices or not (mixes or self._any):
+            return None
+        known = [self._parts.get(tensor) for tensor in call.inputs]
+        if not (mixes or any(known)):
             return None
         moving = [
             torch.ones_like(t) if parts is None else parts.moving.to(t.dtype)

@@ -7,7 +7,8 @@ intercepted.
 """
 
 import sys
-from collections.abc import Container, Iterable
+from collections.abc import Container
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -17,7 +18,8 @@ from torch.utils._device import DeviceContext
 
 from heatproof import modes
 from heatproof.errors import InputError, OperationError
-from heatproof.hooks import left_on, with_backward_hooks
+from heatproof.hooks import any_backward_hooks, left_on, with_backward_hooks
+from heatproof.modules import modules_of
 from heatproof.undo import Undoing
 
 LEAF = "torch::autograd::AccumulateGrad"
@@ -65,9 +67,25 @@ def is_quantized(module: nn.Module) -> bool:
     return "quantized" in type(module).__module__.split(".")
 
 
+@lru_cache(maxsize=4096)
+def _of_hidden_kind(kind: type) -> bool:
+    """Whether modules of this class hide their calls."""
+    return issubclass(kind, torch.jit.ScriptModule | nn.DataParallel) or "quantized" in kind.__module__.split(".")
+
+
+def _hides(module: nn.Module) -> bool:
+    own = module.__dict__
+    compiled = (
+        own.get("_compiled_call_impl") is not None or "_orig_mod" in own or "_orig_mod" in own.get("_modules", ())
+    )
+    kind: Any = type(module)
+    return compiled or _of_hidden_kind(kind)
+
+
 def check_visible(model: nn.Module) -> None:
     """Refuse a model whose calls the engine could not see, and surroundings that would see the rules' own calls."""
-    for name, module in model.named_modules():
+    modules = modules_of(model)
+    for name, module in model.named_modules() if any(map(_hides, modules)) else ():
         what = None
         if isinstance(module, torch.jit.ScriptModule):
             what = "a TorchScript module, whose operations nobody can intercept; use the Python module it was made from"
@@ -81,7 +99,7 @@ def check_visible(model: nn.Module) -> None:
             what = "quantized, and rules need real weights; use the float model"
         if what is not None:
             raise InputError(f"Expected a model of plain modules, but {name or 'the model'!r} is {what}.")
-    if hooked := with_backward_hooks(model):
+    if any_backward_hooks(modules) and (hooked := with_backward_hooks(model)):
         raise left_on(hooked)
     outer = [mode for mode in modes.entered() if not isinstance(mode, DeviceContext)]
     if outer:
@@ -136,27 +154,31 @@ def check_unbroken(tensor: Tensor, name: str, model: nn.Module) -> None:
         )
 
 
-def nodes_between(output: Any, *stops: Container[Any]) -> Iterable[Any]:
+def nodes_between(output: Any, *stops: Container[Any]) -> list[Any]:
     """The autograd nodes from `output` back to the nodes in `stops`, without those."""
-    todo, seen = [output], set[Any]()
+    todo, seen = [output], dict[Any, None]()
     while todo:
         node = todo.pop()
-        if node is None or node in seen or any(node in stop for stop in stops) or node.name() == LEAF:
+        if node is None or node in seen:
             continue
-        seen.add(node)
-        yield node
-        todo.extend(following for following, _ in node.next_functions)
+        for stop in stops:
+            if node in stop:
+                break
+        else:
+            if node.name() != LEAF:
+                seen[node] = None
+                todo += [following for following, _ in node.next_functions]
+    return list(seen)
 
 
 def check_graph(outputs: Tensor, made: set[Any], aside: set[Any]) -> None:
     """Refuse outputs whose graph has a node that no intercepted call made; `aside` is what parameters alone made."""
-    strangers = [
-        node.name()
-        for node in nodes_between(outputs.grad_fn, aside)
-        if node not in made and not node.name().startswith(REPLAYED)
-    ]
-    if strangers:
-        raise unseen(strangers[-1])
+    stranger = ""
+    for node in nodes_between(outputs.grad_fn, aside):
+        if node not in made and not (name := node.name()).startswith(REPLAYED):
+            stranger = name
+    if stranger:
+        raise unseen(stranger)
 
 
 def unseen(node: str) -> OperationError:

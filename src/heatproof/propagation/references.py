@@ -2,9 +2,9 @@
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
 from heatproof.errors import OperationError
+from heatproof.propagation.facts import ByTensor
 from heatproof.propagation.unsupported import UnsupportedCallError
 
 
@@ -12,22 +12,23 @@ class References:
     """The value at the baseline of every tensor that depends on the input, held weakly and by identity."""
 
     def __init__(self) -> None:
-        self._of = WeakIdKeyDictionary()
+        self._of: ByTensor[tuple[Tensor, int]] = ByTensor()  # and by how many writes it is ahead of its reference
 
     def __contains__(self, tensor: Tensor) -> bool:
         return tensor in self._of
 
     def __call__(self, tensor: Tensor) -> Tensor:
         """The tensor's value at the baseline; a tensor that does not depend on the input is its own reference."""
-        if tensor not in self._of:
+        found = self._of.get(tensor)
+        if found is None:
             return self._of_base(tensor) if tensor._base in self._of else tensor.detach()
-        reference, ahead = self._of[tensor]
+        reference, ahead = found
         if tensor._version - reference._version != ahead:
             raise OperationError(
                 "Expected every write into a tensor to be seen, but one changed behind DeepLIFT's back; "
                 "look for writes through .data or NumPy inside the model."
             )
-        return reference  # type: ignore[no-any-return]
+        return reference
 
     def adopt(self, view: Tensor) -> None:
         """Called before a write into `view`: a constant that it shows depends on the input from now on."""
@@ -50,8 +51,7 @@ class References:
 
     def stored(self, tensor: Tensor) -> Tensor:
         """The reference as it was remembered, where the tensor may have been written into since."""
-        reference: Tensor = self._of[tensor][0]
-        return reference
+        return self._of[tensor][0]
 
     def remember(self, tensor: Tensor, reference: Tensor) -> None:
         """The tensor's value at the baseline, as both are now: they have to be written into together."""

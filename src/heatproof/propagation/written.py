@@ -94,19 +94,28 @@ class Written:
         """What the call does, asked before it writes; None for more than arithmetic on single values."""
         if call.kind != "nonlinearity" and call.name not in STEPS | COMPARISONS:
             return None
+        if len(call.inputs) == 1 and not (call.choices or call.constants or call.complex):
+            return self._of_one(call, call.inputs[0])
         tensors = [*call.inputs, *call.choices]
         beside = [t for t in call.tensors if not _among(t, tensors)]
         if any(t.numel() != 1 for t in beside) or any(t.shape != tensors[0].shape or t.is_complex() for t in tensors):
             return None
-        made_of, lines = list[Step](), list[list[tuple[Step, Tensor]]]()
-        for tensor in tensors:
-            known = self._ways.get(tensor)
-            if known is None:
-                known = self._ways[tensor] = Way(Step(), [])
-            made_of.append(known.step)
-            lines.append([(known.step, tensor), *known.line])
+        ways = [self._way_to(tensor) for tensor in tensors]
+        lines = [[(way.step, tensor), *way.line] for way, tensor in zip(ways, tensors, strict=True)]
         shared = set.intersection(*({step for step, _ in line} for line in lines))
-        return Way(Step(call, made_of), [at for at in lines[0] if at[0] in shared][:LONGEST])
+        return Way(Step(call, [way.step for way in ways]), [at for at in lines[0] if at[0] in shared][:LONGEST])
+
+    def _of_one(self, call: Call, tensor: Tensor) -> Way | None:
+        if any(t is not tensor and t.numel() != 1 for t in call.tensors):  # a mask that does not depend on the input
+            return None
+        known = self._way_to(tensor)
+        return Way(Step(call, [known.step]), [(known.step, tensor), *known.line[: LONGEST - 1]])
+
+    def _way_to(self, tensor: Tensor) -> Way:
+        known = self._ways.get(tensor)
+        if known is None:
+            known = self._ways[tensor] = Way(Step(), [])
+        return known
 
     def nonlinearity(self, call: Call, way: Way | None, *, named: bool) -> Call | None:
         """The activation that the call ends, as a call on the tensor that it is one of; None for a step on the way.

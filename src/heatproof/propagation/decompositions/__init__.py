@@ -53,7 +53,7 @@ OF_CONSTANTS: dict[str, Body] = products.OF_CONSTANTS
 
 def body_of(call: "Call") -> Body | None:
     """The decomposition to open this call with; None where its kind has a rule."""
-    if any(tensor.is_complex() for tensor in (*call.inputs, *call.constants)) and (body := complexes.body_of(call)):
+    if call.complex and (body := complexes.body_of(call)):
         return body
     if (body := BODIES.get(call.name)) is not None:
         return body

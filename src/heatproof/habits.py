@@ -1,0 +1,46 @@
+"""What a model was seen to do in passes that are derived, and so what the next pass has to be watched for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+
+class Habits:
+    """Of one model, as long as it is built and hooked as it is; nothing is known before a pass was watched."""
+
+    def __init__(self) -> None:
+        self.known = False
+        self.hooks = False  # whether somebody put hooks on something
+        self.batch_norms = self.instance_norms = False
+
+    def to_be_watched(self, samples: int) -> bool:
+        """Whether a pass of so many samples is to be watched: for hooks, and for norms whose derivative is unsound."""
+        one = self.batch_norms and samples == 1
+        return not self.known or self.hooks or self.instance_norms or one
+
+
+_of_call: ContextVar[tuple[nn.Module, Habits] | None] = ContextVar("habits", default=None)
+
+
+@contextmanager
+def settled(model: nn.Module, habits: Habits) -> Iterator[None]:
+    """While open, these are the habits of the model that is explained."""
+    token = _of_call.set((model, habits))
+    try:
+        yield
+    finally:
+        _of_call.reset(token)
+
+
+def of(model: nn.Module) -> Habits:
+    """The model's habits, if it is the one that is explained; those of any other are not known."""
+    here = _of_call.get()
+    return here[1] if here is not None and here[0] is model else Habits()
+
+
+def hooks_so_far() -> int:
+    """How many hooks were put on tensors and modules since the process began: a number that every one of them takes."""
+    return RemovableHandle.next_id
