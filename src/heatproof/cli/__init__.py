@@ -90,7 +90,7 @@ def audit(
 
 
 # In the order of the help: the verbs of other files stand between these.
-from heatproof.cli import explaining, finishing, gating, listing, looking  # noqa: E402, F401  # each enters its verbs
+from heatproof.cli import explaining, finishing, gating, listing, looking, viewing  # noqa: E402, F401  # they enter verbs
 
 papers_app = typer.Typer(
     help="The papers that define heatproof, rebuilt with their claims beside our figures.", no_args_is_help=True

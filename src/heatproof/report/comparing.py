@@ -15,9 +15,14 @@ from heatproof.runs import read
 
 def compare(runs: Sequence[Path], page: Path) -> Path:
     """Write the page and return its path. Raises: InputError for fewer than two runs."""
-    if len(runs) < 2:
-        raise InputError(f"Expected two runs or more to compare, but got {len(runs)}.")
+    check(len(runs))
     return save(render("comparison.html", content(runs), scripts=()), page)
+
+
+def check(count: int) -> None:
+    """Refuse to compare one run. Raises: InputError."""
+    if count < 2:
+        raise InputError(f"Expected two runs or more to compare, but got {count}.")
 
 
 def content(runs: Sequence[Path]) -> dict[str, Any]:

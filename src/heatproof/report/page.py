@@ -5,10 +5,11 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from heatproof.errors import StoreError
@@ -16,29 +17,51 @@ from heatproof.errors import StoreError
 STYLES = ("style.css", "first.css", "matrix.css", "panels.css", "print.css")
 
 
-def render(template: str, values: dict[str, Any], *, scripts: Sequence[str]) -> str:
-    """A page as text. Only these scripts may run in it, and nothing may be fetched: its own policy says so."""
+def render(template: str, values: dict[str, Any], *, scripts: Sequence[str], own: str = "", asks: bool = False) -> str:
+    """A page as text. Only these scripts may run in it, and nothing may be fetched: its own policy says so.
+
+    `own` is a package with assets of its own: templates, scripts and one `own.css`, looked for before the report's.
+    A page that `asks` may ask the server that it came from.
+    """
+    homes = [*([own] if own else []), "heatproof.report"]
     environment = Environment(
-        loader=PackageLoader("heatproof.report", "assets"),
+        loader=ChoiceLoader([PackageLoader(home, "assets") for home in homes]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    folder = Path(__file__).parent / "assets"
-    script = "\n".join((folder / name).read_text(encoding="utf-8") for name in scripts)
-    digest = base64.b64encode(hashlib.sha256(f"\n{script}\n".encode()).digest()).decode()
+    styles = [*STYLES, *(["own.css"] if own else [])]
     given = {key: value for key, value in values.items() if key != "data"}
     if "data" in values:
         given["data"] = Markup(embed(values["data"]))
     return environment.get_template(template).render(
         **given,
-        style=Markup("\n".join((folder / name).read_text(encoding="utf-8") for name in STYLES)),
-        script=Markup(f"\n{script}\n"),
-        policy="default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
-        + (f"script-src 'sha256-{digest}'; " if scripts else "")
-        + "base-uri 'none'; form-action 'none'",
+        style=Markup("\n".join(_asset(name, homes) for name in styles)),
+        script=Markup(_script(scripts, homes)),
+        policy=policy(scripts, own=own, asks=asks),
     )
+
+
+def policy(scripts: Sequence[str], *, own: str = "", asks: bool = False) -> str:
+    """What a page with these scripts may do, as a Content-Security-Policy."""
+    digest = hashlib.sha256(_script(scripts, [*([own] if own else []), "heatproof.report"]).encode()).digest()
+    return (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        + (f"script-src 'sha256-{base64.b64encode(digest).decode()}'; " if scripts else "")
+        + ("connect-src 'self'; " if asks else "")
+        + "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _script(scripts: Sequence[str], homes: Sequence[str]) -> str:
+    joined = "\n".join(_asset(name, homes) for name in scripts)
+    return f"\n{joined}\n"
+
+
+def _asset(name: str, homes: Sequence[str]) -> str:
+    places = [files(home) / "assets" / name for home in homes]
+    return next(place for place in places if place.is_file()).read_text(encoding="utf-8")
 
 
 def save(page: str, target: Path) -> Path:

@@ -1,0 +1,175 @@
+"""The list of runs, the page of each, several compared, and the same as a static site."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import synthetic
+from typer.testing import CliRunner
+
+from conftest import Served
+from heatproof import report
+from heatproof.cli import app
+from heatproof.errors import InputError
+from heatproof.report.content import content
+from heatproof.view.bundle import bundled
+from heatproof.view.pages import headline
+from heatproof.view.runs import Runs
+from heatproof.view.server import listen
+
+
+def body(answer: bytes) -> str:
+    return answer.split(b"\r\n\r\n", 1)[1].decode()
+
+
+def ids(folder: Path) -> dict[str, str]:
+    return {one.name: one.id for one in Runs(folder).all()}
+
+
+def tree(folder: Path) -> list[tuple[str, int]]:
+    return sorted((str(path), path.stat().st_mtime_ns) for path in folder.rglob("*"))
+
+
+def test_every_run_below_the_folder_is_listed_with_what_it_is_about(several: Path) -> None:
+    found = {one.name: one for one in Runs(several).summaries()}
+    assert set(found) == {"first", "below/second", "damaged"}
+    first = found["first"]
+    manifest = json.loads((several / "first" / "manifest.json").read_text())
+    assert (first.model, first.data) == (manifest["model"]["name"], manifest["data"]["name"])
+    assert (first.samples, first.methods) == (16, len(synthetic.METHODS) + len(synthetic.CONTROL_METHODS))
+    assert first.finished
+    assert first.created == manifest["created"]
+    assert found["damaged"].problem
+    assert len({one.id for one in found.values()}) == 3
+
+
+def test_one_run_may_be_the_folder(run: Path) -> None:
+    assert [one.name for one in Runs(run).all()] == [run.name]
+    with pytest.raises(InputError, match=r"Expected a folder of runs, but .* is none"):
+        Runs(run / "nowhere")
+
+
+def test_list_names_each_run_and_says_why_one_cannot_be_opened(server: Served) -> None:
+    page = body(server.get("/"))
+    assert "3 runs in" in page
+    for name, id_ in ids(server.folder).items():
+        assert name in page
+        assert (f'href="run/{id_}"' in page) == (name != "damaged")
+    assert "Cannot be opened." in page
+    assert synthetic.EVIL not in page
+    assert server.token not in page
+
+
+def test_page_of_a_run_is_the_report_and_its_sentence_the_headline(server: Served) -> None:
+    id_ = ids(server.folder)["first"]
+    answer = server.get(f"/run/{id_}")
+    assert body(answer) == report.render(content(server.folder / "first"))
+    assert b"sandbox allow-scripts" in answer.split(b"\r\n\r\n")[0]  # it can ask this server for nothing
+    said = json.loads(body(server.get(f"/run/{id_}/headline")))
+    assert said == {"headline": headline(server.folder / "first")}
+
+
+def test_a_damaged_run_is_a_sentence_and_the_server_goes_on(server: Served) -> None:
+    id_ = ids(server.folder)["damaged"]
+    for path in (f"/run/{id_}", f"/run/{id_}/headline"):
+        answer = server.get(path)
+        assert answer.startswith((b"HTTP/1.1 422", b"HTTP/1.1 500"))
+        assert b"Traceback" not in answer
+    assert server.lives()
+
+
+def test_several_are_compared_on_one_page(server: Served) -> None:
+    found = ids(server.folder)
+    page = body(server.get(f"/compare?runs={found['first']},{found['below/second']}"))
+    assert "2 runs compared" in page
+    answer = server.get(f"/compare?runs={found['first']}")
+    assert answer.startswith(b"HTTP/1.1 422")
+    assert b"Expected two runs or more to compare" in answer
+
+
+def test_looking_writes_nothing(server: Served) -> None:
+    before = tree(server.folder)
+    for id_ in ids(server.folder).values():
+        server.get(f"/run/{id_}")
+    server.get("/")
+    assert tree(server.folder) == before
+
+
+def test_a_run_that_changed_is_read_again(run: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from heatproof.view.pages import Pages
+
+    runs = Runs(Path(shutil.copytree(run, tmp_path / "run")).parent)
+    pages, (found,) = Pages(runs), runs.all()
+    first = pages.report(found)
+    assert pages.report(found) is first
+    manifest = json.loads((found.path / "manifest.json").read_text())
+    (found.path / "manifest.json").write_text(json.dumps({**manifest, "title": "Another title"}))
+    assert "Another title" in pages.report(found)
+
+
+def test_bundle_is_a_list_and_the_page_of_each_run(several: Path, tmp_path: Path) -> None:
+    before = tree(several)
+    index = bundled(Runs(several), tmp_path / "site")
+    page = index.read_text()
+    links = re.findall(r'href="(runs/[^"]+)"', page)
+    assert [re.sub("-[0-9a-f]{6}", "", link) for link in sorted(links)] == ["runs/below-second.html", "runs/first.html"]
+    assert (index.parent / links[0]).read_text() == report.render(content(several / "first"))
+    assert page.count(headline(several / "first").split(":")[0]) == 2
+    assert "Cannot be opened." in page
+    assert "<script" not in page
+    assert tree(several) == before
+    with pytest.raises(InputError, match="Expected a folder to write to"):
+        bundled(Runs(several), index)
+
+
+def test_the_verb_writes_a_bundle(several: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["view", str(several), "--bundle", str(tmp_path / "site")])
+    assert result.output.strip() == str((tmp_path / "site" / "index.html").resolve())
+
+
+def test_the_verb_prints_the_address_and_ends_cleanly_on_an_interrupt(run: Path) -> None:
+    command = [sys.executable, "-m", "heatproof", "view", str(run), "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        address = process.stdout.readline().strip()
+        port, token = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/\?token=([\w-]{43})", address).groups()
+        served = Served(int(port), token, run)
+        assert served.lives()
+        assert served.get(f"/?token={token}", headers="Accept: */*\r\n").startswith(b"HTTP/1.1 200")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in err
+    assert err.strip().endswith("Ended.")
+    assert out == ""
+
+
+def test_a_taken_port_is_an_error_that_says_so(server: Served) -> None:
+    with pytest.raises(InputError, match=f"Expected a free port, but {server.port} cannot be listened to .*--port"):
+        listen(server.port)
+
+
+def test_without_the_extra_it_is_named(run: Path) -> None:
+    code = (
+        "import sys; sys.modules['waitress'] = None; sys.argv = ['heatproof', 'view', sys.argv[1], '--no-browser'];"
+        "from heatproof.cli import main; main()"
+    )
+    environment = {**os.environ, "COLUMNS": "1000"}
+    done = subprocess.run([sys.executable, "-c", code, str(run)], capture_output=True, text=True, env=environment)
+    assert done.returncode == 2
+    assert "pip install 'heatproof[view]'" in done.stderr
+
+
+def test_looking_at_runs_needs_no_torch(run: Path) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; from pathlib import Path; from heatproof.view.runs import Runs;"
+        "from heatproof.view.application import Application; from heatproof.view import server, access;"
+        "from heatproof.view.pages import Pages; runs = Runs(Path(sys.argv[1])); Pages(runs).report(runs.all()[0])"
+    )
+    subprocess.run([sys.executable, "-c", code, str(run)], check=True, timeout=100)
