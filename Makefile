@@ -1,5 +1,5 @@
-# make demo: a virtual environment, the demo's audit, and the path of its report.
-# make test: the same environment, then lint, types and tests. make docs: the documentation as a site.
+# make demo: a virtual environment with what the demo needs, its audit, and the path of its report.
+# make test: the same environment with the test tools, then lint, types and tests. make docs: the documentation as a site.
 # make bench: all benchmarks, into docs/benchmarks; on a quiet machine, an hour.
 
 PYTHON ?= python3
@@ -12,10 +12,15 @@ BIN := $(VENV)/bin
 HASH := $(shell $(PYTHON) -c "import hashlib, pathlib; print(hashlib.sha256(b''.join(pathlib.Path(p).read_bytes() \
 	for p in ('pyproject.toml', 'constraints.txt'))).hexdigest()[:16])")
 STAMP := $(VENV)/.stamp-$(HASH)
+DEMO_STAMP := $(VENV)/.stamp-demo-$(HASH)
+# What is installed for everything is enough for the demo.
+DEMO_NEEDS := $(if $(wildcard $(STAMP)),$(STAMP),$(DEMO_STAMP))
 
+# One environment: two installs at once would write the same files.
+.NOTPARALLEL:
 .PHONY: demo test test-all lint docs bench clean
 
-demo: $(STAMP)
+demo: $(DEMO_NEEDS)
 	@$(BIN)/heatproof demo
 
 test: lint
@@ -36,11 +41,14 @@ lint: $(STAMP)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-$(STAMP):
+$(STAMP): EXTRA := test
+$(DEMO_STAMP): EXTRA := demo
+
+$(STAMP) $(DEMO_STAMP):
 	@$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('heatproof needs Python 3.11 or newer, \
 	but ' + sys.executable + ' is ' + sys.version.split()[0] + '; name another: make PYTHON=python3.11 ...')"
 	$(PYTHON) -m venv $(VENV_ARGS) $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA)]'
 	@rm -f $(VENV)/.stamp-*
 	@touch $@
 

@@ -1,11 +1,13 @@
 """What a user installs: names, pins, licence and the files of the repository's first screen."""
 
 import importlib.metadata
+import importlib.util
 import os
 import re
 import subprocess
 import sys
 import tomllib
+import types
 from pathlib import Path
 
 import pytest
@@ -76,22 +78,61 @@ def test_the_repository_has(name: str):
     assert (ROOT / name).stat().st_size > 0
 
 
+def planned(folder: Path, goal: str) -> str:
+    """What `make` would run in a folder, by `make -n`."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        if not (folder / name).exists():
+            (folder / name).write_bytes((ROOT / name).read_bytes())
+    command = ["make", "-n", goal, f"PYTHON={sys.executable}", "VENV=env", "VENV_ARGS=--system-site-packages"]
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    return subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, check=True).stdout
+
+
+def stamped(folder: Path, said: str) -> None:
+    stamp = folder / re.search(r"touch (\S+)", said)[1]
+    stamp.parent.mkdir(exist_ok=True)
+    stamp.touch()
+
+
+def test_the_demo_installs_no_test_tools_and_tests_add_theirs(tmp_path: Path):
+    said = planned(tmp_path, "demo")
+    assert "'.[demo]'" in said
+    assert "test" not in re.search(r"pip install.*", said)[0]
+    stamped(tmp_path, said)
+    assert "pip install" not in planned(tmp_path, "demo")
+    said = planned(tmp_path, "test")  # the same environment, with more in it
+    assert "env/bin/python -m pip install" in said
+    assert "'.[test]'" in said
+    stamped(tmp_path, said)
+    for stamp in (tmp_path / "env").glob(".stamp-demo-*"):
+        stamp.unlink()
+    assert "pip install" not in planned(tmp_path, "demo")  # what is there for everything is enough
+
+
 def test_the_stamp_follows_pyproject_and_constraints(tmp_path: Path):
     """`make -n` prints what would run: an install without the stamp, none with it, one again after a change."""
-    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-
-    def planned() -> str:
-        command = ["make", "-n", "test", f"PYTHON={sys.executable}", "VENV=env", "VENV_ARGS=--system-site-packages"]
-        clean = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
-        return subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, check=True).stdout
-
-    first = planned()
+    first = planned(tmp_path, "test")
     assert f"{sys.executable} -m venv --system-site-packages env" in first
-    stamp = tmp_path / re.search(r"touch (\S+)", first)[1]
-    stamp.parent.mkdir()
-    stamp.touch()
-    assert "pip install" not in planned()
+    stamped(tmp_path, first)
+    assert "pip install" not in planned(tmp_path, "test")
     with (tmp_path / "constraints.txt").open("a") as file:
         file.write("# changed\n")
-    assert "pip install" in planned()
+    assert "pip install" in planned(tmp_path, "test")
+
+
+def test_the_readme_of_the_package_has_no_link_into_the_repository(monkeypatch: pytest.MonkeyPatch):
+    home = "hatchling.metadata.plugin.interface"  # installed where wheels are built, not here
+    for end in (len(home.split(".")[0]), home.index(".plugin"), home.rindex("."), None):
+        monkeypatch.setitem(sys.modules, home[:end], types.ModuleType(home[:end]))
+    sys.modules[home].MetadataHookInterface = object
+    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = module.standalone(readme)
+    assert "](docs/" in readme
+    assert "](" not in shown
+    assert "![" not in shown
+    assert "New here? Start here, then how to read a verdict." in shown
+    kept = "[a](https://a.org) ![b](https://a.org/b.png)"
+    assert module.standalone(kept) == kept

@@ -231,6 +231,16 @@ def test_tokens_and_columns_one_by_one():
             Degradation(tile=8).states(stage(net, inputs, torch.arange(3), {}, features=features).study())
 
 
+def test_small_pictures_are_ranked_by_pixels_and_one_tile_is_refused():
+    inputs, methods = toys.images(3), {"random": Random()}  # 6 × 6: one tile of 8
+    by_default = toys.played(Degradation(), inputs=inputs, methods=methods)
+    torch.testing.assert_close(
+        by_default, toys.played(Degradation(tile=1), inputs=inputs, methods=methods), rtol=0, atol=0, equal_nan=True
+    )
+    with pytest.raises(InputError, match=r"at least two tiles to rank, but samples .*6, 6\) are one tile of 8 pixels"):
+        toys.played(Degradation(tile=8), inputs=inputs, methods=methods)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

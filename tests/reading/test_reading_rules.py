@@ -252,6 +252,16 @@ def test_faithful_is_better_than_the_best_control(ours: float, control: float | 
         assert f"the best map made with no network, {EDGES}, reaches {control:.2f}" in found.why
 
 
+def test_maps_without_a_value_are_said_so_and_held_against_nothing() -> None:
+    manifest = manifest_of(controls=[EDGES], checks={"degradation": (DEGRADATION,)})
+    for ours, control in ((math.nan, 0.5), (0.7, math.nan)):
+        found = one(read(degraded(ours, control), manifest), "faithful")
+        assert found.answer == "unknown"
+        assert "nan" not in found.why
+    assert found.why.endswith("the run has no control to hold that against: add edge-detector, say, to its methods.")
+    assert "No sample gives a value of degradation" in one(read(degraded(math.nan, 0.5), manifest), "faithful").why
+
+
 def test_a_wide_difference_tells_nothing() -> None:
     manifest = manifest_of(controls=[EDGES], checks={"degradation": (DEGRADATION,)})
     levels = {"m": [0.9, 0.1] * 4, EDGES: [0.2, 0.7] * 4}

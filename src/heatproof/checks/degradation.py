@@ -73,8 +73,8 @@ class Degradation(Check):
     have one sum, or t₁ <= b. Tiles of equal value come in random order, so that a map of many zeros favors no corner.
 
     Fields:
-        tile: pixels a side of a tile; 1 takes the audit's features one by one. By default 8 where features are pixels,
-            and 1 where they are tiles, tokens or columns.
+        tile: pixels a side of a tile; 1 takes the audit's features one by one. By default 8 where features are pixels
+            and there is more than one such tile, else 1.
         steps: replace in so many equal steps; 0 takes one tile a step.
         of: `probability`, or `score` for the raw output S_c, whose area is in its own units (s = S_c − S_c(degraded)
             is not scaled): 003's Figure 3c with tile=1.

@@ -1,5 +1,6 @@
 """Many variants of each sample of a block through its model, and what is a feature to a check of faithfulness."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -64,18 +65,28 @@ def replaced(block: Block, features: Features, chosen: Tensor, samples: slice, b
 def regions(features: Features, shape: Sequence[int], tile: int | None) -> Features:
     """What is replaced at once: squares of tile × tile pixels of an image (stretches of a series, cubes of a volume).
 
-    For tile 1 they are the audit's own features; for None tiles of 8 where those are pixels, else themselves.
+    For tile 1 they are the audit's own features; for None tiles of 8 where those are pixels and there is more than one
+    such tile, else themselves.
 
-    Raises: InputError for a larger tile where features are no pixels.
+    Raises: InputError for a larger tile where features are no pixels, or where there is one tile, which ranks nothing.
     """
-    if tile == 1 or (tile is None and not isinstance(features, Pixels)):
+    if tile is None and isinstance(features, Pixels):
+        tiles = Tiles(size=TILE, layout=features.layout)
+        return tiles if math.prod(tiles.grid(shape)) > 1 else features
+    if tile is None or tile == 1:
         return features
     if not isinstance(features, Pixels):
         raise InputError(
             f"Expected pixels of images (C, H, W) to make tiles of {tile} pixels, but got {features} of samples "
             f"{tuple(shape)}; choose tile=1."
         )
-    return Tiles(size=TILE if tile is None else tile, layout=features.layout)
+    tiles = Tiles(size=tile, layout=features.layout)
+    if math.prod(tiles.grid(shape)) == 1:
+        raise InputError(
+            f"Expected at least two tiles to rank, but samples {tuple(shape)} are one tile of {tile} pixels; choose a "
+            f"smaller tile, or tile=1."
+        )
+    return tiles
 
 
 def region_sums(pooled: Tensor, block: Block, tile: int | None) -> Tensor:

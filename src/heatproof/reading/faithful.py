@@ -6,6 +6,7 @@ above 0, *no* where it is surely at most a twentieth of the way from chance to t
 enough: an edge detector is better than chance, too. Without a control in the run nothing better than "no" can be told.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -70,8 +71,11 @@ class Faithful(Reading):
                 for label in evidence.info.controls
                 if label != method
                 and (values := evidence.averaged(check.label, label, measure.metric, after=measure.after)) is not None
+                and math.isfinite(values.mean)
             }
             sentence = measure.sentence.replace("{mean}", f"{ours.mean:z.2f}")
+            if not math.isfinite(ours.mean):
+                sentence = f"No sample gives a value of {measure.metric}"
             yield against_controls("faithful", evidence, check, method, measure.metric, ours, controls, sentence)
 
 
