@@ -34,6 +34,7 @@ docs: $(STAMP)
 	@echo docs/_build/html/index.html
 
 bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@$(BIN)/python benchmarks/all.py
 
 lint: $(STAMP)

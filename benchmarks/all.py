@@ -19,6 +19,7 @@ import torch
 HERE = Path(__file__).parent
 # What each script is given for its smallest cases; None where it has none that take seconds.
 SCRIPTS: dict[str, list[str] | None] = {
+    "whole_audit": ["--jobs", "tiny", "--repeats", "1"],
     "door": ["--only", "MLP", "--repeats", "1"],
     "similarity": ["--maps", "2", "--sides", "28", "--repeats", "1"],
     "checks": ["--images", "2", "--repeats", "1"],

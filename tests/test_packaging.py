@@ -41,7 +41,7 @@ def test_every_line_is_one_exact_version():
 
 def test_constraints_name_no_host_and_no_path():
     text = (ROOT / "constraints.txt").read_text()
-    assert not re.search(r"://|@|^-|/|\\", text.replace("[test]", ""), re.MULTILINE)
+    assert not re.search(r"://|@|^-|/|\\", text.replace("[bench]", ""), re.MULTILINE)
 
 
 def test_constraints_cover_every_dependency_above_its_lower_bound():
@@ -58,7 +58,7 @@ def test_constraints_cover_every_dependency_above_its_lower_bound():
 
 
 def test_all_takes_every_extra_that_users_choose_from():
-    extras = set(PROJECT["optional-dependencies"]) - {"all", "docs", "test"}
+    extras = set(PROJECT["optional-dependencies"]) - {"all", "bench", "docs", "test"}
     (everything,) = PROJECT["optional-dependencies"]["all"]
     assert set(re.fullmatch(r"heatproof\[(.*)\]", everything)[1].split(",")) == extras
 

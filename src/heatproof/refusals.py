@@ -47,9 +47,22 @@ def is_exported(module: nn.Module) -> bool:
     return "eval" in vars(module)  # it is made to raise there
 
 
+_half_meant: ContextVar[bool] = ContextVar("half precision is meant", default=False)
+
+
+@contextmanager
+def half_meant() -> Iterator[None]:
+    """In here autocast is what was asked for."""
+    token = _half_meant.set(True)
+    try:
+        yield
+    finally:
+        _half_meant.reset(token)
+
+
 def check_precision(device: torch.device) -> None:
     """Refuse to work under autocast: half of the digits of every product would be lost in silence."""
-    if torch.is_autocast_enabled(device.type):
+    if torch.is_autocast_enabled(device.type) and not _half_meant.get():
         raise InputError(
             "Expected full precision, but autocast is active: values and derivatives would be rounded to half "
             "precision; leave the autocast."

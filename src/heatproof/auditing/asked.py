@@ -31,6 +31,7 @@ class Asked:
     max_errors: int = 10
     mixed: bool = False
     shrink_on_oom: bool = False
+    fast: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, lowest in LOWEST.items():

@@ -4,7 +4,6 @@ import signal
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
-from heatproof import allocator, signals
+from heatproof import allocator, fast, signals
 from heatproof.arithmetic import pinned
 from heatproof.auditing import learning
 from heatproof.auditing.asked import Asked
@@ -90,15 +89,18 @@ def _conducted(
             store.write_inputs(pictures(shown))
             for block, samples in first.items():
                 write_samples(store, block, samples)
-            with at_work(
-                plan,
-                Learned(),
-                store,
-                holder,
-                store.samples(),
-                max_errors=asked.max_errors,
-                threads=settings["threads"],
-            ) as worker:
+            with (
+                fast.opened(plan.fast, plan.model),
+                at_work(
+                    plan,
+                    Learned(),
+                    store,
+                    holder,
+                    store.samples(),
+                    max_errors=asked.max_errors,
+                    threads=settings["threads"],
+                ) as worker,
+            ):
                 _compute(worker, way, show=show, mixed=asked.mixed)
             computed = worker.log.said["blocks"] or way.elsewhere or store.summed_up() is None
             if computed and (not way.shared or is_complete(question, store.finished())):
@@ -111,9 +113,10 @@ def planned(model: nn.Module, source: Source, asked: Asked, batch: int, shown: S
     plan = make(
         model, source, asked.methods, asked.checks,
         features=asked.features, batch=batch, training=asked.training, said=asked.outputs, shown=shown,
+        fast=asked.fast, shrinks=asked.shrink_on_oom,
     )  # fmt: skip
     learning.check(plan)
-    return replace(plan, shrinks=asked.shrink_on_oom)
+    return plan
 
 
 @contextmanager

@@ -89,6 +89,7 @@ def settings(spec: AuditSpec) -> dict[str, Any]:
         "believable": spec.believable,
         "gallery": spec.gallery,
         "max_errors": spec.max_errors,
+        "fast": spec.fast,
     }
 
 

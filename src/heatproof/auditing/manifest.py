@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 import heatproof
+from heatproof import fast
 from heatproof.auditing.knowledge import Knowledge
 from heatproof.auditing.plan import Plan
 from heatproof.auditing.samples import Portion
@@ -102,10 +103,20 @@ def question_of(
             "dtype": str(inputs.dtype).removeprefix("torch."),
             "torch": torch.__version__,
             "heatproof": heatproof.__version__,
+            **_fast(plan),
         },
         "shown": list(shown.ids),
         "believable": list(believable),
     }
+
+
+def _fast(plan: Plan) -> dict[str, Any]:
+    """How passes are made cheaper, and how far that is from float64, where it was asked for."""
+    if not plan.fast:
+        return {}
+    first = plan.example
+    found = fast.deviation(plan.fast, plan.bound(plan.first, first), first.inputs, first.targets)
+    return {"fast": list(plan.fast), "fast_deviation": None if found is None else found._asdict()}
 
 
 def _names(plan: Plan, about: About) -> list[str] | None:

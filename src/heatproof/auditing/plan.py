@@ -47,6 +47,7 @@ class Plan:
     meaning: Outputs = LABELS  # what the outputs are
     training: Dataset | Blocks | None = None
     shown: frozenset[str] = frozenset()
+    fast: tuple[str, ...] = ()  # names of `heatproof.fast`: how passes are made cheaper
     shrinks: bool = False  # whether what runs out of memory is tried again with fewer rows a pass
 
     def __getstate__(self) -> dict[str, Any]:
@@ -132,6 +133,7 @@ class Plan:
             "outputs": self.meaning.kind,
             "batch": self.batch,
             "example": self.example.digest,
+            **({"fast": sorted(self.fast)} if self.fast else {}),
         }
         found: dict[str, Question] = {}
         for condition in self.conditions:

@@ -21,6 +21,7 @@ from heatproof.data.overlay import DatasetBlocks
 from heatproof.data.picking import first_of
 from heatproof.errors import InputError
 from heatproof.errors import shown as shown_as
+from heatproof.fast import check as check_fast
 from heatproof.features import FEATURES, Features
 from heatproof.layouts.inputs import features_of
 from heatproof.methods.base import Attribution, parts_of
@@ -42,6 +43,8 @@ def make(
     training: Dataset | Blocks | None = None,
     said: str | Outputs | None = None,
     shown: Collection[str] = (),
+    fast: tuple[str, ...] = (),
+    shrinks: bool = False,
 ) -> Plan:
     """A plan, after everything that can be refused has been refused.
 
@@ -75,6 +78,7 @@ def make(
     _check_meaning(meaning, methods)
     _check_given_maps(methods, source)
     _check_training(training, model, first.inputs, outputs)
+    check_fast(fast, bound, block)
     plan = Plan(
         model=model,
         source=source,
@@ -88,6 +92,8 @@ def make(
         meaning=meaning,
         training=training,
         shown=frozenset(shown),
+        fast=fast,
+        shrinks=shrinks,
     )
     plan.features.grid(first.inputs.shape[1:])
     _check_names(plan)  # every check declares its states now, before anything expensive

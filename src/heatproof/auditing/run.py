@@ -138,6 +138,7 @@ def audit(
     cpus: float | None = None,
     mixed: bool = False,
     shrink_on_oom: bool = False,
+    fast: Sequence[str] = (),
     title: str = "",
     classes: Any = None,
     columns: Sequence[str] | None = None,
@@ -191,6 +192,8 @@ def audit(
         mixed: go on with a run that began on another kind of device or with other versions; bits may differ.
         shrink_on_oom: try what ran out of memory again with half the rows a pass, down to one, and mark its rows by the
             metric `shrunk`: their bits may differ. Without it these rows fail.
+        fast: cheaper passes that round otherwise, by name (`heatproof.fast`): `channels-last`, `bf16-masked` for
+            outputs of masked inputs, `tf32` on a GPU. The manifest says how far they are from float64.
         title: stands above the report.
         classes: the names of the labels: a list, a mapping from labels such as `id2label`, or torchvision's weights; by
             default those that the network (of Hugging Face or timm) brings, or the data.
@@ -231,6 +234,7 @@ def audit(
         max_errors=max_errors,
         mixed=mixed,
         shrink_on_oom=shrink_on_oom,
+        fast=fast,
         way=way,
         out=out,
         progress=progress,

@@ -60,6 +60,7 @@ class AuditSpec:
     believable: tuple[str, ...] = ()
     gallery: int = 6
     max_errors: int = 10
+    fast: tuple[str, ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict)
     folder: Path = Path()
     trusted: tuple[str, ...] | None = None
@@ -109,7 +110,7 @@ def parse(table: Mapping[str, Any], folder: Path = Path()) -> AuditSpec:
         if not table.get(key):
             raise InputError(f"Expected the spec to have `{key}`, but it has none.")
     hints = get_type_hints(AuditSpec)
-    simple = ("believable", "outputs", "unit", "title", "out", "batch", "threads", "gallery", "max_errors")
+    simple = ("believable", "outputs", "unit", "title", "out", "batch", "threads", "gallery", "max_errors", "fast")
     values = {key: coerced(table[key], hints[key], f"key {key!r} of the spec") for key in simple if key in table}
     if "targets" in table:
         said = table["targets"]

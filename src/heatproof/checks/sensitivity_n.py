@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from heatproof import draws
+from heatproof import draws, fast
 from heatproof.baselines import Baseline, Zero, resolved
 from heatproof.checks.base import CHECKS, TRAINED, Block, Check, Maps, Recipe, Scores, State, Study
 from heatproof.checks.variants import evaluated, region_sums, regions, replaced, score
@@ -125,7 +125,7 @@ class SensitivityN(Check):
 
             left = evaluated(block, len(sets), without, score)
             largest = torch.maximum(whole[:, 0].abs(), left.abs().amax(1))
-            found[n] = Masked(sets, whole - left, 8 * torch.finfo(block.inputs.dtype).eps * largest)
+            found[n] = Masked(sets, whole - left, 8 * fast.rounding(block.inputs.dtype) * largest)
         return found
 
     def rows(

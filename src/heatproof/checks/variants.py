@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from heatproof import fast
 from heatproof.checks.base import Block
 from heatproof.errors import InputError
 from heatproof.features import Features, Pixels, Tiles
@@ -46,7 +47,9 @@ def evaluated(block: Block, count: int, variant: Callable[[slice, range], Tensor
             for numbers in ranges:
                 made = variant(samples, numbers).flatten(0, 1)
                 of = rows.repeat_interleave(len(numbers))
-                found = read(forward(block.model, made, of), block.targets[of])
+                with fast.masked(made.device):
+                    outputs = forward(block.model, made, of)
+                found = read(outputs, block.targets[of])
                 results[samples, numbers.start : numbers.stop] = found.view(len(rows), len(numbers))
     return results
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from heatproof import allocator
+from heatproof import allocator, fast
 from heatproof.arithmetic import pinned
 from heatproof.auditing.learning import Learned
 from heatproof.auditing.plan import Plan
@@ -56,6 +56,7 @@ class Task:
         with (
             allocator.kept(),
             pinned(self.threads),
+            fast.opened(plan.fast, plan.model),
             at_work(
                 plan, self.learned, store, leases.fresh(), self.known, max_errors=self.max_errors, threads=self.threads
             ) as worker,
