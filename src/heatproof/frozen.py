@@ -1,6 +1,7 @@
 """A tensor as a value: what a recipe may hold, so that it still compares, hashes and pickles."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,9 @@ import torch
 from torch import Tensor
 
 from heatproof import artifacts
+from heatproof.array_files import array_in
 from heatproof.errors import InputError, shown
+from heatproof.paths import located
 from heatproof.refusals import check_dense
 
 
@@ -16,10 +19,11 @@ class Frozen:
     """A tensor on the CPU that nobody changes; equal, hashed and shown by `digest`, the SHA-256 of dtype and values.
 
     Args:
-        values: a tensor, a NumPy array, or nested lists of numbers.
+        values: a tensor, a NumPy array, nested lists of numbers, or the path of a file .npz, .npy or .safetensors with
+            one array, which in a spec is relative to it.
     """
 
-    def __init__(self, values: "Tensor | np.ndarray | Sequence[Any] | float | Frozen") -> None:
+    def __init__(self, values: "Tensor | np.ndarray | Sequence[Any] | float | str | Path | Frozen") -> None:
         self._tensor: Tensor = values._tensor if isinstance(values, Frozen) else _tensor(values)
         self.digest: str = (
             values.digest if isinstance(values, Frozen) else artifacts.digest({"values": self._tensor}, [])
@@ -57,6 +61,8 @@ def _tensor(values: Any) -> Tensor:
     if isinstance(values, Tensor):
         check_dense(values, "numbers")
         return values.detach().cpu().clone().contiguous()
+    if isinstance(values, str | Path):
+        values = array_in(located(str(values)), "numbers")
     try:
         return torch.from_numpy(np.ascontiguousarray(np.array(values)))
     except (TypeError, ValueError) as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from heatproof.errors import InputError, unknown
+from heatproof.paths import beside
 
 _OURS = "heatproof"
 
@@ -127,12 +128,13 @@ def _of_python(package: str) -> bool:
 
 @contextmanager
 def found_in(folder: Path | None) -> Iterator[None]:
-    """In here modules beside a spec are found."""
+    """In here modules and files beside a spec are found."""
     if folder is None:
         yield
         return
     sys.path.insert(0, str(folder))
     try:
-        yield
+        with beside(folder):
+            yield
     finally:
         sys.path.remove(str(folder))

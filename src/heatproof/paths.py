@@ -3,11 +3,15 @@
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from heatproof.errors import InputError, shown
 
 CACHE_VARIABLE = "HEATPROOF_CACHE"
+_beside: ContextVar[Path | None] = ContextVar("beside", default=None)
 
 
 _URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+):/{1,2}([^/].*)").fullmatch  # one letter is a drive
@@ -22,6 +26,29 @@ def given_path(path: str | os.PathLike[str]) -> Path:
         return Path(text).expanduser()
     except RuntimeError:  # nobody has a folder of that name
         raise InputError(f"Expected a path whose `~` is somebody's folder, but got {shown(text)}.") from None
+
+
+def located(path: str, folder: Path | None = None) -> Path:
+    """A path of a spec: `$NAME` is an environment variable, `~` the user's folder; what is relative is to `folder`.
+
+    Without one to that of the spec which is being read (`beside`), if one is, or else as the process sees it.
+
+    Raises: InputError if the variable is not set.
+    """
+    full = os.path.expandvars(path)
+    if "$" in full:
+        raise InputError(f"Expected the environment variables in {path!r} to be set, but got {full!r}.")
+    return (folder or _beside.get() or Path()) / given_path(full)
+
+
+@contextmanager
+def beside(folder: Path | None) -> Iterator[None]:
+    """In here files that a recipe names are found relative to a spec's folder."""
+    token = _beside.set(folder)
+    try:
+        yield
+    finally:
+        _beside.reset(token)
 
 
 def regular(path: Path, what: str) -> Path:

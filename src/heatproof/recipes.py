@@ -4,6 +4,7 @@ import functools
 import hashlib
 import inspect
 import json
+import operator
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -11,6 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from torch import Tensor, nn
 
+from heatproof.adapters.base import ADAPTERS
 from heatproof.baselines import BASELINES, Baseline, as_baseline
 from heatproof.errors import InputError, bounded, shown, unknown
 from heatproof.features import FEATURES, Features
@@ -21,6 +23,9 @@ from heatproof.identity import identity
 from heatproof.methods.base import METHODS, Method
 from heatproof.methods.fitted import Fitted
 from heatproof.methods.given import Maps
+from heatproof.propagation.composites import BY_NAME, Composite
+from heatproof.propagation.first_rules import FIRST_RULES, FirstRule
+from heatproof.propagation.rules import RULES, Rule
 from heatproof.randomization import BLOCKINGS, INITIALIZERS, RANDOMIZATIONS, Blocking, Initializer, Randomization
 from heatproof.registry import Registry, with_fields
 from heatproof.similarity import SIMILARITIES, Similarity
@@ -35,6 +40,8 @@ NOUNS: dict[Any, Registry[Any]] = {
     Randomization: RANDOMIZATIONS,
     Similarity: SIMILARITIES,
     Target: TARGETS,
+    Rule: RULES,
+    FirstRule: FIRST_RULES,
 }
 
 
@@ -44,11 +51,17 @@ def build(registry: Registry[Any], entry: str | Mapping[str, Any]) -> Any:
     Raises: InputError for a table without a name, a field that does not exist, or a value of the wrong type.
     """
     if isinstance(entry, str):
-        return registry.get(entry)
+        return _holder(registry, entry).get(entry)
     if not isinstance(entry, Mapping) or not isinstance(entry.get("name"), str):
         raise InputError(f"Expected a {registry.kind} as a name or a table with a `name`, but got {shown(entry)}.")
     given = {key: value for key, value in entry.items() if key != "name"}
+    registry = _holder(registry, entry["name"])
     return _with_given(registry.get(entry["name"]), given, f"{registry.kind} {entry['name']!r}")
+
+
+def _holder(registry: Registry[Any], name: str) -> Registry[Any]:
+    """Where a name is looked up: what is no method of ours may be an adapter to one of others."""
+    return ADAPTERS if registry is METHODS and name in ADAPTERS.names() else registry
 
 
 def _with_given(default: Any, given: Mapping[str, Any], what: str) -> Any:
@@ -138,14 +151,21 @@ def coerced(value: Any, hint: Any, what: str) -> Any:
     """
     if hint in NOUNS and isinstance(value, str | Mapping):
         return build(NOUNS[hint], value)
+    if hint is Composite and isinstance(value, Mapping):  # a name alone stays one
+        return build(BY_NAME, value)
     if hint is Baseline and isinstance(value, int | float | list) and not isinstance(value, bool):
         return as_baseline(value)
-    if hint is Frozen and isinstance(value, int | float | list):
+    if hint is Frozen and isinstance(value, int | float | list | str) and not isinstance(value, bool):
         return Frozen(value)
     origin = get_origin(hint)
-    if hint is Any or (origin is Mapping and isinstance(value, Mapping)):
+    if hint is Any:
         return value
+    if origin is Mapping and isinstance(value, Mapping):
+        return {key: coerced(one, get_args(hint)[1], f"{key!r} of {what}") for key, one in value.items()}
     if origin in (Union, types.UnionType):
+        several = functools.reduce(operator.or_, (one for one in get_args(hint) if one is not type(None)))
+        if several in NOUNS and isinstance(value, str | Mapping):  # a noun that is one of several classes
+            return build(NOUNS[several], value)
         return _first_fit(value, get_args(hint), what)
     if origin is Literal:
         if value in get_args(hint):
@@ -175,9 +195,10 @@ def coerced(value: Any, hint: Any, what: str) -> Any:
 
 
 def _first_fit(value: Any, hints: Sequence[Any], what: str) -> Any:
-    """The first alternative of a union that takes the value; a noun wins over a bare string."""
+    """The first alternative of a union that takes the value; a noun wins over a bare string, a file over none."""
+    meant = {Composite: Mapping, Frozen: str}  # of several problems, the one of what was meant is told
     problem: InputError | None = None
-    for hint in sorted(hints, key=lambda one: one not in NOUNS):
+    for hint in sorted(hints, key=lambda one: not (one in NOUNS or isinstance(value, meant.get(one, ())))):
         try:
             return coerced(value, hint, what)
         except InputError as error:

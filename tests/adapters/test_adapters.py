@@ -2,9 +2,6 @@
 
 import pickle
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -131,129 +128,6 @@ class TestZennit:
     def test_names(self) -> None:
         with pytest.raises(UnknownNameError, match="composite of Zennit, but got 'EpsilonPlusFlatt'; did you mean"):
             Zennit("EpsilonPlusFlatt")(network(), X, Y)
-
-
-def test_pytorch_grad_cam() -> None:
-    pytest.importorskip("pytorch_grad_cam", reason="the package grad-cam is not installed")
-    net = network().float()
-    found = PytorchGradCAM("GradCAM", layer="3")(net, X.float(), Y)
-    _as_grad_cam(found, net)
-
-
-def test_torch_cam() -> None:
-    pytest.importorskip("torchcam", reason="the package torchcam is not installed")
-    net = network().float()
-    found = TorchCAM("GradCAM", layer="3")(net, X.float(), Y)
-    _as_grad_cam(found, net)
-
-
-def test_shap() -> None:
-    pytest.importorskip("shap", reason="the package shap is not installed")
-    net = nn.Sequential(nn.Linear(4, 3, bias=False)).eval()
-    x, background = torch.rand(3, 4), torch.zeros(1, 4)
-    found = Shap("GradientExplainer", background=background, call={"nsamples": 2})(net, x, Y)
-    torch.testing.assert_close(found, net[0].weight[Y].detach() * x, rtol=1e-4, atol=1e-5)
-
-
-def _as_grad_cam(found: Tensor, net: nn.Module) -> None:
-    ours = hp.methods.GradCAM(layer="3")(net, X.float(), Y)
-    ours = F.interpolate(ours, (8, 8), mode="bilinear", align_corners=False) if ours.shape[2:] != (8, 8) else ours
-    for one, other in zip(found.flatten(1), ours.flatten(1), strict=True):
-        assert float(torch.corrcoef(torch.stack([one, other]))[0, 1]) > 0.95
-
-
-class Fake(ModuleType):
-    """A package of this interface, for machines that lack it: what is handed over is looked at."""
-
-    def __init__(self, name: str, **parts: Any) -> None:
-        super().__init__(name)
-        vars(self).update(parts)
-
-
-@contextmanager
-def installed(**modules: Any) -> Iterator[None]:
-    before = {name: sys.modules.get(name) for name in modules}
-    sys.modules.update(modules)
-    try:
-        yield
-    finally:
-        for name, module in before.items():
-            if module is None:
-                del sys.modules[name]
-            else:
-                sys.modules[name] = module
-
-
-def test_the_interface_of_pytorch_grad_cam() -> None:
-    """GradCAM(model, target_layers, reshape_transform)(input_tensor, targets) gives arrays (N, H, W)."""
-    seen = SimpleNamespace()
-
-    class GradCAM:
-        def __init__(self, model: nn.Module, target_layers: list[nn.Module], reshape_transform: Any = None) -> None:
-            seen.model, seen.layers, seen.reshape = model, target_layers, reshape_transform
-
-        def __enter__(self) -> "GradCAM":
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            seen.closed = True
-
-        def __call__(self, input_tensor: Tensor, targets: list[Any], eigen_smooth: bool = False) -> np.ndarray:
-            outputs = seen.model(input_tensor)
-            seen.scores, seen.smooth = [t(out) for t, out in zip(targets, outputs, strict=True)], eigen_smooth
-            return input_tensor.mean(1).numpy()
-
-    net = network()
-    with installed(pytorch_grad_cam=Fake("pytorch_grad_cam", GradCAM=GradCAM)):
-        found = PytorchGradCAM(layer=("2", "3"), call={"eigen_smooth": True})(net, X, Y)
-    torch.testing.assert_close(found, X.mean(1, keepdim=True))
-    assert (seen.layers, seen.smooth, seen.closed) == ([net[2], net[3]], True, True)
-    torch.testing.assert_close(torch.stack(seen.scores), net(X)[range(3), Y])
-
-
-def test_the_interface_of_torch_cam() -> None:
-    """GradCAM(model, target_layer, input_shape)(class_idx, scores, normalized) gives a list of maps (N, h, w)."""
-    seen = SimpleNamespace()
-
-    class GradCAM:
-        def __init__(self, model: nn.Module, target_layer: nn.Module, input_shape: tuple[int, ...]) -> None:
-            seen.layer, seen.shape = target_layer, input_shape
-
-        def __call__(self, class_idx: list[int], scores: Tensor, normalized: bool = True) -> list[Tensor]:
-            seen.labels, seen.normalized = class_idx, normalized
-            return [torch.ones(len(scores), 4, 4) * scores[range(len(scores)), class_idx].view(-1, 1, 1)]
-
-        def remove_hooks(self) -> None:
-            seen.removed = True
-
-    net = network()
-    with installed(torchcam=Fake("torchcam"), **{"torchcam.methods": Fake("torchcam.methods", GradCAM=GradCAM)}):
-        found = TorchCAM(layer="3")(net, X, Y)
-    torch.testing.assert_close(
-        found, net(X).detach()[range(3), Y].view(-1, 1, 1, 1).float().expand(3, 1, 8, 8).double()
-    )
-    assert (seen.layer, seen.shape, seen.labels, seen.normalized) == (net[3], (2, 8, 8), [2, 0, 1], False)
-    assert seen.removed
-
-
-@pytest.mark.parametrize("form", ["last", "list"])
-def test_the_interface_of_shap(form: str) -> None:
-    """GradientExplainer(model, background).shap_values(x) gives an array (N, …, C), or a list of C arrays."""
-    net = network()
-
-    class GradientExplainer:
-        def __init__(self, model: nn.Module, data: Tensor) -> None:
-            assert model is net
-            assert torch.equal(data, X[:1])
-
-        def shap_values(self, x: Tensor, nsamples: int = 200) -> Any:
-            assert nsamples == 7
-            parts = [(x * (label + 1)).numpy() for label in range(3)]
-            return np.stack(parts, -1) if form == "last" else parts
-
-    with installed(shap=Fake("shap", GradientExplainer=GradientExplainer)):
-        found = Shap(background=X[:1], call={"nsamples": 7})(net, X, Y)
-    torch.testing.assert_close(found, X * (Y + 1).view(-1, 1, 1, 1))
 
 
 def arrays(model: nn.Module, inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -72,7 +72,8 @@ def test_only_what_is_promised_is_held_against_a_method(name):
     on = stage(ContractNet(), inputs, torch.tensor([0, 3]), {"it": method})
     found = {row.metric for row in play(Completeness(), on) if row.method == "it"}
     promises = name.removesuffix("-flat") in (
-        "gradient-x-input", "integrated-gradients", "deeplift", "deep-taylor", "lrp-epsilon", "lrp-epsilon-plus",
+        "gradient-x-input", "integrated-gradients", "over-baselines", "deeplift", "deep-taylor", "lrp-epsilon",
+        "lrp-epsilon-plus",
         "lrp-epsilon-gamma-box", "lrp-epsilon-alpha2-beta1", "lrp-alpha1-beta0", "lrp-adaptive-beta",
     )  # fmt: skip
     assert found == {*PROMISED, *OVER_LABELS} - (

@@ -29,6 +29,7 @@ def forms(folder: Path) -> dict[str, Any]:
     save_file(by_id, folder / "by_id.safetensors")
     np.savez(folder / "by_id.npz", **{name: one.numpy() for name, one in by_id.items()})
     np.savez(folder / "together.npz", maps=MAPS.numpy(), ids=np.array(IDS))
+    np.save(folder / "together.npy", MAPS.numpy())
     save_file({"maps": MAPS}, folder / "together.safetensors")
     return {
         "mapping": Given(by_id),
@@ -36,6 +37,7 @@ def forms(folder: Path) -> dict[str, Any]:
         "rows": Given(MAPS, IDS),
         "safetensors": Given(str(folder / "by_id.safetensors")),
         "npz": Given(folder / "by_id.npz"),
+        "npy": Given(folder / "together.npy", IDS),
         "npz together": Given(str(folder / "together.npz")),
         "safetensors together": Given(str(folder / "together.safetensors"), IDS),
     }
@@ -119,7 +121,7 @@ def test_what_cannot_be_told(method: Given, said: str) -> None:
 @pytest.mark.parametrize(
     ("maps", "said"),
     [
-        ("maps.pt", r"in a file \.safetensors or \.npz, but got 'maps\.pt'"),
+        ("maps.pt", r"in a file \.safetensors, \.npz or \.npy, but got 'maps\.pt'"),
         ("none.npz", r"Expected maps in none\.npz, but it cannot be read"),
         ({}, "Expected maps by sample id, but there are none"),
         ({"a": "x"}, "Expected maps of numbers, but 'a' is 'x'"),

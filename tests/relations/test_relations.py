@@ -90,7 +90,7 @@ def test_an_unknown_relation_is_named():
 @pytest.mark.parametrize("name", hp.methods.names())
 def test_every_registered_method_states_its_traits(name):
     traits = traits_of(hp.methods.get(name))
-    assert traits.draws or traits.likelihood or traits.degree is not None
+    assert traits.draws or traits.likelihood or traits.degree is not None or traits.unit is not None
 
 
 def test_a_network_that_a_method_refuses_says_nothing_of_it():

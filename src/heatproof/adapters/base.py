@@ -1,7 +1,9 @@
 """What an adapter is: a frozen recipe that makes an explainer of another package for a model, and calls it."""
 
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from importlib import import_module
 from typing import Any
@@ -17,6 +19,8 @@ from heatproof.models import Bound
 from heatproof.registry import Registry
 
 ADAPTERS: "Registry[Any]" = Registry("adapter", "heatproof.adapters")
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+_OF_MODULES = ("_parameters", "_modules", *_HOOKS)
 
 
 class Settings(Mapping[str, Any]):
@@ -72,10 +76,73 @@ class WithRows(nn.Module):
         return out[:, None] if out.dim() == 1 else out
 
 
+class OfOneSample(nn.Module):
+    """A model as a function of variants of sample `row`, for an explainer that knows nothing of side inputs.
+
+    With a `label`, its score (M, 1) alone.
+    """
+
+    def __init__(self, model: nn.Module, row: int, label: int | None = None) -> None:
+        super().__init__()
+        self.model, self.row, self.label = model, row, label
+        self.training = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The outputs of variants `x` (M, …)."""
+        rows = torch.full((len(x),), self.row, device=x.device)
+        out: Tensor = self.model(x, rows) if isinstance(self.model, Bound) else self.model(x)
+        if self.label is None:
+            return out
+        return (out[:, None] if out.dim() == 1 else out)[:, self.label, None]
+
+
+def each_alone(
+    explain: Callable[[nn.Module, Tensor, Tensor], Any], model: nn.Module, inputs: Tensor, targets: Tensor
+) -> Tensor:
+    """What `explain` gives for all samples together; one by one where side inputs have a row a sample.
+
+    An explainer that repeats samples, or masks them in batches of its own, would meet the rows of others.
+    """
+    with tidied(model):
+        if not (isinstance(model, Bound) and model.given):
+            return as_maps(explain(model, inputs, targets), inputs)
+        parts = []
+        for row in range(len(inputs)):
+            x = inputs[row : row + 1]
+            parts.append(as_maps(explain(OfOneSample(model, row), x, targets[row : row + 1]), x))
+        return torch.cat(parts)
+
+
+@contextmanager
+def tidied(model: nn.Module) -> Iterator[None]:
+    """Parts, hooks and gradients of a model are afterwards what they were, whatever an explainer leaves of its own.
+
+    pytorch-grad-cam clears gradients and adds to them, and leaves a layer replaced where it is interrupted; shap leaves
+    parameters on modules that are not containers.
+    """
+    modules = [(one, {name: dict(getattr(one, name)) for name in _OF_MODULES}) for one in model.modules()]
+    gradients = [(one, one.grad) for one in model.parameters()]
+    for parameter, _ in gradients:
+        parameter.grad = None  # a backward pass adds to what it finds
+    try:
+        yield
+    finally:
+        for module, parts in modules:
+            for name, before in parts.items():
+                now = getattr(module, name)
+                if now != before:
+                    now.clear()
+                    now.update(before)
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
+
+
 def package(name: str, purpose: str, *, called: str = "") -> Any:
     """The module `name`. Raises: MissingExtraError where its package, `called` otherwise, is not installed."""
     try:
-        return import_module(name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what it uses that is deprecated is for its authors to mend
+            return import_module(name)
     except ImportError as error:
         if error.name is not None and not f"{name}.".startswith(f"{error.name}."):
             raise  # it is there, and something that it needs is not

@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +15,7 @@ from heatproof.data import Dataset
 from heatproof.errors import HeatproofError, InputError, MissingExtraError, unknown
 from heatproof.models import Bound, with_given
 from heatproof.named_code import broken, named_code
-from heatproof.paths import given_path, regular
+from heatproof.paths import located, regular
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -79,17 +78,6 @@ class ModelSpec:
             if value not in texts.sides:
                 raise unknown("part of a text in `given`", str(value), texts.sides)
         return given
-
-
-def located(path: str, folder: Path) -> Path:
-    """A path of a spec: `$NAME` is an environment variable, `~` the user's folder; what is relative is to `folder`.
-
-    Raises: InputError if the variable is not set.
-    """
-    full = os.path.expandvars(path)
-    if "$" in full:
-        raise InputError(f"Expected the environment variables in {path!r} to be set, but got {full!r}.")
-    return folder / given_path(full)
 
 
 def load_weights(net: nn.Module, path: Path) -> None:

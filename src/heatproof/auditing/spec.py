@@ -7,8 +7,7 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from heatproof.adapters.base import ADAPTERS
-from heatproof.auditing.model_spec import DTYPES, ModelSpec, load_weights, located
+from heatproof.auditing.model_spec import DTYPES, ModelSpec, load_weights
 from heatproof.checks import CHECKS, Check
 from heatproof.data import DATA, Source
 from heatproof.data.listing import PLACES
@@ -17,7 +16,7 @@ from heatproof.features import FEATURES, Features
 from heatproof.methods.base import METHODS, Attribution
 from heatproof.named_code import code_beside, found_in
 from heatproof.outputs import SAID
-from heatproof.paths import given_path, regular
+from heatproof.paths import given_path, located, regular
 from heatproof.recipes import build, coerced
 from heatproof.targets import TARGETS, Label, Target
 
@@ -186,19 +185,13 @@ def _named(registry: Any, entries: Any) -> list[tuple[str, str, Any]]:
         if label is not None and not isinstance(label, str):
             raise InputError(f"Expected the label of a {registry.kind} to be text, but got {label!r}.")
         bare = {key: value for key, value in entry.items() if key != "label"} if isinstance(entry, dict) else entry
-        recipe = build(_registry_of(registry, bare), bare)
+        recipe = build(registry, bare)
         name = bare if isinstance(bare, str) else bare["name"]
         label = label or (name if names.count(name) == 1 else repr(recipe))
         if label in [other for other, _, _ in found]:
             raise InputError(f"Expected every {registry.kind} to have a label of its own, but {label!r} comes twice.")
         found.append((label, name, recipe))
     return found
-
-
-def _registry_of(registry: Any, entry: Any) -> Any:
-    """Where a name is looked up: what is no method of ours may be an adapter to one of others."""
-    name = entry.get("name") if isinstance(entry, Mapping) else entry
-    return ADAPTERS if registry is METHODS and name in ADAPTERS.names() else registry
 
 
 def _table(kind: type[Any], table: Any, what: str) -> Any:

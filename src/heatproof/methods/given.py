@@ -1,6 +1,5 @@
 """Maps that were made elsewhere, by any tool in any language: one a sample id."""
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from heatproof import artifacts
-from heatproof.errors import HeatproofError, InputError, shown
+from heatproof.array_files import arrays_in
+from heatproof.errors import InputError, shown
 from heatproof.fields import typed
 from heatproof.layouts.inputs import feature_axes
 from heatproof.methods.base import Explanation, Method
-from heatproof.paths import regular
 from heatproof.refusals import check_dense
 
 TOGETHER, IDS = "maps", "ids"  # the names of one array of all maps, and of the ids of its rows
@@ -26,7 +25,7 @@ class Maps:
 
     def __init__(self, source: "str | Path | Mapping[str, Any] | Tensor | np.ndarray", ids: Sequence[str] = ()) -> None:
         self.path = str(source) if isinstance(source, str | Path) else ""
-        arrays = _read(Path(self.path)) if self.path else source
+        arrays = _of_file(Path(self.path)) if self.path else source
         self._maps = _by_id(arrays, ids, self.path)
         self.digest = artifacts.digest(self._maps, [])
 
@@ -73,8 +72,9 @@ class Given(Method):
     all: (H, W) of an image (C, H, W).
 
     Args:
-        maps: a file, .safetensors or .npz, or a mapping, with an array a sample under its id; or with one array `maps`
-            (N, …), whose rows have the ids that an array `ids` of text names, or "0", "1", … An array (N, …) as well.
+        maps: a file, .safetensors, .npz or .npy, or a mapping, with an array a sample under its id; or with one array
+            `maps` (N, …), whose rows have the ids that an array `ids` of text names, or "0", "1", … An array (N, …) as
+            well.
         ids: the samples' ids, in the order of the rows of one array.
     """
 
@@ -130,6 +130,11 @@ class Given(Method):
         )
 
 
+def _of_file(path: Path) -> Mapping[str, Any]:
+    arrays = arrays_in(path, "maps")
+    return {TOGETHER: arrays[""]} if list(arrays) == [""] else arrays
+
+
 def _by_id(arrays: Any, ids: Sequence[str], path: str) -> dict[str, Tensor]:
     where = f" in {path}" if path else ""
     if not isinstance(arrays, Mapping):
@@ -160,24 +165,3 @@ def _tensor(value: Any, name: str, where: str) -> Tensor:
     check_dense(value, f"maps{where}")
     found = value.detach().cpu()
     return found if found.dtype == torch.float64 else found.float()
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    if path.suffix not in (".safetensors", ".npz"):
-        raise InputError(f"Expected maps in a file .safetensors or .npz, but got {str(path)!r}.")
-    path = regular(path, "maps")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("it holds a single array")
-            return {name: archive[name] for name in archive.files}
-    except HeatproofError:
-        raise
-    except (OSError, EOFError, ValueError, MemoryError, OverflowError, zipfile.BadZipFile, SafetensorError) as error:
-        raise InputError(f"Expected maps in {path}, but it cannot be read: {error}.") from None

@@ -63,6 +63,7 @@ class Deconvnet(Linearizable):
         return _clamped(model, inputs, Clamping(masked=False), self.allow_detached)
 
 
+@METHODS.register("beta-smooth")
 @dataclass(frozen=True, kw_only=True)
 class BetaSmooth(Linearizable):
     """The gradient of the network with its ReLUs smoothed: values as they are, derivatives those of a softplus.

@@ -1,22 +1,24 @@
 """Methods with many baselines in place of one: the mean over a distribution of what stands for a missing feature."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, is_dataclass, replace
-from typing import Any
+from functools import partial, reduce
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from heatproof import draws
+from heatproof import door, draws
 from heatproof.baselines import Rows, Values
 from heatproof.errors import InputError
 from heatproof.frozen import Frozen
 from heatproof.methods.backward import gradients
-from heatproof.methods.base import Linearizable, Linearization, Method, mixes, outputs_of, passes
+from heatproof.methods.base import METHODS, Linearizable, Linearization, Method, mixes, outputs_of, passes
 from heatproof.methods.path import IntegratedGradients
 from heatproof.models import select
 
 
+@METHODS.register("over-baselines")
 @dataclass(frozen=True, kw_only=True)
 class OverBaselines(Linearizable):
     """The mean of a method's attributions over several baselines.
@@ -29,7 +31,8 @@ class OverBaselines(Linearizable):
 
     Args:
         method: E, a method with a `baseline`, or one around such a method (`SmoothGrad(IntegratedGradients())`).
-        baselines: (K, …), rows like samples, such as some of the training data: a tensor or an array.
+        baselines: (K, …), rows like samples, such as some of the training data: a tensor, an array or a file; (K,)
+            are numbers that stand for every feature.
         samples: how many are drawn for a sample; by default all are taken, each once.
         seed: of the draws, which depend on the sample's values as well, and on nothing else.
 
@@ -67,21 +70,14 @@ class OverBaselines(Linearizable):
             raise InputError(f"Expected a method that can be linearized, but got {method}.")
         outputs = outputs_of(model, inputs)
 
-        def pull(cotangents: Tensor) -> Tensor:
-            parts: list[Tensor] = []
-            for chunks in _drawn(self.baselines, inputs, self._count, self.samples, self.seed):
-                total: Tensor | None = None
-                for rows, baselines, copies in chunks:
-                    explained = _with_baseline(method, Rows(baselines))
-                    assert isinstance(explained, Linearizable)
-                    maps = explained.linearize(select(model, rows), inputs[rows]).pull(cotangents[:, rows])
-                    part = maps.reshape(len(maps), copies, -1, *maps.shape[2:]).sum(1)
-                    total = part if total is None else total + part
-                assert total is not None
-                parts.append(total)
-            return torch.cat(parts, 1) / self._count
+        def maps(cotangents: Tensor, chunk: _Chunk) -> Tensor:
+            explained = _with_baseline(method, Rows(chunk.baselines))
+            assert isinstance(explained, Linearizable)
+            copies = inputs[chunk.rows]
+            with door.looked(copies):
+                return explained.linearize(select(model, chunk.rows), copies).pull(cotangents[:, chunk.rows])
 
-        return Linearization(outputs, mixes(pull))
+        return Linearization(outputs, mixes(partial(_mean, self, self._count, inputs, maps)))
 
     def promised_sums(self, model: nn.Module, inputs: Tensor, outputs: Tensor) -> Tensor | None:
         if self.samples is not None or not isinstance(self.method, Linearizable):
@@ -97,6 +93,7 @@ class OverBaselines(Linearizable):
         return total / self._count
 
 
+@METHODS.register("expected-gradients")
 @dataclass(frozen=True, kw_only=True)
 class ExpectedGradients(Linearizable):
     """The gradient at random places between random baselines and the input, times their difference, on average.
@@ -108,7 +105,8 @@ class ExpectedGradients(Linearizable):
     as M grows. Linear. Diagnostic: `score`. Cost: `samples` forward and backward passes, and one forward pass.
 
     Args:
-        baselines: (K, …), rows like samples, such as some of the training data: a tensor or an array.
+        baselines: (K, …), rows like samples, such as some of the training data: a tensor, an array or a file; (K,)
+            are numbers that stand for every feature.
         samples: M.
         multipliers: leave out the factor x − x̄: units of score per input unit.
         seed: of the draws, which depend on the sample's values as well, and on nothing else.
@@ -132,27 +130,44 @@ class ExpectedGradients(Linearizable):
         like = inputs.new_empty(len(inputs), self.samples)
         places = (draws.uniform(like, self.seed, "place", samples=draws.marks(inputs)) + 1) / 2
 
-        def pull(cotangents: Tensor) -> Tensor:
-            parts: list[Tensor] = []
-            for chunks in _drawn(self.baselines, inputs, self.samples, self.samples, self.seed):
-                total: Tensor | None = None
-                done = 0
-                for rows, baselines, copies in chunks:
-                    taken = torch.arange(done, done + copies, device=rows.device)
-                    done += copies
-                    at = places[rows.view(copies, -1), taken[:, None]].flatten()
-                    difference = inputs[rows] - baselines
-                    points = baselines + at.view(-1, *[1] * (inputs.dim() - 1)) * difference
-                    _, back = gradients(model, points, rows)
-                    maps = torch.stack([back(cotangent[rows]) for cotangent in cotangents])
-                    maps = maps if self.multipliers else maps * difference
-                    part = maps.reshape(len(maps), copies, -1, *maps.shape[2:]).sum(1)
-                    total = part if total is None else total + part
-                assert total is not None
-                parts.append(total)
-            return torch.cat(parts, 1) / self.samples
+        def maps(cotangents: Tensor, chunk: _Chunk) -> Tensor:
+            taken = torch.arange(chunk.taken.start, chunk.taken.stop, device=inputs.device)
+            at = places[chunk.rows.view(len(taken), -1), taken[:, None]].flatten()
+            difference = inputs[chunk.rows] - chunk.baselines
+            points = chunk.baselines + at.view(-1, *[1] * (inputs.dim() - 1)) * difference
+            _, back = gradients(model, points, chunk.rows)
+            found = torch.stack([back(cotangent[chunk.rows]) for cotangent in cotangents])
+            return found if self.multipliers else found * difference
 
-        return Linearization(outputs, mixes(pull))
+        return Linearization(outputs, mixes(partial(_mean, self, self.samples, inputs, maps)))
+
+
+class _Chunk(NamedTuple):
+    """What one pass takes together: of some samples the draws number `taken`, all samples of one draw after another.
+
+    `rows` (taken · samples,) are the samples, and `baselines` (taken · samples, …) theirs.
+    """
+
+    rows: Tensor
+    baselines: Tensor
+    taken: range
+
+
+def _mean(
+    recipe: "OverBaselines | ExpectedGradients",
+    count: int,
+    inputs: Tensor,
+    maps: Callable[[Tensor, _Chunk], Tensor],
+    cotangents: Tensor,
+) -> Tensor:
+    """The mean over `count` draws of the maps (L, taken · samples, …) of each chunk: (L, N, …)."""
+
+    def summed(chunk: _Chunk) -> Tensor:
+        found = maps(cotangents, chunk)
+        return found.reshape(len(found), len(chunk.taken), -1, *found.shape[2:]).sum(1)
+
+    blocks = _drawn(recipe.baselines, inputs, count, recipe.samples, recipe.seed)
+    return torch.cat([reduce(torch.add, map(summed, chunks)) for chunks in blocks], 1) / count
 
 
 def _checked(recipe: Any) -> None:
@@ -178,18 +193,18 @@ def _with_baseline(method: Any, baseline: Any) -> Method | None:
 
 def _rows(baselines: Frozen, inputs: Tensor) -> Tensor:
     """Baselines (K, …) like samples."""
+    values = baselines.tensor.to(inputs)
     try:
-        return baselines.tensor.to(inputs).expand(-1, *inputs.shape[1:])
+        missing = [1] * (inputs.dim() - values.dim())
+        return values.view(len(values), *missing, *values.shape[1:]).expand(-1, *inputs.shape[1:])
     except RuntimeError:
         raise InputError(
             f"Expected baselines (K, …) that broadcast to samples {tuple(inputs.shape[1:])}, but got {baselines.shape}."
         ) from None
 
 
-def _drawn(
-    baselines: Frozen, inputs: Tensor, count: int, samples: int | None, seed: int
-) -> Iterator[Iterator[tuple[Tensor, Tensor, int]]]:
-    """Blocks of samples; of each, chunks: the rows (copies · block,), their baselines, and how many copies."""
+def _drawn(baselines: Frozen, inputs: Tensor, count: int, samples: int | None, seed: int) -> Iterator[Iterator[_Chunk]]:
+    """Blocks of samples; of each, its chunks of draws."""
     rows = _rows(baselines, inputs)
     if samples is None:
         picks = torch.arange(count, device=inputs.device).expand(len(inputs), -1)
@@ -198,6 +213,6 @@ def _drawn(
     for block, chunks in passes(inputs, count):
         at = torch.arange(block.start, block.stop, device=inputs.device)
         yield (
-            (at.repeat(len(chunk)), rows[picks[block, chunk.start : chunk.stop].T.flatten()], len(chunk))
+            _Chunk(at.repeat(len(chunk)), rows[picks[block, chunk.start : chunk.stop].T.flatten()], chunk)
             for chunk in chunks
         )

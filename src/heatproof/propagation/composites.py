@@ -16,12 +16,14 @@ squeeze-and-excitation gets none.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 
 from heatproof.errors import InputError, unknown
 from heatproof.fields import ADDED
 from heatproof.propagation.first_rules import Box, FirstRule, Flat
 from heatproof.propagation.rules import AdaptiveBeta, AlphaBeta, Epsilon, Gamma, Rule, z_plus
+from heatproof.registry import Registry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +120,11 @@ COMPOSITES: Mapping[str, Composite] = MappingProxyType(
         "deep-taylor": Composite(convolution=_PLUS, dense=_PLUS, first=Box()),
     }
 )
+
+
+BY_NAME: Registry[Composite] = Registry("composite", "heatproof.propagation.composites")
+for _name, _composite in COMPOSITES.items():
+    BY_NAME.register(_name)(partial(replace, _composite))
 
 
 def composite(named: "str | Composite") -> Composite:

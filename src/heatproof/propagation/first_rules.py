@@ -14,8 +14,12 @@ from heatproof.propagation.rules import stabilizer_of
 from heatproof.propagation.stabilizers import check_stabilizer
 from heatproof.propagation.sums import negative, positive
 from heatproof.propagation.terms import Share
+from heatproof.registry import Registry
+
+FIRST_RULES: "Registry[FirstRule]" = Registry("rule for the first layer", "heatproof.propagation.first_rules")
 
 
+@FIRST_RULES.register("flat")
 @dataclass(frozen=True, kw_only=True)
 class Flat:
     """R_i = R / (number of inputs): every input of the neuron gets the same, black pixels too.
@@ -35,6 +39,7 @@ class Flat:
         return [Share(part=shares, amount=y, stabilizer=stabilizer_of(self, op))]
 
 
+@FIRST_RULES.register("w-square")
 @dataclass(frozen=True, kw_only=True)
 class WSquare:
     """R_i = w_i² / Σ w² · R. For the first linear operation. Source: Montavon et al. 2017, eq. 10."""
@@ -51,6 +56,7 @@ class WSquare:
         return [Share(part=shares, amount=y, stabilizer=stabilizer_of(self, op))]
 
 
+@FIRST_RULES.register("box")
 @dataclass(frozen=True, kw_only=True)
 class Box:
     """z^B: R_i = (w_i x_i − l_i w_i₊ − h_i w_i₋) / Σ(…) · R for inputs in the box l ≤ x ≤ h.

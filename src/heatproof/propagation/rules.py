@@ -26,10 +26,13 @@ from heatproof.propagation.linear import Linear
 from heatproof.propagation.stabilizers import Stabilizer, check_stabilizer
 from heatproof.propagation.sums import negative, parts, positive, share
 from heatproof.propagation.terms import Share, Term
+from heatproof.registry import Registry
 
 BIASES = ("counted", "ignored")
+RULES: "Registry[Rule]" = Registry("rule", "heatproof.propagation.rules")  # names in a spec
 
 
+@RULES.register("pass")
 @dataclass(frozen=True, kw_only=True)
 class Pass:
     """R_i = R: relevance goes through a layer as it is, where outputs and inputs have one shape (Zennit's Pass)."""
@@ -37,6 +40,7 @@ class Pass:
     stabilizer: str = "relative"
 
 
+@RULES.register("epsilon")
 @dataclass(frozen=True, kw_only=True)
 class Epsilon:
     """R_i = w_i x_i / (z + ε·sign z) · R. The bias counts: without it the denominator may have any sign.
@@ -65,6 +69,7 @@ class Epsilon:
         return share(y, y, by.of(y if op.bias is None or by.over is None else y - op.bias))
 
 
+@RULES.register("alpha-beta")
 @dataclass(frozen=True, kw_only=True)
 class AlphaBeta:
     """R_i = (α·(w_i x_i)₊ / Σ(wx)₊ − β·(w_i x_i)₋ / Σ(wx)₋) · R with α − β = 1; z⁺ is α = 1, β = 0.
@@ -113,6 +118,7 @@ def _sum(part: Tensor, bias: Tensor | None) -> Tensor:
     return part.detach() if bias is None else part.detach() + bias
 
 
+@RULES.register("z-plus")
 def z_plus(*, epsilon: float = 1e-6, bias: str = "ignored") -> AlphaBeta:
     """The z⁺ rule: R_i = (w_i x_i)₊ / Σ(wx)₊ · R (Montavon et al. 2017), also for inputs of any sign."""
     return AlphaBeta(alpha=1.0, beta=0.0, epsilon=epsilon, bias=bias)
@@ -123,6 +129,7 @@ def beta_rule(beta: float, *, epsilon: float = 1e-6, bias: str = "ignored") -> A
     return AlphaBeta(alpha=1.0 + beta, beta=beta, epsilon=epsilon, bias=bias)
 
 
+@RULES.register("adaptive-beta")
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveBeta:
     """LRP-β with a β for each neuron: β/(1+β) = M/P, P = Σ(wx)₊, M = −Σ(wx)₋, so β = M/(P − M), at most `maximum`.
@@ -163,6 +170,7 @@ class AdaptiveBeta:
         ]
 
 
+@RULES.register("gamma")
 @dataclass(frozen=True, kw_only=True)
 class Gamma:
     """Contributions of the neuron's own sign count 1 + γ times: R_i = c_i / Σ c · R with c_i = w_i x_i + γ·(w_i x_i)_±.

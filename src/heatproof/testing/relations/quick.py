@@ -10,6 +10,7 @@ from heatproof.methods.occlusion import Occlusion
 from heatproof.methods.path import IntegratedGradients
 from heatproof.methods.perturbation import MeaningfulPerturbation
 from heatproof.methods.readout import ReadoutBottleneck
+from heatproof.methods.references import ExpectedGradients, OverBaselines
 
 
 def quick_methods() -> dict[str, Method]:
@@ -23,6 +24,10 @@ def quick(method: Method) -> Method:
         case SmoothGrad() | VarGrad():
             inner = quick(method.method) if isinstance(method.method, Method) else method.method
             return replace(method, method=inner, samples=3)
+        case OverBaselines():
+            return replace(method, method=quick(method.method))
+        case ExpectedGradients():
+            return replace(method, samples=3)
         case IntegratedGradients():
             return replace(method, steps=4)
         case Occlusion():

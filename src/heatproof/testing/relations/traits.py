@@ -11,7 +11,7 @@ from heatproof.methods.cam import GradCAM, GuidedGradCAM
 from heatproof.methods.channels import ChannelNorm
 from heatproof.methods.competition import Competitive
 from heatproof.methods.deeplift import DeepLIFT
-from heatproof.methods.guided import Deconvnet, GuidedBackprop
+from heatproof.methods.guided import BetaSmooth, Deconvnet, GuidedBackprop
 from heatproof.methods.lrp import LRP, DeepTaylor
 from heatproof.methods.noise import SmoothGrad, VarGrad
 from heatproof.methods.occlusion import Occlusion
@@ -19,6 +19,7 @@ from heatproof.methods.path import IntegratedGradients
 from heatproof.methods.patterns import PatternAttribution, PatternNet
 from heatproof.methods.perturbation import MeaningfulPerturbation
 from heatproof.methods.readout import ReadoutBottleneck
+from heatproof.methods.references import OverBaselines
 from heatproof.propagation.composites import Composite, composite
 from heatproof.propagation.first_rules import Box
 from heatproof.propagation.rules import Epsilon
@@ -81,6 +82,7 @@ _OF: dict[type, Traits] = {
     Saliency: Traits(degree=0, unit=-1),
     GradientXInput: Traits(degree=1, unit=0),
     GuidedBackprop: Traits(rules=True, degree=0, unit=-1, clamps=True),
+    BetaSmooth: Traits(rules=True, unit=-1, clamps=True),
     Deconvnet: Traits(rules=True, degree=0, unit=-1, clamps=True, masked=False),
     GradCAM: Traits(layers=True, degree=1, unit=0),
     GuidedGradCAM: Traits(layers=True, rules=True, degree=1, unit=-1, clamps=True),
@@ -105,6 +107,11 @@ def traits_of(method: Attribution) -> Traits:
     if isinstance(method, SmoothGrad | VarGrad):
         inner = traits_of(method.method)
         return replace(inner, asks=True, draws=inner.draws or method.noise > 0)
+    if isinstance(method, OverBaselines):
+        inner = traits_of(method.method)
+        zero = not bool(method.baselines.tensor.any())
+        draws = inner.draws or method.samples is not None
+        return replace(inner, draws=draws, degree=inner.degree if zero else None, unit=inner.unit if zero else None)
     if isinstance(method, IntegratedGradients | Occlusion | DeepLIFT):
         zero = isinstance(method.baseline, Zero)
         return Traits(
