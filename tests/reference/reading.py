@@ -527,13 +527,26 @@ def cost(twin: Twin, method: str) -> Iterator[Said]:
         yield Said(method, "cost", spent[method], twin.manifest["costs"][method]["maps"], words=lambda _: word)
 
 
+def complexity(twin: Twin, method: str) -> Iterator[Said]:
+    for check in twin.checks("complexity"):
+        share = twin.of(check, method, "effective-share")
+        if share is None:
+            continue
+        found, _, _, n = twin.estimate(twin.side_by_side(share))
+        percent = 100 * found
+        word = f"{percent:.0f} %" if percent >= 100 else f"{percent:.2g} %"
+        if n:
+            yield Said(method, "complexity", found, n, words=lambda _, word=word: word)
+
+
 READ = {
     "repeats": repeats, "steady": steady, "depends": depends, "labels": labels, "more-than-the-picture": picture,
     "faithful": faithful, "localizes": localizes, "complete": complete, "competition": competition, "cost": cost,
+    "complexity": complexity,
 }  # fmt: skip
 IDS = (
     "parameter-randomization", "steadiness", "data-randomization", "input-controls", "sensitivity-n", "degradation",
-    "blurred-patch", "bounding-box", "completeness",
+    "blurred-patch", "bounding-box", "completeness", "complexity",
 )  # fmt: skip
 
 

@@ -272,6 +272,8 @@ def more_rows(count: int) -> pd.DataFrame:
                 add("input-controls", method, f"{control} chance", 0.0, i, **chance)
             if method == "gradient-x-input":
                 add("completeness", method, "", 0.0, i, attribution_sum=8.0 + noise, completeness_gap=0.01 * noise)
+            spread = {"effective_share": 0.6 - 0.5 * worth + noise, "gini": 0.3 + 0.5 * worth}
+            add("complexity", method, "", 0.0, i, **spread)
             if method in KEPT:
                 for setting, value in (
                     ("permuted-labels", KEPT[method]),
@@ -295,6 +297,7 @@ def write_whole(run: Path, samples: int = 16, shown: int = 4) -> Path:
         ),
         "completeness": ({"name": "completeness-gap", "ideal": 0.0},),
         "data-randomization": tuple(m.metric.describe() for m in (Spearman(), Spearman(absolute=True))),
+        "complexity": tuple({"name": name, "low": 0.0, "high": 1.0} for name in ("effective-share", "gini")),
         "network-structure": ({"name": "non-positive", "low": 0.0, "high": 1.0},),
     }
     path = run / "manifest.json"

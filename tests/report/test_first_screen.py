@@ -44,12 +44,12 @@ def text_of_first_screen(run: Path) -> str:
 def test_which_maps_may_be_shown_to_somebody_who_decides(whole: Path) -> None:
     assert screen(whole).text == (
         "Show gradient or grad-cam. Three others fail: they draw the picture, not what this network learned. The other "
-        "cannot be told: 16 samples are too few."
+        "cannot be told: 16 samples are too few, and more would not tell everything."
     )
     seen = text_of_first_screen(whole)
     assert "● Use these gradient (1.0 ×): passes all seven tests that were run" in seen
     assert "guided-backprop (81 % of it stays): looks much the same for a network that learned nothing" in seen
-    assert "? Not shown yet smoothgrad: repeats and more than the picture cannot be told" in seen
+    assert "? Not shown yet smoothgrad: repeats (by about 78 samples) and more than the picture cannot be told" in seen
 
 
 def test_is_it_the_network_or_the_method(whole: Path, run: Path, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_how_sure(whole: Path) -> None:
 
 def test_what_to_run_next(whole: Path, run: Path, tmp_path: Path) -> None:
     assert screen(whole).following == [
-        "Take about 78 samples instead of 16 to tell smoothgrad.",
+        "Take about 78 samples instead of 16 to tell repeats of smoothgrad.",
         "Draw more random networks, seeds = [0, 1, 2]: of one nothing is said of others.",
     ]
     assert screen(run).following[0] == "Add degradation (faithful)."

@@ -30,7 +30,7 @@ def test_those_that_pass_stand_first_and_controls_last(whole: Path) -> None:
 def test_questions_stand_in_the_order_in_which_belief_needs_them(whole: Path) -> None:
     assert [key for key, _, _ in found(whole).columns] == [
         "believable", "steady", "depends", "faithful", "repeats", "more-than-the-picture", "labels", "localizes",
-        "complete", "competition", "cost",
+        "complete", "competition", "complexity", "cost",
     ]  # fmt: skip
 
 

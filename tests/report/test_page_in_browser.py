@@ -36,6 +36,7 @@ def browser(chromium: str) -> Iterator[Any]:
 def opened(browser: Any, page: Path) -> Iterator[Any]:
     """The page, opened from disk; whatever it complains of or asks the network for fails the test."""
     tab, wrong = browser.new_page(viewport={"width": 1280, "height": 900}), []
+    tab.set_default_timeout(10_000)
     tab.on("console", lambda message: wrong.append(message.text))
     tab.on("pageerror", lambda error: wrong.append(str(error)))
     tab.on("request", lambda request: None if request.url.startswith(("file:", "data:")) else wrong.append(request.url))
@@ -71,10 +72,41 @@ def test_another_measure_draws_other_curves(opened: Any) -> None:
 
 def test_pointing_at_a_method_dims_the_others_and_shows_its_own_bands(opened: Any) -> None:
     opened.hover("#legend [data-method=smoothgrad]")
-    assert opened.locator("#chart .series.focus").count() == 1
+    opened.wait_for_selector("#chart .series.focus")
     assert opened.locator("#chart .series.dim").count() == 8
     assert opened.locator("#chart circle.yardstick").count() == 2  # its two floors
     assert opened.locator("#chart rect.control").count() == 2
+
+
+def test_leaving_a_method_draws_once_and_shows_all_again(opened: Any) -> None:
+    opened.hover("#legend [data-method=smoothgrad]")
+    opened.wait_for_selector("#chart .series.dim")
+    opened.evaluate("""() => {
+      window.drawn = 0;
+      const watch = new MutationObserver((all) => { window.drawn += all.length; });
+      watch.observe(document.getElementById("chart"), { childList: true });
+    }""")
+    opened.mouse.move(2, 2)
+    opened.wait_for_function("document.querySelectorAll('#chart .series.dim').length === 0")
+    opened.wait_for_timeout(50)
+    assert opened.evaluate("window.drawn") == 1
+    assert opened.locator("#legend button").count() == 9
+
+
+def test_a_method_is_kept_by_its_legend_and_by_its_curve_and_let_go_again(opened: Any) -> None:
+    legend = opened.locator("#legend [data-method=cgi]")
+    legend.focus()
+    opened.keyboard.press("Enter")
+    assert opened.locator("#chart .series.focus").get_attribute("data-method") == "cgi"
+    assert opened.locator("#legend [aria-pressed=true]").get_attribute("data-method") == "cgi"
+    assert opened.evaluate("document.activeElement.dataset.method") == "cgi"
+    opened.keyboard.press("Enter")
+    assert opened.locator("#legend [aria-pressed=true]").count() == 0
+    wide = opened.locator("#chart svg").bounding_box()["width"]
+    opened.locator("#chart svg").click(position={"x": wide - 20, "y": 15})  # the top of the last stage
+    kept = opened.locator("#legend [aria-pressed=true]").get_attribute("data-method")
+    assert kept in synthetic.CONTROL_METHODS  # which never change
+    assert opened.locator("#stage-now").inner_text() == "stage 4: conv1"  # the maps follow
 
 
 def test_pointing_at_a_curve_tells_its_numbers(opened: Any) -> None:
@@ -135,6 +167,113 @@ def test_input_shows_through_when_asked(opened: Any) -> None:
     before = cell(opened, 0, 0).evaluate(PIXELS)
     opened.locator("#overlay").fill("60")
     opened.wait_for_function("before => document.querySelector('#maps canvas').toDataURL() !== before", arg=before)
+
+
+def test_every_mark_opens_and_closes_by_button_and_by_its_ground(opened: Any) -> None:
+    for close in ("#mark button >> nth=0", None):
+        opened.locator('tr[data-method="gradient"] button[data-question="depends"]').click()
+        opened.wait_for_selector("#mark[open]")
+        if close:
+            opened.click(close)
+        else:
+            opened.mouse.click(4, 4)
+        opened.wait_for_selector("#mark:not([open])", state="attached")
+
+
+def test_the_large_view_steps_by_its_buttons_and_closes_by_its_ground(opened: Any) -> None:
+    cell(opened, 0, 0).click()
+    opened.wait_for_selector("#large[open] canvas")
+    for name, id_, said in (
+        ("stage ›", "stage-now", "stage 1: fc2"),
+        ("‹ stage", "stage-now", "trained"),
+        ("sample ›", "sample-now", "sample 2 of 4: digit 1"),
+        ("‹ sample", "sample-now", f"sample 1 of 4: {synthetic.EVIL}"),
+    ):
+        opened.locator("#large button", has_text=name).click()
+        opened.wait_for_function("([id, said]) => document.getElementById(id).textContent === said", arg=[id_, said])
+    opened.mouse.click(4, 4)
+    opened.wait_for_selector("#large:not([open])", state="attached")
+
+
+def test_samples_and_stages_are_chosen_by_their_buttons(opened: Any) -> None:
+    opened.locator("#samples button").nth(2).click()
+    opened.wait_for_function("document.getElementById('sample-now').textContent.startsWith('sample 3')")
+    assert opened.locator("#samples [aria-pressed=true]").count() == 1
+    for button, said in (("#sample-on", "sample 4"), ("#sample-on", "sample 1"), ("#sample-back", "sample 4")):
+        opened.click(button)
+        opened.wait_for_function("said => document.getElementById('sample-now').textContent.startsWith(said)", arg=said)
+    for button, said in (("#stage-on", "stage 1: fc2"), ("#stage-back", "trained"), ("#stage-back", "stage 4: conv1")):
+        opened.click(button)
+        opened.wait_for_function("said => document.getElementById('stage-now').textContent === said", arg=said)
+    opened.keyboard.press("k")
+    opened.wait_for_function("document.getElementById('sample-now').textContent.startsWith('sample 3')")
+    opened.keyboard.press("ArrowLeft")
+    opened.wait_for_function("document.getElementById('stage-now').textContent === 'stage 3: conv2'")
+
+
+def test_every_fold_opens_and_closes(opened: Any) -> None:
+    every = opened.locator("details:visible")
+    for k in range(every.count()):
+        one = every.nth(k)
+        before = one.evaluate("d => d.open")
+        one.locator("summary").first.click()
+        assert one.evaluate("d => d.open") is not before
+
+
+def test_numbers_behind_the_curves_are_those_of_the_stages(opened: Any) -> None:
+    opened.locator("summary", has_text="The numbers behind these curves").click()
+    head = opened.locator("#numbers thead th").all_text_contents()
+    assert head == ["Spearman, absolute", "trained", *synthetic.LAYERS]
+    edges = opened.locator("#numbers tbody tr", has_text="edge-detector").locator("td").all_text_contents()
+    assert edges[0] == "1.00"
+    assert edges[-1].startswith("1.00")
+
+
+def test_findings_are_downloaded_as_a_table(opened: Any, tmp_path: Path) -> None:
+    with opened.expect_download() as waiting:
+        opened.click("#download")
+    waiting.value.save_as(tmp_path / "found.csv")
+    table = pd.read_csv(tmp_path / "found.csv")
+    assert waiting.value.suggested_filename == "heatproof-findings.csv"
+    assert {"method", "question", "answer", "mean"} <= set(table.columns)
+    assert set(table["method"]) == {*synthetic.METHODS, *synthetic.CONTROL_METHODS}
+
+
+def test_links_of_the_bar_lead_to_their_sections(opened: Any) -> None:
+    for link in opened.locator("nav a").all():
+        target = link.get_attribute("href")
+        link.click()
+        assert opened.evaluate("location.hash") == target
+        assert opened.locator(target).count() == 1
+
+
+@pytest.fixture
+def asked(browser: Any, whole: Path) -> Iterator[Any]:
+    """The page of a run in which every question was asked, on a phone."""
+    if not (whole / "report.html").exists():
+        report.write(whole)
+    tab = browser.new_page(viewport={"width": 390, "height": 800})
+    tab.goto((whole / "report.html").as_uri())
+    tab.wait_for_selector("#maps canvas")
+    yield tab
+    tab.close()
+
+
+def test_on_a_phone_questions_are_folded_and_a_mark_leads_to_its_panel(asked: Any) -> None:
+    assert asked.locator("details.fold").evaluate_all("all => all.every(d => !d.open)")
+    asked.locator('tr[data-method="gradient"] button[data-question="faithful"]').click()
+    asked.locator("#mark a").click()
+    asked.wait_for_function("document.querySelector('#q-faithful .fold').open")
+    assert asked.locator("details.fold").evaluate_all("all => all.filter(d => d.open).length") == 1
+    assert asked.locator("#q-faithful figure:visible").count() >= 9
+
+
+def test_everything_of_the_matrix_is_within_a_phone_when_every_question_was_asked(asked: Any) -> None:
+    right = asked.locator(".matrix tbody tr td:last-child > *").evaluate_all(
+        "all => Math.max(...all.map(e => e.getBoundingClientRect().right))"
+    )
+    assert right <= 390
+    assert asked.evaluate("document.documentElement.scrollWidth") == 390
 
 
 def test_names_with_markup_are_inert(opened: Any) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from heatproof.report.colors import strokes
 from heatproof.report.content import content
 from heatproof.report.figures import Between, Cells, Curves, Dots, Point, Scatter
 from heatproof.report.panels import Panel, cost_against_belief, panels, structure
+from heatproof.report.placing import above
+from heatproof.report.placing import beside as beside_point
 from heatproof.report.shown import Shown
 from heatproof.report.svg import drawn, ticks
 from heatproof.runs import read, read_manifest
@@ -42,6 +45,7 @@ def test_every_question_that_was_asked_has_a_panel_that_says_what_it_cannot_tell
     found = panels(verdicts(whole), ORDER)
     assert [one.question for one in found] == [
         "steady", "depends", "faithful", "repeats", "more-than-the-picture", "labels", "localizes", "complete",
+        "complexity",
     ]  # fmt: skip
     page = page_of(whole)
     for one in found:
@@ -52,7 +56,7 @@ def test_every_question_that_was_asked_has_a_panel_that_says_what_it_cannot_tell
 
 
 def test_what_was_judged_is_drawn_with_its_interval_and_margin(whole: Path) -> None:
-    (dots,) = panel(whole, "depends").figures
+    dots, _ = panel(whole, "depends").figures
     assert isinstance(dots, Dots)
     found = verdicts(whole).by_question("guided-backprop")["depends"]
     assert dots.rows["guided-backprop"][""] == Point(found.mean, found.low, found.high)
@@ -71,14 +75,79 @@ def test_faithfulness_shows_both_curves_before_the_best_control(whole: Path) -> 
     assert between.said["random"].startswith("area ")
 
 
+def test_the_randomization_that_decided_is_named_with_its_yardsticks(whole: Path) -> None:
+    found = panel(whole, "depends")
+    _, dots = found.figures
+    assert isinstance(dots, Dots)
+    assert dots.title == "What it was judged by: similarity to the trained map after cascading truncated-normal"
+    by_metric = {"Spearman, signed": "spearman", "Spearman, absolute": "spearman-absolute"}
+    decided = [verdicts(whole).by_question(label)["depends"] for label in dots.rows]
+    ours = [one for one in decided if one.metric == by_metric[dots.x]]
+    assert len(ours) >= len(decided) / 2
+    for one in ours:
+        row = {name: point.mean for name, point in dots.rows[one.method].items()}
+        assert list(row) == ["every layer random, s", "itself permuted, c", "two runs, r", "two random networks"]
+        s, c, r, _ = row.values()
+        assert np.isnan(one.mean) or (s - c) / (r - c) == pytest.approx(one.mean)
+    assert found.how.startswith("Decided after cascading truncated-normal, by Spearman")
+    assert found.how in page_of(whole)
+
+
+def test_deletion_and_insertion_are_the_two_curves_with_their_areas_and_bands(whole: Path) -> None:
+    found = {one.name: one for one in panel(whole, "faithful").figures}
+    deletion, insertion, areas = (found[f"degradation-{name}"] for name in ("deletion", "insertion", "areas"))
+    assert isinstance(deletion, Curves)
+    assert isinstance(insertion, Curves)
+    assert isinstance(areas, Dots)
+    power = 1 + 3 * synthetic.WORTH["grad-cam"]
+    # Put in first what was taken away last: the least relevant gone up to 1 − x is the most relevant there up to x.
+    assert [point.x for point in insertion.lines["grad-cam"]] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert insertion.lines["grad-cam"][1].mean == pytest.approx(0.1 + 0.85 * (1 - 0.75**power))
+    assert deletion.lines["grad-cam"][1].mean == pytest.approx(0.1 + 0.85 * 0.75**power)
+    values = [0.1 + 0.85 * (1 - place) ** power for place in synthetic.PLACES]
+    area = sum((a + b) / 2 * 0.25 for a, b in pairwise(values))
+    assert areas.rows["grad-cam"]["deletion"].mean == pytest.approx(area)
+    assert deletion.key("grad-cam") == f"grad-cam, {area:.2f}"
+    assert deletion.best == insertion.best == "edge-detector"
+    assert deletion.key("edge-detector").startswith("edge-detector, the best control, ")
+
+
+def test_every_curve_of_faithfulness_has_its_band_and_so_has_the_best_control(whole: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(whole, tmp_path / "spread"))
+    rows = synthetic.pd.read_parquet(folder / "rows" / "all.parquet")
+    curves = rows["setting"].isin(["morf", "lerf"])
+    rows.loc[curves, "value"] += 0.01 * rows.loc[curves, "sample"].str[1:].astype(int)
+    synthetic.write_rows(folder, rows)
+    figures = next(one for one in panels(read(folder, Verdicts.of), ORDER) if one.question == "faithful").figures
+    by_name = {one.name: one for one in figures}
+    small = str(drawn(by_name["degradation"], {}))
+    assert small.count('class="around upper"') == small.count('class="around lower"') == 9
+    for name in ("degradation-deletion", "degradation-insertion", "sensitivity-n"):
+        svg = str(drawn(by_name[name], strokes((label, label, False) for label in ORDER)))
+        assert svg.count('class="line best"') == 1
+        assert svg.count('class="band"') == 6 + 1  # of the controls the best alone
+
+
+def test_concentration_is_told_with_the_most_and_the_least_of_it(whole: Path) -> None:
+    found = panel(whole, "complexity")
+    share, gini = found.figures
+    assert isinstance(share, Dots)
+    assert isinstance(gini, Dots)
+    assert share.rows["grad-cam"][""].mean == pytest.approx(0.2, abs=0.02)
+    assert gini.rows["grad-cam"][""].mean == pytest.approx(0.7)
+    assert found.maps == [("most concentrated", "grad-cam"), ("least concentrated", "guided-backprop")]
+    assert "Neither end is a merit" in found.cannot
+
+
 def test_sensitivity_is_drawn_over_the_size_of_sets(whole: Path) -> None:
-    curves = next(one for one in panel(whole, "faithful").figures if isinstance(one, Curves))
+    curves = next(one for one in panel(whole, "faithful").figures if one.name == "sensitivity-n")
+    assert isinstance(curves, Curves)
     assert curves.log
     assert [point.x for point in curves.lines["gradient"]] == [1, 8, 64]
     assert set(curves.dim) == set(synthetic.CONTROL_METHODS)
     svg = str(drawn(curves, strokes((label, label, False) for label in ORDER)))
     assert svg.count('class="curve"') == 9
-    assert svg.count('class="band"') == 6  # controls have none
+    assert svg.count('class="band"') == 6 + 1  # of the controls the best alone
 
 
 def test_localization_marks_what_knows_no_network(whole: Path) -> None:
@@ -153,6 +222,31 @@ def test_figures_are_tables_too() -> None:
     assert dots.table().to_dict("records") == [{"method": "a", "series": "s", "mean": 1.0, "low": 0.5, "high": 1.5}]
     cells = Cells(name="x", title="", x="", labels=["a", "b"], values=[[None, 0.5], [0.5, None]])
     assert cells.table().loc["a", "b"] == 0.5
+
+
+def test_names_of_marks_never_lie_on_one_another() -> None:
+    places, lines = above({"above is yes": 300.0, "or less is no": 330.0}, 460)
+    assert lines == 1
+    assert places == {"above is yes": (297.0, "end", 0), "or less is no": (333.0, "start", 0)}
+    close, two = above({"a random map": 20.0, "the middle of the image": 24.0}, 460)
+    assert two == 2
+    assert [close[name][2] for name in ("a random map", "the middle of the image")] == [0, 1]
+
+
+def test_names_of_points_lie_on_no_other_name_and_no_other_point() -> None:
+    points = {f"method-{k:02}": (100.0 + 7 * (k % 5), 60.0 + 5 * (k % 3)) for k in range(15)}
+    taken: list[tuple[float, float, float]] = []
+    for name, point in points.items():
+        beside_point(name, point, list(points.values()), taken, (0, 640, 8, 300))
+    for k, (start, stop, at) in enumerate(taken):
+        assert all(abs(at - b) >= 12 or start > e or stop < a for a, e, b in taken[:k])
+        assert not any(start - 6 < x < stop + 6 and abs(at - y) < 10 for x, y in points.values())
+
+
+def test_methods_that_begin_alike_are_told_apart_in_a_figure() -> None:
+    names = ("integrated-gradients-smoothgrad", "integrated-gradients-vargrad")
+    svg = str(drawn(Dots(name="x", title="T", x="share", rows={name: {"": Point(0.5)} for name in names}), {}))
+    assert all(f">{name}</text>" in svg for name in names)
 
 
 def test_ticks_are_round_and_few() -> None:

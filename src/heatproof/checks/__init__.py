@@ -8,6 +8,7 @@ from heatproof.checks.bottleneck_ledger import BottleneckLedger
 from heatproof.checks.bounding_box import BoundingBox
 from heatproof.checks.calibration import Calibration
 from heatproof.checks.completeness import Completeness
+from heatproof.checks.complexity import Complexity
 from heatproof.checks.data_randomization import DataRandomization
 from heatproof.checks.degradation import Degradation
 from heatproof.checks.efficient_parameter_randomization import EfficientParameterRandomization
@@ -40,6 +41,7 @@ __all__ = [
     "Calibration",
     "Check",
     "Completeness",
+    "Complexity",
     "DataRandomization",
     "Degradation",
     "EfficientParameterRandomization",

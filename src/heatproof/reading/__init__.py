@@ -3,6 +3,7 @@
 from heatproof.reading.base import READINGS, Finding, Judgement, Reading
 from heatproof.reading.competition import Competition
 from heatproof.reading.complete import Complete
+from heatproof.reading.complexity import Complexity
 from heatproof.reading.cost import Cost
 from heatproof.reading.depends import Depends
 from heatproof.reading.evidence import Evidence
@@ -29,6 +30,7 @@ __all__ = [
     "READINGS",
     "Competition",
     "Complete",
+    "Complexity",
     "Cost",
     "Depends",
     "Evidence",

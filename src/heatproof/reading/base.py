@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from heatproof.reading.evidence import Evidence
-from heatproof.reading.rule import Answer, Estimate, Margin, decide, more_samples
+from heatproof.reading.rule import NOTHING, Answer, Estimate, Margin, decide, more_samples
 from heatproof.registry import Registry
 
 Told = tuple[str, str]  # a word, and why in a sentence
@@ -96,16 +96,30 @@ class Reading(ABC):
 
 def no_method(question: str, method: str, check: str) -> Judgement:
     """What can be told of maps that were given, where another one would have to be made: nothing."""
-    gone = float("nan")
     why = "No method given: its maps were made elsewhere, and of another network, or once more of this, there is none."
     return Judgement(
         method=method,
         question=question,
         check=check,
         metric="",
-        estimate=Estimate(mean=gone, low=gone, high=gone, n=0),
+        estimate=NOTHING,
         decide=lambda _: "unknown",
         tell=lambda _: ("no method given", why),
+    )
+
+
+def shown(
+    method: str, question: str, check: str, metric: str, estimate: Estimate, told: Told, *, setting: str = ""
+) -> Judgement:
+    """A number that is shown and not judged, with its word and its sentence."""
+    return Judgement(
+        method=method,
+        question=question,
+        check=check,
+        metric=metric,
+        estimate=estimate,
+        setting=setting,
+        tell=lambda _: told,
     )
 
 

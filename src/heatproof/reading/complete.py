@@ -11,10 +11,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from heatproof.reading.base import READINGS, Judgement, Reading, judged
+from heatproof.reading.base import READINGS, Judgement, Reading, judged, shown
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.intervals import of_ratio
-from heatproof.reading.rule import Estimate, Margin
+from heatproof.reading.rule import NOTHING, Estimate, Margin
 from heatproof.reading.values import Key, Values, aligned, difference
 
 CHECK = "completeness"
@@ -70,15 +70,8 @@ class Complete(Reading):
 
 
 def _no_promise(method: str, check: str) -> Judgement:
-    gone = float("nan")
-    return Judgement(
-        method=method,
-        question="complete",
-        check=check,
-        metric="completeness-gap",
-        estimate=Estimate(mean=gone, low=gone, high=gone, n=0),
-        tell=lambda _: ("promises no sum", "It does not say what its maps should sum to."),
-    )
+    told = "promises no sum", "It does not say what its maps should sum to."
+    return shown(method, "complete", check, "completeness-gap", NOTHING, told)
 
 
 def _promised(evidence: Evidence, gap: Key) -> Values | None:

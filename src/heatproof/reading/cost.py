@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from heatproof.reading.base import READINGS, Judgement, Reading
+from heatproof.reading.base import READINGS, Judgement, Reading, shown
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.rule import Estimate
 
@@ -29,11 +29,5 @@ class Cost(Reading):
         told = f"A map takes {word.rstrip(' ×')} times as long as one of the cheapest method that looks at the model, "
         told += "on the machine of the run."
         gone, maps = float("nan"), evidence.info.manifest["costs"][method]["maps"]
-        yield Judgement(
-            method=method,
-            question="cost",
-            check="",
-            metric="seconds a map",
-            estimate=Estimate(mean=each[method], low=gone, high=gone, n=maps),
-            tell=lambda _: (word, told),
-        )
+        spent = Estimate(mean=each[method], low=gone, high=gone, n=maps)
+        yield shown(method, "cost", "", "seconds a map", spent, (word, told))

@@ -9,12 +9,12 @@ package is read without a line of ours.
 from collections.abc import Iterator
 
 from heatproof.metrics import Metric
-from heatproof.reading.base import Judgement, judged
+from heatproof.reading.base import Judgement, judged, shown
 from heatproof.reading.complete import precise
 from heatproof.reading.entries import CheckInfo
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.faithful import EQUAL
-from heatproof.reading.rule import Estimate, Margin
+from heatproof.reading.rule import Margin
 from heatproof.reading.values import Values
 
 
@@ -30,15 +30,15 @@ def declared(evidence: Evidence, check: CheckInfo, method: str) -> Iterator[Judg
 def _judged(
     evidence: Evidence, check: CheckInfo, method: str, setting: str, metric: Metric, values: Values
 ) -> Judgement:
-    estimate = values.estimate(evidence.samples)
+    estimate, name = values.estimate(evidence.samples), metric.name
     said = metric.text or f"{metric.title or metric.name}."
     if not estimate.n:
         told = f"{said} No sample has a value: all are degenerate."
-        return _shown(check, method, setting, metric, estimate, "no value", told)
+        return shown(method, check.id, check.label, name, estimate, ("no value", told), setting=setting)
     told = f"{said} Mean {precise(estimate.mean, 3)}."
     better = metric.higher_is_better
     if metric.chance is None or better is None or metric.itself is not None:
-        return _shown(check, method, setting, metric, estimate, f"{estimate.mean:z.2f}", told)
+        return shown(method, check.id, check.label, name, estimate, (f"{estimate.mean:z.2f}", told), setting=setting)
     scale = 0.0 if metric.ideal is None else EQUAL * abs(metric.ideal - metric.chance)
     margin = Margin(
         good="above" if better else "below", yes=metric.chance, no=metric.chance + (scale if better else -scale)
@@ -48,23 +48,9 @@ def _judged(
         method,
         check.id,
         check.label,
-        metric.name,
+        name,
         estimate,
         margin,
         {**words, "unknown": ("cannot be told", told)},  # type: ignore[dict-item]
         setting=setting,
-    )
-
-
-def _shown(
-    check: CheckInfo, method: str, setting: str, metric: Metric, estimate: Estimate, word: str, told: str
-) -> Judgement:
-    return Judgement(
-        method=method,
-        question=check.id,
-        check=check.label,
-        metric=metric.name,
-        estimate=estimate,
-        setting=setting,
-        tell=lambda _: (word, told),
     )

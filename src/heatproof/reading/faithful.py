@@ -8,14 +8,14 @@ enough: an edge detector is better than chance, too. Without a control in the ru
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 from heatproof.metrics import Metric
-from heatproof.reading.base import READINGS, Judgement, Reading, judged
+from heatproof.reading.base import READINGS, Judgement, Reading, judged, shown
 from heatproof.reading.entries import CheckInfo
 from heatproof.reading.evidence import Evidence
-from heatproof.reading.rule import Estimate, Margin
+from heatproof.reading.rule import Margin
 from heatproof.reading.values import Values, difference
 
 EQUAL = 0.05  # of the way from chance to the ideal
@@ -94,12 +94,12 @@ def against_controls(
     sign = -1.0 if declared.higher_is_better is False else 1.0
     plain = ours.estimate(evidence.samples)
     if method in evidence.info.controls:
-        return _shown(
-            question, check.label, method, metric, plain, f"{sentence}. It is a control: others must beat it."
-        )
+        why = f"{sentence}. It is a control: others must beat it."
+        return shown(method, question, check.label, metric, plain, (f"{plain.mean:z.2f}", why))
     if not controls:
         why = f"{sentence}, and the run has no control to hold that against: add edge-detector, say, to its methods."
-        return _shown(question, check.label, method, metric, plain, why, unknown=True)
+        untold = shown(method, question, check.label, metric, plain, ("cannot be told", why))
+        return replace(untold, decide=lambda _: "unknown")
     best = max(controls, key=lambda label: sign * controls[label].mean)
     ahead = (difference(ours, controls[best]) * sign).estimate(evidence.samples)
     scale = _scale(declared)
@@ -124,18 +124,3 @@ def _scale(metric: Metric) -> float:
     if metric.ideal is not None and metric.chance is not None:
         return abs(metric.ideal - metric.chance)
     return 0.0 if metric.high is None or metric.low is None else metric.high - metric.low
-
-
-def _shown(
-    question: str, check: str, method: str, metric: str, estimate: Estimate, why: str, *, unknown: bool = False
-) -> Judgement:
-    word = "cannot be told" if unknown else f"{estimate.mean:z.2f}"
-    return Judgement(
-        method=method,
-        question=question,
-        check=check,
-        metric=metric,
-        estimate=estimate,
-        decide=(lambda _: "unknown") if unknown else None,
-        tell=lambda _: (word, why),
-    )

@@ -38,6 +38,9 @@ class Estimate:
         return self.mean - times * (self.mean - self.low), self.mean + times * (self.high - self.mean)
 
 
+NOTHING = Estimate(mean=math.nan, low=math.nan, high=math.nan, n=0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Margin:
     """Which values mean yes and which no: yes beyond `yes`, no on the other side of `no`, in the good direction.

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from heatproof.reading.base import READINGS, Judgement, Reading, judged, lacking
+from heatproof.reading.base import READINGS, Judgement, Reading, judged, lacking, shown
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.rule import Estimate, Margin
 from heatproof.reading.shares import percent, sentence
@@ -98,12 +98,4 @@ def _under(evidence: Evidence, check: str, method: str, setting: str) -> Iterato
 
 def _most(method: str, check: str, estimate: Estimate) -> Judgement:
     told = "How far the map moves at most, of its length, within a small ball around the input."
-    return Judgement(
-        method=method,
-        question="steady",
-        check=check,
-        metric=MOST,
-        estimate=estimate,
-        setting=BALL,
-        tell=lambda _: (f"{estimate.mean:.2g}", told),
-    )
+    return shown(method, "steady", check, MOST, estimate, (f"{estimate.mean:.2g}", told), setting=BALL)

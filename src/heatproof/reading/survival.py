@@ -108,7 +108,7 @@ def more_survives(one: Measured, other: Measured, *, samples: int) -> Estimate:
     gone = float("nan")
     if None in (one.s, one.c, other.s, other.c):
         return Estimate(mean=gone, low=gone, high=gone, n=0, missing=samples)
-    stacked, _ = aligned(*_by_magnitude(one), *_by_magnitude(other))
+    stacked, _ = aligned(*by_magnitude(one), *by_magnitude(other))
     complete = np.isfinite(stacked).all((0, 2))
     values = stacked[:, complete]
 
@@ -162,7 +162,7 @@ def _beside(s: Values, r: Values | None, c: Values) -> tuple[Array, tuple[int, .
     return stacked, seeds
 
 
-def _by_magnitude(of: Measured) -> list[Values]:
+def by_magnitude(of: Measured) -> list[Values]:
     """s, c and r of a method's maps, by magnitude where signs may turn."""
     assert of.s is not None
     assert of.c is not None

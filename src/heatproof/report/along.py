@@ -10,7 +10,8 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from heatproof.drawing import flat, scale_of
-from heatproof.report.gallery import class_name, columns_of
+from heatproof.report.columns import columns_of, random_of, trained_of
+from heatproof.report.gallery import class_name
 from heatproof.report.shown import Shown
 
 Floats = NDArray[np.floating]
@@ -23,8 +24,7 @@ def along(kept: Shown, manifest: Mapping[str, Any], order: Sequence[str]) -> lis
     if len(manifest["data"]["grid"]) != 1 or manifest["data"].get("tokens"):
         return []
     columns = columns_of(manifest, {state for state, _, _ in kept.maps})
-    trained = next((column["state"] for column in columns if not column["group"]), "")
-    random = next((column["state"] for column in columns if column["random"]), "")
+    trained, random = trained_of(columns), next(iter(random_of(columns).values()), "")
     table = is_table(manifest)
     names = manifest["data"].get("columns") or [f"column {k}" for k in range(manifest["data"]["grid"][0])]
 

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from heatproof.drawing import flat
 from heatproof.report import pictures
-from heatproof.report.gallery import columns_of, is_signed
+from heatproof.report.columns import columns_of, trained_of
+from heatproof.report.gallery import is_signed
 from heatproof.report.panels import Panel
 from heatproof.report.shown import Shown
 
@@ -34,12 +35,12 @@ class Beside(NamedTuple):
 def beside(panel: Panel, kept: Shown, manifest: Mapping[str, Any], sample: str) -> list[Beside]:
     """The trained maps of both methods on a sample; empty where none was kept, or the run is about texts."""
     columns = columns_of(manifest, {key[0] for key in kept.maps})
-    trained = next((c["state"] for c in columns if not c["group"]), "")
+    trained = trained_of(columns)
     grid = manifest["data"]["grid"]
     height, width = pictures.shrunk(pictures.laid_out(grid), pictures.LARGEST)
     boxes = boxes_of(kept, sample, manifest, (height, width)) if panel.question == "localizes" else []
     found = []
-    for method, which in ((panel.best, "best"), (panel.worst, "worst")):
+    for which, method in panel.maps:
         values = kept.maps.get((trained, method, sample))
         if values is None or manifest["data"].get("tokens"):
             continue

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7b61c9", "#a6611a")
 DASHES = ("", "7 3", "2 3", "9 3 2 3")
 GREY = "#808a94"
+# What became of a method, on white: those of the page in the light, as its style sheet has them.
+TONES = {"good": "#0b7468", "mid": "#875503", "bad": "#b42318", "noise": "#6d4fa3", "unknown": "#5f6875"}
 
 # The order decides the color: methods that often stand together are kept apart.
 KNOWN = (

@@ -89,6 +89,7 @@ def content(run: Path) -> dict[str, Any]:
         "methods": methods,
         "titles": verdicts.titles,
         "needed": verdicts.needed,
+        "counted": verdicts.counted,
         "precise": precise,
         "effects": effects(verdicts),
         "ledger": ledger(means, labels),

@@ -56,11 +56,22 @@ class Dots(Figure):
 
 @dataclass(frozen=True, kw_only=True)
 class Curves(Figure):
-    """A curve a method over `x`, with bands. `dim` ones, such as controls, stand behind; `log` scales x."""
+    """A curve a method over `x`, with bands; `log` scales x.
+
+    `dim` ones, such as controls, stand behind, without a band. `best`, the best of the controls, is drawn heavier and
+    with its band. `said` is what the key adds to a method's name, such as the area below its curve.
+    """
 
     lines: Mapping[str, Sequence[Point]]
     dim: Sequence[str] = ()
     log: bool = False
+    best: str = ""
+    said: Mapping[str, str] = field(default_factory=dict)
+
+    def key(self, method: str) -> str:
+        """What the key says of a method."""
+        parts = [method, "the best control" if method == self.best else "", self.said.get(method, "")]
+        return ", ".join(filter(None, parts))
 
     def table(self) -> pd.DataFrame:
         found = [
@@ -73,7 +84,7 @@ class Curves(Figure):
 
 @dataclass(frozen=True, kw_only=True)
 class Between(Figure):
-    """A small picture a method: two curves and the area between them, before the same two of the best control."""
+    """A small picture a method: two curves with their bands and the area between, and the best control's two."""
 
     upper: Mapping[str, Sequence[Point]]
     lower: Mapping[str, Sequence[Point]]

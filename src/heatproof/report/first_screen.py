@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from heatproof.reading import Verdicts
 from heatproof.reading.base import Finding
 from heatproof.reading.shares import listed, percent, sentence
-from heatproof.report.following import following
+from heatproof.report.following import following, would_tell
 from heatproof.report.questions import QUESTIONS, fails, few, passes, short
 from heatproof.report.sentences import lasting, plural, rounded, spelled
 from heatproof.rows import Role
@@ -145,9 +145,14 @@ def _want(verdicts: Verdicts, unknown: Sequence[str]) -> str:
     never = [q for q in verdicts.needed if all(q in _open(verdicts, label)[1] for label in unknown)]
     if never:
         return f"whether they {listed([passes(q) for q in never])} was not asked"
-    most = [one.more for label in unknown for one in verdicts.by_question(label).values() if one.more]
-    n = verdicts.evidence.samples
-    return f"{plural(n, 'sample')} {'is' if n == 1 else 'are'} too few" if most else "see why below"
+    n, more = verdicts.evidence.samples, sum(would_tell(verdicts, label) is not None for label in unknown)
+    few = f"{plural(n, 'sample')} {'is' if n == 1 else 'are'} too few"
+    if more == len(unknown):
+        return few
+    if more:
+        return f"{few} for {spelled(more)} of them, and more would not tell all of the rest"
+    some = any(one.more for label in unknown for one in verdicts.by_question(label).values())
+    return f"{few}, and more would not tell everything" if some else "more samples would not tell"
 
 
 def _passing(verdicts: Verdicts, labels: Sequence[str]) -> list[Advice]:
@@ -174,17 +179,23 @@ def _untold(verdicts: Verdicts, labels: Sequence[str]) -> list[Advice]:
         reasons.setdefault((tuple(untold), tuple(missing)), []).append(label)
     found = []
     for (unanswered, absent), ours in reasons.items():
-        more = [verdicts.by_question(label)[q].more for label in ours for q in unanswered]
-        numbers = sorted(number for number in more if number)
-        would = ""
-        if numbers and len(numbers) == len(more):
-            ends = dict.fromkeys([rounded(numbers[0]), rounded(numbers[-1])])
-            would = f" (about {listed(list(ends), 'to')} samples would tell)"
-        parts = [f"{listed([short(q) for q in unanswered])} cannot be told{would}"] if unanswered else []
+        parts = (
+            [f"{listed([_by_how_many(verdicts, q, ours) for q in unanswered])} cannot be told"] if unanswered else []
+        )
         if absent:
             parts.append(f"{listed([short(q) for q in absent])} {'was' if len(absent) == 1 else 'were'} not asked")
         found.append(Advice([(label, "") for label in ours], "; ".join(parts)))
     return sorted(found, key=lambda advice: -len(advice.names))
+
+
+def _by_how_many(verdicts: Verdicts, question: str, labels: Sequence[str]) -> str:
+    """A question with how many samples would tell it of these maps, as far as that is known."""
+    more = sorted(number for label in labels if (number := verdicts.by_question(label)[question].more))
+    if not more:
+        return short(question)
+    about = listed(list(dict.fromkeys([rounded(more[0]), rounded(more[-1])])), "to")
+    some = "" if len(more) == len(labels) else f" for {spelled(len(more))} of them"
+    return f"{short(question)} (by about {about} samples{some})"
 
 
 def _failing(verdicts: Verdicts, labels: Sequence[str]) -> list[Advice]:

@@ -39,13 +39,29 @@ def following(verdicts: Verdicts, unknown: Sequence[str]) -> list[str]:
     return said[:MOST] or ["Nothing: whatever was asked is told. Other data may say otherwise."]
 
 
+def would_tell(verdicts: Verdicts, label: str) -> int | None:
+    """About how many samples would tell whether a map can be believed; None where no number of them is known to.
+
+    So many as tell every question that could not be told; a question that was not asked is told by none.
+    """
+    found = verdicts.by_question(label)
+    untold = [found[q].more for q in verdicts.counted if q in found and found[q].answer == "unknown"]
+    numbers = [number for number in untold if number]
+    answered = all(q in found and found[q].answer for q in verdicts.needed)
+    return max(numbers) if numbers and len(numbers) == len(untold) and answered else None
+
+
 def _more(verdicts: Verdicts, unknown: Sequence[str]) -> str:
-    """How many samples would tell the first, and how many all, of the maps that more would tell; empty for none."""
-    needs = {label: [one.more for one in verdicts.by_question(label).values() if one.more] for label in unknown}
-    told = sorted((max(numbers), label) for label, numbers in needs.items() if numbers)
+    """How many samples would tell the first, and how many all, of the maps that more would tell.
+
+    Where they would tell no map, which question of one; empty where they would tell none.
+    """
+    told = sorted((number, label) for label in unknown if (number := would_tell(verdicts, label)))
+    instead = f"samples instead of {verdicts.evidence.samples} to tell"
     if not told:
-        return ""
+        parts = ((one.more, label, q) for label in unknown for q, one in verdicts.by_question(label).items())
+        number, label, question = min((part for part in parts if part[0]), default=(None, "", ""))
+        return f"Take about {rounded(number)} {instead} {short(question)} of {label}." if number else ""
     (fewest, first), (most, _) = told[0], told[-1]
-    said = f"Take about {rounded(fewest)} samples instead of {verdicts.evidence.samples} to tell {first}"
-    whole = "both" if len(told) == 2 else f"all {len(told)}"
-    return f"{said}, about {rounded(most)} for {whole}." if len(told) > 1 else f"{said}."
+    said = f"Take about {rounded(fewest)} {instead} {first}"
+    return f"{said}, about {rounded(most)} for {listed([label for _, label in told])}." if len(told) > 1 else f"{said}."

@@ -4,18 +4,15 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from heatproof.drawing import flat, scale_of
 from heatproof.reading.depends import CHECK as RANDOMIZATION
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.labels import CHECK as LABELS
 from heatproof.reading.table import Table
 from heatproof.report import pictures
+from heatproof.report.columns import columns_of
 from heatproof.report.shown import Shown
-from heatproof.report.words import order
 
-MOST_STAGES = 16
 SHEETS, FULL = 5_500_000, 2_500_000  # bytes of the page that all samples' maps and the first's in full may take
 
 
@@ -99,57 +96,6 @@ def class_name(label: int, classes: Sequence[str] | None) -> str:
 def is_signed(maps: pictures.Maps, label: str) -> bool:
     """Whether any map of a method has negative values."""
     return any(bool((values < 0).any()) for key, values in maps.items() if key[1] == label)
-
-
-def columns_of(manifest: Mapping[str, Any], kept: set[str]) -> list[dict[str, Any]]:
-    """The trained state, then each randomization's stages (first seed), thinned evenly to MOST_STAGES a group.
-
-    `state` is the name under which its maps are stored, `random` says that no layer is as trained.
-    """
-    aliases = manifest.get("aliases", {})  # states that are the same parameters keep their maps once
-    stored = {s["name"]: aliases.get(s["name"], s["name"]) for s in manifest["states"]}
-    states = [s for s in manifest["states"] if stored[s["name"]] in kept]
-    found = [
-        {"state": stored[s["name"]], "group": "", "index": 0, "label": "trained", "said": "trained", "random": False}
-        for s in states
-        if s["kind"] == "trained"
-    ]
-    drawn = [s for s in states if s["kind"] == "randomized"]
-    for group in dict.fromkeys(s["group"] for s in drawn):
-        seed = min(s["seed"] for s in drawn if s["group"] == group)
-        stages = sorted((s for s in drawn if (s["group"], s["seed"]) == (group, seed)), key=lambda s: int(s["index"]))
-        picks = sorted(set(np.linspace(0, len(stages) - 1, min(len(stages), MOST_STAGES)).round().astype(int)))
-        found += [
-            {
-                "state": stored[s["name"]],
-                "group": group,
-                "index": s["index"],
-                "label": s["label"],
-                "said": f"{order(group).stage} {s['label']}",
-                "random": bool(s.get("complete", False)),
-            }
-            for s in (stages[k] for k in picks)
-        ]
-    return found + _retrained([s for s in states if s["kind"] == "retrained"], stored)
-
-
-def _retrained(states: Sequence[Mapping[str, Any]], stored: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Networks trained anew on other labels (first seed), under one name for all."""
-    seed = min((s["seed"] for s in states), default=0)
-    first = [s for s in states if s["seed"] == seed]
-    alike = len({s["label"] for s in first}) < len(first)  # several checks trained networks, each its own way
-    return [
-        {
-            "state": stored[s["name"]],
-            "group": "networks trained anew",
-            "index": index,
-            "label": s["name"] if alike else s["label"],
-            "said": s["name"] if alike else s["label"],
-            "random": False,
-            "setting": s["group"],
-        }
-        for index, s in enumerate(first, start=1)
-    ]
 
 
 def _scales(

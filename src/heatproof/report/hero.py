@@ -11,7 +11,8 @@ from heatproof.reading.base import Finding
 from heatproof.reading.shares import percent
 from heatproof.reading.survival import TENTH
 from heatproof.report import pictures
-from heatproof.report.gallery import class_name, columns_of, is_signed
+from heatproof.report.columns import columns_of, random_of, trained_of
+from heatproof.report.gallery import class_name, is_signed
 from heatproof.report.shown import Shown
 from heatproof.report.texts import colored
 
@@ -44,8 +45,7 @@ def hero(verdicts: Verdicts, kept: Shown) -> Hero | None:
     manifest = verdicts.evidence.info.manifest
     maps, inputs, samples = kept
     columns = columns_of(manifest, {key[0] for key in maps})
-    trained = next((c["state"] for c in columns if not c["group"]), None)
-    ends = {c["group"]: c["state"] for c in columns if c["random"]}
+    trained, ends = trained_of(columns), random_of(columns)
     judged = [one for one in _survivals(verdicts) if one.setting in ends]
     names = [
         name
@@ -53,7 +53,7 @@ def hero(verdicts: Verdicts, kept: Shown) -> Hero | None:
         if all((state, one.method, name) in maps for one in judged for state in (trained, ends[one.setting]))
     ]
     pair = _pair(judged, verdicts)
-    if not pair or not names or trained is None:
+    if not pair or not names or not trained:
         return None
     sample, why = _typical(verdicts, pair, names)
     tokens = (manifest["data"].get("tokens") or {}).get(sample)

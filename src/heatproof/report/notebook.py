@@ -4,12 +4,12 @@ from html import escape
 from pathlib import Path
 
 from heatproof.reading import Verdicts
+from heatproof.report.colors import TONES
 from heatproof.report.first_screen import first_screen
 from heatproof.report.matrix import GLYPHS, KEY, matrix
 from heatproof.runs import read
 from heatproof.runs.failures import failures
 
-COLORS = {"good": "#0b7468", "mid": "#96600a", "bad": "#c4372b", "noise": "#c4372b"}
 CELL = "text-align:center;padding:2px 8px"
 
 
@@ -24,7 +24,7 @@ def html(run: Path) -> str:
     body = ""
     for line in found.lines:
         marks = "".join(
-            f'<td style="{CELL};color:{COLORS.get(mark.tone, "inherit")}" title="{escape(mark.said)}">'
+            f'<td style="{CELL};color:{TONES.get(mark.tone, "inherit")}" title="{escape(mark.said)}">'
             f"{escape(mark.shown)}</td>"
             for mark in line.marks
         )

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from heatproof.errors import MissingExtraError
+from heatproof.report.colors import TONES
 from heatproof.report.figures import Between, Cells, Curves, Dots, Figure, Point, Scatter
 
 if TYPE_CHECKING:
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawn
 
 Strokes = Mapping[str, tuple[str, str]]
-TONES = {"good": "#0b7468", "mid": "#875503", "bad": "#b42318", "noise": "#6d4fa3", "unknown": "#5f6875"}
 PLAIN, SOFT = "#1a1f27", "#8b95a1"
 MARKERS = ("o", "D", "|")
 DASHES = {"": "-", "7 3": (0, (7, 3)), "2 3": (0, (2, 3)), "9 3 2 3": (0, (9, 3, 2, 3))}

@@ -115,6 +115,28 @@ QUESTIONS = {
         passes="",
         checks="parameter-randomization",
     ),
+    "complexity": Question(
+        short="concentration",
+        asks="Over how many of its features is the map spread?",
+        cannot="Neither end is a merit: noise is spread evenly, and so is an honest map of an object that fills the "
+        "picture; a map of few features is easier to look at, and no truer for it.",
+        source="Bhatt et al. 2020 (entropy of a map); Chalasani et al. 2020 (Gini index).",
+        fails="",
+        few="",
+        passes="",
+        checks="complexity",
+    ),
+    "efficient-parameter-randomization": Question(
+        short="rise of entropy",
+        asks="Every layer is made random: does the entropy of the map's values rise?",
+        cannot="A rise is no merit by itself: pure noise has the most, and a map of few values has little to lose. "
+        "It is no part of what makes a map believable.",
+        source="Hedström et al. 2024 (Efficient MPRT).",
+        fails="",
+        few="",
+        passes="",
+        checks="efficient-parameter-randomization",
+    ),
     "cost": Question(
         short="cost",
         asks="How long does a map take, against the cheapest method that looks at the network?",

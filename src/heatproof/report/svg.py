@@ -7,9 +7,12 @@ from html import escape
 from markupsafe import Markup
 
 from heatproof.report.figures import Between, Curves, Dots, Figure, Point, Scatter
+from heatproof.report.placing import LETTER, above, beside
 
 Strokes = Mapping[str, tuple[str, str]]
 WIDTH, WIDE, ROW, LEFT = 460, 640, 19, 150
+NAME = 6.9  # width of a letter of a method's name
+LONGEST = 34  # letters of a name
 SHAPES = ("circle", "diamond", "bar")
 SMALL = (150, 92)
 
@@ -55,21 +58,23 @@ def _dots(figure: Dots) -> Markup:
     points = [point for row in figure.rows.values() for point in row.values()]
     low, high = figure.limits or _range(points, list(figure.marks.values()))
     series = list(dict.fromkeys(name for row in figure.rows.values() for name in row))
-    top, height = 10 + 15 * bool(figure.marks), ROW * len(figure.rows)
-    total = top + height + 36 + 18 * (len(series) > 1)
+    left = max(LEFT, 12 + NAME * min(LONGEST, max(map(len, figure.rows), default=0)))
+    width = WIDTH + left - LEFT
 
     def x(value: float) -> float:
-        return LEFT + (min(max(value, low), high) - low) / (high - low) * (WIDTH - LEFT - 12)
+        return left + (min(max(value, low), high) - low) / (high - low) * (width - left - 12)
 
+    labels, lines = above({name: x(value) for name, value in figure.marks.items()}, width)
+    top, height = 10 + 14 * lines, ROW * len(figure.rows)
+    total = top + height + 36 + 18 * (len(series) > 1)
     parts = _axis(low, high, x, top, top + height)
-    for k, (name, value) in enumerate(figure.marks.items()):
+    for name, value in figure.marks.items():
         parts.append(f'<line class="mark" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="{top}" y2="{top + height}"/>')
-        anchor = "end" if x(value) > WIDTH - 120 or (k == 0 and len(figure.marks) > 1 and value > low) else "start"
-        parts.append(f'<text x="{x(value) + (-3 if anchor == "end" else 3):.1f}" y="{top - 4}" text-anchor="{anchor}">')
-        parts.append(f"{escape(name)}</text>")
+        at, anchor, line = labels[name]
+        parts.append(f'<text x="{at:.1f}" y="{top - 4 - 14 * line}" text-anchor="{anchor}">{escape(name)}</text>')
     for k, (method, row) in enumerate(figure.rows.items()):
         y = top + ROW * (k + 0.5)
-        parts.append(f'<text class="name" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_cut(method)}</text>')
+        parts.append(f'<text class="name" x="{left - 8:.1f}" y="{y + 4:.1f}" text-anchor="end">{_cut(method)}</text>')
         for name, point in row.items():
             tone = figure.tones.get(method, "plain")
             shape = series.index(name) % len(SHAPES)
@@ -77,7 +82,7 @@ def _dots(figure: Dots) -> Markup:
             parts.append(f'<g class="tone-{tone} s{shape}"><title>{escape(title)}</title>')
             if not low <= point.mean <= high:  # off the scale: its number stands at the edge
                 beyond = point.mean > high
-                anchor, where = ("end", WIDTH - 4) if beyond else ("start", LEFT)
+                anchor, where = ("end", width - 4) if beyond else ("start", left)
                 said = f"{point.mean:.3g} ›" if beyond else f"‹ {point.mean:.3g}"
                 parts.append(f'<text x="{where}" y="{y + 4:.1f}" text-anchor="{anchor}">{said}</text></g>')
                 continue
@@ -85,14 +90,14 @@ def _dots(figure: Dots) -> Markup:
                 ends = f'x1="{x(point.low):.1f}" x2="{x(point.high):.1f}"'
                 parts.append(f'<line class="range" {ends} y1="{y}" y2="{y}"/>')
             parts.append(f"{_shape(shape, x(point.mean), y)}</g>")
-    parts.append(f'<text x="{WIDTH - 4}" y="{top + height + 30}" text-anchor="end">{escape(figure.x)}</text>')
+    parts.append(f'<text x="{width - 4:.1f}" y="{top + height + 30}" text-anchor="end">{escape(figure.x)}</text>')
     if len(series) > 1:
         at = 4.0
         for k, name in enumerate(series):
             parts.append(f'<g class="tone-plain s{k}">{_shape(k, at + 5, total - 6)}</g>')
             parts.append(f'<text x="{at + 14}" y="{total - 2}">{escape(name)}</text>')
             at += 34 + 6.6 * len(name)
-    return _svg(figure, WIDTH, total, parts)
+    return _svg(figure, width, total, parts)
 
 
 def _curves(figure: Curves, strokes: Strokes) -> Markup:
@@ -119,11 +124,13 @@ def _curves(figure: Curves, strokes: Strokes) -> Markup:
         f'<text x="{left - 6}" y="{y(t) + 4:.1f}" text-anchor="end">{t:g}</text>'
         for t in ticks(low, high)
     ]
-    said = -99.0
+    free = -99.0
     for place in places:
-        if x(place) - said >= 34:
-            parts.append(f'<text x="{x(place):.1f}" y="{bottom + 16}" text-anchor="middle">{place:g}</text>')
-            said = x(place)
+        half = LETTER * len(f"{place:g}") / 2
+        middle = min(x(place), WIDTH - half)
+        if middle - half >= free:
+            parts.append(f'<text x="{middle:.1f}" y="{bottom + 16}" text-anchor="middle">{place:g}</text>')
+            free = middle + half + 12
     for method, line in figure.lines.items():
         color, dash = strokes.get(method, ("currentColor", ""))
         known = [p for p in line if math.isfinite(p.mean)]
@@ -131,8 +138,9 @@ def _curves(figure: Curves, strokes: Strokes) -> Markup:
             continue
         path = "L".join(f"{x(p.x):.1f},{y(p.mean):.1f}" for p in known)
         band = [p for p in known if math.isfinite(p.low)]
-        parts.append(f'<g class="line"><title>{escape(method)}: {_said(known[-1])} at {known[-1].x:g}</title>')
-        if band and method not in figure.dim:
+        kind = "line best" if method == figure.best else "line"
+        parts.append(f'<g class="{kind}"><title>{escape(method)}: {_said(known[-1])} at {known[-1].x:g}</title>')
+        if band and (method not in figure.dim or method == figure.best):
             up = [f"{x(p.x):.1f},{y(p.high):.1f}" for p in band]
             down = [f"{x(p.x):.1f},{y(p.low):.1f}" for p in reversed(band)]
             parts.append(f'<path class="band" fill="{color}" d="M{"L".join(up + down)}Z"/>')
@@ -140,7 +148,7 @@ def _curves(figure: Curves, strokes: Strokes) -> Markup:
     parts.append(f'<text x="{(left + WIDTH) / 2}" y="{height - 4}" text-anchor="middle">{escape(figure.x)}</text>')
     keys = "".join(
         f'<li><svg class="stroke" viewBox="0 0 26 10" aria-hidden="true"><line x1="1" x2="25" y1="5" y2="5" '
-        f'stroke="{strokes[m][0]}" stroke-dasharray="{strokes[m][1]}"/></svg>{escape(m)}</li>'
+        f'stroke="{strokes[m][0]}" stroke-dasharray="{strokes[m][1]}"/></svg>{escape(figure.key(m))}</li>'
         for m in figure.lines
         if m in strokes
     )
@@ -153,13 +161,24 @@ def _between(figure: Between) -> Markup:
     low, high = _range([Point(p.mean) for p in points])
     width, height = SMALL
 
-    def place(p: Point) -> str:
-        return f"{4 + p.x * (width - 8):.1f},{4 + (high - p.mean) / (high - low) * (height - 8):.1f}"
+    def place(x: float, value: float) -> str:
+        held = min(max(value, low), high)
+        return f"{4 + x * (width - 8):.1f},{4 + (high - held) / (high - low) * (height - 8):.1f}"
 
     def pair(method: str) -> tuple[list[str], list[str]]:
         return tuple(  # type: ignore[return-value]  # two curves
-            [place(p) for p in lines.get(method, ()) if math.isfinite(p.mean)] for lines in (figure.upper, figure.lower)
+            [place(p.x, p.mean) for p in lines.get(method, ()) if math.isfinite(p.mean)]
+            for lines in (figure.upper, figure.lower)
         )
+
+    def bands(method: str) -> str:
+        """The intervals of both curves."""
+        found = ""
+        for kind, lines in (("upper", figure.upper), ("lower", figure.lower)):
+            known = [p for p in lines.get(method, ()) if math.isfinite(p.low)]
+            ends = [place(p.x, p.high) for p in known] + [place(p.x, p.low) for p in reversed(known)]
+            found += f'<path class="around {kind}" d="M{"L".join(ends)}Z"/>' if known else ""
+        return found
 
     behind = "".join(f'<path class="behind" d="M{"L".join(one)}"/>' for one in pair(figure.control) if one)
     cells = []
@@ -173,16 +192,18 @@ def _between(figure: Between) -> Markup:
             f'<figure><svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">'
             f'<line class="grid" x1="4" x2="{width - 4}" y1="{height - 4}" y2="{height - 4}"/>'
             f'<path class="area" d="M{"L".join(upper + lower[::-1])}Z"/>{behind if method != figure.control else ""}'
+            f"{bands(method)}"
             f'<path class="upper" d="M{"L".join(upper)}"/><path class="lower" d="M{"L".join(lower)}"/></svg>'
             f"<figcaption>{escape(method)}<small> {escape(said)}</small></figcaption></figure>"
         )
     note = f" Grey: the best control, {figure.control}." if figure.control else ""
-    axes = f"Across: {figure.x}, 0 to 1. Up: {figure.y}, {low:.2g} to {high:.2g}.{note}"
+    axes = f"Across: {figure.x}, 0 to 1. Up: {figure.y}, {low:.2g} to {high:.2g}. Bands: 95 % intervals.{note}"
     return Markup(f'<div class="small">{"".join(cells)}</div><p class="note">{escape(axes)}</p>')
 
 
 def _scatter(figure: Scatter) -> Markup:
-    height, left, top, bottom = 300, 44, 14, 256
+    height = 300 + 8 * max(0, len(figure.points) - 14)
+    left, top, bottom = 44, 14, height - 44
     known = {m: (x, y) for m, (x, y) in figure.points.items() if x > 0}
     first, last = (f(math.log10(x) for x, _ in known.values()) for f in (min, max))
     first, last = first - 0.1, last + 0.55  # names stand to the right of their points
@@ -200,18 +221,19 @@ def _scatter(figure: Scatter) -> Markup:
     ]
     for power in range(math.ceil(first), math.floor(last) + 1):
         parts.append(f'<text x="{x(10.0**power):.1f}" y="{bottom + 18}" text-anchor="middle">{10.0**power:g} s</text>')
-    taken: list[tuple[float, float]] = []
+    dots = [(x(px), y(py)) for px, py in known.values()]
+    taken: list[tuple[float, float, float]] = []  # start, end and middle of each name's line
     for method, (px, py) in sorted(known.items(), key=lambda one: (-one[1][1], one[1][0])):
-        at = y(py) + 4
-        while any(abs(at - b) < 12 and abs(x(px) - a) < 8 * len(method) for a, b in taken):
-            at += 12
-        taken.append((x(px), at))
+        start, at = beside(method, (x(px), y(py)), dots, taken, (46, WIDE, 8, bottom))
         tone = figure.tones.get(method, "plain")
         parts.append(
             f'<g class="tone-{tone}"><title>{escape(method)}: {px:.3g} s a map, {100 * py:.0f} % passed</title>'
         )
+        if abs(at - y(py)) > 9:  # a name that stands apart is led to its point
+            end = start if start > x(px) else start + LETTER * len(method)
+            parts.append(f'<line class="grid" x1="{x(px):.1f}" y1="{y(py):.1f}" x2="{end:.1f}" y2="{at:.1f}"/>')
         parts.append(f'<circle cx="{x(px):.1f}" cy="{y(py):.1f}" r="5"/>')
-        parts.append(f'<text x="{x(px) + 9:.1f}" y="{at:.1f}">{escape(method)}</text></g>')
+        parts.append(f'<text x="{start:.1f}" y="{at + 4:.1f}">{escape(method)}</text></g>')
     parts.append(f'<text x="{(left + WIDE) / 2}" y="{height - 6}" text-anchor="middle">{escape(figure.x)}</text>')
     return _svg(figure, WIDE, height, parts)
 
@@ -239,7 +261,7 @@ def _said(point: Point) -> str:
 
 
 def _cut(name: str) -> str:
-    return escape(name if len(name) <= 20 else f"{name[:19]}…")
+    return escape(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…")
 
 
 def _svg(figure: Figure, width: float, height: float, parts: Sequence[str]) -> Markup:

@@ -8,7 +8,8 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from heatproof.report import pictures
-from heatproof.report.gallery import class_name, columns_of, is_signed
+from heatproof.report.columns import columns_of
+from heatproof.report.gallery import class_name, is_signed
 from heatproof.report.shown import Shown
 
 LEVELS = 8  # shades of a color; style.css has a class each

@@ -40,7 +40,8 @@ function drawChart(host, { stages, lines, bands = [], marks = [], focus = null, 
     svg.append(make("line", { class: "grid", x1: left, x2: width - right, y1: y(t), y2: y(t) }));
     svg.append(make("text", { x: left - 8, y: y(t) + 4, "text-anchor": "end" }, log ? (t === 0 ? "1" : `1e${+t.toFixed(1)}`) : percent ? `${Math.round(100 * t)} %` : String(+t.toFixed(2))));
   }
-  const every = Math.ceil(stages.length / Math.max(2, Math.floor((width - left) / (small ? 90 : 64))));
+  const letters = Math.min(12, Math.max(...stages.map(([, label]) => label.length)));
+  const every = Math.ceil(stages.length / Math.max(2, Math.floor((width - left) / (small ? 90 : Math.max(64, 7 * letters)))));
   stages.forEach(([p, label], k) => {
     if (p !== last && (k % every || stages.length - 1 - k < every)) return;
     const text = label.length > 12 ? `…${label.slice(-11)}` : label;

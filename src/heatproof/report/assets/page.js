@@ -39,20 +39,28 @@ function curves() {
     return { bands: pooled, marks };
   }
 
-  function draw() {
+  // What is drawn now: the randomization, its stages, and the points of each method.
+  function scene() {
     const group = DATA.curves[view.group];
     if (!group.lines[view.metric]) view.metric = measured(view.group)[0];
-    const stages = group.independent ? group.stages.slice(1) : group.stages, lines = {};
-    for (const method of DATA.order) if ((group.lines[view.metric] || {})[method]) lines[method] = group.lines[view.metric][method].filter((p) => !group.independent || p[0] > 0);
+    const stages = group.independent ? group.stages.slice(1) : group.stages, ours = group.lines[view.metric] || {}, lines = {};
+    for (const method of DATA.order) if (ours[method]) lines[method] = ours[method].filter((p) => !group.independent || p[0] > 0);
     if (view.now === null) view.now = stages[stages.length - 1][0];
-    [...at("metric").children].forEach((b) => { b.setAttribute("aria-pressed", b.dataset.metric === view.metric); b.hidden = !group.lines[b.dataset.metric]; });
-    const tell = (percent, log = false) => (best, event) => {
-      if (!best) { tip.hidden = true; return; }
-      const [, mean, low, high, n, nan] = best.point, form = log ? (v) => (v === null ? "0" : (10 ** v).toPrecision(2)) : percent ? (v) => `${(100 * v).toFixed(1)} %` : say;
-      showTip(event, best.method, `${best.stage[0] === 0 ? "trained" : best.stage[1]}: ${form(mean)}`, low === null ? "by definition" : `95 %: ${form(low)} to ${form(high)}; ${n} samples${nan ? `, ${nan} NaN` : ""}`);
-    };
-    const pick = (best) => { view.pinned = view.pinned === best.method ? null : best.method; view.now = best.stage[0]; picked.move(view.group, view.now); draw(); };
-    drawChart(at("chart"), { stages, lines, ...bandsOf(focus()), focus: focus(), now: view.now, independent: group.independent, axis: group.axis, title: `${DATA.metrics[view.metric]} by stage, ${Object.keys(lines).length} methods`, onPoint: tell(false), onPick: pick });
+    return { group, stages, lines };
+  }
+  const tell = (percent, log = false) => (best, event) => {
+    if (!best) { tip.hidden = true; return; }
+    const [, mean, low, high, n, nan] = best.point, form = log ? (v) => (v === null ? "0" : (10 ** v).toPrecision(2)) : percent ? (v) => `${(100 * v).toFixed(1)} %` : say;
+    showTip(event, best.method, `${best.stage[0] === 0 ? "trained" : best.stage[1]}: ${form(mean)}`, low === null ? "by definition" : `95 %: ${form(low)} to ${form(high)}; ${n} samples${nan ? `, ${nan} NaN` : ""}`);
+  };
+  const pin = (method) => { view.pinned = view.pinned === method ? null : method; };
+  const pick = (best) => { pin(best.method); view.now = best.stage[0]; picked.move(view.group, view.now); draw(); };
+
+  // The curves alone: pointing at a method must not replace the legend under the pointer, which would fire its events again.
+  function charts() {
+    const { group, stages, lines } = scene();
+    const common = { stages, now: view.now, independent: group.independent, axis: group.axis, onPick: pick };
+    drawChart(at("chart"), { ...common, lines, ...bandsOf(focus()), focus: focus(), height: Math.min(640, Math.max(400, 21 * Object.keys(lines).length)), title: `${DATA.metrics[view.metric]} by stage, ${Object.keys(lines).length} methods`, onPoint: tell(false) });
     const some = Object.entries(DATA.panels).filter(([metric]) => group.lines[metric]).map(([metric, name]) => ({ metric, name, host: make("div", { class: "chart" }) }));
     at("panels").replaceChildren(...some.map(({ name, host }) => make("div", {}, make("h3", {}, name), host)));
     for (const { metric, name, host } of some) {
@@ -60,28 +68,32 @@ function curves() {
       const scale = (v, k) => (!log || k === 0 || k > 3 || v === null ? v : v > 0 ? Math.log10(v) : null);
       for (const method of DATA.order) if (group.lines[metric][method]) small[method] = group.lines[metric][method].map((p) => p.map(scale));
       const bands = metric === "surviving-share" ? [{ name: `chance: ${(100 * DATA.chance).toFixed(DATA.chance < 0.1 ? 1 : 0)} %`, kind: "noise", low: DATA.chance, high: DATA.chance }] : [];
-      drawChart(host, { stages, lines: small, bands, focus: small[focus()] ? focus() : null, now: view.now, height: 200, percent: share, log, independent: group.independent, axis: group.axis, title: `${name} by stage`, onPoint: tell(share, log), onPick: pick });
+      drawChart(host, { ...common, lines: small, bands, focus: small[focus()] ? focus() : null, height: 200, percent: share, log, title: `${name} by stage`, onPoint: tell(share, log) });
     }
+  }
+
+  function draw() {
+    charts();
+    const { group, stages, lines } = scene();
+    [...at("metric").children].forEach((b) => { b.setAttribute("aria-pressed", b.dataset.metric === view.metric); b.hidden = !group.lines[b.dataset.metric]; });
     const stage = stages.find((s) => s[0] === view.now) || stages[stages.length - 1];
     const rows = Object.keys(lines).map((method) => [method, (lines[method].find((p) => p[0] === stage[0]) || [0, null])[1]]).sort((a, b) => (b[1] ?? -9) - (a[1] ?? -9));
     const hadFocus = document.activeElement?.dataset?.method;
     at("legend").replaceChildren(make("div", { class: "head" }, stage[0] === 0 ? "at the trained network" : `at ${stage[1]}`), ...rows.map(([method, value]) => {
       const style = DATA.methods[method], stroke = make("svg", { class: "stroke", viewBox: "0 0 26 10", "aria-hidden": "true" }, make("line", { x1: 1, x2: 25, y1: 5, y2: 5, stroke: style.color, "stroke-dasharray": style.dash }));
-      return make("button", { "data-method": method, "aria-pressed": view.pinned === method, title: style.text, onclick: () => { view.pinned = view.pinned === method ? null : method; draw(); }, onpointerenter: () => hover(method), onpointerleave: () => hover(null) }, stroke, make("span", { class: "label" }, method), make("span", { class: "value" }, say(value)));
+      return make("button", { "data-method": method, "aria-pressed": view.pinned === method, title: style.text, onclick: () => { pin(method); draw(); }, onpointerenter: () => hover(method), onpointerleave: () => hover(null) }, stroke, make("span", { class: "label" }, method), make("span", { class: "value" }, say(value)));
     }));
     if (hadFocus) [...at("legend").children].find((b) => b.dataset.method === hadFocus)?.focus({ preventScroll: true });
     at("chart-note").textContent = view.metric.startsWith("mse") ? "MSE is a distance: 0 is the same map, and high is different." : "1 is the same map. Grey band: random masks. Amber: maps made with no network. Features that are zero in both maps raise every rank similarity: their share is drawn below.";
     table(stages, lines);
   }
 
-  // Hovering only re-styles what stands there: replacing the legend under the pointer would fire its events again.
+  // From one method to the next the pointer leaves and enters: one picture, once it has come to rest.
+  let frame = 0;
   function hover(method) {
     view.hover = method;
-    const group = DATA.curves[view.group], stages = group.independent ? group.stages.slice(1) : group.stages, lines = {};
-    for (const name of DATA.order) if (group.lines[view.metric][name]) lines[name] = group.lines[view.metric][name].filter((p) => !group.independent || p[0] > 0);
-    const chart = at("chart").firstChild, keep = { onPoint: null, onPick: null };
-    if (chart) drawChart(at("chart"), { stages, lines, ...bandsOf(focus()), focus: focus(), now: view.now, independent: group.independent, axis: group.axis, title: chart.getAttribute("aria-label"), ...keep });
-    if (!method) draw();
+    cancelAnimationFrame(frame);
+    frame = requestAnimationFrame(charts);
   }
 
   function table(stages, lines) {
