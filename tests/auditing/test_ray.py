@@ -204,7 +204,7 @@ class TestAlone:
     def test_of_a_network_that_is_built_nothing_is_sent(self) -> None:
         pytest.importorskip("ray.cloudpickle", reason="the engine ray needs the extra ray")
         task = SimpleNamespace(plan=SimpleNamespace(model=nn.Linear(1000, 100)))
-        build: Any = from_spec.Building(model=None, folder=Path(), trusted=None, texts=None)  # type: ignore[arg-type]  # is not asked
+        build: Any = from_spec.Building(model=None, folder=Path(), trusted=None)  # type: ignore[arg-type]  # is not asked
         assert len(on_ray._sent(task, Actors(workers=1))) > 400_000  # type: ignore[arg-type]  # all it looks at
         sent = on_ray._sent(task, Actors(workers=1, build=build))  # type: ignore[arg-type]  # all it looks at
         assert len(sent) < 1000

@@ -192,11 +192,11 @@ def test_labels_of_two_outputs(folder: Path):
         ({"model": {"name": "text_networks:Bag"}}, r"Expected `at` in \[model\], .* submodules: words, head"),
         (
             {"model": {"name": "text_networks:Bag", "at": "words", "given": {"ids": "idz"}}},
-            "part of a text in `given`, but got 'idz'; did you mean 'ids'",
+            "part of a sample in `given`, but got 'idz'; did you mean 'ids'",
         ),
         (
             {"model": {"name": "text_networks:Bag", "at": "words"}, "data": {"name": "demo", "limit": 1}},
-            "with texts only",
+            "with data that bring side inputs, such as texts",
         ),
         (
             {"training_data": {"name": "text", "path": "texts.csv", "length": 5}, "methods": ["pattern-net"]},

@@ -95,7 +95,7 @@ def test_every_text_has_the_length_and_its_tokens_are_its_numbers(
         ({"rows": "split"}, "rows as 'column=value', but got 'split'"),
         ({"rows": "split=dev"}, "there are none; split is test, train"),
         ({"vocabulary_rows": "split=dev"}, "there are none"),
-        ({"vocabulary": "none.csv"}, "'none.csv', which is no file"),
+        ({"vocabulary": "none.csv"}, "'none.csv', which is neither"),
         ({"vocabulary": "none.txt"}, "a vocabulary in 'none.txt', but reading it failed"),
         ({"side": "rigth"}, "did you mean 'right'"),
         ({"length": 0}, "length from 1"),
@@ -140,10 +140,12 @@ def test_a_vocabulary_that_does_not_fit_is_an_error(table: str, tmp_path: Path, 
 )
 def test_a_broken_file_is_an_error_that_names_it(tmp_path: Path, name: str, content: bytes):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=rf"{name} to be a CSV or Parquet file, but reading it failed"):
+    with pytest.raises(
+        InputError, match=rf"{name} to be a CSV, TSV, JSON lines or Parquet file, but reading it failed"
+    ):
         TextTable(path=str(tmp_path / name)).load()
 
 
 def test_no_file_is_an_error():
-    with pytest.raises(InputError, match="but got '', which is no file"):
+    with pytest.raises(InputError, match="but got '', which is neither"):
         TextTable().load()

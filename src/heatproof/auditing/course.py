@@ -69,7 +69,8 @@ def _conducted(
         plan = planned(model, source, asked, settings["batch"], shown.ids)
         first = {} if before else _first_blocks(plan, show=show)
         known = Knowledge(**before["knowledge"]) if before else _known(plan, first)
-        Console(stderr=True, quiet=not show).print(known.sentence, highlight=False, markup=False, soft_wrap=True)
+        for said in filter(None, (about.read, known.sentence)):
+            Console(stderr=True, quiet=not show).print(said, highlight=False, markup=False, soft_wrap=True)
         tried = trials(plan)
         warn(tried)
         question = question_of(

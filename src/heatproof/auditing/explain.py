@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from heatproof.auditing.fits import Lessons
 from heatproof.auditing.model_spec import DTYPES, ModelSpec
 from heatproof.data import Dataset, ImageFile, ImageFolder
+from heatproof.data.defaults import is_default
 from heatproof.data.pictures import PictureSource
+from heatproof.data.preprocessing import as_wanted
 from heatproof.described import unit
 from heatproof.door import plain_outputs
 from heatproof.drawing.sheet import Tile, check_writable, tile_of, write
@@ -24,7 +26,10 @@ from heatproof.fingerprint import model_fingerprint
 from heatproof.methods.base import METHODS, Explanation, Method
 from heatproof.methods.fitted import FittedMethod, learners, with_learners
 from heatproof.models import check_targets
+from heatproof.paths import given_path
 from heatproof.recipes import build
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def explain_images(
@@ -55,8 +60,13 @@ def explain_images(
             f"Expected pictures for {' and '.join(learning)} to learn from, but got none; give --fit-on with a folder "
             "of pictures like those that the network was trained on."
         )
+    for picture in pictures:
+        if not given_path(picture.path).is_file():  # before a network is loaded
+            picture.load()
+    net = spec.network()
+    pictures = _as_wanted(pictures, spec, net)
     every = [picture.load() for picture in pictures]
-    model = spec.load()
+    model, classes = spec.bound(net), classes or spec.names(net) or ()
     rows, table = [], _table()
     for place, (picture, data) in enumerate(zip(pictures, every, strict=True)):
         inputs = data.inputs.to(spec.device, DTYPES[spec.dtype])
@@ -72,6 +82,20 @@ def explain_images(
         _enter(table, Path(picture.path).name if len(pictures) > 1 else "", said, found)
     write(rows, out)
     return table
+
+
+def _as_wanted(pictures: Sequence[ImageFile], spec: ModelSpec, net: nn.Module) -> list[ImageFile]:
+    """Pictures as the network tells, and where it tells nothing as ImageNet's; what somebody set counts first."""
+    told = spec.told(net)
+    found, said = [], ""
+    for picture in pictures:
+        if told is None and picture.channels == 3 and is_default(picture.mean) and is_default(picture.std):
+            picture = replace(picture, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+        wanted, said = as_wanted(picture, told)
+        found.append(wanted)
+    if said:
+        Console(stderr=True).print(said, highlight=False, markup=False, soft_wrap=True)
+    return found
 
 
 def recipe_of(text: str) -> Method:

@@ -8,7 +8,7 @@ from typing import Any
 from heatproof.arithmetic import pinned
 from heatproof.auditing import learning
 from heatproof.auditing.course import planned, settings_of
-from heatproof.auditing.from_spec import loaded, settings
+from heatproof.auditing.from_spec import load, settings, subject_of
 from heatproof.auditing.maps_needed import methods_needed
 from heatproof.auditing.passes import seconds_a_pass
 from heatproof.auditing.plan import Plan, every
@@ -76,8 +76,9 @@ def forecast(spec: AuditSpec, out: Path) -> Forecast:
 
     Cost: what planning costs, and four forward passes of a block.
     """
-    subject, store = loaded(spec), Store(out)
-    asked = asked_of(subject, **settings(spec), threads=spec.threads)
+    found, store = load(spec), Store(out)
+    subject = subject_of(spec, found)
+    asked = asked_of(subject, **settings(spec), training=found.training, threads=spec.threads)
     chosen = settings_of(store.question(), asked, subject.model, subject.source)
     with pinned(chosen["threads"]):
         return _of(planned(subject.model, subject.source, asked, chosen["batch"]), store)

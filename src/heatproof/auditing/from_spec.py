@@ -5,25 +5,25 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from heatproof.auditing.manifest import About
-from heatproof.auditing.model_spec import ModelSpec
-from heatproof.auditing.names import own_names
+from heatproof.auditing.model_spec import ModelSpec, hf_folder
 from heatproof.auditing.run import Run, Subject, audited, subject_of_tensor
 from heatproof.auditing.samples import FromBlocks
 from heatproof.auditing.spec import AuditSpec, parse, read_table
 from heatproof.auditing.ways import Way
-from heatproof.data import Blocks, Dataset
+from heatproof.data import Blocks, Dataset, Source
 from heatproof.data.binding import met
+from heatproof.data.wanted import wanted, with_names
 from heatproof.door import plain_outputs
 from heatproof.errors import InputError
-from heatproof.layouts.seen import network
 from heatproof.named_code import code_beside
 from heatproof.outputs import Outputs
+from heatproof.pretrained import kind_of_outputs
 from heatproof.runs import failures
 from heatproof.targets import Label
 
@@ -45,9 +45,10 @@ def run(
     way = way or Way()
     if way.actors is not None:
         way = replace(way, actors=replace(way.actors, build=Building.of(spec, way.actors.gpus)))
+    subject = load(spec)
     found = audited(
-        loaded(spec), **settings(spec), mixed=mixed, shrink_on_oom=shrink_on_oom, way=way, out=out,
-        progress=progress, threads=threads or spec.threads,
+        subject_of(spec, subject), **settings(spec), training=subject.training, mixed=mixed,
+        shrink_on_oom=shrink_on_oom, way=way, out=out, progress=progress, threads=threads or spec.threads,
     )  # fmt: skip
     failures.warn(found.manifest)
     return found
@@ -60,14 +61,11 @@ class Building:
     model: ModelSpec
     folder: Path
     trusted: tuple[str, ...] | None
-    texts: Dataset | None
 
     @classmethod
     def of(cls, spec: AuditSpec, gpus: float = 0) -> "Building":
         """What of the spec is about the network, which a worker with a GPU has on it, whatever its number was."""
-        first = _first(spec.data.blocks())
-        model = replace(spec.model, device="cuda") if gpus else spec.model
-        return cls(model, spec.folder, spec.trusted, first if first.tokens is not None else None)
+        return cls(replace(spec.model, device="cuda") if gpus else spec.model, spec.folder, spec.trusted)
 
     def code(self) -> AbstractContextManager[None]:
         """In here its code may be loaded."""
@@ -75,7 +73,7 @@ class Building:
 
     def network(self) -> nn.Module:
         """The network, without what binds it to an input."""
-        return network(self.model.load(self.folder, self.texts))
+        return self.model.network(self.folder)
 
 
 def settings(spec: AuditSpec) -> dict[str, Any]:
@@ -83,7 +81,6 @@ def settings(spec: AuditSpec) -> dict[str, Any]:
     return {
         "methods": spec.methods,
         "checks": {label: (label, check) for label, (_, check) in spec.checks.items()},
-        "training": spec.training_data,
         "features": spec.features,
         "batch": spec.batch,
         "believable": spec.believable,
@@ -93,33 +90,62 @@ def settings(spec: AuditSpec) -> dict[str, Any]:
     }
 
 
-def loaded(spec: AuditSpec) -> Subject:
-    """The spec's network and data, and what is explained of them."""
-    data = spec.data.blocks()
-    first = _first(data)
+class Loaded(NamedTuple):
+    """A spec's network, bound, with what it tells; its data as the network wants them, and the first sample."""
+
+    model: nn.Module
+    data: Source
+    training: Source | None
+    first: Dataset
+    names: tuple[str, ...] | None
+    outputs: Outputs | None
+    read: str
+
+
+def load(spec: AuditSpec) -> Loaded:
+    """Network and data of a spec. Raises: InputError for what cannot be read, or does not fit together."""
     with spec.code():
-        model = spec.model.load(spec.folder, first if first.tokens is not None else None)
-    outputs = None if spec.outputs is None else Outputs(spec.outputs, spec.unit)  # type: ignore[arg-type]  # read as one
+        net = spec.model.network(spec.folder)
+        told, names = spec.model.told(net, spec.folder), spec.model.names(net)
+        place = hf_folder(spec.model.name, spec.folder) if spec.model.name.startswith("hf:") else None
+        data, read = wanted(spec.data, told=told, folder=place)
+        training = spec.training_data
+        if training is not None:
+            training = with_names(wanted(training, told=told, folder=place).source, names)
+        first = _first(data.blocks())
+        model = spec.model.bound(net, first)
+    data = with_names(data, names)
+    kind = spec.outputs or (kind_of_outputs(net) if place is not None else None)
+    outputs = None if kind is None else Outputs(kind, spec.unit)  # type: ignore[arg-type]  # read as one
+    return Loaded(model, data, training, first, names, outputs, read)
+
+
+def subject_of(spec: AuditSpec, found: Loaded) -> Subject:
+    """What is explained of a spec's network and data."""
+    blocks, name = found.data.blocks(), spec.model.name
     about = About(
-        model=spec.model.name,
-        data=data.name,
+        model=f"hf:{Path(name.partition(':')[2]).name}" if name.startswith("hf:") else name,
+        data=blocks.name,
         title=spec.title,
-        classes=data.classes or own_names(model),
+        classes=blocks.classes or found.names,
+        read=found.read,
         spec=_without_folders(spec.source),
     )
     if spec.targets in (Label("predicted"), Label("given")):
-        blocks = FromBlocks(blocks=data, explain=_explain(spec, first, model))
-        return Subject(model=model, source=blocks, about=about, outputs=outputs)
-    return _held(spec, model, about, outputs)
+        source = FromBlocks(blocks=blocks, explain=_explain(spec, found))
+        return Subject(model=found.model, source=source, about=about, outputs=found.outputs)
+    return _held(spec, found, about)
 
 
-def _held(spec: AuditSpec, model: nn.Module, about: About, outputs: Outputs | None) -> Subject:
+def _held(spec: AuditSpec, found: Loaded, about: About) -> Subject:
     """All samples in memory, for a target that is found on all of them."""
-    data = spec.data.load()
-    model, inputs = met(model, data)
+    data = found.data.load()
+    model, inputs = met(found.model, data)
     about = replace(about, display=data.display, tokens=data.tokens, skipped=data.skipped)
     labels = data.targets if data.labelled and data.box_labels is None else None
-    return subject_of_tensor(model, inputs, spec.targets, outputs, about, labels=labels, ids=data.ids, boxes=data.boxes)
+    return subject_of_tensor(
+        model, inputs, spec.targets, found.outputs, about, labels=labels, ids=data.ids, boxes=data.boxes
+    )
 
 
 def _first(data: Blocks) -> Dataset:
@@ -136,14 +162,14 @@ def _first(data: Blocks) -> Dataset:
     )
 
 
-def _explain(spec: AuditSpec, first: Dataset, model: nn.Module) -> str:
+def _explain(spec: AuditSpec, found: Loaded) -> str:
     """Which label of each sample is explained.
 
     One output unit is what is explained, whatever the labels, unless it is said to be the logit of two.
     """
-    if spec.outputs != "logit":
+    if found.outputs is None or found.outputs.kind != "logit":
         with torch.no_grad():
-            if plain_outputs(*met(model, first)).shape[1] == 1:
+            if plain_outputs(*met(found.model, found.first)).shape[1] == 1:
                 return "output"
     return "label" if spec.targets == Label("given") else "predicted"
 

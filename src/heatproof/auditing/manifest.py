@@ -35,6 +35,7 @@ class About:
     tokens: Sequence[Sequence[str]] | None = None
     columns: Sequence[str] | None = None  # names of a table's columns
     skipped: Sequence[tuple[str, str]] = ()
+    read: str = ""  # what was read from the model about its data, in a sentence
     spec: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self, samples: int) -> None:
@@ -80,6 +81,7 @@ def question_of(
             "features": describe(plan.features),
             "grid": list(plan.study.grid),
             "classes": _names(plan, about),
+            "read": about.read,
             "columns": None if about.columns is None else list(about.columns),
             "skipped": [list(pair) for pair in (*about.skipped, *shown.skipped)],
             "tokens": None

@@ -16,7 +16,7 @@ from heatproof.auditing.asked import Asked
 from heatproof.auditing.course import conduct
 from heatproof.auditing.listing import named
 from heatproof.auditing.manifest import About
-from heatproof.auditing.names import told
+from heatproof.auditing.names import class_names, own_names, told
 from heatproof.auditing.planning import check_labels, check_tensors
 from heatproof.auditing.samples import FromBlocks, Source, Tensors
 from heatproof.auditing.ways import Way
@@ -25,6 +25,8 @@ from heatproof.data.base import Dataset
 from heatproof.data.base import Source as DataSource
 from heatproof.data.blocks import Blocks, as_blocks
 from heatproof.data.choosing import held
+from heatproof.data.preprocessing import preprocessing
+from heatproof.data.wanted import wanted, with_names
 from heatproof.errors import InputError, shown
 from heatproof.features import Features
 from heatproof.layouts.seen import network
@@ -32,6 +34,7 @@ from heatproof.methods.base import METHODS, Attribution, Method, Targets
 from heatproof.models import Bound, as_model, check_inputs, check_model
 from heatproof.outputs import Outputs
 from heatproof.paths import given_path
+from heatproof.pretrained import folder_of
 from heatproof.reading.believable import needed
 from heatproof.runs import failures, read, read_manifest, read_rows
 from heatproof.targets import Label, Target
@@ -215,9 +218,10 @@ def audit(
         workers=workers, devices=devices, shard=shard, take=take, out=out,
         engine=engine, address=address, gpus=gpus, cpus=cpus, threads=threads,
     )  # fmt: skip
+    data, training_data, about = _as_wanted(model, data, training_data, about, classes)
     made = subject_of_tensor if isinstance(data, Tensor) else _of_blocks
     about = told(
-        about or About(model=type(network(model)).__name__), model, data,
+        about, model, data,
         title=title, classes=classes, columns=columns, tokens=tokens, display=display,
     )  # fmt: skip
     subject = made(model, data, targets, outputs, about, labels=labels, ids=ids, boxes=boxes)
@@ -241,6 +245,20 @@ def audit(
     )
     failures.warn(found.manifest)
     return found
+
+
+def _as_wanted(model: nn.Module, data: Any, training: Any, about: About | None, classes: Any) -> tuple[Any, Any, About]:
+    """Sources as the network wants their samples, and what was read of it."""
+    about = about or About(model=type(network(model)).__name__)
+    if not isinstance(data, DataSource):
+        return data, training, about
+    names = own_names(model) if classes is None else class_names(classes)
+    pictures = preprocessing(classes if hasattr(classes, "transforms") else model)
+    place = folder_of(network(model))
+    data, read = wanted(data, told=pictures, folder=place)
+    if isinstance(training, DataSource):
+        training = with_names(wanted(training, told=pictures, folder=place).source, names)
+    return with_names(data, names), training, replace(about, read=about.read or read)
 
 
 def audited(

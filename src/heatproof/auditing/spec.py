@@ -115,6 +115,14 @@ def parse(table: Mapping[str, Any], folder: Path = Path()) -> AuditSpec:
         said = table["targets"]
         with found_in(folder):
             values["targets"] = Label(said) if type(said) is int else build(TARGETS, said)
+    of_hub = (
+        str(dict(table["model"]).get("name", "")).startswith("hf:") if isinstance(table["model"], Mapping) else False
+    )
+    if values.get("unit") and values.get("outputs") != "scalars" and not (of_hub and "outputs" not in values):
+        raise InputError(
+            f'Expected `unit`, {values["unit"]!r}, beside outputs = "scalars", which it is the unit of, but got '
+            f"{'no outputs' if 'outputs' not in values else repr(values['outputs'])}; a target has a unit of its own."
+        )
     if values.get("outputs") is not None and values["outputs"] not in SAID:
         raise unknown("kind of outputs", values["outputs"], SAID)
     if "features" in table:

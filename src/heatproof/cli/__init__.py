@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from heatproof.cli.base import Strict, Trust, app, err, out, plain, print_path, run_folder, warned
-from heatproof.errors import AuditError, FailureWarning, HeatproofError, HeatproofWarning
+from heatproof.errors import AuditError, FailureWarning, HeatproofError, HeatproofWarning, InputError
 
 if TYPE_CHECKING:
     from heatproof.auditing.spec import AuditSpec
@@ -53,7 +53,17 @@ def demo(
 
 @app.command()
 def audit(
-    spec: Annotated[Path, typer.Argument(help="A TOML file: model, data, methods, checks.")],
+    spec: Annotated[Path, typer.Argument(help="A TOML file: model, data, methods, checks; or, with --data, a model.")],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Samples of a model that is given in place of a spec: a folder of pictures or texts, a table, an .npz."
+        ),
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="With --data: safetensors, or a state dict.")] = None,
+    method: Annotated[list[str], typer.Option(help="With --data: a method by name; repeatable.")] = [],  # noqa: B006  # as below
+    check: Annotated[list[str], typer.Option(help="With --data: a check by name; repeatable.")] = [],  # noqa: B006  # as below
+    limit: Annotated[int | None, typer.Option(min=1, help="With --data: at most so many samples.")] = None,
     folder: Annotated[Path | None, typer.Option("--out", help="The run folder; the spec's own by default.")] = None,
     threads: Threads = None,
     max_errors: MaxErrors = None,
@@ -72,12 +82,21 @@ def audit(
 ) -> None:
     """Run an audit, or go on with one that was interrupted, and write its report.
 
+    Without a spec: heatproof audit hf:FOLDER --data PICTURES.
+
     Started several times with --shard or --take on a folder that all see, each computes its part.
     """
     from heatproof.auditing.spec import read
     from heatproof.auditing.ways import Way
 
-    read_spec = read(spec, trust)
+    if data is None:
+        _refuse_without_data(spec, weights=weights, method=method, check=check, limit=limit)
+        read_spec = read(spec, trust)
+    else:
+        from heatproof.auditing.without_spec import spec_of
+
+        asked = {"weights": weights, "methods": method, "checks": check, "limit": limit}
+        read_spec = spec_of(str(spec), data, trusted=trust, **asked)  # type: ignore[arg-type]  # by their options
     if max_errors is not None:
         read_spec = replace(read_spec, max_errors=max_errors)
     target = run_folder(spec, read_spec, folder)
@@ -87,6 +106,14 @@ def audit(
         engine=engine, address=address, gpus=gpus, cpus=cpus, threads=threads or read_spec.threads,
     )  # fmt: skip
     _audit(read_spec, target, threads, strict=strict, way=way, mixed=mixed, shrink_on_oom=shrink_on_oom)
+
+
+def _refuse_without_data(spec: Path, **asked: object) -> None:
+    """Refuse what is said of a model in the place of a spec, where no data are said."""
+    given = [name for name, value in asked.items() if value]
+    if given or (":" in str(spec) and not spec.exists()):
+        what = f"--{given[0]}" if given else f"a model, {str(spec)!r}"
+        raise InputError(f"Expected --data with {what}: the folder or file of its samples; or a spec file alone.")
 
 
 # In the order of the help: the verbs of other files stand between these.

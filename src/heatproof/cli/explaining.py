@@ -1,19 +1,17 @@
 """The verb that explains pictures."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from heatproof.cli.base import app, out
 from heatproof.errors import InputError
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
 
 @app.command()
 def explain(
-    model: Annotated[str, typer.Argument(help="torchvision:NAME, timm:NAME or package.module:factory.")],
+    model: Annotated[str, typer.Argument(help="torchvision:NAME, timm:NAME, hf:FOLDER or package.module:factory.")],
     images: Annotated[list[Path], typer.Argument(help="A picture, or several: a row each.")],
     method: Annotated[
         list[str],
@@ -23,14 +21,21 @@ def explain(
     layer: Annotated[str | None, typer.Option(help="Explain this submodule's output instead of the logits.")] = None,
     target: Annotated[int | None, typer.Option(help="The label; the predicted one by default.")] = None,
     resize: Annotated[
-        str, typer.Option(help="Short side before cropping; or HEIGHT,WIDTH; or none to keep the size.")
-    ] = "256",
+        str | None,
+        typer.Option(
+            help="Short side before cropping; or HEIGHT,WIDTH; or none to keep the size. As the model tells, or 256."
+        ),
+    ] = None,
     crop: Annotated[
-        str, typer.Option(help="Side of the square in the middle; or HEIGHT,WIDTH; or none to keep all.")
-    ] = "224",
+        str | None,
+        typer.Option(
+            help="Side of the square in the middle; or HEIGHT,WIDTH; or none to keep all. As the model tells, or 224."
+        ),
+    ] = None,
     channels: Annotated[int, typer.Option(help="3 for RGB, 1 for grey.")] = 3,
     mean: Annotated[
-        str | None, typer.Option(help="Mean of each channel, by commas; ImageNet's for RGB, none for grey.")
+        str | None,
+        typer.Option(help="Mean of each channel, by commas. As the model tells, or ImageNet's for RGB, none for grey."),
     ] = None,
     std: Annotated[str | None, typer.Option(help="Standard deviation of each channel, by commas.")] = None,
     fit_on: Annotated[
@@ -50,20 +55,13 @@ def explain(
     from heatproof.data import ImageFile
 
     spec = ModelSpec(name=model, weights=None if weights is None else str(weights.resolve()), layer=layer)
-    usual = channels == 3 and mean is None and std is None
     if overlay is not None and not 0 <= overlay <= 1:
         raise InputError(f"Expected overlay, a share, from 0 to 1, but got {overlay}.")
-    read = [
-        ImageFile(
-            path=str(image),
-            resize=_pixels(resize),
-            crop=_pixels(crop),
-            channels=channels,
-            mean=IMAGENET_MEAN if usual else _numbers(mean or ""),
-            std=IMAGENET_STD if usual else _numbers(std or ""),
-        )
-        for image in images
-    ]
+    given: dict[str, Any] = {name: _pixels(size) for name, size in (("resize", resize), ("crop", crop)) if size}
+    given |= {name: _numbers(numbers) for name, numbers in (("mean", mean), ("std", std)) if numbers is not None}
+    if channels != 3:
+        given["channels"] = channels
+    read = [ImageFile(path=str(image), **given) for image in images]
     table = explain_images(
         spec, read, method, target=target, out=folder, fit_on=fit_on, overlay=overlay, classes=_lines(classes)
     )

@@ -181,8 +181,9 @@ class Source:
 
     def __post_init__(self) -> None:
         # A specification file gives lists; a recipe must hash.
-        object.__setattr__(self, "mean", tuple(self.mean))
-        object.__setattr__(self, "std", tuple(self.std))
+        for name in ("mean", "std"):
+            if not isinstance(getattr(self, name), tuple):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         if len(self.mean) != len(self.std) or any(s <= 0 for s in self.std):
             raise InputError(
                 f"Expected `mean` and `std` of the same length, every std positive, but got {self.mean} and {self.std}."
@@ -191,6 +192,11 @@ class Source:
             raise InputError(
                 f"Expected offset >= 0 and limit >= 1 or none, but got offset {self.offset} and limit {self.limit}."
             )
+
+    @property
+    def labels_by_name(self) -> bool:
+        """Whether labels are names, numbered in sorted order unless `classes` has them in another."""
+        return False
 
     def listing(self) -> "Listing":
         """What there is, before `offset`, `limit` and `shuffle`; no sample is read.

@@ -70,6 +70,10 @@ class ImageFolder(PictureSource):
         super().__post_init__()
         object.__setattr__(self, "classes", tuple(self.classes))
 
+    @property
+    def labels_by_name(self) -> bool:
+        return self.index is None
+
     def listing(self) -> Listing:
         if self.boxes_below is not None and (self.boxes is None or not 0 < self.boxes_below <= 1):
             raise InputError(

@@ -10,7 +10,12 @@ from typing import Any
 from heatproof.data.base import Dataset, Source, select
 from heatproof.errors import InputError
 
-PLACES = ("root", "path", "vocabulary")  # fields that say where something lies, which is no part of what it is
+PLACES = (
+    "root",
+    "path",
+    "vocabulary",
+    "tokenizer",
+)  # fields that say where something lies, which is no part of what it is
 
 
 class Listing(ABC):

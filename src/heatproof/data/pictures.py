@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, NamedTuple, TypeVar
 
@@ -13,7 +13,9 @@ from torch import Tensor
 
 from heatproof.data.base import Box, Source
 from heatproof.data.decoding import Shown, shown
-from heatproof.errors import HeatproofWarning, InputError
+from heatproof.data.defaults import BILINEAR, CROP, NEAREST, NONE, RESIZE, RGB
+from heatproof.errors import HeatproofWarning, InputError, unknown
+from heatproof.fields import ADDED
 
 # Pillow reports broken files through all of these; the last where warnings are errors.
 UNREADABLE = (
@@ -24,7 +26,11 @@ ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".
 MOST_PIXELS = 2**26  # of a resized picture: a strip of 1 x 20000 pixels would become one of 4 GB
 ENLARGED, LONG = 4.0, 4.0  # beyond this, what the network sees is hardly the picture any more, and it is said
 
+INTERPOLATIONS = ("bilinear", "bicubic", "nearest", "lanczos", "box", "hamming")
+ROUNDINGS = ("nearest", "down")
+
 T = TypeVar("T")
+Size = int | tuple[int, int] | None
 
 
 class Decoded(NamedTuple):
@@ -58,21 +64,34 @@ class PictureSource(Source):
     `background`; what has no agreed look (32-bit or floating-point grey, several pages) is left out with the reason.
     Deviation from torchvision's loader, which does neither.
 
+    What nobody sets here is read from the network in an audit, where it tells (`heatproof.data.preprocessing`).
+
     Attributes:
-        resize: length of the short side, bilinear; or (height, width), which may change its shape; None keeps the size.
+        resize: length of the short side; or (height, width), which may change its shape; None keeps the size.
         crop: side of the square that is cut out of the middle, or (height, width); None keeps all, and then every
             picture has one size.
+        interpolation: of a resized picture: bilinear, bicubic, nearest, lanczos, box, hamming, as Pillow has them.
+        rounding: of the corner of a crop that cannot lie in the very middle: nearest, as torchvision and timm do, or
+            down, as Hugging Face does.
         channels: 3 for RGB, 1 for grey.
         background: the color, RGB from 0 to 255, that transparent pixels show; white, as on a page.
     """
 
-    resize: int | tuple[int, int] | None = 256
-    crop: int | tuple[int, int] | None = 224
-    channels: int = 3
+    mean: tuple[float, ...] = NONE
+    std: tuple[float, ...] = NONE
+    resize: Size = RESIZE
+    crop: Size = CROP
+    channels: int = RGB
     background: tuple[int, int, int] = (255, 255, 255)
+    interpolation: str = field(default=BILINEAR, metadata=ADDED)
+    rounding: str = field(default=NEAREST, metadata=ADDED)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.rounding not in ROUNDINGS:
+            raise unknown("rounding", self.rounding, ROUNDINGS)
+        if self.interpolation not in INTERPOLATIONS:
+            raise unknown("interpolation", self.interpolation, INTERPOLATIONS)
         for name in ("resize", "crop"):
             object.__setattr__(self, name, _size(name, getattr(self, name)))
         object.__setattr__(self, "background", tuple(self.background))
@@ -105,16 +124,17 @@ class PictureSource(Source):
             tall, wide = _pair(self.crop)
             if down < tall or across < wide:
                 raise ValueError(f"{across} x {down} pixels are less than the crop of {_told(self.crop)}")
-            left, top = round((across - wide) / 2), round((down - tall) / 2)
-        scale = (across / width, down / height)
+            rounded = round if self.rounding == "nearest" else int
+            left, top = rounded((across - wide) / 2), rounded((down - tall) / 2)
+        scale, way = (across / width, down / height), Image.Resampling[self.interpolation.upper()]
         if across * down > MOST_PIXELS:  # of a strip the middle alone is resized: it would become too large
             if wide * tall > MOST_PIXELS:
                 raise ValueError(f"{width} x {height} pixels would be resized to {across} x {down}; crop it first")
             box = (left / scale[0], top / scale[1], (left + wide) / scale[0], (top + tall) / scale[1])
-            image = image.resize((wide, tall), Image.Resampling.BILINEAR, box=box)
+            image = image.resize((wide, tall), way, box=box)
         else:
             if self.resize is not None:
-                image = image.resize((across, down), Image.Resampling.BILINEAR)
+                image = image.resize((across, down), way)
             image = image.crop((left, top, left + wide, top + tall)) if self.crop is not None else image
         return Decoded(np.array(image), scale, (left, top), seen)
 
@@ -165,7 +185,7 @@ def _resized(size: tuple[int, int], resize: int | tuple[int, int]) -> tuple[int,
     return int(resize * size[0] / short), int(resize * size[1] / short)
 
 
-def _size(name: str, value: object) -> int | tuple[int, int] | None:
+def _size(name: str, value: object) -> Size:
     numbers = tuple(value) if isinstance(value, list | tuple) else (value,)
     if value is None:
         return None

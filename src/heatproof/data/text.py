@@ -1,10 +1,10 @@
-"""Texts with labels from a table, as the tokens of a vocabulary."""
+"""Texts with labels from a table or a folder, as the tokens of a vocabulary or a tokenizer."""
 
+import hashlib
 import re
-import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,22 +12,25 @@ from typing import Any, TypeVar
 import pandas as pd
 import torch
 
-from heatproof.data.base import DATA, Dataset, Source
+from heatproof.data.base import DATA, UNLABELLED, Dataset, Source
+from heatproof.data.defaults import LENGTH, is_default
 from heatproof.data.listing import Listing, told
+from heatproof.data.text_rows import TextRows, column
+from heatproof.data.tokenizers import FILES, Tokenizer, tokenizer_of
 from heatproof.errors import InputError, shown, unknown
+from heatproof.fields import ADDED
 
 T = TypeVar("T")
 WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
-# pandas and pyarrow report broken files through these.
-UNREADABLE = (OSError, EOFError, ValueError, zlib.error)
 
 
 @DATA.register("text")
 @dataclass(frozen=True, kw_only=True)
 class TextTable(Source):
-    """Texts and labels from a CSV (also compressed) or Parquet file; each text becomes `length` tokens.
+    """Texts and labels from a CSV (also compressed), TSV, JSON lines or Parquet file, or a folder of .txt files.
 
-    A token is a run of letters and digits, with inner apostrophes; everything else separates. A text that is longer
+    Each text becomes `length` tokens. With `tokenizer` these are the tokens of Hugging Face's tokenizer there; else a
+    token is a run of letters and digits, with inner apostrophes; everything else separates. A text that is longer
     than `length` is cut, a shorter one filled up with the token `pad`, both on `side`. A word that is not in the
     vocabulary becomes the token `unknown`, and is shown in [brackets]. Inputs are token numbers (N, length), int64:
     such a network is explained from the output of its embedding on (`at` of a specification's model).
@@ -35,9 +38,10 @@ class TextTable(Source):
     A row without text or label is named in `skipped` and left out; that no row is left is an error.
 
     Attributes:
-        path: the file: .parquet, or CSV otherwise.
+        path: the file: .parquet, .jsonl, .tsv, or CSV otherwise; or a folder with a subfolder of .txt files for each
+            class, as IMDB has them, or with .txt files alone, which have no labels.
         text: the column of texts.
-        label: the column of labels: whole numbers from 0 on, or names, numbered in sorted order.
+        label: the column of labels: whole numbers from 0 on, or names, numbered in sorted order; "" for no labels.
         rows: "column=value" keeps the rows with that value; "" keeps all.
         classes: the name of each label; the labels' own names, where they have some, by default.
         vocabulary: a .txt file with a token a line, `pad` and `unknown` among them; or a table like `path`, whose texts
@@ -50,6 +54,9 @@ class TextTable(Source):
         side: "left" (fill up before the text, keep its end) as a recurrent network wants it, or "right".
         pad: the token that fills up.
         unknown: the token for words that the vocabulary lacks.
+        tokenizer: a folder with a tokenizer of Hugging Face, which makes the tokens and fills them up in its own way:
+            of the fields above `length` alone counts then, 500 or what tokenizer and network take, by default. In an
+            audit of `hf:FOLDER` it is that folder's. Needs the extra `transformers`.
     """
 
     path: str = ""
@@ -60,11 +67,12 @@ class TextTable(Source):
     vocabulary: str = ""
     vocabulary_rows: str = ""
     words: int = 5000
-    length: int = 500
+    length: int = LENGTH
     lowercase: bool = True
     side: str = "left"
     pad: str = "<pad>"
     unknown: str = "<unk>"
+    tokenizer: str = field(default="", metadata=ADDED)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,6 +84,28 @@ class TextTable(Source):
                 "Expected texts without `mean` and `std`, length from 1 and words from 3 on, but got "
                 f"{self.mean}, {self.length} and {self.words}."
             )
+
+    @property
+    def labels_by_name(self) -> bool:
+        return bool(self.label)
+
+    @cached_property
+    def tokens_of(self) -> Tokenizer:
+        """The tokenizer. Raises: InputError for a `length` that it, or the network beside it, does not take."""
+        found = tokenizer_of(self.tokenizer)
+        longest = found.longest
+        if longest is not None and self.length > longest and not is_default(self.length):
+            raise InputError(
+                f"Expected length to be at most {longest}, which the model in {self.tokenizer!r} takes, but got "
+                f"{self.length}."
+            )
+        return found
+
+    @property
+    def tokens_a_text(self) -> int:
+        """How many tokens each text has."""
+        longest = self.tokens_of.longest if self.tokenizer else None
+        return int(self.length) if longest is None else min(int(self.length), longest)
 
     def listing(self) -> Listing:
         return _Texts(self)
@@ -93,9 +123,9 @@ class TextTable(Source):
         if self.vocabulary.endswith(".txt"):
             return self._listed(Path(self.vocabulary))
         path = self.vocabulary or self.path
-        table = _read(path)
-        texts = _column(table, self.text, path).iloc[_where(table, self.vocabulary_rows, path)]
-        counts = Counter(word for text in texts if isinstance(text, str) for word in self.tokenize(text))
+        table = TextRows(path, self.text)
+        texts = table.texts(table.where(self.vocabulary_rows))
+        counts = Counter(word for text in texts if text is not None for word in self.tokenize(text))
         if not counts:
             raise InputError(f"Expected texts in column {self.text!r} of {path} to count words in, but there are none.")
         ranked = sorted(counts, key=lambda word: (-counts[word], word))[: self.words - 2]
@@ -124,58 +154,77 @@ class TextTable(Source):
 
 
 class _Texts(Listing):
-    """The rows of a `TextTable`. The table is in memory as text; tokens are made by need."""
+    """The rows of a `TextTable`. A table is in memory as text, files of a folder are not; tokens are made by need."""
 
     def __init__(self, source: TextTable) -> None:
         self.source, self.name = source, Path(source.path).name.split(".")[0]
-        table = _read(source.path)
-        self.classes, self.numbers = _labels(source, table)
-        self.rows = _where(table, source.rows, source.path)
-        self.texts = _column(table, source.text, source.path)
+        self.table = TextRows(source.path, source.text)
+        self.classes, self.numbers = _labels(source, self.table)
+        self.rows = self.table.where(source.rows)
         self.hint = f"a row needs a text in {source.text!r} and a label in {source.label!r}"
 
     @property
     def content(self) -> Any:
-        return told(self.rows, (self.numbers.get(row) for row in self.rows), self.texts.iloc[self.rows])
+        found = told(self.rows, map((self.numbers or {}).get, self.rows), self.table.content(self.rows))
+        return [found, _digest(self.source.tokenizer)] if self.source.tokenizer else found
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def read(self, places: Sequence[int]) -> Dataset:
-        source, numbered = self.source, self.source.numbered
-        ids: list[list[int]] = []
-        tokens: list[tuple[str, ...]] = []
+        source = self.source
+        made: list[tuple[Sequence[int], Sequence[int], tuple[str, ...]]] = []
         kept: list[int] = []
         skipped: list[tuple[str, str]] = []
         chosen = [self.rows[place] for place in places]
-        for row, text in zip(chosen, self.texts.iloc[chosen], strict=True):
-            words = source.tokenize(text) if isinstance(text, str) else []
-            if not words or row not in self.numbers:
+        for row, text in zip(chosen, self.table.texts(chosen), strict=True):
+            words = text is not None and bool(text.strip() if source.tokenizer else source.tokenize(text))
+            if not words or (self.numbers is not None and row not in self.numbers):
                 lacking = f"no label in {source.label!r}" if words else f"no text in {source.text!r}"
-                skipped.append((f"row {row}", lacking))
+                skipped.append((self.table.id_of(row), lacking))
                 continue
+            assert text is not None  # by `words`
             kept.append(row)
-            unknown_word, pad = numbered[source.unknown], numbered[source.pad]
-            ids.append(source.filled([numbered.get(word, unknown_word) for word in words], pad))
-            tokens.append(tuple(source.filled([w if w in numbered else f"[{w}]" for w in words], source.pad)))
-        inputs = torch.tensor(ids, dtype=torch.int64).reshape(len(ids), source.length)
+            made.append(source.tokens_of(text, source.tokens_a_text) if source.tokenizer else _counted(source, text))
+        length, labels = source.tokens_a_text, self.numbers or {}
         return Dataset(
             name=self.name,
-            inputs=inputs,
-            targets=torch.tensor([self.numbers[row] for row in kept], dtype=torch.int64),
-            ids=tuple(f"row {row}" for row in kept),
+            inputs=torch.tensor([ids for ids, _, _ in made], dtype=torch.int64).reshape(len(made), length),
+            targets=torch.tensor([labels.get(row, UNLABELLED) for row in kept], dtype=torch.int64),
+            ids=tuple(map(self.table.id_of, kept)),
             classes=self.classes,
-            tokens=tuple(tokens),
-            mask=(inputs != numbered[source.pad]).long(),
+            tokens=tuple(words for _, _, words in made),
+            mask=torch.tensor([mask for _, mask, _ in made], dtype=torch.int64).reshape(len(made), length),
             skipped=tuple(skipped),
         )
 
 
-def _labels(source: TextTable, table: pd.DataFrame) -> tuple[tuple[str, ...] | None, dict[int, int]]:
-    """The classes, and the label of each row that has one."""
+def _counted(source: TextTable, text: str) -> tuple[list[int], list[int], tuple[str, ...]]:
+    """The tokens of a counted or listed vocabulary: their numbers, the mask, and the words."""
+    numbered = source.numbered
+    words, pad = source.tokenize(text), numbered[source.pad]
+    ids = source.filled([numbered.get(word, numbered[source.unknown]) for word in words], pad)
+    shown_as = source.filled([word if word in numbered else f"[{word}]" for word in words], source.pad)
+    return ids, [int(one != pad) for one in ids], tuple(shown_as)
+
+
+def _digest(folder: str) -> str:
+    """What the files of a tokenizer are."""
+    found = hashlib.sha256()
+    for name in FILES:
+        path = Path(folder) / name
+        if path.is_file():
+            found.update(name.encode() + path.read_bytes())
+    return found.hexdigest()
+
+
+def _labels(source: TextTable, table: TextRows) -> tuple[tuple[str, ...] | None, dict[int, int] | None]:
+    """The classes, and the label of each row that has one; None for texts without labels."""
+    if not source.label or (table.root is not None and bool(table.table["label"].isna().all())):
+        return source.classes or None, None
     given = {
         row: str(value).strip()
-        for row, value in enumerate(_column(table, source.label, source.path))
+        for row, value in enumerate(column(table.table, source.label, source.path))
         if not pd.isna(value) and str(value).strip()
     }
     if all(value.isdecimal() for value in given.values()):
@@ -196,40 +245,3 @@ def _labels(source: TextTable, table: pd.DataFrame) -> tuple[tuple[str, ...] | N
             f"Expected labels below {len(names)}, one for each of `classes`, in {source.path}, but got {highest}."
         )
     return names or None, numbers
-
-
-def _read(path: str) -> pd.DataFrame:
-    if not Path(path).is_file():
-        raise InputError(f"Expected `path` to name a table of texts, but got {path!r}, which is no file.")
-    try:
-        if Path(path).suffix == ".parquet":
-            return pd.read_parquet(path)
-        # As text: "NA" is a word, and only an empty cell is missing.
-        return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
-    except UNREADABLE as error:
-        raise InputError(f"Expected {path} to be a CSV or Parquet file, but reading it failed ({error}).") from error
-
-
-def _column(table: pd.DataFrame, name: str, path: str) -> "pd.Series[str]":
-    if name not in table.columns:
-        raise unknown(f"column of {path}", name, map(str, table.columns))
-    return table[name]
-
-
-def _where(table: pd.DataFrame, rule: str, path: str) -> list[int]:
-    """The places of the rows that `rule`, "column=value", keeps."""
-    if not rule:
-        return list(range(len(table)))
-    name, equals, value = rule.partition("=")
-    if not equals:
-        raise InputError(f"Expected rows as 'column=value', but got {rule!r}.")
-    column = _column(table, name.strip(), path).astype(str)
-    kept = [row for row, found in enumerate(column) if found == value.strip()]
-    if not kept:
-        found = ", ".join(_some(column.unique()))
-        raise InputError(f"Expected rows of {path} with {rule!r}, but there are none; {name.strip()} is {found}.")
-    return kept
-
-
-def _some(values: Iterable[str]) -> list[str]:
-    return sorted(map(str, values))[:8]

@@ -1,0 +1,88 @@
+"""Texts as the tokens of a tokenizer of Hugging Face, from a folder."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from heatproof.errors import InputError, MissingExtraError
+
+FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")
+LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length")
+ENDLESS = 10**6  # what transformers says of a tokenizer that knows no length is far above
+
+
+class Tokenized(NamedTuple):
+    """A text's tokens, filled up: their numbers, 1 where the text stands, and what of the text each stands for."""
+
+    ids: list[int]
+    mask: list[int]
+    words: tuple[str, ...]
+
+
+class Tokenizer:
+    """The tokenizer in a folder. Nothing is fetched, and no code of the folder's own is run.
+
+    Raises: InputError for a folder without one, or one that has no token to fill up with; MissingExtraError.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not any((folder / name).is_file() for name in FILES):
+            raise InputError(
+                f"Expected a tokenizer in {str(folder)!r} ({', '.join(FILES[:2])}, …), but there is none; save it "
+                "there with tokenizer.save_pretrained(folder), or name a `vocabulary`."
+            )
+        try:
+            import transformers
+        except ImportError:
+            raise MissingExtraError("transformers", "transformers", f"The tokenizer in {str(folder)!r}") from None
+        try:
+            self.made: Any = transformers.AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+            raise InputError(f"Expected a tokenizer in {str(folder)!r}, but loading it failed ({error}).") from error
+        if self.made.pad_token is None:
+            raise InputError(
+                f"Expected the tokenizer in {str(folder)!r} to have a token that fills texts up, but it has none; save "
+                "it with one: tokenizer.pad_token = tokenizer.eos_token."
+            )
+        self.folder = folder
+
+    @property
+    def longest(self) -> int | None:
+        """How many tokens the tokenizer and the network in its folder take; None where neither says."""
+        lengths = [int(self.made.model_max_length)] if self.made.model_max_length < ENDLESS else []
+        config = self.folder / "config.json"
+        if config.is_file():
+            found = json.loads(config.read_text(encoding="utf-8"))
+            lengths += [int(found[name]) for name in LENGTHS if isinstance(found.get(name), int) and found[name] > 0]
+        return min(lengths, default=None)
+
+    def __call__(self, text: str, length: int) -> Tokenized:
+        """A text's tokens, cut or filled up to `length`, on the tokenizer's own sides."""
+        fast = bool(self.made.is_fast)
+        found = self.made(
+            text, truncation=True, padding="max_length", max_length=length, return_offsets_mapping=fast,
+            return_attention_mask=True, return_special_tokens_mask=True,
+        )  # fmt: skip
+        ids = [int(one) for one in found["input_ids"]]
+        names = [str(name) for name in self.made.convert_ids_to_tokens(ids)]
+        if fast:  # as they stand in the text: byte-level tokens have letters of their own
+            spans = zip(names, found["offset_mapping"], found["special_tokens_mask"], strict=True)
+            names = [
+                name if special else _shown(text[start:stop], name, unknown=name == self.made.unk_token)
+                for name, (start, stop), special in spans
+            ]
+        return Tokenized(ids, [int(one) for one in found["attention_mask"]], tuple(names))
+
+
+@lru_cache(maxsize=4)
+def tokenizer_of(folder: str) -> Tokenizer:
+    """The tokenizer in a folder, loaded once a process."""
+    return Tokenizer(Path(folder))
+
+
+def _shown(piece: str, name: str, *, unknown: bool) -> str:
+    word = piece.strip() or name
+    return f"[{word}]" if unknown else word
