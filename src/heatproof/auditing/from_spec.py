@@ -24,6 +24,7 @@ from heatproof.errors import InputError
 from heatproof.named_code import code_beside
 from heatproof.outputs import Outputs
 from heatproof.pretrained import kind_of_outputs
+from heatproof.progress import Listener
 from heatproof.runs import failures
 from heatproof.targets import Label
 
@@ -36,7 +37,7 @@ def run(
     way: Way | None = None,
     mixed: bool = False,
     shrink_on_oom: bool = False,
-    progress: bool = True,
+    progress: bool | Listener = True,
 ) -> Run:
     """Load the spec's network, and audit it on the spec's data, block by block, into the folder `out`.
 

@@ -7,13 +7,17 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from heatproof import progress
 from heatproof.auditing import learning
 from heatproof.auditing.maps_needed import methods_needed
 from heatproof.auditing.plan import Missing, Plan, distinct
 
 
 class Progress:
-    """Counts maps and the work of checks, in passes of a block. Shown on standard error, the estimate first."""
+    """Counts maps and the work of checks, in passes of a block. Shown on standard error, the estimate first.
+
+    Whoever listens (`heatproof.progress`) is told the same, in passes of one sample.
+    """
 
     def __init__(self, plan: Plan, missing: Missing, seconds_a_pass: float, *, show: bool) -> None:
         self._console = Console(stderr=True, quiet=not show)
@@ -48,6 +52,8 @@ class Progress:
             speed_estimate_period=600,
         )
         self._task = self._bar.add_task("attributions", total=total)
+        self._counting = progress.count(total * plan.batch)
+        self._batch = plan.batch
         self._fit: TaskID | None = None
 
     def __enter__(self) -> Self:
@@ -55,9 +61,11 @@ class Progress:
             took = duration(self.estimate["seconds"])
             self._console.print(f"{self.estimate['maps']:,} maps to compute, about {took} at this machine's pace.")
             self._bar.start()
+        self._tick = self._counting.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: Any) -> None:
+        self._counting.__exit__(*error)
         self._bar.stop()
 
     def fitting(self, label: str, batches: int) -> Callable[[], None]:
@@ -75,6 +83,7 @@ class Progress:
         """One more block of maps by the method `label`, or of work by the check, which so many passes took."""
         self._end_fit()
         self._bar.update(self._task, advance=passes, description=label)
+        self._tick(passes * self._batch, label)
 
     def _end_fit(self) -> None:
         if self._fit is not None:

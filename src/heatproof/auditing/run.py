@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ from heatproof.models import Bound, as_model, check_inputs, check_model
 from heatproof.outputs import Outputs
 from heatproof.paths import given_path
 from heatproof.pretrained import folder_of
+from heatproof.progress import Listener, to
 from heatproof.reading.believable import needed
 from heatproof.runs import failures, read, read_manifest, read_rows
 from heatproof.targets import Label, Target
@@ -148,7 +150,7 @@ def audit(
     tokens: Sequence[Sequence[str]] | None = None,
     display: Tensor | np.ndarray | None = None,
     about: About | None = None,
-    progress: bool = True,
+    progress: bool | Listener = True,
 ) -> Run:
     """Put attributions of `targets` for `data` to the test; what is finished in `out` already is not done again.
 
@@ -203,6 +205,8 @@ def audit(
         columns: the names of a table's columns, which the report shows with their values.
         tokens: for each sample the words behind its tokens, to be shown.
         display: uint8 (N, H, W) or (N, H, W, 3), the pictures before they were scaled and normalized, to be shown.
+        progress: a bar on standard error; or a function that is told each `heatproof.progress.Step` instead, such as
+            `print`. What it raises stops the audit, and what is finished stays.
 
     Returns: a `Run`; `run.rows()` is the DataFrame of all rows, `run.report()` writes the page. A `FailureWarning`
         names what failed meanwhile, if anything did: its rows are missing or NaN.
@@ -270,14 +274,17 @@ def audited(
     believable: Sequence[str],
     way: Way,
     out: str | Path | None,
-    progress: bool,
+    progress: bool | Listener,
     **settings: Any,
 ) -> Run:
     """What `audit` does once it is settled what is explained of which model; `settings` are the others of `Asked`."""
+    if progress not in (True, False) and not callable(progress):
+        raise InputError(f"Expected progress to be True, False or a function, but got {shown(progress)}.")
     asked = asked_of(subject, methods=methods, checks=checks, training=training, believable=believable, **settings)
     folder = tempfile.TemporaryDirectory(prefix="heatproof-") if out is None else None
     found = Run(given_path(folder.name if folder else out or ""), folder)
-    conduct(subject.model, subject.source, asked, way, found.path, subject.about, progress=progress)
+    with nullcontext() if isinstance(progress, bool) else to(progress):
+        conduct(subject.model, subject.source, asked, way, found.path, subject.about, progress=progress is True)
     return found
 
 

@@ -1,7 +1,7 @@
 """What a method is: a frozen dataclass of hyper-parameters, called with a model, inputs and targets."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
 from typing import ClassVar, NamedTuple
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from heatproof import door, sharing
+from heatproof import door, progress, sharing
 from heatproof.baselines import for_rows
 from heatproof.errors import InputError, MapsError
 from heatproof.models import as_model, check_targets, forward, rows_per_pass
@@ -193,15 +193,22 @@ def mixes(pull: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     return lambda cotangent: pull(cotangent) if cotangent.dim() == 3 else pull(cotangent[None])[0]
 
 
-def passes(inputs: Tensor, variants: int) -> Iterator[tuple[slice, list[range]]]:
+def passes(inputs: Tensor, variants: int) -> Iterator[tuple[slice, Iterable[range]]]:
     """How `variants` of every sample of `inputs` (N, …) are spread over forward passes.
 
     Gives blocks of samples, and for each block the ranges of variants that one pass takes together. No sample is in two
-    blocks, so that sums over variants need no scattered additions, whose order a GPU would not keep.
+    blocks, so that sums over variants need no scattered additions, whose order a GPU would not keep. Each range counts
+    as done when the next one is asked for (`heatproof.progress`).
     """
-    most = rows_per_pass(inputs)
-    for first in range(0, len(inputs), most):
-        block = slice(first, min(first + most, len(inputs)))
+    spread = list(_spread(rows_per_pass(inputs), len(inputs), variants))
+    with progress.count(sum(len(ranges) for _, ranges in spread)) as tick:
+        for block, ranges in spread:
+            yield block, progress.ticked(ranges, tick)
+
+
+def _spread(most: int, samples: int, variants: int) -> Iterator[tuple[slice, list[range]]]:
+    for first in range(0, samples, most):
+        block = slice(first, min(first + most, samples))
         step = max(1, most // (block.stop - block.start))
         yield block, [range(start, min(start + step, variants)) for start in range(0, variants, step)]
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from heatproof import draws
+from heatproof import draws, progress
 from heatproof.errors import InputError
 from heatproof.methods.above import Above, places, spread_copies
 from heatproof.methods.base import METHODS, Explanation
@@ -121,24 +121,26 @@ class PerSampleBottleneck(FittedMethod):
         split = Split(model, fitted.facts["layer"])
         marks = draws.marks(inputs)
         parts = []
-        for block, copies in spread_copies(inputs, self.samples):
-            rows = torch.arange(block.start, block.stop, device=inputs.device)
-            signal = places(split, split.below(inputs[block], rows))
-            statistics = statistics_of(fitted, signal, self.min_std, self.active)
-            mask = Mask(signal, statistics, self.smoothing, self.noise)
-            above = Above(split, inputs[block], rows, targets[block], marks[block], copies, self.seed)
-            bits, values = self._optimized(mask, above)
-            parts.append((enlarged(bits, *pixels_of(model, inputs)).to(signal.dtype), values))
+        spread = list(spread_copies(inputs, self.samples))
+        with progress.count(len(spread) * self.steps) as tick:
+            for block, copies in spread:
+                rows = torch.arange(block.start, block.stop, device=inputs.device)
+                signal = places(split, split.below(inputs[block], rows))
+                statistics = statistics_of(fitted, signal, self.min_std, self.active)
+                mask = Mask(signal, statistics, self.smoothing, self.noise)
+                above = Above(split, inputs[block], rows, targets[block], marks[block], copies, self.seed)
+                bits, values = self._optimized(mask, above, progress.ticked(range(self.steps), tick))
+                parts.append((enlarged(bits, *pixels_of(model, inputs)).to(signal.dtype), values))
         maps, diagnostics = zip(*parts, strict=True)
         joined = {name: torch.cat([part[name] for part in diagnostics]) for name in diagnostics[0]}
         return Explanation(torch.cat(maps), joined)
 
-    def _optimized(self, mask: Mask, above: Above) -> tuple[Tensor, dict[str, Tensor]]:
+    def _optimized(self, mask: Mask, above: Above, steps: Iterable[int]) -> tuple[Tensor, dict[str, Tensor]]:
         before = above.probability(mask.signal)
         alpha = torch.full_like(mask.signal, self.start)
         adam = Adam(alpha, self.rate)
         read = alpha
-        for step in range(self.steps):
+        for step in steps:
             read = alpha
             with torch.enable_grad():
                 leaf = alpha.detach().requires_grad_()

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from heatproof import progress
 from heatproof.errors import HeatproofWarning, InputError, unknown
 from heatproof.fields import typed
 from heatproof.layouts.inputs import InputLayout, feature_axes
@@ -132,7 +133,7 @@ class Competitive(Method):
 
     def _in_blocks(self, model: nn.Module, inputs: Tensor, targets: Tensor, most: int) -> Explanation:
         parts = []
-        for rows in torch.split(torch.arange(len(inputs), device=inputs.device), most):
+        for rows in progress.counted(torch.split(torch.arange(len(inputs), device=inputs.device), most)):
             parts.append(self._explain(select(model, rows), inputs[rows], targets[rows]))
         names = parts[0].diagnostics
         diagnostics = {name: torch.cat([part.diagnostics[name] for part in parts]) for name in names}
@@ -156,7 +157,7 @@ def _by_labels(
     labels = outputs.shape[1]
     own: Tensor | None = None
     rival = sign = outputs  # set with `own`
-    for first in range(0, labels, step or 1):
+    for first in progress.counted(range(0, labels, step or 1)):
         # Label y itself comes first, then y + 1, y + 2, …: one code path pulls the label and its rivals, so that equal
         # scores are equal bits, and the label's own map is there before the first comparison.
         shifts = torch.arange(first, min(first + (step or 1), labels), device=targets.device)

@@ -1,7 +1,7 @@
 """Methods around another method: its mean and its variance over noisy copies of the input."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import ClassVar, Literal, NamedTuple
@@ -292,7 +292,7 @@ def _noisy_copies(inputs: Tensor, samples: int, sigma: Tensor, seed: int) -> Ite
 
 
 def _chunks(
-    inputs: Tensor, block: slice, chunks: list[range], marks: Tensor, sigma: Tensor, seed: int
+    inputs: Tensor, block: slice, chunks: Iterable[range], marks: Tensor, sigma: Tensor, seed: int
 ) -> Iterator[Chunk]:
     clean = inputs[block]
     samples = torch.arange(block.start, block.stop, device=inputs.device)

@@ -1,14 +1,14 @@
 """Meaningful perturbation: the smallest smooth region whose deletion makes the network lose its label."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from heatproof import draws
+from heatproof import draws, progress
 from heatproof.baselines import Baseline, Blur, as_baseline, resolved, smooth
 from heatproof.devices import on_device
 from heatproof.errors import InputError, unknown
@@ -99,22 +99,24 @@ class MeaningfulPerturbation(Method):
         marks = draws.marks(inputs)
         inputs = inputs.movedim(axes[0], 1)
         maps, before, after = [], [], []
-        for block, _ in passes(inputs, 1):
-            task = _Task(model, inputs[block], baseline[block], targets[block], block, axes[0])
-            with torch.no_grad():
-                before.append(task.probability(torch.ones_like(task.image[:, :1])))
-                mask = self._start(task)
-            enlarge = [_enlarging(inputs, size, self.scale, self.mask_sigma) for size in inputs.shape[2:]]
-            mask = self._learned(task, mask, enlarge, self._shifts(marks[block]))
-            with torch.no_grad():
-                kept = _enlarged(mask, enlarge)
-                after.append(task.probability(kept))
-            maps.append(1 - kept)
+        blocks = [block for block, _ in passes(inputs, 1)]
+        with progress.count(len(blocks) * self.steps) as tick:
+            for block in blocks:
+                task = _Task(model, inputs[block], baseline[block], targets[block], block, axes[0])
+                with torch.no_grad():
+                    before.append(task.probability(torch.ones_like(task.image[:, :1])))
+                    mask = self._start(task)
+                enlarge = [_enlarging(inputs, size, self.scale, self.mask_sigma) for size in inputs.shape[2:]]
+                mask = self._learned(task, mask, enlarge, progress.ticked(self._shifts(marks[block]), tick))
+                with torch.no_grad():
+                    kept = _enlarged(mask, enlarge)
+                    after.append(task.probability(kept))
+                maps.append(1 - kept)
         whole = torch.cat(maps)
         diagnostics = {"probability-before": torch.cat(before), "probability-after": torch.cat(after)}
         return Explanation(whole.movedim(1, axes[0]), {**diagnostics, "deleted-share": whole.mean((1, 2, 3))})
 
-    def _learned(self, task: "_Task", mask: Tensor, enlarge: Sequence[Tensor], shifts: Tensor) -> Tensor:
+    def _learned(self, task: "_Task", mask: Tensor, enlarge: Sequence[Tensor], shifts: Iterable[Tensor]) -> Tensor:
         mask, adam = mask.detach(), Adam(mask, self.rate)
         for shift in shifts:
             with torch.enable_grad():
