@@ -15,6 +15,8 @@ def test_fields_have_defaults_types_and_meanings() -> None:
     assert fields["method"].default == "Gradient()"
     assert found.cost == "M times E's, and one forward pass."
     assert found.source.startswith("Smilkov et al. 2017; ")
+    assert found.example.startswith(">>> hp.methods.SmoothGrad(")
+    assert ">>>" not in found.text
     assert "\n" not in found.text.split("\n\n")[0]
 
 

@@ -85,8 +85,15 @@ def generate(app: Sphinx) -> None:
 
 
 def plain(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Docstrings are read in terminals: |x| and * are formulas there, and single backquotes are code."""
+    """Docstrings are read in terminals: |x| and * are formulas there, and single backquotes are code.
+
+    Examples, from ">>>" to the next empty line, stay as they are.
+    """
+    shown = False
     for i, line in enumerate(lines):
+        shown = bool(line.strip()) and (shown or line.lstrip().startswith(">>>"))
+        if shown:
+            continue
         pieces = line.split("`")
         pieces[::2] = [re.sub(r"(?<!\\)([|*])", r"\\\1", piece) for piece in pieces[::2]]
         lines[i] = "``".join(pieces) if len(pieces) % 2 else line

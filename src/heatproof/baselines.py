@@ -20,7 +20,11 @@ from heatproof.registry import Registry
 
 @runtime_checkable
 class Baseline(Protocol):
-    """A value for missing features, per sample: a function of the sample alone, never of its batch."""
+    """A value for missing features, per sample: a function of the sample alone, never of its batch.
+
+    >>> isinstance(hp.baselines.Zero(), hp.baselines.Baseline)
+    True
+    """
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """The baseline of each sample, broadcastable to `inputs` (N, …)."""
@@ -33,7 +37,11 @@ BASELINES: Registry[Baseline] = Registry("baseline")
 @BASELINES.register("zero")
 @dataclass(frozen=True, kw_only=True)
 class Zero:
-    """0 everywhere: black, mid-grey or the data's mean colour, as the inputs were scaled."""
+    """0 everywhere: black, mid-grey or the data's mean colour, as the inputs were scaled.
+
+    >>> hp.baselines.Zero()(x)
+    tensor([[0.]])
+    """
 
     def __call__(self, inputs: Tensor) -> Tensor:
         return inputs.new_zeros(len(inputs), *[1] * (inputs.dim() - 1))
@@ -42,7 +50,11 @@ class Zero:
 @BASELINES.register("constant")
 @dataclass(frozen=True, kw_only=True)
 class Constant:
-    """One number everywhere, in input units."""
+    """One number everywhere, in input units.
+
+    >>> hp.baselines.Constant(value=0.5)(x)
+    tensor([[0.5000]])
+    """
 
     value: float = 0.0
 
@@ -57,6 +69,9 @@ class Mean:
 
     Which axis holds the channels is asked of the network; `layout` says it where nothing tells. Called without one,
     channels come first.
+
+    >>> hp.baselines.Mean()(images).shape
+    torch.Size([4, 1, 1, 1])
     """
 
     layout: InputLayout | None = None
@@ -75,6 +90,9 @@ class Blur:
     """The sample without its detail: images and volumes (N, C, positions …) smoothed by a Gaussian, in pixels.
 
     The kernel reaches to 3σ; beyond the border the nearest pixel repeats. `layout` as in `Mean`.
+
+    >>> hp.baselines.Blur(sigma=1.0)(images).shape
+    torch.Size([4, 1, 8, 8])
     """
 
     sigma: float = 10.0
@@ -101,6 +119,9 @@ class Token:
     """One embedding in every place of a sequence (N, T, E): that of a mask or padding token.
 
     It has no default and therefore no name: `Token.of(network.embeddings, tokenizer.mask_token_id)`.
+
+    >>> hp.baselines.Token(values=(0.0, 1.0))(torch.rand(1, 3, 2))
+    tensor([[[0., 1.]]])
     """
 
     values: tuple[float, ...]
@@ -126,6 +147,9 @@ class Values:
     """The same tensor for every sample, in input units: a background image, a row of a table; or one number.
 
     `values` broadcasts to a sample (…), or to (1, …); a value that compares, hashes and is told apart by its digest.
+
+    >>> hp.baselines.Values(torch.tensor([1.0, 2.0]))(x)
+    tensor([[1., 2.]])
     """
 
     values: Frozen = field(default_factory=lambda: Frozen(0.0))
@@ -151,6 +175,9 @@ class PerSample:
 
     Where a method explains copies of samples (SmoothGrad) or a sample several times, its row goes along. An audit goes
     block by block, and takes no rows: there, a baseline is a function of the sample.
+
+    >>> hp.methods.IntegratedGradients(baseline=hp.baselines.PerSample(x / 2))(line, x, 1).round(decimals=4)
+    tensor([[1.5000, 2.0000]])
     """
 
     values: Frozen
@@ -173,7 +200,11 @@ class PerSample:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """A baseline of its own for each row of one call, as `PerSample`, for a method that calls another on variants."""
+    """A baseline of its own for each row of one call, as `PerSample`, for a method that calls another on variants.
+
+    >>> hp.baselines.Rows(x / 2)(x)
+    tensor([[0.5000, 0.5000]])
+    """
 
     values: Tensor
 

@@ -25,7 +25,7 @@ class FieldOf:
 
 @dataclass(frozen=True)
 class Described:
-    """One registered name: a line, the text of its docstring, fields, cost and source ("" where it says none)."""
+    """One registered name: a line, its docstring's text, fields, cost, source and example ("" where it says none)."""
 
     name: str
     summary: str
@@ -33,6 +33,7 @@ class Described:
     fields: tuple[FieldOf, ...]
     cost: str
     source: str
+    example: str
 
     def as_data(self) -> dict[str, Any]:
         """The same as plain data."""
@@ -42,7 +43,8 @@ class Described:
 def described(registry: Registry[Any], name: str) -> Described:
     """What is registered under a name, with its own defaults. Raises: UnknownNameError for an unknown one."""
     value = registry.get(name)
-    first, body, parts = _taken_apart(inspect.getdoc(type(value)) or "")
+    doc, shown, example = (inspect.getdoc(type(value)) or "").partition("\n>>> ")
+    first, body, parts = _taken_apart(doc)
     return Described(
         name=name,
         summary=text(value) or first,
@@ -50,6 +52,7 @@ def described(registry: Registry[Any], name: str) -> Described:
         fields=_fields(value, _entries(parts.get("Fields") or parts.get("Args") or parts.get("Attributes") or "")),
         cost=_sentence(parts.get("Cost", "")) or _within(body, "Cost"),
         source=_sentence(parts.get("Source", "")),
+        example=(shown + example).strip(),
     )
 
 

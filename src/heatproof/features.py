@@ -18,7 +18,11 @@ from heatproof.registry import Registry
 
 
 class Features(Protocol):
-    """A partition of a sample's scalars into features, laid out on a grid. A subclass says all but `replace`."""
+    """A partition of a sample's scalars into features, laid out on a grid. A subclass says all but `replace`.
+
+    >>> hp.features.Pixels().grid((3, 8, 8)), hp.features.Tiles(size=4).grid((3, 8, 8))
+    ((8, 8), (2, 2))
+    """
 
     @abstractmethod
     def grid(self, shape: Sequence[int]) -> tuple[int, ...]:
@@ -59,6 +63,10 @@ class Pixels(Features):
 
     Samples are (C, positions …), or (positions …, C) with `layout="channels-last"`. `reduction` over channels: `sum`
     (default, keeps units and signs), `mean`, `l2` norm, or `max`.
+
+    >>> hp.features.Pixels().pool(torch.ones(1, 3, 2, 2), (3, 2, 2))
+    tensor([[[3., 3.],
+             [3., 3.]]])
     """
 
     reduction: str = "sum"
@@ -104,6 +112,10 @@ class Tiles(Features):
     cubes of a volume. Tiles at the far edges may be smaller.
 
     Samples are (C, positions …), or (positions …, C) with `layout="channels-last"`.
+
+    >>> hp.features.Tiles(size=4).pool(torch.ones(1, 1, 8, 8), (1, 8, 8))
+    tensor([[[16., 16.],
+             [16., 16.]]])
     """
 
     size: int = 8
@@ -140,7 +152,11 @@ class Tiles(Features):
 @FEATURES.register("tokens")
 @dataclass(frozen=True, kw_only=True)
 class Tokens(Features):
-    """One feature a token of a sequence (T, E): all components of its embedding together."""
+    """One feature a token of a sequence (T, E): all components of its embedding together.
+
+    >>> hp.features.Tokens().pool(torch.ones(1, 3, 2), (3, 2))
+    tensor([[2., 2., 2.]])
+    """
 
     def grid(self, shape: Sequence[int]) -> tuple[int, ...]:
         if len(shape) != 2:
@@ -159,7 +175,11 @@ class Tokens(Features):
 @FEATURES.register("columns")
 @dataclass(frozen=True, kw_only=True)
 class Columns(Features):
-    """One feature a scalar of the sample: the columns (D,) of a table, or every scalar of anything else."""
+    """One feature a scalar of the sample: the columns (D,) of a table, or every scalar of anything else.
+
+    >>> hp.features.Columns().pool(hp.methods.Gradient()(line, x, 1), (2,))
+    tensor([[3., 4.]])
+    """
 
     def grid(self, shape: Sequence[int]) -> tuple[int, ...]:
         return tuple(shape)
@@ -180,6 +200,9 @@ class Segments(Features):
 
     `mask` holds whole numbers and broadcasts to a sample (…): (H, W) of an image (C, H, W) takes all channels of a
     pixel together. Features stand in the order of their numbers, (K,), whichever numbers these are.
+
+    >>> hp.features.Segments(torch.tensor([0, 1])).pool(torch.tensor([[3.0, 4.0]]), (2,))
+    tensor([[3., 4.]])
     """
 
     mask: Frozen = field(default_factory=lambda: Frozen(0))

@@ -67,6 +67,10 @@ class Bound(nn.Module):
         preprocessing: applied to the explained tensor first, so that baselines and noise live in its units.
 
     Raises: InputError for names that the network or its forward does not have, and arguments that are missing.
+
+    >>> bound = hp.Bound(lambda a, b: a * b, given={"b": 2 * x})
+    >>> hp.methods.Gradient()(bound, x, 0)
+    tensor([[2., 0.]])
     """
 
     def __init__(

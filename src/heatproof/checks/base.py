@@ -73,6 +73,9 @@ class State:
     trained, `fixed` what is all the same: constants of the architecture, as far as can be told. `rests_on` is what
     else decides the check's own rows here, but no attribution: the data of an accuracy. `inputs` makes of the model and
     the samples (N, …) those that are explained here, which keep the draws of what they were.
+
+    >>> hp.checks.TRAINED.name, hp.checks.TRAINED.kept
+    ('trained', True)
     """
 
     name: str
@@ -106,7 +109,11 @@ TRAINED = State(name="trained", key={"state": "trained"}, label="trained", kept=
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """What a check may know when it declares its states: before anything expensive has run."""
+    """What a check may know when it declares its states: before anything expensive has run.
+
+    >>> hp.checks.Study(model=net, example=images, outputs=3, features=hp.features.Tiles(size=4)).grid
+    (2, 2)
+    """
 
     model: nn.Module
     example: Tensor
@@ -134,6 +141,12 @@ class Block:
     The last block of a run is filled up with repeated inputs; `samples` names those that count, the first ones.
     `boxes` are those of each input's object, where the data have them; a sample may have none. `meaning` is what the
     model's outputs are, `originals` the inputs before the state changed them.
+
+    >>> block = hp.checks.Block(
+    ...     model=net, inputs=images, targets=labels, samples=tuple("abcd"), features=hp.features.Pixels()
+    ... )
+    >>> block.samples, block.meaning.kind
+    (('a', 'b', 'c', 'd'), 'labels')
     """
 
     model: nn.Module
@@ -166,7 +179,11 @@ class Block:
 
 
 class Maps:
-    """One method's pooled attributions (N, *grid) of a block in a state, with their diagnostics (N,) by name."""
+    """One method's pooled attributions (N, *grid) of a block in a state, with their diagnostics (N,) by name.
+
+    >>> hp.checks.Maps(values=torch.zeros(4, 8, 8), diagnostics={}).values.shape
+    torch.Size([4, 8, 8])
+    """
 
     def __init__(self, values: Tensor, diagnostics: Mapping[str, Tensor]) -> None:
         self.values, self.diagnostics = values, diagnostics
@@ -185,6 +202,9 @@ class Scores:
     """One metric's values (N,) for the samples of a block: one row a sample. NaN is a degenerate result.
 
     `role` is that of the state where it is left empty.
+
+    >>> hp.checks.Scores(metric="largest", values=torch.tensor([1.0, torch.nan])).values
+    tensor([1., nan])
     """
 
     metric: str
@@ -196,7 +216,23 @@ class Scores:
 
 
 class Check(ABC):
-    """A frozen dataclass of settings that turns attributions into rows."""
+    """A frozen dataclass of settings that turns attributions into rows.
+
+    >>> from dataclasses import dataclass
+    >>> from heatproof.metrics import Metric
+    >>> @dataclass(frozen=True, kw_only=True)
+    ... class Largest(hp.checks.Check):
+    ...     def metrics(self, study):
+    ...         return (Metric(name="largest", text="The largest value of a map."),)
+    ...     def rows(self, block, state, method, maps, trained, shared):
+    ...         yield hp.checks.Scores(metric="largest", values=maps.values.flatten(1).amax(1))
+    ...
+    >>> run = hp.audit(line, x, [1], methods=["gradient"], checks=[Largest()], out="largest", features="columns",
+    ...                progress=False)
+    ...
+    >>> run.rows()["value"].tolist()
+    [4.0]
+    """
 
     version: ClassVar[int] = 1  # counted up whenever the same fields give other values
     summarizes: ClassVar[tuple[str, ...]] = ()  # the metrics whose rows `summary` asks for; all of them by default

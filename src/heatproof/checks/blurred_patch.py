@@ -60,6 +60,11 @@ class BlurredPatch(Check):
 
     Source: Binder et al. 2023, A.1 (kernels of 8 and 15, 30 regions, blur of 15). Where it is silent: regions do not
     overlap, beyond the border the nearest pixel repeats, and the label is the one that is explained.
+
+    >>> check = hp.checks.BlurredPatch(size=2, regions=3, kernel=3)
+    >>> run = hp.audit(net, images, labels, methods=["gradient"], checks=[check], out="blurred", progress=False)
+    >>> run.rows()["position"].unique().tolist()
+    [0.0, 1.0, 2.0, 3.0]
     """
 
     size: int = 8

@@ -49,6 +49,13 @@ class BottleneckLedger(Check):
     Cost: one forward pass a sample; the rest comes with the maps.
 
     Source: Schulz et al. 2020, Table 4.
+
+    >>> iba = hp.methods.PerSampleBottleneck(layer="0", steps=2).fit(net, [(images, labels)])
+    >>> run = hp.audit(net, images, labels, methods=[iba],
+    ...                checks=["bottleneck-ledger"], out="ledger", progress=False)
+    ...
+    >>> sorted(set(run.rows()["metric"]))[:3]
+    ['bits', 'information', 'probability']
     """
 
     def metrics(self, study: Study) -> tuple[Metric, ...]:

@@ -63,6 +63,13 @@ class BoundingBox(Check):
 
     Source: Schulz et al. 2020, section 4.5 (boxes below 33 %); Zhang et al. 2018 (pointing game). Deviation: the
     pointing game allows no distance to the box.
+
+    >>> data = hp.data.Dataset(
+    ...     name="boxes", inputs=images, targets=labels, ids=tuple("abcd"), boxes=(((0, 0, 4, 2),),) * 4
+    ... )
+    >>> run = hp.audit(net, data, methods=["gradient"], checks=["bounding-box"], out="boxes", progress=False)
+    >>> sorted(set(run.rows()["metric"]))
+    ['box-area', 'box-ratio', 'pointing-game']
     """
 
     largest: float = 0.33

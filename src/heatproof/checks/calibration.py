@@ -22,6 +22,11 @@ class Calibration(Check):
     Cost: no pass through the network beyond the map itself.
 
     Source: Adebayo et al. 2018, B, "Calibration for Similarity Metrics".
+
+    >>> check = hp.checks.Calibration(similarities=("spearman",))
+    >>> run = hp.audit(net, images, labels, methods=["gradient"], checks=[check], out="calibration", progress=False)
+    >>> sorted(set(run.rows()["setting"]))
+    ['gaussian-vs-gaussian', 'map-vs-gaussian', 'map-vs-uniform', 'uniform-vs-uniform']
     """
 
     similarities: tuple[Similarity | str, ...] = ()

@@ -99,6 +99,14 @@ class Completeness(Check):
     each label but the explained one (path methods: their passes for each label). Sums are taken in float64.
 
     Source: Sundararajan et al. 2017; Gupta & Arora, Figure 2 (one image, all labels); Ancona et al. 2018, section 3.
+
+    >>> run = hp.audit(line, x, [1], methods=["gradient-x-input"],
+    ...                checks=[hp.checks.Completeness()], out="complete",
+    ...                features="columns", progress=False)
+    ...
+    >>> rows = run.rows()
+    >>> rows[rows["metric"] == "attribution-sum"]["value"].tolist()
+    [7.0]
     """
 
     labels: int = 10

@@ -38,6 +38,12 @@ class Complexity(Check):
 
     Source: Bhatt et al. 2020, definition 3 (complexity, the entropy H of p), here as exp(H)/F, which needs no
     unit and does not grow with the picture; Chalasani et al. 2020, equation 12 (sparseness, the Gini index).
+
+    >>> run = hp.audit(line, x, [1], methods=["gradient"], checks=["complexity"], out="run", features="columns",
+    ...                progress=False)
+    >>> rows = run.rows()
+    >>> rows[rows["metric"] == "gini"]["value"].round(4).tolist()  # of 3 and 4: (4 − 3) / 14
+    [0.0714]
     """
 
     def metrics(self, study: Study) -> tuple[Metric, ...]:

@@ -88,6 +88,16 @@ class DataRandomization(Check):
 
     Source: Adebayo et al. 2018, section 4 and B; Gupta & Arora 2019, 4.2. Deviations: the network on true labels, a
     label that is permuted (as often as before) instead of drawn, and first weights by torch's layers.
+
+    >>> data = hp.data.Dataset(name="training", inputs=images, targets=labels, ids=tuple("abcd"))
+    >>> learn = hp.zoo.Training(epochs=50, learning_rate=0.01)
+    >>> check = hp.checks.DataRandomization(accuracy=0.5, training=learn, test_share=0.5)
+    >>> run = hp.audit(net, images, labels, methods=["gradient"],
+    ...                checks=[check], training_data=data, out="permuted",
+    ...                progress=False)
+    ...
+    >>> sorted(set(run.rows()["setting"]))
+    ['', 'permuted-labels', 'permuted-labels chance', 'true-labels']
     """
 
     version: ClassVar[int] = 2

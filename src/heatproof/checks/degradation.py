@@ -82,6 +82,12 @@ class Degradation(Check):
     Outputs that have no probability are taken as they are, as with `of="score"`.
     Cost: two forward passes a step, sample and method, beside two for all methods together.
     Source: Schulz et al. 2020, section 4.6, equation 9; Ancona et al. 2017.
+
+    >>> check = hp.checks.Degradation(tile=4)
+    >>> run = hp.audit(net, images, labels, methods=["gradient"], checks=[check], out="degradation", progress=False)
+    >>> rows = run.rows()
+    >>> rows[rows["setting"] == "morf"]["position"].unique().tolist()
+    [0.0, 0.25, 0.5, 0.75, 1.0]
     """
 
     tile: int | None = None

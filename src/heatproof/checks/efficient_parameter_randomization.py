@@ -47,6 +47,11 @@ class EfficientParameterRandomization(Check):
 
     Source: Hedström et al. 2024, Efficient MPRT (100 bins, maps normalized by their second moment). Deviation: bins
     over both maps, where published code takes each map's own range (`span="own"`); several seeds and the yardsticks.
+
+    >>> check = hp.checks.EfficientParameterRandomization()
+    >>> run = hp.audit(net, images, labels, methods=["gradient"], checks=[check], out="efficient", progress=False)
+    >>> "entropy-rise" in set(run.rows()["metric"])
+    True
     """
 
     initializer: str | Initializer = "he"

@@ -31,6 +31,11 @@ class InputControls(Check):
     Cost: no pass through the network.
 
     Source: Adebayo et al. 2018, Fig. 10 and 27.
+
+    >>> check = hp.checks.InputControls(controls=("edge-detector",), similarities=("spearman",))
+    >>> run = hp.audit(net, images, labels, methods=["gradient"], checks=[check], out="controls", progress=False)
+    >>> sorted(set(run.rows()["setting"]))
+    ['edge-detector', 'edge-detector chance']
     """
 
     version: ClassVar[int] = 2

@@ -21,6 +21,13 @@ class MethodAgreement(Check):
     Cost: no pass through the network beyond the maps, one sort a map and measure, one product of ranks a pair.
 
     Source: ours; Schulz et al. 2020 and Ancona et al. 2018 compare methods by eye.
+
+    >>> check = hp.checks.MethodAgreement(similarities=("spearman",))
+    >>> run = hp.audit(line, x, [1], methods=["gradient", "gradient-x-input"], checks=[check], out="agreement",
+    ...                features="columns", progress=False)
+    ...
+    >>> run.rows()[["method", "setting", "value"]].values.tolist()
+    [['gradient', 'gradient-x-input', 1.0]]
     """
 
     similarities: tuple[Similarity | str, ...] = ("spearman", "spearman-absolute")

@@ -49,6 +49,11 @@ class NetworkStructure(Check):
 
     Source: Binder et al. 2023, Theorem 2, I and J. Deviation: layers are found by what reads the activations, so that
     functional ReLUs count; the first one reads the input itself. The first dimension of what is read is the batch.
+
+    >>> check = hp.checks.NetworkStructure()
+    >>> run = hp.audit(net, images, labels, methods=["gradient"], checks=[check], out="structure", progress=False)
+    >>> sorted(set(run.rows()["metric"]))[:2]
+    ['non-positive', 'overtaking-0.85-0.10']
     """
 
     def metrics(self, study: Study) -> tuple[Metric, ...]:

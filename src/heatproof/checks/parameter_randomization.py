@@ -65,6 +65,11 @@ class ParameterRandomization(Check):
     what changes is the network alone; how much other noise would change is what the `replicate` rows say.
 
     Source: Adebayo et al. 2018, section 3 and B; Gupta & Arora 2019, 4.1. Deviation: several seeds and the floors.
+
+    >>> check = hp.checks.ParameterRandomization(similarities=("spearman",))
+    >>> run = hp.audit(net, images, labels, methods=["gradient"], checks=[check], out="parameters", progress=False)
+    >>> sorted(set(run.rows()["setting"]))
+    ['cascading he', 'cascading he chance', 'cascading he floor', 'replicate']
     """
 
     version: ClassVar[int] = 3

@@ -67,6 +67,14 @@ class SensitivityN(Check):
     Source: Ancona et al. 2018, section 4, where 4.1 sums to N and means n; Schulz et al. 2020, 4.4 (tiles;
     its code pools).
     Deviation: sets are common to all samples.
+
+    >>> check = hp.checks.SensitivityN(sets=20, sizes=1)
+    >>> run = hp.audit(line, torch.rand(3, 2), [1, 1, 1], methods=["gradient-x-input"], checks=[check], out="sets",
+    ...                features="columns", progress=False)
+    ...
+    >>> rows = run.rows()
+    >>> rows[rows["metric"] == "sensitivity-n"]["value"].round(4).tolist()
+    [1.0, 1.0, 1.0]
     """
 
     sets: int = 100

@@ -103,6 +103,11 @@ class Steadiness(Check):
 
     Source: Yeh et al. 2019 (max-sensitivity). Deviations: divided by the map's length ‖Φ(x)‖, because maps of different
     methods have different units; draws stand for the maximum. The rest is ours.
+
+    >>> check = hp.checks.Steadiness(seeds=(0,), draws=0)
+    >>> run = hp.audit(net, images, labels, methods=["gradient"], checks=[check], out="steady", progress=False)
+    >>> sorted(set(run.rows()["setting"]))
+    ['inputs', 'parameters', 'parameters chance']
     """
 
     version: ClassVar[int] = 2

@@ -54,6 +54,8 @@ def _show(found: Any) -> None:
     for title, said in (("Cost", found.cost), ("Source", found.source)):
         if said:
             out.print(f"\n[dim]{title}:[/] {plain(said)}", highlight=False)
+    if found.example:
+        out.print(f"\n[dim]{plain(found.example)}[/]", highlight=False, soft_wrap=True)
 
 
 def _list(kind: str) -> None:

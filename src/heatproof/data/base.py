@@ -50,6 +50,12 @@ class Dataset:
         given: side inputs by name, tensors with one row a sample: what a network takes beside the explained tensor.
         numbers: (N,) float32, the number that the network's one output should be, where that is no label; or None.
         skipped: files or rows that could not be used, each with the reason. They have no row here.
+
+    >>> data = hp.data.Dataset(name="mine", inputs=images, targets=labels, ids=tuple("abcd"),
+    ...                        classes=("cat", "dog", "owl"))
+    ...
+    >>> len(data), data.classes
+    (4, ('cat', 'dog', 'owl'))
     """
 
     name: str
@@ -171,6 +177,9 @@ class Source:
         offset: how many to leave out first.
         shuffle: the seed of the order before `offset` and `limit`; None keeps the source's own order.
         mean, std: per channel, x ← (x − mean) / std after scaling to [0, 1]; empty for none.
+
+    >>> hp.data.DemoDigits(limit=3, offset=2, shuffle=0).load().ids
+    ('digit-971-0', 'digit-194-0', 'digit-625-0')
     """
 
     limit: int | None = None
@@ -321,6 +330,11 @@ class PermutedLabels:
     Attributes:
         source: where the samples come from.
         seed: of the permutation.
+
+    >>> source = hp.data.DemoDigits(limit=20)
+    >>> permuted = hp.data.PermutedLabels(source=source, seed=1).load()
+    >>> torch.equal(permuted.targets.sort().values, source.load().targets.sort().values)
+    True
     """
 
     source: Source

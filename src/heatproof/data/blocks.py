@@ -34,6 +34,10 @@ class Blocks(Protocol):
         classes: the name of each label, or None.
         identity: SHA-256 of what the data is, as far as that is known without reading all samples. What the samples
             hold is told by `Dataset.digests`, block by block.
+
+    >>> blocks = hp.data.as_blocks(images, labels)
+    >>> isinstance(blocks, hp.data.Blocks), len(blocks), blocks.read(1, 3).targets
+    (True, 4, tensor([1, 2]))
     """
 
     @property

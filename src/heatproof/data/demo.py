@@ -38,6 +38,9 @@ class DemoDigits(Source):
     Attributes:
         part: "test" or "train".
         seed: which digits are test digits, the places and the clutter.
+
+    >>> hp.data.DemoDigits(limit=2).load().inputs.shape
+    torch.Size([2, 1, 56, 56])
     """
 
     part: str = "test"

@@ -144,6 +144,23 @@ class PascalVOC(Detection):
     Attributes:
         year: of the challenge.
         part: the list of pictures, `ImageSets/Main/<part>.txt`.
+
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> folder = Path("voc/VOCdevkit/VOC2012")
+    >>> for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
+    ...     (folder / name).mkdir(parents=True)
+    ...
+    >>> Image.new("RGB", (8, 8)).save(folder / "JPEGImages/1.jpg")
+    >>> _ = (folder / "ImageSets/Main/val.txt").write_text("1")
+    >>> box = "<bndbox><xmin>3</xmin><ymin>3</ymin><xmax>6</xmax><ymax>6</ymax></bndbox>"
+    >>> size = "<size><width>8</width><height>8</height></size>"
+    >>> _ = (folder / "Annotations/1.xml").write_text(
+    ...     f"<annotation>{size}<object><name>dog</name>{box}</object></annotation>"
+    ... )
+    >>> data = hp.data.PascalVOC(root="voc", resize=8, crop=8).load()
+    >>> data.classes[data.targets[0]], data.boxes
+    ('dog', (((2.0, 2.0, 6.0, 6.0),),))
     """
 
     year: str = "2012"
@@ -191,6 +208,20 @@ class Coco(Detection):
     Attributes:
         images: the folder of pictures, relative to `root`.
         annotations: the JSON file of instances, relative to `root`.
+
+    >>> import json
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> Image.new("RGB", (8, 8)).save("1.png")
+    >>> found = {
+    ...     "images": [{"id": 1, "file_name": "1.png", "width": 8, "height": 8}],
+    ...     "categories": [{"id": 18, "name": "dog"}],
+    ...     "annotations": [{"id": 1, "image_id": 1, "category_id": 18, "bbox": [2, 2, 4, 4], "iscrowd": 0}],
+    ... }
+    >>> _ = Path("instances.json").write_text(json.dumps(found))
+    >>> data = hp.data.Coco(root=".", images=".", annotations="instances.json", resize=8, crop=8).load()
+    >>> data.targets, data.boxes
+    (tensor([0]), (((2.0, 2.0, 6.0, 6.0),),))
     """
 
     images: str = "val2017"

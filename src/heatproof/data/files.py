@@ -34,6 +34,11 @@ class NpzImages(Source):
         labels: the name of the array of N integer labels.
         classes: the name of an array with the name of each label; left out if the file has none.
         layout: "channels-first" or "channels-last".
+
+    >>> import numpy as np
+    >>> np.savez("digits.npz", x=np.zeros((4, 1, 8, 8), np.float32), y=np.arange(4))
+    >>> hp.data.NpzImages(path="digits.npz", limit=3).load().targets
+    tensor([0, 1, 2])
     """
 
     path: str = ""

@@ -57,6 +57,16 @@ class ImageFolder(PictureSource):
             of one file the first counts.
         boxes_below: only images whose boxes, cut like that, cover some of the picture and less than this share of it
             (004, section 4.5: 0.33); None keeps all.
+
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> for name in ("cat", "dog"):
+    ...     Path("pictures", name).mkdir(parents=True)
+    ...     Image.new("RGB", (8, 8)).save(f"pictures/{name}/1.png")
+    ...
+    >>> data = hp.data.ImageFolder(root="pictures", resize=None, crop=8).load()
+    >>> data.classes, data.targets
+    (('cat', 'dog'), tensor([0, 1]))
     """
 
     root: str = ""
@@ -149,6 +159,11 @@ class ImageFile(PictureSource):
 
     Attributes:
         path: the file.
+
+    >>> from PIL import Image
+    >>> Image.new("RGB", (8, 8)).save("dog.png")
+    >>> hp.data.ImageFile(path="dog.png", resize=None, crop=8).load().targets
+    tensor([-1])
     """
 
     path: str = ""

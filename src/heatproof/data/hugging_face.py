@@ -32,6 +32,15 @@ class HuggingFace(PictureSource):
         label: the column of labels: a ClassLabel, whole numbers from 0 on, or names; "" for none.
         id: the column of unique ids; "" for the row's number.
         classes: the network's labels in their order, where labels are names; by default all that there are, sorted.
+
+    >>> import datasets
+    >>> import numpy as np
+    >>> rows = {"image": [np.zeros((8, 8, 3), np.uint8)] * 2, "label": [1, 0]}
+    >>> features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+    >>> datasets.Dataset.from_dict(rows, features=features).save_to_disk("pets")
+    >>> data = hp.data.HuggingFace(path="pets", resize=None, crop=8).load()
+    >>> data.targets, data.classes
+    (tensor([1, 0]), ('cat', 'dog'))
     """
 
     path: str = ""

@@ -36,6 +36,10 @@ class Snapshot(Source):
 
     Attributes:
         path: the folder.
+
+    >>> source = hp.data.snapshot(((torch.rand(3, 8, 8), i % 2) for i in range(5)), "kept")
+    >>> source == hp.data.Snapshot(path="kept"), source.load().targets
+    (True, tensor([0, 1, 0, 1, 0]))
     """
 
     path: str = ""

@@ -37,6 +37,21 @@ class WebDataset(PictureSource):
         label: the ending of a member that is the label as text, a whole number from 0 on or a name; or "json:NAME", the
             value NAME (NAME.INNER of nested ones) of the sample's .json; "" for no labels.
         classes: the network's labels in their order, where labels are names.
+
+    >>> import io, tarfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> Path("shards").mkdir()
+    >>> picture = io.BytesIO()
+    >>> Image.new("RGB", (8, 8)).save(picture, "PNG")
+    >>> with tarfile.open("shards/0.tar", "w") as archive:
+    ...     for name, content in (("1.png", picture.getvalue()), ("1.cls", b"4")):
+    ...         entry = tarfile.TarInfo(name)
+    ...         entry.size = len(content)
+    ...         archive.addfile(entry, io.BytesIO(content))
+    ...
+    >>> hp.data.WebDataset(root="shards", resize=None, crop=8).load().targets
+    tensor([4])
     """
 
     root: str = ""

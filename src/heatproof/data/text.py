@@ -57,6 +57,13 @@ class TextTable(Source):
         tokenizer: a folder with a tokenizer of Hugging Face, which makes the tokens and fills them up in its own way:
             of the fields above `length` alone counts then, 500 or what tokenizer and network take, by default. In an
             audit of `hf:FOLDER` it is that folder's. Needs the extra `transformers`.
+
+    >>> import pandas as pd
+    >>> reviews = pd.DataFrame({"text": ["a fine film", "a dull film"], "label": [1, 0]})
+    >>> reviews.to_csv("reviews.csv", index=False)
+    >>> data = hp.data.TextTable(path="reviews.csv", length=4).load()
+    >>> data.targets, data.tokens[0]
+    (tensor([1, 0]), ('<pad>', 'a', 'fine', 'film'))
     """
 
     path: str = ""

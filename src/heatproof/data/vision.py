@@ -24,6 +24,17 @@ class TorchvisionDataset(Source):
         dataset: MNIST, FashionMNIST, KMNIST, CIFAR10 or CIFAR100.
         root: the folder that holds the data set's own folder; empty for the one in HEATPROOF_DATA.
         train: the training part instead of the test part.
+
+    >>> import struct
+    >>> from pathlib import Path
+    >>> raw = Path("torchvision/MNIST/raw")
+    >>> raw.mkdir(parents=True)
+    >>> for part in ("train", "t10k"):
+    ...     _ = (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, 2, 28, 28) + bytes(1568))
+    ...     _ = (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, 2) + bytes([3, 7]))
+    ...
+    >>> hp.data.TorchvisionDataset(dataset="MNIST", root="torchvision").load().targets
+    tensor([3, 7])
     """
 
     dataset: str = "MNIST"

@@ -23,6 +23,9 @@ class Gradient(Linearizable):
     Cost: one forward and one backward pass.
 
     Source: Simonyan et al. 2013; Adebayo et al. 2018, A.1 (with its sign).
+
+    >>> hp.methods.Gradient()(line, x, 1)
+    tensor([[3., 4.]])
     """
 
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
@@ -40,6 +43,9 @@ class GradientXInput(Linearizable):
     Cost: one forward and one backward pass.
 
     Source: Shrikumar et al. 2016; Ancona et al. 2018, Table 1; Adebayo et al. 2018, A.2.
+
+    >>> hp.methods.GradientXInput()(line, 2 * x, 1)
+    tensor([[6., 8.]])
     """
 
     @property
@@ -68,6 +74,9 @@ class Saliency(Method):
     Cost: one forward and one backward pass.
 
     Source: Simonyan et al. 2013. Deviation: no maximum over channels; pooling is the reader's choice.
+
+    >>> hp.methods.Saliency()(line, -x, 1)
+    tensor([[3., 4.]])
     """
 
     @property

@@ -30,6 +30,10 @@ class Explanation:
 
     `maps` broadcasts to the inputs (N, …): a dimension that the method does not resolve has size 1.
     `diagnostics` are tensors (N,) by name, such as `completeness-gap`.
+
+    >>> found = hp.methods.IntegratedGradients(steps=4).explain(line, x, 0)
+    >>> found.maps, sorted(found.diagnostics)
+    (tensor([[1., 2.]]), ['baseline-score', 'completeness-gap', 'condition-number', 'score'])
     """
 
     maps: Tensor
@@ -49,6 +53,10 @@ class Linearization(NamedTuple):
     `pull` takes a cotangent (N, C) and gives the attribution (N, …) of that mix of labels: a one-hot row is one
     label's. It takes (K, N, C) as well and gives (K, N, …), sharing between the K mixes whatever can be shared.
     `outputs` (N, C) belong to the inputs alone, also where a method evaluates the model elsewhere.
+
+    >>> outputs, pull = hp.methods.GradientXInput().linearize(line, x)
+    >>> outputs, pull(torch.tensor([[-1.0, 1.0]]))
+    (tensor([[3., 7.]]), tensor([[2., 2.]]))
     """
 
     outputs: Tensor
@@ -60,6 +68,13 @@ class Method(ABC):
 
     A subclass is a frozen dataclass with keyword-only fields and says in `_explain` how it attributes. Input that no
     method can work with is refused here, before the model runs.
+
+    >>> class Ones(hp.methods.Method):
+    ...     def _explain(self, model, inputs, targets):
+    ...         return hp.methods.Explanation(torch.ones_like(inputs))
+    ...
+    >>> Ones()(line, x, 0)
+    tensor([[1., 1.]])
     """
 
     version: ClassVar[int] = 1  # counted up whenever the same fields give other values
@@ -138,7 +153,13 @@ class Method(ABC):
 
 
 class Linearizable(Method):
-    """A method that attributes any mix of labels from one preparation: it can be made competitive."""
+    """A method that attributes any mix of labels from one preparation: it can be made competitive.
+
+    >>> isinstance(hp.methods.Gradient(), hp.methods.Linearizable)
+    True
+    >>> isinstance(hp.methods.Saliency(), hp.methods.Linearizable)  # a magnitude has no mix of labels
+    False
+    """
 
     shares_passes: ClassVar[bool] = False  # whether pulling K mixes at once costs less than pulling one by one
 

@@ -64,6 +64,10 @@ class PerSampleBottleneck(FittedMethod):
 
     Source: Schulz et al. 2020, §3.1, §3.2, eq. 2 to 7, Table 2; kernel, `min_std`, `active` and the area scale from its
     code.
+
+    >>> method = hp.methods.PerSampleBottleneck(layer="0", steps=2).fit(net, [(images, labels)])
+    >>> method(net, images, labels).shape
+    torch.Size([4, 1, 8, 8])
     """
 
     layer: str | None = None

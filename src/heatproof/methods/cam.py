@@ -65,6 +65,9 @@ class GradCAM(Linearizable):
 
     Source: Selvaraju et al. 2017, eq. 1 and 2; Adebayo et al. 2018, A.4. Pytorch-grad-cam rescales each map to [0, 1];
     here it keeps its units.
+
+    >>> hp.methods.GradCAM(layer="0")(net, images, labels).shape
+    torch.Size([4, 1, 8, 8])
     """
 
     layer: str | tuple[str, ...] | None = None
@@ -194,6 +197,9 @@ class GuidedGradCAM(Linearizable):
     backpropagation does not know.
 
     Source: Selvaraju et al. 2017, section 3.2; Adebayo et al. 2018, A.4.
+
+    >>> hp.methods.GuidedGradCAM(layer="0")(net, images, labels).shape
+    torch.Size([4, 1, 8, 8])
     """
 
     layer: str | None = None

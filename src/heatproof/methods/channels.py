@@ -26,6 +26,9 @@ class ChannelNorm(Method):
     it. Cost: that of E, by default the gradient.
 
     Source: Binder et al. 2023, D ("gradient with ℓ2-norm over the RGB-subpixels, also known as Sensitivity").
+
+    >>> hp.methods.ChannelNorm(hp.methods.Gradient())(net, images, labels).shape
+    torch.Size([4, 1, 8, 8])
     """
 
     method: Method = field(default=Gradient(), kw_only=False)  # a frozen value

@@ -65,6 +65,10 @@ class Competitive(Method):
     Raises: InputError where the method cannot be linearized (Saliency, VarGrad, Occlusion …).
 
     Source: Gupta & Arora, Algorithms 1 and 2, section 3.2.
+
+    >>> method = hp.methods.Competitive(hp.methods.GradientXInput())
+    >>> method(line, x, torch.tensor([1])), method(line, x, torch.tensor([0]))
+    (tensor([[3., 4.]]), tensor([[0., 0.]]))
     """
 
     method: Method = field(kw_only=False)

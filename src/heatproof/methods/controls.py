@@ -27,6 +27,9 @@ class Random(Method):
     `seed`. The model is never run, so labels beyond its last output are not noticed. Cost: no pass.
 
     Source: the random row of Schulz et al. 2020, Table 1. Deviation: Gaussian numbers, not a shuffled ramp.
+
+    >>> hp.methods.Random(seed=1)(line, x, 0).shape
+    torch.Size([1, 2])
     """
 
     seed: int = 0
@@ -46,6 +49,10 @@ class InputXRandomGradient(Method):
     label, another one for every sample and `seed`. The model is never run. Cost: no pass.
 
     Source: Adebayo et al. 2018, Figure 10; Gupta & Arora, section 3.1.
+
+    >>> method = hp.methods.InputXRandomGradient(seed=1)
+    >>> torch.equal(method(line, x, 0), method(line, x, 1))
+    True
     """
 
     seed: int = 0
@@ -80,6 +87,9 @@ class EdgeDetector(Method):
     without scikit-image.
 
     Source: Adebayo et al. 2018, which names no detector, for images.
+
+    >>> hp.methods.EdgeDetector()(net, torch.ones(1, 1, 8, 8), 0).abs().max()
+    tensor(0.)
     """
 
     version: ClassVar[int] = 2
@@ -175,6 +185,9 @@ class InputXEdges(Method):
     the same for every model and label. Fields, cost and errors as EdgeDetector's.
 
     Source: Adebayo et al. 2018, Figure 27 shows maps on such inputs; as a map of its own it is this package's.
+
+    >>> hp.methods.InputXEdges()(net, torch.ones(1, 1, 8, 8), 0).abs().max()
+    tensor(0.)
     """
 
     version: ClassVar[int] = 2

@@ -52,6 +52,9 @@ class DeepLIFT(Linearizable):
 
     Source: Shrikumar et al. 2017; as modified gradients, Ancona et al. 2018, Prop. 2. Deviation: the complete rules for
     operations with several inputs, which neither paper gives.
+
+    >>> hp.methods.DeepLIFT(baseline=0.5)(nn.Sequential(line, nn.ReLU()).eval(), x, 0)
+    tensor([[0.5000, 1.0000]])
     """
 
     version: ClassVar[int] = 2

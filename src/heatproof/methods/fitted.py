@@ -47,6 +47,10 @@ class Fitted:
         tensors: by name.
         network: the `network_fingerprint` of the network that they were learned from.
         facts: what else tells this fit apart, in words: the method, the layer, the number of samples.
+
+    >>> fitted = hp.methods.PatternNet().fit(net, [(images, labels)]).fitted
+    >>> len(fitted.digest), fitted == hp.methods.PatternNet().fit(net, [(images, labels)]).fitted
+    (64, True)
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], *, network: str, facts: Mapping[str, str]) -> None:
@@ -127,6 +131,10 @@ class FittedMethod(Method):
     was fitted on it refuses. `on_changed_model` says what is right where a network was changed on purpose, as by
     randomization: `refit` what it learned, `reuse` it, or `exclude` the method; `on_changed` does it, and
     `on_changed_because` says why in words.
+
+    >>> method = hp.methods.PatternNet()
+    >>> method.fitted is None, method.fit(net, [(images, labels)]).fitted is None
+    (True, False)
     """
 
     on_changed_model: ClassVar[Literal["refit", "reuse", "exclude"]]

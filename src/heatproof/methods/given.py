@@ -76,6 +76,14 @@ class Given(Method):
             `maps` (N, …), whose rows have the ids that an array `ids` of text names, or "0", "1", … An array (N, …) as
             well.
         ids: the samples' ids, in the order of the rows of one array.
+
+    >>> maps = {name: images[i] for i, name in enumerate("abcd")}
+    >>> run = hp.audit(
+    ...     net, images, labels, methods=[hp.methods.Given(maps)], checks=["calibration"], ids=list("abcd"),
+    ...     out="given", progress=False,
+    ... )
+    >>> run.rows()["method"].unique().tolist()
+    ['', 'Given(<4 maps a4df1905da52a324>)']
     """
 
     given: ClassVar[bool] = True  # no map of another network, nor a second one of the same

@@ -27,6 +27,10 @@ class GuidedBackprop(Linearizable):
     Raises: InputError for a network without ReLUs (use Gradient); OperationError for an operation it does not know.
 
     Source: Springenberg et al. 2014; Adebayo et al. 2018, A.5.
+
+    >>> opening = nn.Sequential(nn.ReLU(), line).eval()
+    >>> hp.methods.GuidedBackprop()(opening, torch.tensor([[1.0, -1.0]]), 0)
+    tensor([[1., 0.]])
     """
 
     allow_detached: bool = False
@@ -51,6 +55,10 @@ class Deconvnet(Linearizable):
     Raises: InputError for a network without ReLUs (use Gradient); OperationError for an operation it does not know.
 
     Source: Zeiler & Fergus 2014.
+
+    >>> opening = nn.Sequential(nn.ReLU(), line).eval()
+    >>> hp.methods.Deconvnet()(opening, torch.tensor([[1.0, -1.0]]), 0)
+    tensor([[1., 2.]])
     """
 
     allow_detached: bool = False
@@ -78,6 +86,9 @@ class BetaSmooth(Linearizable):
     Raises: InputError for a network without ReLUs (use Gradient); OperationError for an operation it does not know.
 
     Source: Dombrowski et al. 2019, as in Zennit's BetaSmooth. Deviation: values are not smoothed, derivatives alone.
+
+    >>> hp.methods.BetaSmooth(beta=10.0)(nn.Sequential(nn.ReLU(), line).eval(), torch.zeros(1, 2), 0)
+    tensor([[0.5000, 1.0000]])
     """
 
     beta: float = 10.0

@@ -51,6 +51,9 @@ class LRP(Linearizable):
     Raises: OperationError for an operation without a rule, with the module that calls it.
 
     Source: Bach et al. 2015; as modified gradients, Ancona et al. 2018, Prop. 1; the rules in `propagation.rules`.
+
+    >>> hp.methods.LRP(composite="epsilon")(line, x, 1).round(decimals=3)
+    tensor([[3., 4.]])
     """
 
     version: ClassVar[int] = 2
@@ -109,6 +112,10 @@ class DeepTaylor(Linearizable):
 
     Source: Montavon et al. 2017, eq. 8 (z⁺) and 14 (z^B). Deviations: the default box; biases are ignored, where
     the paper trains with biases ≤ 0.
+
+    >>> relevance = hp.methods.DeepTaylor(low=0.0, high=2.0)(nn.Sequential(line, nn.ReLU()).eval(), x, 0)
+    >>> relevance.sum().round(decimals=3)
+    tensor(3.)
     """
 
     version: ClassVar[int] = 3

@@ -79,6 +79,9 @@ class SmoothGrad(Linearizable):
 
     Source: Smilkov et al. 2017; Adebayo et al. 2018, A.6, with the settings of its code: 50 copies, 0.15, maps averaged
     with their sign. (PAIR's own default averages squares.)
+
+    >>> hp.methods.SmoothGrad(hp.methods.GradientXInput(), samples=5, sigma=0.0)(line, x, 1)
+    tensor([[3., 4.]])
     """
 
     method: Method | Attribution = field(default=Gradient(), kw_only=False)  # a frozen value
@@ -166,6 +169,9 @@ class VarGrad(Method):
 
     Source: Adebayo et al. 2018, A.7, with the settings of its code: 25 copies, 0.15, np.var. (Captum's
     E[g²] − E[g]² cancels in float32.)
+
+    >>> hp.methods.VarGrad(samples=5)(line, x, 1)
+    tensor([[0., 0.]])
     """
 
     method: Method | Attribution = field(default=Gradient(), kw_only=False)  # a frozen value

@@ -50,6 +50,9 @@ class Occlusion(Method):
     Source: Zeiler & Fergus 2014; Ancona et al. 2018 (Occlusion-1); Schulz et al. 2020, Table 1 (8×8 and 14×14 patches
     without overlap, set to 0 as their section 2 says; their code sets them to the image's mean color: baseline `mean`).
     Overlapping windows are averaged, as in Captum; the papers do not say.
+
+    >>> hp.methods.Occlusion(baseline=0.5)(line, x, 1)
+    tensor([[1.5000, 2.0000]])
     """
 
     window: int | tuple[int, ...] | None = None

@@ -58,6 +58,9 @@ class IntegratedGradients(Linearizable):
 
     Source: Sundararajan et al. 2017, eq. 1 and 3; Adebayo et al. 2018, A.5. Deviation: Gauss–Legendre nodes instead of
     a Riemann sum, by default.
+
+    >>> hp.methods.IntegratedGradients(steps=4)(lambda x: x.square(), torch.tensor([[3.0]]), 0).round(decimals=4)
+    tensor([[9.]])
     """
 
     steps: int = 50

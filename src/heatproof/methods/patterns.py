@@ -87,6 +87,9 @@ class PatternNet(_Patterned):
     ReLU, max-pooling, sums and rearrangements: batch norm among them, which must be folded first.
 
     Source: Kindermans et al. 2018, the two-component estimator.
+
+    >>> hp.methods.PatternNet().fit(net, [(images, labels)])(net, images, labels).shape
+    torch.Size([4, 1, 8, 8])
     """
 
     _times_weight: ClassVar[bool] = False
@@ -103,6 +106,9 @@ class PatternAttribution(_Patterned):
     Patterns, cost and errors as in PatternNet.
 
     Source: Kindermans et al. 2018.
+
+    >>> hp.methods.PatternAttribution().fit(net, [(images, labels)])(net, images, labels).shape
+    torch.Size([4, 1, 8, 8])
     """
 
     _times_weight: ClassVar[bool] = True

@@ -56,6 +56,9 @@ class MeaningfulPerturbation(Method):
     over cells, isotropic ∇, radii of 0, 5, 10 … pixels. Deviations: the blur of the mask is differentiated (their code
     hands the gradient of M to m as it is, and rounds M to 8 bits); Gaussians reach to 3σ; pixels that a shift brings in
     repeat the border (they load a larger image).
+
+    >>> hp.methods.MeaningfulPerturbation(steps=3, scale=2)(net, images, labels).shape
+    torch.Size([4, 1, 8, 8])
     """
 
     version: ClassVar[int] = 2

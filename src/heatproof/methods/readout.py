@@ -65,6 +65,10 @@ class ReadoutBottleneck(FittedMethod):
 
     Source: Schulz et al. 2020, §3.3, Table 3, where §4.1 says 20 epochs; widths in/2 and 2·out between the
     convolutions and first weights from the authors' code. Deviation: that code clamps α to [−5, 5], the paper does not.
+
+    >>> recipe = hp.methods.ReadoutBottleneck(layer="0", readouts=("0",), epochs=1, floor=0.0)
+    >>> recipe.fit(net, [(images, labels)])(net, images, labels).shape
+    torch.Size([4, 1, 8, 8])
     """
 
     layer: str | None = None

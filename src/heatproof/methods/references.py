@@ -37,6 +37,9 @@ class OverBaselines(Linearizable):
         seed: of the draws, which depend on the sample's values as well, and on nothing else.
 
     Raises: InputError for a method without a baseline, or baselines that are no samples.
+
+    >>> hp.methods.OverBaselines(hp.methods.DeepLIFT(), baselines=torch.tensor([[0.0, 0.0], [1.0, 1.0]]))(line, x, 1)
+    tensor([[1.5000, 2.0000]])
     """
 
     method: Method = field(default=IntegratedGradients(), kw_only=False)  # a frozen value
@@ -112,6 +115,9 @@ class ExpectedGradients(Linearizable):
         seed: of the draws, which depend on the sample's values as well, and on nothing else.
 
     Source: Erion et al. 2021, eq. 3; Lundberg & Lee 2017.
+
+    >>> hp.methods.ExpectedGradients(baselines=torch.zeros(3, 2), samples=5)(line, x, 1)
+    tensor([[3., 4.]])
     """
 
     baselines: Frozen = field(default_factory=lambda: Frozen([0.0]))

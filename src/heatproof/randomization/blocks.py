@@ -21,7 +21,12 @@ class Block(NamedTuple):
 
 
 class Blocking(ABC):
-    """A frozen dataclass that says which layers of a network are randomized together."""
+    """A frozen dataclass that says which layers of a network are randomized together.
+
+    >>> blocks = hp.randomization.EndingAt(pattern="*.conv1")
+    >>> isinstance(blocks, hp.randomization.Blocking)
+    True
+    """
 
     @abstractmethod
     def blocks(self, layers: Sequence[Layer]) -> list[Block]:
@@ -34,7 +39,12 @@ class Blocking(ABC):
 @BLOCKINGS.register("modules")
 @dataclass(frozen=True, kw_only=True)
 class Modules(Blocking):
-    """The layers under each of the modules `names`; a layer under none of them is a block of its own."""
+    """The layers under each of the modules `names`; a layer under none of them is a block of its own.
+
+    >>> cascade = hp.randomization.Cascading(blocks=hp.randomization.Modules(names=("0", "3")))
+    >>> [stage.label for stage in cascade.stages(net, images)]
+    ['3', '0']
+    """
 
     names: tuple[str, ...] = ()
 
@@ -70,6 +80,10 @@ class EndingAt(Blocking):
 
     Source: Binder et al. 2023, A.1. Deviation: DenseNet-121 has 58 layers named `.conv1`, not 63, so every third of
     them makes 19 stops and leaves the 58th.
+
+    >>> cascade = hp.randomization.Cascading(blocks=hp.randomization.EndingAt(pattern="0"))
+    >>> [stage.layers for stage in cascade.stages(net, images)]
+    [('3',), ('3', '0')]
     """
 
     pattern: str = "*.conv1"
@@ -106,6 +120,11 @@ class Depthwise(Blocking):
     its 16 depthwise convolutions (002 counts 17, which it does not have). Fields as in EndingAt.
 
     Source: Binder et al. 2023, A.1.
+
+    >>> small = nn.Sequential(nn.Conv2d(2, 2, 3, groups=2), nn.Conv2d(2, 2, 1), nn.Flatten(), nn.Linear(72, 3)).eval()
+    >>> cascade = hp.randomization.Cascading(blocks=hp.randomization.Depthwise())
+    >>> [stage.layers for stage in cascade.stages(small, torch.rand(1, 2, 8, 8))]
+    [('3',), ('3', '1', '0')]
     """
 
     every: int = 1

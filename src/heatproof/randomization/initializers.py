@@ -20,7 +20,13 @@ INITIALIZERS: "Registry[Initializer]" = Registry("initializer", "heatproof.rando
 
 
 class Initializer(ABC):
-    """A frozen dataclass that draws the weights of a layer anew, on the CPU."""
+    """A frozen dataclass that draws the weights of a layer anew, on the CPU.
+
+    >>> hp.randomization.INITIALIZERS.names()
+    ['default', 'he', 'permutation', 'truncated-normal', 'uniform']
+    >>> isinstance(hp.randomization.He(), hp.randomization.Initializer)
+    True
+    """
 
     name: ClassVar[str]
     of_batch_norm: ClassVar[bool] = False  # whether it draws batch norms as well, which are reset otherwise
@@ -43,7 +49,13 @@ class Initializer(ABC):
 
 
 class WeightByWeight(Initializer):
-    """An initializer that draws each weight from a random stream of its own."""
+    """An initializer that draws each weight from a random stream of its own.
+
+    >>> isinstance(hp.randomization.He(), hp.randomization.WeightByWeight)
+    True
+    >>> isinstance(hp.randomization.Default(), hp.randomization.WeightByWeight)  # a layer"s own way draws it whole
+    False
+    """
 
     def draw(self, layer: Layer, seed: int) -> dict[str, Tensor]:
         key = self._key(seed, layer)
@@ -72,6 +84,12 @@ class TruncatedNormal(WeightByWeight):
     Raises: InputError unless `std` is positive and finite.
 
     Source: 001 appendix B (mean 0, std 0.01).
+
+    >>> initializer = hp.randomization.TruncatedNormal(std=0.01)
+    >>> with hp.randomization.Cascading(initializer=initializer).stages(net, images)[-1]:
+    ...     bool(net[3].weight.abs().max() <= 0.02)
+    ...
+    True
     """
 
     name: ClassVar[str] = "truncated-normal"
@@ -96,6 +114,12 @@ class Uniform(WeightByWeight):
 
     Source: 001 appendix B tries a uniform distribution and gives no range; this one has the same standard deviation
     as its normal distribution before the cut.
+
+    >>> initializer = hp.randomization.Uniform(std=0.01)
+    >>> with hp.randomization.Cascading(initializer=initializer).stages(net, images)[-1]:
+    ...     bool(net[3].weight.abs().max() <= 0.01 * 3**0.5)
+    ...
+    True
     """
 
     name: ClassVar[str] = "uniform"
@@ -121,6 +145,11 @@ class He(WeightByWeight):
     its name or its operation says so.
 
     Source: He et al. 2015, eq. 10, biases after eq. 10; used by 002 A.1.
+
+    >>> with hp.randomization.Cascading(initializer="he").stages(net, images)[-1]:
+    ...     net[0].bias.tolist()
+    ...
+    [0.0, 0.0, 0.0, 0.0]
     """
 
     name: ClassVar[str] = "he"
@@ -142,6 +171,12 @@ class Permutation(WeightByWeight):
     A weight whose values are all equal stays as it is.
 
     None of the papers tries it: it keeps each layer's own distribution and destroys only what stands where.
+
+    >>> before = net[3].weight.detach().flatten().sort().values
+    >>> with hp.randomization.Cascading(initializer="permutation").stages(net, images)[-1]:
+    ...     torch.equal(net[3].weight.detach().flatten().sort().values, before)
+    ...
+    True
     """
 
     name: ClassVar[str] = "permutation"
@@ -162,6 +197,11 @@ class Default(Initializer):
 
     Attention counts in two layers, as torch registers it: its projections of query, key and value, and its output
     projection, a linear layer.
+
+    >>> with hp.randomization.Cascading(initializer="default").stages(net, images)[-1]:
+    ...     bool(net[0].weight.abs().max() <= 1 / 3)
+    ...
+    True
     """
 
     name: ClassVar[str] = "default"

@@ -33,6 +33,9 @@ class Weight:
     their scale, a mask); or as a `singular` vector of the matrix that it belongs to. `bias` is what is added, one
     number a channel; `fan_in` how many numbers a product sums, where the shape does not tell; `density` the share of it
     that its mask lets through.
+
+    >>> [(weight.name, weight.bias) for weight in hp.randomization.Cascading.seen(net, images).layers[0].weights]
+    [('weight', False), ('bias', True)]
     """
 
     name: str
@@ -51,6 +54,9 @@ class Layer:
     A parametrized module owns its originals: `conv.parametrizations.weight.original0` belongs to layer `conv`. A module
     without a `forward` whose weights several operations use (a ParameterDict, the initializers of a converted graph) is
     only the place where they are kept: those of each operation are a layer, called by the first of them.
+
+    >>> [layer.name for layer in hp.randomization.Cascading.seen(net, images).layers]
+    ['0', '3']
     """
 
     name: str

@@ -57,6 +57,9 @@ class Randomization(ABC):
     (position codes, attention masks, constants) is named in `Stages.fixed`.
 
     Source: 001 appendix B; 002 A.1.
+
+    >>> hp.randomization.names(), hp.randomization.get("cascading", seed=3).seed
+    (['bottom-up', 'cascading', 'independent'], 3)
     """
 
     order: ClassVar[str]
@@ -186,7 +189,16 @@ class Randomization(ABC):
 @RANDOMIZATIONS.register("cascading")
 @dataclass(frozen=True, kw_only=True)
 class Cascading(Randomization):
-    """From the output down, cumulatively: stage k randomizes the last k blocks; the last one randomizes everything."""
+    """From the output down, cumulatively: stage k randomizes the last k blocks; the last one randomizes everything.
+
+    >>> before, stages = net(images), hp.randomization.Cascading(seed=1).stages(net, images)
+    >>> with stages[-1]:
+    ...     torch.equal(net(images), before)
+    ...
+    False
+    >>> [stage.label for stage in stages], torch.equal(net(images), before)
+    (['3', '0'], True)
+    """
 
     order: ClassVar[str] = "cascading"
 
@@ -200,7 +212,11 @@ class Cascading(Randomization):
 @RANDOMIZATIONS.register("independent")
 @dataclass(frozen=True, kw_only=True)
 class Independent(Randomization):
-    """One block at a time, from the output down; all others stay trained. A block draws what it draws in a cascade."""
+    """One block at a time, from the output down; all others stay trained. A block draws what it draws in a cascade.
+
+    >>> [stage.layers for stage in hp.randomization.Independent().stages(net, images)]
+    [('3',), ('0',)]
+    """
 
     order: ClassVar[str] = "independent"
 
@@ -214,7 +230,11 @@ class Independent(Randomization):
 @RANDOMIZATIONS.register("bottom-up")
 @dataclass(frozen=True, kw_only=True)
 class BottomUp(Randomization):
-    """From the input up, cumulatively: 001's reverse cascading; stage k randomizes the first k blocks."""
+    """From the input up, cumulatively: 001's reverse cascading; stage k randomizes the first k blocks.
+
+    >>> [stage.label for stage in hp.randomization.BottomUp().stages(net, images)]
+    ['0', '3']
+    """
 
     order: ClassVar[str] = "bottom-up"
 

@@ -59,6 +59,10 @@ class Stage(Undoing):
         layers: every layer that is random here, in the order in which the randomization reaches them.
         complete: whether no layer that the model uses stays trained, nor a weight that no module holds.
         fixed: where every layer is random, what still decides the outputs: buffers and attributes by name.
+
+    >>> first, last = hp.randomization.Cascading().stages(net, images)
+    >>> first.name, first.layers, first.complete, last.complete
+    ('cascading/he/seed0/01-3', ('3',), False, True)
     """
 
     def __init__(
@@ -117,6 +121,10 @@ class Stages(Sequence[Stage]):
         fixed: names of buffers and attributes that decide the outputs and are drawn by no stage.
         hidden: weights that no module holds (in a closure, a global, an object that is no module), by operation and
             shape; where there are any, no stage is complete. Register them as parameters or buffers.
+
+    >>> stages = hp.randomization.Cascading().stages(net, images)
+    >>> len(stages), stages.unused
+    (2, ())
     """
 
     def __init__(

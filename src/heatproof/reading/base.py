@@ -18,6 +18,14 @@ class Judgement:
 
     `decide` gives the answer at a level, `tell` the word and the sentence for an answer; a judgement without `decide`
     is shown and not judged. A `supporting` one withholds nothing where it cannot tell.
+
+    >>> run = hp.audit(net, images, labels, methods=["gradient-x-input"],
+    ...                checks=["completeness"], out="run", progress=False)
+    ...
+    >>> evidence = hp.readings.Evidence.of(run.rows(), run.manifest)
+    >>> (one,) = hp.readings.Complete().judge(evidence, "gradient-x-input")
+    >>> one.question, one.check, one.estimate.n
+    ('complete', 'completeness', 4)
     """
 
     method: str
@@ -40,6 +48,14 @@ class Finding:
     own terms, `why` in a sentence. `mean` over `n` samples has the 95 % interval `low` … `high`; `missing` samples are
     degenerate. `margin` says which values mean yes and no. `more`: about how many samples would tell, where it is
     unknown and so many would.
+
+    >>> run = hp.audit(net, images, labels, methods=["gradient-x-input"],
+    ...                checks=["completeness"], out="run", progress=False)
+    ...
+    >>> verdicts = hp.readings.Verdicts.of(run.rows(), run.manifest)
+    >>> finding = verdicts.by_question("gradient-x-input")["complete"]
+    >>> finding.answer, finding.n, finding.missing
+    ('unknown', 4, 0)
     """
 
     method: str
@@ -82,6 +98,9 @@ class Reading(ABC):
         reads: the ids of the checks whose rows it answers from.
         other_maps: whether it needs a map of another network, or a second one of the same.
         judges: whether it answers yes or no; what it tells otherwise nobody can be asked to pass.
+
+    >>> hp.readings.get("steady").title, hp.readings.get("steady").reads
+    ('Steady?', ('steadiness',))
     """
 
     title: ClassVar[str]

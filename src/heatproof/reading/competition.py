@@ -29,7 +29,15 @@ def chance_share(labels: int) -> float:
 @READINGS.register("competition")
 @dataclass(frozen=True, kw_only=True)
 class Competition(Reading):
-    """What survives the competition of labels."""
+    """What survives the competition of labels.
+
+    >>> run = hp.audit(net, images, labels, methods=["cgi"],
+    ...                checks=["parameter-randomization"], out="run", progress=False)
+    ...
+    >>> verdicts = run.verdicts()
+    >>> verdicts[verdicts["question"] == "competition"][["method", "answer"]].values.tolist()
+    [['cgi', 'unknown']]
+    """
 
     title: ClassVar[str] = "Less survives competition when random?"
     reads: ClassVar[tuple[str, ...]] = (CHECK,)

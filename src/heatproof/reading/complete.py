@@ -30,7 +30,15 @@ def precise(value: float, digits: int = 2) -> str:
 @READINGS.register("complete")
 @dataclass(frozen=True, kw_only=True)
 class Complete(Reading):
-    """The gap against the promised sum."""
+    """The gap against the promised sum.
+
+    >>> run = hp.audit(net, images, labels, methods=["gradient-x-input"],
+    ...                checks=["completeness"], out="run", progress=False)
+    ...
+    >>> verdicts = run.verdicts()
+    >>> verdicts[verdicts["question"] == "complete"][["method", "answer"]].values.tolist()
+    [['gradient-x-input', 'unknown']]
+    """
 
     title: ClassVar[str] = "Complete?"
     reads: ClassVar[tuple[str, ...]] = (CHECK,)

@@ -20,7 +20,13 @@ CHECK, SHARE, GINI = "complexity", "effective-share", "gini"
 @READINGS.register("complexity")
 @dataclass(frozen=True, kw_only=True)
 class Complexity(Reading):
-    """The share of features that a map is spread over."""
+    """The share of features that a map is spread over.
+
+    >>> run = hp.audit(net, images, labels, methods=["gradient"], checks=["complexity"], out="run", progress=False)
+    >>> verdicts = run.verdicts()
+    >>> verdicts[verdicts["question"] == "complexity"][["method", "answer"]].values.tolist()
+    [['gradient', '']]
+    """
 
     title: ClassVar[str] = "How concentrated is it?"
     reads: ClassVar[tuple[str, ...]] = (CHECK,)

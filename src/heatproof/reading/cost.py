@@ -12,7 +12,15 @@ from heatproof.reading.rule import Estimate
 @READINGS.register("cost")
 @dataclass(frozen=True, kw_only=True)
 class Cost(Reading):
-    """Seconds a map on the machine of the run."""
+    """Seconds a map on the machine of the run.
+
+    >>> run = hp.audit(net, images, labels, methods=["gradient-x-input"],
+    ...                checks=["completeness"], out="run", progress=False)
+    ...
+    >>> verdicts = run.verdicts()
+    >>> verdicts[verdicts["question"] == "cost"][["method", "answer"]].values.tolist()
+    [['gradient-x-input', '']]
+    """
 
     title: ClassVar[str] = "What does it cost?"
     judges: ClassVar[bool] = False

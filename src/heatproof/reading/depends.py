@@ -42,7 +42,15 @@ MISSING = {
 @READINGS.register("depends")
 @dataclass(frozen=True, kw_only=True)
 class Depends(Reading):
-    """Survival of full randomization of the parameters."""
+    """Survival of full randomization of the parameters.
+
+    >>> run = hp.audit(net, images, labels, methods=["gradient-x-input"],
+    ...                checks=["parameter-randomization"], out="run", progress=False)
+    ...
+    >>> verdicts = run.verdicts()
+    >>> verdicts[verdicts["question"] == "depends"][["method", "answer"]].values.tolist()
+    [['gradient-x-input', 'unknown']]
+    """
 
     title: ClassVar[str] = "Depends on the parameters?"
     reads: ClassVar[tuple[str, ...]] = (CHECK,)

@@ -14,7 +14,13 @@ from heatproof.reading.values import Interval, Key, Values, known_mean
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """A run's rows beside what it says of itself. Checks stand under their labels."""
+    """A run's rows beside what it says of itself. Checks stand under their labels.
+
+    >>> run = hp.audit(net, images, labels, methods=["gradient"], checks=["calibration"], out="run", progress=False)
+    >>> evidence = hp.readings.Evidence.of(run.rows(), run.manifest)
+    >>> evidence.samples, evidence.settings("calibration", "gradient")[:2]
+    (4, ['map-vs-gaussian', 'map-vs-uniform'])
+    """
 
     info: RunInfo
     gathered: Table

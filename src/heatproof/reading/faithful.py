@@ -53,7 +53,16 @@ MEASURES = {
 @READINGS.register("faithful")
 @dataclass(frozen=True, kw_only=True)
 class Faithful(Reading):
-    """What the network loses without the features that a map calls relevant."""
+    """What the network loses without the features that a map calls relevant.
+
+    >>> run = hp.audit(net, images, labels, methods=["gradient", "edge-detector"],
+    ...                checks=["degradation"], out="run",
+    ...                progress=False)
+    ...
+    >>> verdicts = run.verdicts()
+    >>> verdicts[verdicts["question"] == "faithful"][["method", "answer"]].values.tolist()
+    [['gradient', 'unknown'], ['edge-detector', '']]
+    """
 
     title: ClassVar[str] = "Faithful?"
     reads: ClassVar[tuple[str, ...]] = tuple(MEASURES)

@@ -34,7 +34,11 @@ MISSING = {
 @READINGS.register("labels")
 @dataclass(frozen=True, kw_only=True)
 class Labels(Reading):
-    """Survival of training on permuted labels."""
+    """Survival of training on permuted labels.
+
+    >>> hp.readings.get("labels").title, hp.readings.get("labels").reads
+    ('Depends on the labels?', ('data-randomization',))
+    """
 
     title: ClassVar[str] = "Depends on the labels?"
     reads: ClassVar[tuple[str, ...]] = (CHECK,)

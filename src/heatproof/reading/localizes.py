@@ -29,7 +29,11 @@ RATIO, HIT, AREA = "box-ratio", "pointing-game", "box-area"
 @READINGS.register("localizes")
 @dataclass(frozen=True, kw_only=True)
 class Localizes(Reading):
-    """Where the highest pixels lie."""
+    """Where the highest pixels lie.
+
+    >>> hp.readings.get("localizes").title, hp.readings.get("localizes").reads
+    ('Localizes?', ('bounding-box',))
+    """
 
     title: ClassVar[str] = "Localizes?"
     reads: ClassVar[tuple[str, ...]] = (CHECK,)

@@ -29,7 +29,15 @@ MISSING = {"s": "not compared with this control", "c": "its map was not compared
 @READINGS.register("more-than-the-picture")
 @dataclass(frozen=True, kw_only=True)
 class MoreThanThePicture(Reading):
-    """Likeness to maps made without a network."""
+    """Likeness to maps made without a network.
+
+    >>> run = hp.audit(net, images, labels, methods=["gradient-x-input"],
+    ...                checks=["input-controls"], out="run", progress=False)
+    ...
+    >>> verdicts = run.verdicts()
+    >>> verdicts[verdicts["question"] == "more-than-the-picture"][["method", "answer"]].values.tolist()
+    [['gradient-x-input', 'unknown']]
+    """
 
     title: ClassVar[str] = "More than the picture?"
     reads: ClassVar[tuple[str, ...]] = (CHECK,)

@@ -24,7 +24,15 @@ MISSING = {"s": "it was not run twice", "c": "its map was not compared with itse
 @READINGS.register("repeats")
 @dataclass(frozen=True, kw_only=True)
 class Repeats(Reading):
-    """Similarity of two draws of the method's noise."""
+    """Similarity of two draws of the method's noise.
+
+    >>> run = hp.audit(net, images, labels, methods=["gradient-x-input"],
+    ...                checks=["parameter-randomization"], out="run", progress=False)
+    ...
+    >>> verdicts = run.verdicts()
+    >>> verdicts[verdicts["question"] == "repeats"][["method", "answer"]].values.tolist()
+    [['gradient-x-input', 'unknown']]
+    """
 
     title: ClassVar[str] = "Repeats?"
     reads: ClassVar[tuple[str, ...]] = (CHECK,)

@@ -37,7 +37,15 @@ MISSING = {"s": "it was not measured", "c": "its map was not compared with itsel
 @READINGS.register("steady")
 @dataclass(frozen=True, kw_only=True)
 class Steady(Reading):
-    """Similarity of the map to itself under a change that changes nothing."""
+    """Similarity of the map to itself under a change that changes nothing.
+
+    >>> run = hp.audit(net, images, labels, methods=["gradient-x-input"],
+    ...                checks=["steadiness"], out="run", progress=False)
+    ...
+    >>> verdicts = run.verdicts()
+    >>> verdicts[verdicts["question"] == "steady"][["method", "answer"]].values.tolist()
+    [['gradient-x-input', 'unknown']]
+    """
 
     title: ClassVar[str] = "Steady?"
     reads: ClassVar[tuple[str, ...]] = (CHECK,)

@@ -26,6 +26,11 @@ class Verdicts:
     """Everything that a run's rows say.
 
     `needed` are the questions that a believable map must pass, `counted` those that it must pass where they were run.
+
+    >>> run = hp.audit(net, images, labels, methods=["gradient"], checks=["steadiness"], out="run", progress=False)
+    >>> verdicts = hp.readings.Verdicts.of(run.rows(), run.manifest)
+    >>> verdicts.believable("gradient").answer
+    'unknown'
     """
 
     evidence: Evidence

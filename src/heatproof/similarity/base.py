@@ -23,6 +23,12 @@ class Prepared:
     """What a measure keeps of one side of a comparison: opaque; made by `measure.prepare`, read by `measure.compare`.
 
     `parts` are tensors with one row a sample, `shape` is that of the maps.
+
+    >>> one = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]])
+    >>> measure = hp.similarity.Spearman()
+    >>> kept = measure.prepare(one)
+    >>> measure.compare(kept, measure.prepare(-one))
+    tensor([-1.], dtype=torch.float64)
     """
 
     measure: "Similarity"
@@ -42,6 +48,21 @@ class Similarity(ABC):
 
     A sample's number depends on its two maps alone, not on the batch.
     Raises: InputError if shapes, types or devices differ, or if `fits` gives a reason against the maps' grid.
+
+    >>> from dataclasses import dataclass
+    >>> from heatproof.metrics import Metric
+    >>> @dataclass(frozen=True, kw_only=True)
+    ... class Cosine(hp.similarity.Similarity):
+    ...     metric = Metric(name="cosine", title="Cosine", low=-1.0, high=1.0, itself=1.0, text="The maps' cosine.")
+    ...     def fits(self, grid):
+    ...         return None
+    ...     def parts(self, maps):
+    ...         return (maps.double().flatten(1),)
+    ...     def score(self, first, second):
+    ...         return torch.cosine_similarity(first[0], second[0])
+    ...
+    >>> Cosine()(images[:2, 0], -images[:2, 0]).round(decimals=6)
+    tensor([-1., -1.], dtype=torch.float64)
     """
 
     @abstractmethod

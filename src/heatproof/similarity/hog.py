@@ -42,6 +42,9 @@ class HOG(Similarity):
     Source: Dalal and Triggs 2005; 001, appendix A (16 × 16 cells, values in [−1, 1]).
     Deviations: an angle that rounds up to 180° exactly counts in the last bin, where scikit-image drops it; before
     ranking, descriptors are rounded to ten decimals, so that the order of a sum decides no tie.
+
+    >>> hp.similarity.HOG(cell=2)(images[:, 0], images[:, 0]).round(decimals=6)
+    tensor([1., 1., 1., 1.], dtype=torch.float64)
     """
 
     cell: int = 16

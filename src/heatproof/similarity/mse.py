@@ -25,6 +25,10 @@ class MSE(Similarity):
     NaN if one map is constant or not finite (or as `normalized` says). Units: those of the normalized map, squared.
 
     Source: 002, section D, eq. 11.
+
+    >>> one = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]])
+    >>> hp.similarity.MSE()(one, 2 * one), hp.similarity.MSE()(one, -one)
+    (tensor([0.], dtype=torch.float64), tensor([4.], dtype=torch.float64))
     """
 
     normalization: str = "second-moment"

@@ -24,6 +24,12 @@ class Spearman(Similarity):
 
     Source: 001, appendix A; 002, theorem 3. Deviation: 001's code clips at a percentile before ranking, which only ties
     the top 1 %; here nothing is clipped.
+
+    >>> one = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]])
+    >>> hp.similarity.Spearman()(one, torch.tensor([[[0.0, 1.0], [3.0, 2.0]]]))
+    tensor([0.8000], dtype=torch.float64)
+    >>> hp.similarity.Spearman(absolute=True)(one, -one)
+    tensor([1.], dtype=torch.float64)
     """
 
     absolute: bool = False

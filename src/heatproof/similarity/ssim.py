@@ -38,6 +38,9 @@ class SSIM(Similarity):
     Cost: four window sums a pair, three with a kept reference, which holds two float64 a feature; twice with `flip`.
 
     Source: Wang et al. 2004; 001 and 004 (window 5). 001 and 004 name no data range.
+
+    >>> hp.similarity.SSIM(window=3)(images[:, 0], images[:, 0]).round(decimals=6)
+    tensor([1., 1., 1., 1.], dtype=torch.float64)
     """
 
     window: int = 5

@@ -31,6 +31,10 @@ class Aim(NamedTuple):
         outputs: what the outputs are, where the target settles it; None leaves it to the user.
         rows: (M,) the sample that each row explains, where a sample is explained several times; None for one row a
             sample, in order.
+
+    >>> aim = hp.targets.Label("runner-up").aim(line, x)
+    >>> aim.labels, aim.rows
+    (tensor([0]), None)
     """
 
     model: nn.Module
@@ -50,6 +54,11 @@ class Target(ABC):
 
     `settle` looks at the trained model's answer once and says what stays fixed from then on, whatever the network is
     changed to: the explained label, the region that it predicts, the box. `read` turns any answer into outputs (M, C).
+
+    >>> hp.targets.as_target(1)
+    Label(which=1)
+    >>> hp.targets.get("region", label=15).name
+    'sum of label 15 where it is predicted'
     """
 
     of_labels: ClassVar[bool] = False  # whether its outputs are the model's own labels, under the same names

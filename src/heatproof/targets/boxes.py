@@ -46,6 +46,13 @@ class Box(Target):
         label: a number, or `predicted`: that of the box with the highest score, or of the one that overlaps `box` most.
         overlap: the smallest IoU, the area of the intersection over that of the union, that counts.
         no_object: whether the last of `logits` means that there is no object, as in DETR; it is no label then.
+
+    >>> def detector(pictures):
+    ...     box, label = torch.tensor([[0.0, 0.0, 4.0, 4.0]]), torch.tensor([7])
+    ...     return [{"boxes": box, "labels": label, "scores": one.mean()[None]} for one in pictures]
+    ...
+    >>> hp.methods.Gradient()(detector, torch.ones(1, 1, 1, 2), hp.targets.Box())
+    tensor([[[[0.5000, 0.5000]]]])
     """
 
     box: Any = "predicted"

@@ -21,6 +21,9 @@ class Difference(Target):
     """One target less another, S_a − S_b: why this label and not that one. One output; labels stand for themselves.
 
     By default the predicted label less the one with the second largest output.
+
+    >>> hp.methods.Gradient()(line, x, hp.targets.Difference(1, 0))
+    tensor([[2., 2.]])
     """
 
     a: Target | int = field(default_factory=lambda: _label("predicted"))
@@ -71,6 +74,9 @@ class Function(Target):
         title: what it is, in a few words; the function's name by default.
         unit: its unit.
         label: which of several outputs is explained.
+
+    >>> hp.methods.Gradient()(line, x, hp.targets.Function(lambda outputs: outputs.prod(1)))
+    tensor([[16., 26.]])
     """
 
     call: Callable[[Any], Tensor] | str = ""

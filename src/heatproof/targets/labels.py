@@ -44,6 +44,11 @@ class Label(_OfOutputs):
     `which` is a number, the same label for all samples; `predicted`, the one with the largest output; `runner-up`, with
     the second largest; `given`, those that come with the samples; `own`, which is `predicted`, and in an audit the one
     that each randomized network predicts itself, where a check can do that.
+
+    >>> hp.methods.Gradient()(line, x, hp.targets.Label("predicted"))
+    tensor([[3., 4.]])
+    >>> hp.methods.Gradient()(line, x, hp.targets.Label(0))
+    tensor([[1., 2.]])
     """
 
     which: Which | int = "predicted"
@@ -86,6 +91,9 @@ class LabelSet(Target):
         labels: numbers that are the same for all samples; a list of numbers a sample; a multi-hot array (N, C); or
             `predicted`, those with an output above 0, a sigmoid above one half.
         of: `sum`, one map a sample, of one output; or `each`, a map for each label of the sample.
+
+    >>> hp.methods.Gradient()(line, x, hp.targets.LabelSet([0, 1]))
+    tensor([[4., 6.]])
     """
 
     labels: Any = "predicted"
@@ -169,7 +177,11 @@ class LabelSet(Target):
 @typed
 @dataclass(frozen=True)
 class Scalar(_OfOutputs):
-    """Output number `index` of a network whose outputs are numbers in `unit`: f_i(x), none of them a probability."""
+    """Output number `index` of a network whose outputs are numbers in `unit`: f_i(x), none of them a probability.
+
+    >>> hp.methods.Gradient()(line, x, hp.targets.Scalar(1, unit="mm"))
+    tensor([[3., 4.]])
+    """
 
     index: int = 0
     unit: str = field(default="", kw_only=True)
@@ -192,7 +204,11 @@ class Scalar(_OfOutputs):
 @typed
 @dataclass(frozen=True)
 class Complement(Target):
-    """Class 0 of a network with one logit s of class 1 against class 0: −s, whose sigmoid is its probability."""
+    """Class 0 of a network with one logit s of class 1 against class 0: −s, whose sigmoid is its probability.
+
+    >>> hp.methods.Gradient()(lambda x: x.sum(1, keepdim=True), x, hp.targets.Complement())
+    tensor([[-1., -1.]])
+    """
 
     of_labels: ClassVar[bool] = True
 

@@ -28,6 +28,9 @@ class Index(Target):
         index: a number for each dimension after that of the samples, those below 0 from the end; of a position a list
             of numbers, one a sample, as well.
         labels: which of them counts labels: the last, −1, in (N, T, C), the first, 0, in (N, C, H, W).
+
+    >>> hp.methods.Gradient()(lambda x: x[:, :, None] * torch.tensor([1.0, 5.0]), x, hp.targets.Index((0, 1)))
+    tensor([[5., 0.]])
     """
 
     of_labels: ClassVar[bool] = True
@@ -103,6 +106,10 @@ class Region(Target):
             array of truth values, (positions …) or with a row a sample (N, positions …).
         of: `sum` over the region, or `mean`.
         background: a label that is never taken for the predicted one.
+
+    >>> segmenter = nn.Conv2d(1, 2, 1, bias=False).eval()
+    >>> hp.methods.Occlusion()(segmenter, torch.rand(1, 1, 4, 4), hp.targets.Region(1, "all")).shape
+    torch.Size([1, 1, 4, 4])
     """
 
     of_labels: ClassVar[bool] = True

@@ -11,6 +11,9 @@ class ContractNet(nn.Module):
     """A CNN in float64 for images (N, 3, 16, 16) with 5 outputs; weights depend on nothing but this class.
 
     `gain` (N,), where given, multiplies the images: an argument with one row a sample.
+
+    >>> hp.testing.ContractNet()(torch.zeros(2, 3, 16, 16, dtype=torch.float64)).shape
+    torch.Size([2, 5])
     """
 
     def __init__(self) -> None:

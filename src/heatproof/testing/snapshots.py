@@ -15,7 +15,19 @@ from heatproof.propagation.independence import check_independent
 
 
 class ContractError(AssertionError):
-    """A method broke a clause of the contract; `clause` is its name."""
+    """A method broke a clause of the contract; `clause` is its name.
+
+    >>> class Doubled:
+    ...     def __call__(self, model, inputs, targets):
+    ...         return inputs.repeat(2, 1, 1, 1)
+    ...
+    >>> try:
+    ...     hp.testing.check_method(Doubled())
+    ... except hp.testing.ContractError as error:
+    ...     print(error.clause)
+    ...
+    shape
+    """
 
     def __init__(self, clause: str, message: str) -> None:
         super().__init__(f"{clause}: {message}")
