@@ -1,8 +1,6 @@
 """Audits of data that are read block by block: the same rows as of a tensor, and never all of them in memory."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -182,41 +180,3 @@ class TestStatus:
     def test_of_no_run_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(StoreError, match=r"Expected a run of heatproof with a run\.json"):
             Status.of(tmp_path)
-
-
-FLAT = """
-import resource, sys, tempfile
-import torch, heatproof as hp
-from heatproof.targets import Label
-
-class Generated:
-    name, classes = "generated", None
-    def __init__(self, count): self.count, self.identity = count, str(count)
-    def __len__(self): return self.count
-    def read(self, start, stop):
-        n = stop - start
-        x = torch.rand(n, 3, 224, 224, generator=torch.Generator().manual_seed(start))
-        return hp.data.Dataset(name="g", inputs=x, targets=torch.arange(start, stop) % 4,
-                               ids=tuple(map(str, range(start, stop))))
-
-torch.manual_seed(0)
-net = torch.nn.Sequential(torch.nn.AvgPool2d(56), torch.nn.Flatten(), torch.nn.Linear(48, 4)).eval()
-with tempfile.TemporaryDirectory() as out:
-    hp.audit(net, Generated(int(sys.argv[1])), Label("given"), methods=["gradient"], checks=["completeness"],
-             out=out, batch=20, threads=1, progress=False)
-    import pathlib
-    print((pathlib.Path(out) / "run.json").stat().st_size)
-status = open("/proc/self/status").read()
-print(int(status.split("VmHWM:")[1].split()[0]) // 1024)
-"""
-
-
-@pytest.mark.slow
-def test_memory_does_not_grow_with_the_samples() -> None:
-    found = {}
-    for count in (200, 20_000):
-        done = subprocess.run([sys.executable, "-c", FLAT, str(count)], capture_output=True, text=True, check=True)
-        found[count] = list(map(int, done.stdout.split()))
-    (small, least), (large, most) = found[200], found[20_000]
-    assert large - small <= len("20000") * 2
-    assert most - least < 300

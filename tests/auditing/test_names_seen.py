@@ -6,6 +6,7 @@ from typing import Any
 
 import audit_toys as toys
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -13,6 +14,7 @@ from torch import nn
 import heatproof as hp
 from heatproof.auditing.names import class_names, own_names
 from heatproof.errors import InputError
+from heatproof.runs import read_samples
 
 NAMES = ("cat", "dog", "eel", "fox")
 
@@ -83,13 +85,54 @@ def test_pictures_as_they_were(tmp_path: Path) -> None:
     assert not found.manifest["failures"]
 
 
+class Scans:
+    """Items with names that nobody would guess."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        return {"scan": toys.images(3)[i], "finding": i, "patient": f"P{i}"}
+
+
+def test_which_part_of_an_item_is_what(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"methods": ["gradient"], "checks": ["completeness"], "progress": False, "threads": 1}
+    parts = {"image": "scan", "label": "finding", "id": "patient"}
+    found = hp.audit(toys.network(), Scans(), hp.targets.Label("given"), columns=parts, out=tmp_path / "a", **settings)
+    assert [(one["id"], one["label"], one["target"]) for one in read_samples(tmp_path / "a")] == [
+        ("P0", 0, 0), ("P1", 1, 1), ("P2", 2, 2),
+    ]  # fmt: skip
+    ids = ["P0", "P1", "P2"]
+    alone = hp.audit(toys.network(), toys.images(3), [0, 1, 2], ids=ids, out=tmp_path / "b", **settings)
+    pd.testing.assert_frame_equal(found.rows(), alone.rows(), check_exact=True)
+
+
+def test_the_columns_of_a_table_of_hugging_face(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets", reason="a data set of Hugging Face needs the extra huggingface")
+    datasets.disable_progress_bars()
+    kinds = {"scan": datasets.Array3D((1, 12, 12), "float32"), "finding": datasets.ClassLabel(names=list(NAMES))}
+    rows = {"scan": toys.images(3).numpy(), "finding": [2, 0, 1]}
+    datasets.Dataset.from_dict(rows, features=datasets.Features(kinds)).save_to_disk(tmp_path / "data")
+    found = hp.audit(
+        toys.network(), datasets.load_from_disk(tmp_path / "data"), hp.targets.Label("given"),
+        columns={"image": "scan", "label": "finding"}, methods=["gradient"], checks=["completeness"],
+        out=tmp_path / "run", progress=False, threads=1,
+    )  # fmt: skip
+    assert [one["target"] for one in read_samples(tmp_path / "run")] == [2, 0, 1]
+    assert found.manifest["data"]["classes"] == list(NAMES)
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"classes": "cat"}, "Expected `classes` as a list of names, .*, but got 'cat'"),
         ({"classes": {0: "cat", 2: "dog"}}, r"a name for every label from 0 on, but got those of \[0, 2\]"),
         ({"columns": ["a", "b"]}, r"a table \(N, 2\), a tensor, for 2 columns, but got \(3, 1, 12, 12\)"),
-        ({"columns": "ab"}, "Expected `columns` as a list of names, but got 'ab'"),
+        ({"columns": "ab"}, r"Expected `columns` as a mapping, .*, or as a list of the names .*, but got 'ab'"),
+        ({"columns": [1, 2]}, r"or as a list of the names of a table's columns, but got \[1, 2\]"),
+        ({"columns": {"image": None}}, r"Expected `columns` as a mapping, .*, but got \{'image': None\}"),
+        ({"columns": {}}, r"Expected `columns` as a mapping, .*, but got \{\}"),
+        ({"columns": {"image": "x"}}, "`columns` and `transform` with a data set of items, but got them with a Tensor"),
         ({"columns": ["a"], "tokens": [["a"]]}, "either `columns` of a table or `tokens` of texts"),
         ({"tokens": [["a"]]}, r"one list of tokens a sample \(3\), but got 1"),
         ({"display": torch.rand(3, 12, 12)}, "`display` as uint8 pictures"),

@@ -102,9 +102,8 @@ def _conducted(
                     threads=settings["threads"],
                 ) as worker,
             ):
-                _compute(worker, way, show=show, mixed=asked.mixed)
-            computed = worker.log.said["blocks"] or way.elsewhere or store.summed_up() is None
-            if computed and (not way.shared or is_complete(question, store.finished())):
+                computed = _compute(worker, way, show=show, mixed=asked.mixed)
+            if (computed or store.summed_up() is None) and (not way.shared or is_complete(question, store.finished())):
                 sum_up(store, question, LOOKED_AT)
     return True
 
@@ -223,13 +222,16 @@ def _ask_together(store: Store, question: Question, before: Mapping[str, Any] | 
     return True
 
 
-def _compute(worker: Worker, way: Way, *, show: bool, mixed: bool) -> None:
-    """Everything that misses rows: what must be learned or trained first, the blocks, what is said of all of them."""
+def _compute(worker: Worker, way: Way, *, show: bool, mixed: bool) -> bool:
+    """Everything that misses rows: what must be learned or trained first, the blocks, what is said of all of them.
+
+    Gives whether anything was missing.
+    """
     plan, store, log = worker.plan, worker.store, worker.log
     missing: Missing = missing_of(plan, store)
     if not missing and frozenset(plan.summaries.values()) <= store.finished_of(SUMMARY):
         log.said["estimate"] = Progress(plan, missing, 0.0, show=False).estimate
-        return  # a run that is complete is not read again
+        return False  # a run that is complete is not read again
     if way.shard is not None:
         place, count = way.shard
         missing = {block: ids for block, ids in missing.items() if block % count == place}
@@ -253,6 +255,7 @@ def _compute(worker: Worker, way: Way, *, show: bool, mixed: bool) -> None:
             local.run(worker, missing, progress.computed)
         if not way.shared or not missing_of(plan, store):
             log.fail(summarize({check.label: check.recipe for check in plan.checks}, plan.summaries, store))
+    return True
 
 
 def settings_of(before: Mapping[str, Any] | None, asked: Asked, model: nn.Module, source: Source) -> dict[str, int]:

@@ -23,13 +23,14 @@ def finish(run: Path) -> dict[str, Any]:
     store = Store(run)
     question = store.asked(run)
     asked, summaries = frozenset(question["questions"]), question["summaries"]
+    done = store.finished()
     for part in store.parts(PARTIAL):
-        if asked <= store.finished_of(part.block):
+        if asked <= done.get(part.block, frozenset()):
             store.files.remove(part.name)
     failed: list[Failure] = []
     if question["spec"]:
         failed = summarize(checks_of(question["spec"]), summaries, store)
-    elif not frozenset(summaries.values()) <= store.finished_of(SUMMARY):
+    elif not frozenset(summaries.values()) <= done.get(SUMMARY, frozenset()):
         raise StoreError(
             f"Expected a run of a spec, but {run} was begun in Python, and its checks ({', '.join(summaries)}) are "
             "known there alone; call heatproof.audit on the folder once more, which has only this left to do."

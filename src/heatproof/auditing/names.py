@@ -45,6 +45,26 @@ def told(
     )
 
 
+def parts_or_names(columns: Any) -> tuple[dict[str, str | int] | None, list[str] | None]:
+    """What `columns` of an audit are: which part of a data set's item is what, by role, or the names of a table's.
+
+    Raises: InputError for anything else.
+    """
+    if columns is None:
+        return None, None
+    if isinstance(columns, Mapping):
+        if columns and all(isinstance(role, str) and type(key) in (str, int) for role, key in columns.items()):
+            return dict(columns), None
+    elif isinstance(columns, Sequence | np.ndarray) and not isinstance(columns, str | bytes) and len(columns):
+        names = list(columns)
+        if all(isinstance(name, str) for name in names):
+            return None, [str(name) for name in names]
+    raise InputError(
+        'Expected `columns` as a mapping, which part of an item is what, such as {"image": "scan", "label": "finding"}'
+        f", or as a list of the names of a table's columns, but got {shown(columns)}."
+    )
+
+
 def class_names(classes: Any) -> tuple[str, ...]:
     """Names by label: a list, a mapping such as Hugging Face's `id2label`, or torchvision's weights, which have them.
 
@@ -77,8 +97,6 @@ def own_names(model: nn.Module) -> tuple[str, ...] | None:
 
 def _cells(columns: Sequence[str], data: Any) -> list[list[str]]:
     """Each row of a table as words: the name of a column, and its value there."""
-    if isinstance(columns, str) or not all(isinstance(name, str) for name in columns):
-        raise InputError(f"Expected `columns` as a list of names, but got {shown(columns)}.")
     if not isinstance(data, Tensor) or data.dim() != 2 or data.shape[1] != len(columns):
         got = tuple(data.shape) if isinstance(data, Tensor) else shown(data)
         raise InputError(f"Expected a table (N, {len(columns)}), a tensor, for {len(columns)} columns, but got {got}.")

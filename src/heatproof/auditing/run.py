@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from heatproof.auditing.asked import Asked
 from heatproof.auditing.course import conduct
 from heatproof.auditing.listing import named
 from heatproof.auditing.manifest import About
-from heatproof.auditing.names import class_names, own_names, told
+from heatproof.auditing.names import class_names, own_names, parts_or_names, told
 from heatproof.auditing.planning import check_labels, check_tensors
 from heatproof.auditing.samples import FromBlocks, Source, Tensors
 from heatproof.auditing.ways import Way
@@ -146,7 +147,7 @@ def audit(
     fast: Sequence[str] = (),
     title: str = "",
     classes: Any = None,
-    columns: Sequence[str] | None = None,
+    columns: Mapping[str, str | int] | Sequence[str] | None = None,
     tokens: Sequence[Sequence[str]] | None = None,
     display: Tensor | np.ndarray | None = None,
     about: About | None = None,
@@ -202,7 +203,9 @@ def audit(
         title: stands above the report.
         classes: the names of the labels: a list, a mapping from labels such as `id2label`, or torchvision's weights; by
             default those that the network (of Hugging Face or timm) brings, or the data.
-        columns: the names of a table's columns, which the report shows with their values.
+        columns: of a data set of items (Hugging Face's, torch's, anybody's) which part is what, by the keys or places
+            of `image`, `label`, `id`, `boxes`: {"image": "scan", "label": "finding"}; by default usual names are found.
+            Of a table (N, D), a tensor, the names of its columns, as a list: the report shows them with their values.
         tokens: for each sample the words behind its tokens, to be shown.
         display: uint8 (N, H, W) or (N, H, W, 3), the pictures before they were scaled and normalized, to be shown.
         progress: a bar on standard error; or a function that is told each `heatproof.progress.Step` instead, such as
@@ -222,11 +225,13 @@ def audit(
         workers=workers, devices=devices, shard=shard, take=take, out=out,
         engine=engine, address=address, gpus=gpus, cpus=cpus, threads=threads,
     )  # fmt: skip
+    parts, names = parts_or_names(columns)
     data, training_data, about = _as_wanted(model, data, training_data, about, classes)
-    made = subject_of_tensor if isinstance(data, Tensor) else _of_blocks
+    in_memory = isinstance(data, Tensor) and parts is None
+    made = subject_of_tensor if in_memory else partial(_of_blocks, parts=parts)
     about = told(
         about, model, data,
-        title=title, classes=classes, columns=columns, tokens=tokens, display=display,
+        title=title, classes=classes, columns=names, tokens=tokens, display=display,
     )  # fmt: skip
     subject = made(model, data, targets, outputs, about, labels=labels, ids=ids, boxes=boxes)
     found = audited(
@@ -365,6 +370,7 @@ def _of_blocks(
     labels: Any,
     ids: Sequence[str] | None,
     boxes: Sequence[Boxes] | None,
+    parts: Mapping[str, str | int] | None = None,
 ) -> Subject:
     """Samples that are read when their turn comes."""
     known = isinstance(targets, Label) and targets.which in ("predicted", "given")
@@ -380,7 +386,7 @@ def _of_blocks(
         )
     given = (model.given or list(model.named.values()) or None) if isinstance(model, Bound) else None
     own = None if targets is None or isinstance(targets, Label) else targets
-    blocks = as_blocks(data, own, given=given, ids=ids, boxes=boxes)
+    blocks = as_blocks(data, own, given=given, columns=parts, ids=ids, boxes=boxes)
     explain = "label" if own is not None or targets == Label("given") else "predicted"
     about = replace(about, data=about.data or blocks.name, classes=about.classes or blocks.classes)
     return Subject(model=model, source=FromBlocks(blocks=blocks, explain=explain), about=about, outputs=outputs)

@@ -7,7 +7,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from torch import Tensor
 
 from heatproof.auditing.knowledge import known_of
 from heatproof.checks import Check
@@ -15,7 +14,7 @@ from heatproof.metrics import SHRUNK
 from heatproof.outputs import Outputs
 from heatproof.rows import Role
 from heatproof.runs import batches
-from heatproof.runs.blocks import ROW_SCHEMA, SUMMARY, digest_of
+from heatproof.runs.blocks import ROW_SCHEMA, SAMPLE_SCHEMA, SUMMARY, digest_of
 from heatproof.runs.store import ROWS, SAMPLES, Store, looking_again
 from heatproof.runs.workers import Failure, failure
 
@@ -75,30 +74,29 @@ def sum_up(
 
     `failures` are those of whoever finishes a run without having computed any of it.
     """
-    known = know(store, question) if question["data"]["samples"] > looked_at else None
-    if known is not None or failures:
-        store.sum_up({"knowledge": known, "failures": list(failures or ())})
+    large = question["data"]["samples"] > looked_at
+    if large or failures:
+        store.sum_up({"knowledge": know(store, question) if large else None, "failures": list(failures or ())})
 
 
 def know(store: Store, question: Mapping[str, Any]) -> dict[str, Any] | None:
     """How often the network is right on all samples that were begun, for the run to say; None where labels are unknown.
 
-    Cost: every block's samples are read.
+    Cost: every block's samples are read, as long as they have labels.
     """
-    columns: dict[str, list[Any]] = {name: [] for name in ("predicted", "label", "number", "output")}
+    tables = [_SAID.empty_table()]
     for part in store.parts(SAMPLES):
-        table = store.table(part)
-        for name, values in columns.items():
-            values += table[name].to_pylist()
-    labels = _labels(columns["label"], torch.int64)
-    if labels is None:
-        labels = _labels(columns["number"], torch.float64)
-    if labels is None:
+        table = store.table(part, _SAID.names)
+        if table["label"].null_count and table["number"].null_count:
+            return None
+        tables.append(table)
+    samples = pa.concat_tables(tables)
+    named = next((name for name in ("label", "number") if len(samples) and not samples[name].null_count), None)
+    if named is None:
         return None
+    labels, predicted, outputs = (torch.tensor(samples[name].to_numpy()) for name in (named, "predicted", "output"))
     meaning = Outputs(**question["model"]["meaning"])
-    predicted, outputs = torch.tensor(columns["predicted"]), torch.tensor(columns["output"], dtype=torch.float64)
     return known_of(meaning, question["model"]["outputs"], predicted, outputs, labels).describe()
 
 
-def _labels(values: Sequence[Any], dtype: torch.dtype) -> Tensor | None:
-    return None if not values or any(value is None for value in values) else torch.tensor(values, dtype=dtype)
+_SAID = pa.schema([SAMPLE_SCHEMA.field(name) for name in ("predicted", "label", "number", "output")])

@@ -151,9 +151,10 @@ class Store:
         """The digest of each block's samples, as far as blocks were begun."""
         return {part.block: part.samples for part in self.parts(SAMPLES)}
 
-    def table(self, part: Part) -> pa.Table:
-        """The rows in a file. Raises: FileNotFoundError; TornError."""
-        return blocks.opened(self.files.read(part.name), part.name, ()).read()
+    def table(self, part: Part, columns: Collection[str] | None = None) -> pa.Table:
+        """The rows in a file, in these columns or all. Raises: FileNotFoundError; TornError."""
+        found = blocks.opened(self.files.read(part.name), part.name, ())
+        return found.read(None if columns is None else list(columns), use_threads=False)  # a block is small
 
     def write_samples(self, block: int, samples: str, table: pa.Table) -> None:
         """What is explained in a block."""
