@@ -10,6 +10,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -89,7 +90,7 @@ def section(part: str) -> str:
     cells = found.map(lambda value: f"{value:.2f}" if isinstance(value, float) else f"{value:,}")
     load = f"a load of {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     where = f"Python {platform.python_version()}, torch {torch.__version__}, one thread, {load}."
-    return "\n".join([f"## {part}", "", said, "", *table(cells), "", where])
+    return "\n".join([f"## {part}", "", textwrap.fill(said, 120), "", *table(cells), "", where])
 
 
 def main(parts: list[str]) -> None:

@@ -18,7 +18,7 @@ import audit_toys as toys
 import numpy as np
 import pandas as pd
 import pytest
-from test_ways import COUNT, audited, same
+from test_ways import COUNT, SETTINGS, audited, same
 from torch import Tensor, nn
 
 from heatproof.auditing import from_spec
@@ -27,8 +27,9 @@ from heatproof.auditing.engines import on_ray
 from heatproof.auditing.spec import read
 from heatproof.auditing.ways import Actors, Way
 from heatproof.errors import AuditError, InputError, MissingExtraError, StoreError
-from heatproof.runs import Store, leases, read_rows
+from heatproof.runs import Store, leases, read_manifest, read_rows
 from heatproof.runs.files import LocalFiles
+from heatproof.runs.store import PARTIAL
 
 RAY: dict[str, Any] = {"engine": "ray", "workers": 2}
 NEEDED = pytest.mark.usefixtures("cluster")
@@ -75,6 +76,51 @@ class Deadly(nn.Module):
                 os.kill(os.getpid(), signal.SIGKILL)
         out: Tensor = self.net(x)
         return out
+
+
+class Counted:
+    """A method that takes a while, and keeps which process was called how often."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
+
+    def __call__(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        Path(self.folder, f"{time.monotonic_ns()}-{os.getpid()}").touch()
+        time.sleep(0.3)
+        return inputs
+
+
+def calls(folder: Path) -> int:
+    return len(list(folder.iterdir()))
+
+
+def interrupted(out: Path, folder: Path, **way: Any) -> None:
+    """An audit of one block in eight states that is interrupted in its fourth, and gone on with here."""
+    folder.mkdir()
+    settings = {**SETTINGS, "methods": {"counted": Counted(folder)}, "inputs": toys.images(3)}
+
+    def interrupt() -> None:
+        while calls(folder) < 4:
+            time.sleep(0.01)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    waiting = threading.Thread(target=interrupt)
+    waiting.start()
+    with pytest.raises(KeyboardInterrupt):
+        toys.run(out, **settings, **way)
+    waiting.join()
+    begun = calls(folder)
+    assert Store(out).finished() == {}
+    parts = [part for part in Store(out).parts(PARTIAL) if part.kind == "parquet"]
+    put_down = {name for part in parts for name in Store(out).table(part)["stage"].to_pylist()}
+    assert begun - 1 <= len(put_down) <= begun < 8  # all but the one in hand
+    assert leases.held(LocalFiles(out)) == []
+    toys.run(out, **settings)
+    assert read_manifest(out)["status"] == "complete"
+
+
+def test_processes_that_are_interrupted_put_down_what_is_done(tmp_path: Path) -> None:
+    interrupted(tmp_path / "run", tmp_path / "calls", workers=1)
 
 
 NOTEBOOK = """
@@ -161,6 +207,9 @@ class TestOneResult:
         model.lock = threading.Lock()
         with pytest.raises(InputError, match="can be sent to other machines, but pickling it raised TypeError"):
             audited(tmp_path, model=model, **RAY)
+
+    def test_actors_that_are_interrupted_put_down_what_is_done(self, tmp_path: Path) -> None:
+        interrupted(tmp_path / "run", tmp_path / "calls", engine="ray", workers=1)
 
     def test_it_listens_on_this_machine_alone(self, cluster: Any) -> None:
         assert cluster.util.get_node_ip_address() == "127.0.0.1"

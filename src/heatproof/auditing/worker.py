@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,7 +33,8 @@ class Worker:
     """Computes blocks and writes what is finished.
 
     `known` are the digests of the samples of blocks that were begun before, whose files are there. After more than
-    `max_errors` different failures it stops.
+    `max_errors` different failures it stops. `ended` is asked after each state whether to put down what is done and
+    end, for who cannot be interrupted.
     """
 
     plan: Plan
@@ -42,6 +43,7 @@ class Worker:
     log: Log
     known: Mapping[int, str] = field(default_factory=dict)
     max_errors: int = 10
+    ended: Callable[[], bool] = lambda: False
 
     def __post_init__(self) -> None:
         self.shrinking = Shrinking(self.plan.shrinks)
@@ -51,7 +53,8 @@ class Worker:
     ) -> None:
         """The missing rows of a block, and the file of all of them; `portion` are its samples, if they were read.
 
-        Raises: AuditError after too many failures; StoreError if the samples are others than before.
+        Raises: AuditError after too many failures; StoreError if the samples are others than before; SystemExit where
+            it is to end.
         """
         try:
             samples = self._samples(block, portion)
@@ -73,6 +76,8 @@ class Worker:
                     self.log.unusable(label, number)
                 self.log.said["shrunk"] = self.shrinking.told()
                 self._fail(finished.failures, block)
+                if self.ended():
+                    raise SystemExit
                 if time.monotonic() - done.since > PUT_DOWN:
                     done.put_down()
         except (AuditError, KeyboardInterrupt, SystemExit):

@@ -182,6 +182,7 @@ class Remote:
                 task = _received(sent, built)
             around.check(task, built=built is not None)
             self.session = self.open.enter_context(task.opened("cuda" if asked.gpus else ""))
+            self.session.worker.ended = _canceled
         except HeatproofError as error:
             return error
         return None
@@ -193,10 +194,20 @@ class Remote:
             return self.session.compute(block, ids)
         except HeatproofError as error:
             return error
+        except SystemExit:  # what it had is put down, and nobody waits for an answer
+            return Answer((), ())
 
     def leave(self) -> None:
         """Put down what is left to say."""
         self.open.close()
+
+
+def _canceled() -> bool:
+    """Whether the driver has told the actor that this is called in to end."""
+    import ray
+
+    context = ray.get_runtime_context()
+    return bool(context.is_canceled()) if hasattr(context, "is_canceled") else False  # some versions do not say
 
 
 class _Crew:
@@ -258,16 +269,18 @@ class _Crew:
         )
 
     def stop(self) -> None:
-        """Ray cannot interrupt a method: they end as they are, and lose what they had not put down."""
-        while self.living:
-            self._kill(self.living.popitem()[1])
+        """Ray cannot interrupt a method, but tell it: they put down what they have at the end of a state."""
+        for one in self.flight:
+            with contextlib.suppress(Exception):  # it has ended, or its machine is gone
+                self.ray.cancel(one)
 
     def end(self) -> None:
-        """Those that are left say what is left to say, and go."""
+        """They say what is left to say, and go; who takes longer loses what was not put down."""
         leaving = [actor.leave.remote() for actor in self.living.values()]
         with contextlib.suppress(self.ray.exceptions.RayError):
             self.ray.wait(leaving, num_returns=len(leaving), timeout=LEAVE) if leaving else None
-        self.stop()
+        while self.living:
+            self._kill(self.living.popitem()[1])
 
 
 def _why(error: Exception) -> str:
