@@ -172,8 +172,8 @@ class RelevancePull:
         """The relevance (N, …), what each sample lost (N,), and lost elements of unknown samples."""
         self.ledger.start()
         try:
-            maps = self(cotangent)
-            return maps, self.ledger.lost(cotangent), torch.cat([cotangent.new_empty(0), *self.ledger.unsorted])
+            maps, unsorted = self(cotangent), self.ledger.unsorted
+            return maps, self.ledger.lost(cotangent), torch.cat(unsorted) if unsorted else cotangent.new_empty(0)
         finally:
             self.ledger.open = False
             self.ledger.unsorted = []

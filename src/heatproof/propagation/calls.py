@@ -41,6 +41,7 @@ class Call:
         self._leaves, self._spec = flat or flattened(args, kwargs)
         self._places, self._others = list[int](), list[int]()
         self.inputs, self.constants, self.choices = list[Tensor](), list[Tensor](), list[Tensor]()
+        self._bound: dict[str, Any] | None = None
         self.complex = False  # whether any of its numbers are
         first = None
         for i, leaf in enumerate(self._leaves):
@@ -88,7 +89,7 @@ class Call:
         """
         bare = copy(self)
         bare._leaves = [None if i in self._places else leaf for i, leaf in enumerate(self._leaves)]
-        bare.args, bare.kwargs, bare.inputs = (), {}, []
+        bare.args, bare.kwargs, bare.inputs, bare._bound = (), {}, [], None
         return bare
 
     def skeleton(self) -> Callable[[Sequence[Tensor]], Any]:
@@ -149,7 +150,9 @@ class Call:
 
     def bind(self) -> dict[str, Any]:
         """The arguments by name, as the called function's own signature orders them; those left out are not there."""
-        return bound(self.function, self.name, self.args, self.kwargs)
+        if self._bound is None:
+            self._bound = bound(self.function, self.name, self.args, self.kwargs)
+        return dict(self._bound)
 
     def _run(
         self, inputs: Sequence[Tensor], constants: Sequence[Tensor] | None = None, *, clone: bool, **kwargs: Any

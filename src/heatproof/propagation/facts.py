@@ -25,9 +25,11 @@ class ByTensor(Generic[T]):
 
     def __init__(self) -> None:
         self._of: dict[int, tuple[_Place, T]] = {}
-        self._gone = _forgetting(weakref.ref(self))
+        self._gone: Callable[[_Place], None] | None = None
 
     def __setitem__(self, tensor: Tensor, value: T) -> None:
+        if self._gone is None:
+            self._gone = _forgetting(weakref.ref(self))
         place = _Place(tensor, self._gone)
         place.number = id(tensor)
         self._of[place.number] = (place, value)

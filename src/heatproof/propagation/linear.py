@@ -15,9 +15,9 @@ ROW_BY_ROW = frozenset(("matmul", "mm", "bmm", "addmm", "baddbmm"))
 SETTINGS = ("stride", "padding", "dilation", "groups", "output_padding")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, eq=False, slots=True)  # frozen, it would take three times as long to make
 class Linear:
-    """z = apply(x, weight) + bias, with `apply` linear in both of its arguments.
+    """z = apply(x, weight) + bias, with `apply` linear in both of its arguments. Not changed once it is in use.
 
     `bias` broadcasts to z. `constant` is a part of the operand that is constant: the operand is x + constant, and
     apply(constant, weight) belongs to the bias. `outputs_at` is the dimension of the weight that goes with the channels

@@ -2,7 +2,7 @@
 
 import types
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -24,7 +24,7 @@ from heatproof.propagation.nodes import graft
 from heatproof.propagation.normalization import refuse_randomness
 from heatproof.propagation.operations import Operation, identify, key, registered
 from heatproof.propagation.proofs import (
-    check_graph,
+    check_made,
     check_unbroken,
     check_visible,
     modes_left_above,
@@ -64,7 +64,7 @@ class Engine(TorchFunctionMode):
         super().__init__()
         self.model, self.strategy, self.allow_detached = model, strategy, allow_detached
         self._marks: ByTensor[bool] = ByTensor()
-        self._made: set[Any] = set()
+        self._made: set[Any] = set()  # the nodes at which tensors stand that depend on the input
         self._aside: set[Any] = set()
         self._moving = Moving()
         self._written = Written()
@@ -76,7 +76,8 @@ class Engine(TorchFunctionMode):
         self._mark(x)
         self._made.update(nodes_between(x.grad_fn))
         self.strategy.begin(x)
-        with torch.enable_grad(), uncompiled(), _rules_for_functions(self), self:
+        own = _intercepting(self, functions) if (functions := _functions_with_rules()) else nullcontext()
+        with torch.enable_grad(), uncompiled(), own, self:
             try:
                 outputs = evaluate(x)
             finally:
@@ -91,7 +92,7 @@ class Engine(TorchFunctionMode):
                 "Expected outputs that depend on the inputs, but no path leads back from them; look for no_grad, "
                 "detach, NumPy, vmap, torch.func or a tensor subclass inside the model."
             )
-        check_graph(outputs, self._made, self._aside)
+        check_made(outputs, self._made, self._aside)
         self._made.clear()
         self._aside.clear()
         self._resting.clear()
@@ -154,6 +155,7 @@ class Engine(TorchFunctionMode):
         for tensor in call.inputs:
             if not self.allow_detached:
                 check_unbroken(tensor, call.name, self.model)
+            check_made(tensor, self._made, self._aside)
         if call.kind == "respelled":
             return self._respelled(call)
         if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:
@@ -167,7 +169,6 @@ class Engine(TorchFunctionMode):
                 if any(earlier in self._made for earlier in nodes_between(node, self._aside, self._resting)):
                     raise unseen(node.name())
                 self._aside.add(node)
-        before = {tensor.grad_fn for tensor in call.inputs}
         try:
             refuse_underivable(call)
             moves = self._moving.foresee(call, self.depends)
@@ -185,7 +186,7 @@ class Engine(TorchFunctionMode):
             raise self._no_rule(call, str(why)) from None
         if body is None:
             self._moving.follow(call, result, moves)
-        result = self._checked(call, result, before)
+        result = self._checked(call, result)
         if call.in_place and (body is not None or activation is not None):
             with self:
                 result = call.target.copy_(result)
@@ -210,7 +211,7 @@ class Engine(TorchFunctionMode):
             if not self.strategy.moves(call):
                 return call.execute()
             with torch.enable_grad():
-                return self._checked(call, self._in_place(call), set())
+                return self._checked(call, self._in_place(call))
         self.strategy.foresee(call)
         way = self._written.way(call)
         result = call.function(*call.args, **call.kwargs)
@@ -223,7 +224,7 @@ class Engine(TorchFunctionMode):
             if not self.strategy.moves(call):
                 return result
             with torch.enable_grad():  # a mask is made under no_grad, too
-                return self._checked(call, self._handle(call), set())
+                return self._checked(call, self._handle(call))
         if call.kind == "independent":
             return result
         if call.in_place and isinstance(call.target, Tensor):
@@ -290,7 +291,7 @@ class Engine(TorchFunctionMode):
         fresh = iter(outputs)
         return tree_map_only(Tensor, lambda _: next(fresh), plain)
 
-    def _checked(self, call: Call, result: Any, before: set[Any]) -> Any:
+    def _checked(self, call: Call, result: Any) -> Any:
         for leaf in (result,) if isinstance(result, Tensor) else tree_leaves(result):
             if not isinstance(leaf, Tensor):
                 continue
@@ -298,8 +299,8 @@ class Engine(TorchFunctionMode):
                 if self.allow_detached and not leaf.requires_grad:
                     continue
                 check_unbroken(leaf, call.name, self.model)
-                self._made.update(nodes_between(leaf.grad_fn, before, self._made, self._aside))
-                if self._rests(leaf):
+                self._made.add(leaf.grad_fn)
+                if self._moving and self._rests(leaf):
                     continue
             elif call.name in ("_pack_padded_sequence", "_pad_packed_sequence"):
                 continue  # lengths, not places that the input chose
@@ -307,6 +308,7 @@ class Engine(TorchFunctionMode):
         # `buffer[:, :2].copy_(h)`: the whole depends on h.
         if call.in_place and (base := call.target._base) is not None:
             self._mark(base)
+            self._made.add(base.grad_fn)
         return result
 
     def _mark(self, tensor: Tensor) -> None:
@@ -348,15 +350,23 @@ def _body(call: Call, strategy: Strategy) -> Callable[..., Any] | None:
     return opened
 
 
+def _functions_with_rules() -> dict[type[torch.autograd.Function], Operation]:
+    """The `torch.autograd.Function` classes that somebody registered."""
+    return {
+        function: operation
+        for function, operation in registered().items()
+        if isinstance(function, type) and issubclass(function, torch.autograd.Function)
+    }
+
+
 @contextmanager
-def _rules_for_functions(engine: Engine) -> Iterator[None]:
-    """`torch.autograd.Function` classes are not intercepted: those with a registered rule are, in here."""
+def _intercepting(engine: Engine, functions: dict[type[torch.autograd.Function], Operation]) -> Iterator[None]:
+    """`torch.autograd.Function` classes are not intercepted: these are, in here."""
     with ExitStack() as all_of_them:
-        for function, operation in registered().items():
-            if isinstance(function, type) and issubclass(function, torch.autograd.Function):
-                own, new = function.__dict__.get("apply"), _intercepted(engine, function, operation)
-                put = undone(partial(_put_back, function, own), partial(setattr, function, "apply", new))
-                all_of_them.enter_context(put)
+        for function, operation in functions.items():
+            own, new = function.__dict__.get("apply"), _intercepted(engine, function, operation)
+            put = undone(partial(_put_back, function, own), partial(setattr, function, "apply", new))
+            all_of_them.enter_context(put)
         yield
 
 

@@ -144,6 +144,8 @@ def scale(value: Tensor | None, x: Tensor, factor: Tensor) -> Tensor:
 
     None: the value has been written into the memory of `x`, which comes back (one node, where a copy would have two).
     """
+    if value is not None and x.shape != value.shape:
+        x = x.expand_as(value)
     ready = [] if value is None else [value.detach()]
     scaled: Tensor = Scaled.apply(ready, x, factor)  # type: ignore[no-untyped-call]
     return scaled

@@ -1,9 +1,9 @@
 """Two proofs that no operation slipped past the rules, and the refusal of models that would make them blind.
 
 Dependence: every tensor computed from the explained input is marked as it is made; a marked floating tensor without a
-graph is a path that is lost. Graph walk: in the outputs' autograd graph every node was made by an intercepted call.
-Neither alone is enough: the walk cannot see a path that is missing, the marks cannot see a call that was never
-intercepted.
+graph is a path that is lost. Graph: what an intercepted call reads, and the outputs, stand at nodes of the autograd
+graph that intercepted calls left. Neither alone is enough: the graph does not tell of a path that is missing, the marks
+do not of a call that was never intercepted.
 """
 
 import sys
@@ -171,14 +171,19 @@ def nodes_between(output: Any, *stops: Container[Any]) -> list[Any]:
     return list(seen)
 
 
-def check_graph(outputs: Tensor, made: set[Any], aside: set[Any]) -> None:
-    """Refuse outputs whose graph has a node that no intercepted call made; `aside` is what parameters alone made."""
-    stranger = ""
-    for node in nodes_between(outputs.grad_fn, aside):
-        if node not in made and not (name := node.name()).startswith(REPLAYED):
-            stranger = name
-    if stranger:
-        raise unseen(stranger)
+def check_made(tensor: Tensor, made: set[Any], aside: set[Any]) -> None:
+    """Refuse a tensor that depends on the input and stands at a node that is not among those in `made`.
+
+    Nor at one that autograd itself put on top of these; `made` takes it. `aside` is what parameters alone made.
+    """
+    node = tensor.grad_fn
+    if node is None or node in made:
+        return
+    between = nodes_between(node, made, aside)
+    strangers = [name for one in between if not (name := one.name()).startswith(REPLAYED)]
+    if strangers:
+        raise unseen(strangers[-1])
+    made.update(between)
 
 
 def unseen(node: str) -> OperationError:

@@ -17,7 +17,7 @@ from heatproof.propagation.decompositions import is_linear
 from heatproof.propagation.facts import Facts
 from heatproof.propagation.first_rules import Box, FirstRule
 from heatproof.propagation.linear import Linear, linear_of
-from heatproof.propagation.nodes import Kept, Loss, graft, postpone
+from heatproof.propagation.nodes import Kept, Loss, graft, postpone, scale
 from heatproof.propagation.rules import Epsilon, Pass, Rule
 from heatproof.propagation.shared import keeps_rows, rowwise
 from heatproof.propagation.signs import Signs
@@ -87,6 +87,8 @@ class Relevance(Strategy):
 
     def begin(self, x: Tensor) -> None:
         first = self.composite.first
+        if first is None:  # which alone asks what is the input still
+            return
         box = first.bounds(x.detach(), self._channels) if isinstance(first, Box) else None
         self._known.masked[x] = Masked(self._mask, box)
 
@@ -175,14 +177,14 @@ class Relevance(Strategy):
         first = self._known.masked.get(linear.x) if self.composite.first is not None and not own else None
         split = self._known.split.get(linear.x)
         if split is not None:
-            linear = replace(linear, x=split.moving, constant=split.constant)
+            linear.x, linear.constant = split.moving, split.constant
         elif self._signs.above(linear.x):
-            linear = replace(linear, above=True)
+            linear.above = True
         if isinstance(rule, Pass):
             return self._passed(linear, call.value())
         if first is None and isinstance(rule, Epsilon) and split is None:
             plain: Tensor = call.execute()
-            out = graft(plain, plain * rule.factor(*linear.bounded(plain.detach())))
+            out = scale(plain, plain, rule.factor(*linear.bounded(plain.detach())))
             self._made[out] = Made(linear, plain, rule, own)
             return out
         return self._ruled(linear, call.value(), first, rule, own)
@@ -212,7 +214,7 @@ class Relevance(Strategy):
         assert not isinstance(rule, Pass)  # which no operation is folded into
         self.first_seen = self.first_seen or self._known.masked.get(linear.x) is not None
         if isinstance(rule, Epsilon):
-            out = graft(value, linear.apply(linear.x, linear.weight) * rule.factor(*linear.bounded(value)))
+            out = scale(value, linear.apply(linear.x, linear.weight), rule.factor(*linear.bounded(value)))
         else:
             bounded, y = linear.bounded(value)
             kept = Kept(y, lambda: bounded.value(linear.x))
@@ -252,7 +254,7 @@ class Relevance(Strategy):
 
     def _stabilized(self, call: Call, epsilon: float) -> Tensor:
         value, plain = call.value(), call.run(*call.inputs)
-        return graft(value, plain * share(value, value, epsilon))
+        return scale(value, plain, share(value, value, epsilon))
 
     def _nonlinearity(self, call: Call) -> Tensor:
         if len(call.inputs) != 1:
@@ -264,7 +266,7 @@ class Relevance(Strategy):
         else:
             value = call.value()
             slope = ratio(value, x.detach())
-            out = graft(value, x * slope)
+            out = scale(value, x, slope)
             if split is not None:
                 self._known.split[out] = Split(split.moving * slope, split.constant * slope)
         if call.name in GATES:
@@ -275,12 +277,12 @@ class Relevance(Strategy):
 
     def _batch_norm(self, call: Call) -> Tensor:
         x = call.inputs[0]
-        scale, shift = normalization.batch_norm_of(call)
+        gain, shift = normalization.batch_norm_of(call)
         if self.composite.batch_norm == "pass":
             value = call.value()
-            return graft(value, x * ratio(value, x.detach()))
+            return scale(value, x, ratio(value, x.detach()))
         made = self._made.get(x)
-        folded = None if made is None else made.linear.scaled(scale, shift, call.constants)
+        folded = None if made is None else made.linear.scaled(gain, shift, call.constants)
         if made is not None and folded is not None:
             plain = None if made.plain is None else normalization.rescaled(call, made.plain)
             return self._folded(call, folded, plain, made)
@@ -289,8 +291,8 @@ class Relevance(Strategy):
         constant = shift.view(along).expand_as(x)
         previous = self._known.split.get(x)
         if previous is not None:
-            x, constant = previous.moving, constant + previous.constant * scale.view(along)
-        self._known.split[out] = Split(x * scale.view(along), constant)
+            x, constant = previous.moving, constant + previous.constant * gain.view(along)
+        self._known.split[out] = Split(x * gain.view(along), constant)
         return out
 
     def _shifted(self, call: Call) -> Tensor | None:
@@ -313,7 +315,7 @@ class Relevance(Strategy):
         if first is not None or not isinstance(rule, Epsilon) or plain is None:
             return self._ruled(folded, call.value(), first, rule, own)
         value = call.value()
-        out = graft(value, plain * rule.factor(*folded.bounded(value)))
+        out = scale(value, plain, rule.factor(*folded.bounded(value)))
         self._made[out] = Made(folded, plain, rule, own)
         return out
 
@@ -342,7 +344,7 @@ class Relevance(Strategy):
         x = call.inputs[0]
         if call.name == "rdiv" or (call.name == "div" and call.position(x) == 1):
             value = call.value()
-            return graft(value, x * ratio(value, x.detach()))
+            return scale(value, x, ratio(value, x.detach()))
         masked = self._known.masked.get(x)
         out: Tensor = call.execute()
         if masked is not None:

@@ -26,9 +26,9 @@ class Stabilizer(NamedTuple):
         if self.over is None or self.epsilon == 0:
             return self.epsilon
         size = total.abs() if not self.over else torch.linalg.vector_norm(total, 1, self.over, keepdim=True)
-        size = size / math.prod(total.shape[dim] for dim in self.over)
+        share = size.div_(math.prod([total.shape[dim] for dim in self.over])).mul_(self.epsilon)
         # What is tiny is kept from vanishing: ε times the smallest number is none.
-        return torch.where(size * self.epsilon == 0, 1.0, size) * self.epsilon
+        return torch.where(share == 0, self.epsilon, share)
 
     def negative(self) -> "Stabilizer":
         """The same for denominators below 0."""
