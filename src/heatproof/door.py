@@ -97,8 +97,11 @@ def check_maps(maps: Any, inputs: Tensor, who: str) -> None:
     Raises: MapsError.
     """
     fits = isinstance(maps, Tensor) and maps.is_floating_point() and maps.dim() == inputs.dim()
-    every = fits and len(maps) == len(inputs)
-    if every and all(ours in (1, full) for ours, full in zip(maps.shape, inputs.shape, strict=True)):
+    every = fits and maps.shape[0] == inputs.shape[0]
+    if every and (
+        maps.shape == inputs.shape
+        or all(ours in (1, full) for ours, full in zip(maps.shape, inputs.shape, strict=True))
+    ):
         return
     got = f"{maps.dtype} {tuple(maps.shape)}" if isinstance(maps, Tensor) else type(maps).__name__
     advice = ""

@@ -354,7 +354,7 @@ def forward(model: nn.Module, x: Tensor, rows: Tensor | None = None, *, derived:
             f"heatproof.models.Bound(model, {choice}). It holds {there}."
         )
     out = out[:, None] if out.dim() == 1 else out
-    if out.dim() != 2 or len(out) != len(x) or not out.is_floating_point():
+    if out.dim() != 2 or out.shape[0] != x.shape[0] or not out.is_floating_point():
         raise InputError(
             f"Expected logits (N, C) with N = {len(x)}, but the model returned {tuple(out.shape)} of {out.dtype}; "
             "choose one output a label with heatproof.models.Bound(model, output=…)."

@@ -14,5 +14,5 @@ def become(modes: Sequence[TorchFunctionMode]) -> None:
     """Exactly these, in this order, are on afterwards."""
     while (now := entered()) and now != list(modes[: len(now)]):
         _pop_mode()  # type: ignore[no-untyped-call]
-    for mode in modes[len(entered()) :]:
+    for mode in modes[len(now) :]:
         _push_mode(mode)  # type: ignore[no-untyped-call]

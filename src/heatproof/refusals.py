@@ -93,7 +93,7 @@ def check_form(inputs: Tensor, like: Like | None) -> None:
             f"{_kind(inputs)}{_instead(inputs)}."
         )
     check_dense(inputs, "inputs")
-    if inputs.dim() < 2 or len(inputs) == 0:
+    if inputs.dim() < 2 or inputs.shape[0] == 0:
         hint = "; one sample alone is inputs[None]" if inputs.dim() == 1 and len(inputs) else ""
         raise InputError(
             f"Expected inputs to be a tensor (N, …) with at least one sample, but got {tuple(inputs.shape)}{hint}."

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from heatproof.propagation import choices, multilinear, normalization, norms, quotients, secants, softmax
 from heatproof.propagation.calls import Call, is_number
@@ -18,6 +18,7 @@ from heatproof.propagation.shared import SharingEndsError, row, shared, treats_r
 from heatproof.propagation.strategy import Strategy
 from heatproof.propagation.switches import Switches
 from heatproof.propagation.terms import Term
+from heatproof.propagation.trees import tensors_in
 from heatproof.propagation.unsupported import UnsupportedCallError
 
 SECANTS: dict[str, Callable[[Call, list[Tensor]], Tensor]] = {
@@ -134,8 +135,7 @@ class Differences(Strategy):
             if not is_number(result):
                 self.note(call, result)
             return
-        pairs = ([t for t in tree_leaves(each) if isinstance(t, Tensor)] for each in (result, reference))
-        for index, bar in zip(*pairs, strict=True):
+        for index, bar in zip(tensors_in(result), tensors_in(reference), strict=True):
             if is_number(index):
                 continue
             number = None
@@ -154,7 +154,10 @@ class Differences(Strategy):
         if treats_rows_alike(call, bars) and not call.choices:
             rows = [row(bar) for bar in bars]
             one = call.write(*rows) if written else call.run(*rows)
-            return tree_map_only(Tensor, lambda t: t.expand(len(bars[0]), *t.shape[1:]), one)
+            samples = bars[0].shape[0]
+            if isinstance(one, Tensor):
+                return one.expand(samples, *one.shape[1:])
+            return tree_map_only(Tensor, lambda t: t.expand(samples, *t.shape[1:]), one)
         if written and shared(self.reference.stored(call.target)):
             raise SharingEndsError
         if call.name in ("view", "view_as") and any(map(shared, bars)):
@@ -174,14 +177,12 @@ class Differences(Strategy):
         with torch.no_grad():
             references = call.at(self.reference)
         self._pair(outputs, references)
-        bars_of = [leaf for leaf in tree_leaves(references) if isinstance(leaf, Tensor)]
-        for place, part, bar in zip(outputs, decomposed, bars_of, strict=True):
+        for place, part, bar in zip(outputs, decomposed, tensors_in(references), strict=True):
             if not is_number(place):
                 self._switches.keep(place, bar, self._switches.number(part))
 
     def _pair(self, result: Any, reference: Any) -> None:
-        tensors, bars = ([leaf for leaf in tree_leaves(t) if isinstance(leaf, Tensor)] for t in (result, reference))
-        for tensor, bar in zip(tensors, bars, strict=True):
+        for tensor, bar in zip(tensors_in(result), tensors_in(reference), strict=True):
             if is_number(tensor):
                 self.reference.remember(tensor, bar)
 

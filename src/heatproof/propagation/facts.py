@@ -75,8 +75,12 @@ class Facts(Generic[T]):
 
     def get(self, tensor: object) -> T | None:
         """The fact, if there is one and the tensor has not changed since."""
-        found = self._facts.get(tensor)
-        return found[1] if found is not None and found[0] == tensor._version else None  # type: ignore[attr-defined]
+        # As `ByTensor.get` has it: asked several times a call, of which most have none.
+        found = self._facts._of.get(id(tensor))
+        if found is None or not isinstance(tensor, Tensor) or found[0]() is not tensor:
+            return None
+        version, fact = found[1]
+        return fact if version == tensor._version else None
 
     def hand_over(self, known: Tensor, other: Tensor) -> None:
         """What is known of one tensor holds for another, which has got its value."""

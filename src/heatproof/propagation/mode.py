@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from heatproof.compiled import uncompiled
 from heatproof.errors import InputError, OperationError
@@ -24,6 +24,7 @@ from heatproof.propagation.nodes import graft
 from heatproof.propagation.normalization import refuse_randomness
 from heatproof.propagation.operations import Operation, identify, key, registered
 from heatproof.propagation.proofs import (
+    HALF,
     check_made,
     check_unbroken,
     check_visible,
@@ -37,7 +38,7 @@ from heatproof.propagation.reasons import REMEDIES, reason, refuse_underivable
 from heatproof.propagation.recurrent import DECOMPOSED
 from heatproof.propagation.respelled import BY_PLACE, RESPELLED
 from heatproof.propagation.strategy import Strategy
-from heatproof.propagation.trees import flattened
+from heatproof.propagation.trees import flattened, tensors_in
 from heatproof.propagation.unsupported import UnsupportedCallError
 from heatproof.propagation.written import Written
 from heatproof.undo import undone
@@ -107,7 +108,10 @@ class Engine(TorchFunctionMode):
         if function is Tensor.register_hook:
             return register_held(args, kwargs, where(self.model))
         flat = flattened(args, kwargs)
-        if not any(isinstance(leaf, Tensor) and self.depends(leaf) for leaf in flat[0]):
+        for leaf in flat[0]:
+            if isinstance(leaf, Tensor) and self.depends(leaf):
+                break
+        else:
             return self._beside(function, args, kwargs)
         call = Call(function, identify(key(function)), args, kwargs, self.depends, flat)
         if not call.inputs and not call.choices:  # the input gives it a shape, or a type, and nothing else
@@ -124,7 +128,7 @@ class Engine(TorchFunctionMode):
 
     def depends(self, tensor: Tensor) -> bool:
         """Whether the tensor was computed from the explained input, or is a view of one that this was written into."""
-        if self._moving and self._rests(tensor):
+        if self._moving.any and self._rests(tensor):
             return False
         if tensor in self._marks:
             return True
@@ -153,9 +157,10 @@ class Engine(TorchFunctionMode):
             except UnsupportedCallError as why:
                 raise self._no_rule(call, str(why)) from None
         for tensor in call.inputs:
-            if not self.allow_detached:
+            if not self.allow_detached and _may_be_broken(tensor):
                 check_unbroken(tensor, call.name, self.model)
-            check_made(tensor, self._made, self._aside)
+            if (node := tensor.grad_fn) is not None and node not in self._made:
+                check_made(tensor, self._made, self._aside)
         if call.kind == "respelled":
             return self._respelled(call)
         if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:
@@ -216,7 +221,7 @@ class Engine(TorchFunctionMode):
         way = self._written.way(call)
         result = call.function(*call.args, **call.kwargs)
         self._written.keep(result, way)
-        made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        made = tensors_in(result)
         numbers = [leaf for leaf in made if is_number(leaf)]
         if any(leaf.is_quantized for leaf in made) or (call.kind == "" and call.inputs and numbers):
             raise self._no_rule(call, "")
@@ -281,8 +286,8 @@ class Engine(TorchFunctionMode):
         plain = call.run(*[leaves[id(tensor)] for tensor in call.inputs])
         with self:
             opened = body(*call.args, **{name: value for name, value in call.kwargs.items() if name != "out"})
-        decomposed = [leaf for leaf in tree_leaves(opened) if isinstance(leaf, Tensor)]
-        values = [leaf.detach() for leaf in tree_leaves(plain) if isinstance(leaf, Tensor)]
+        decomposed = tensors_in(opened)
+        values = [leaf.detach() for leaf in tensors_in(plain)]
         outputs = [graft(v, d.view_as(v)) if d.requires_grad else v for v, d in zip(values, decomposed, strict=True)]
         self.strategy.grafted(call, outputs, decomposed)
         for output, part in zip(outputs, decomposed, strict=True):
@@ -292,15 +297,14 @@ class Engine(TorchFunctionMode):
         return tree_map_only(Tensor, lambda _: next(fresh), plain)
 
     def _checked(self, call: Call, result: Any) -> Any:
-        for leaf in (result,) if isinstance(result, Tensor) else tree_leaves(result):
-            if not isinstance(leaf, Tensor):
-                continue
+        for leaf in tensors_in(result):
             if is_number(leaf):
                 if self.allow_detached and not leaf.requires_grad:
                     continue
-                check_unbroken(leaf, call.name, self.model)
+                if _may_be_broken(leaf):
+                    check_unbroken(leaf, call.name, self.model)
                 self._made.add(leaf.grad_fn)
-                if self._moving and self._rests(leaf):
+                if self._moving.any and self._rests(leaf):
                     continue
             elif call.name in ("_pack_padded_sequence", "_pad_packed_sequence"):
                 continue  # lengths, not places that the input chose
@@ -316,6 +320,10 @@ class Engine(TorchFunctionMode):
 
 
 _OWN: dict[str, Callable[..., Any]] = {"scaled_dot_product_attention": attention, "glu": gated, **DECOMPOSED}
+
+
+def _may_be_broken(tensor: Tensor) -> bool:
+    return not tensor.requires_grad or tensor.dtype in HALF
 
 
 def _never(*_: Any) -> bool:

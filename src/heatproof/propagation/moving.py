@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from heatproof.propagation.calls import Call, is_number
 from heatproof.propagation.carried import AVERAGES, JOINS, listed
 from heatproof.propagation.facts import Facts
 from heatproof.propagation.linear import linear_of
+from heatproof.propagation.trees import tensors_in
 
 PADS = frozenset(("pad", "constant_pad_nd"))
 STACKS = JOINS | {"hstack", "vstack", "dstack", "column_stack", "row_stack", "block_diag"}
@@ -44,15 +44,11 @@ class Moving:
 
     def __init__(self) -> None:
         self._parts: Facts[Parts] = Facts()
-        self._any = False
-
-    def __bool__(self) -> bool:
-        """Whether any tensor holds both."""
-        return self._any
+        self.any = False  # whether any tensor holds both
 
     def rests(self, tensor: Tensor) -> bool:
         """Whether a tensor is known to hold, or show, nothing that depends on the input."""
-        if not self._any:
+        if not self.any:
             return False
         if (parts := self._parts.get(tensor)) is not None:
             return parts.none
@@ -65,7 +61,7 @@ class Moving:
     def foresee(self, call: Call, marked: Callable[[Tensor], bool]) -> Moves | None:
         """The masks that a call will make, asked before it writes; None where all that it makes will move."""
         mixes = call.name in PADS or (call.constants and (call.name in STACKS or _arranges(call)))
-        if call.choices or not (mixes or self._any):
+        if call.choices or not (mixes or self.any):
             return None
         known = [self._parts.get(tensor) for tensor in call.inputs]
         if not (mixes or any(known)):
@@ -94,7 +90,7 @@ class Moving:
         """Remember what was foreseen, now that the call has run."""
         if moves is None:
             return
-        leaves = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor) and is_number(leaf)]
+        leaves = [leaf for leaf in tensors_in(result) if is_number(leaf)]
         if len(leaves) != len(moves.results):
             return
         for leaf, moving in zip(leaves, moves.results, strict=True):
@@ -113,7 +109,7 @@ class Moving:
     def _keep(self, tensor: Tensor, moving: Tensor) -> None:
         if moving.shape == tensor.shape and not bool(moving.all()):
             self._parts[tensor] = Parts(moving, not bool(moving.any()))
-            self._any = True
+            self.any = True
 
 
 def _arranges(call: Call) -> bool:

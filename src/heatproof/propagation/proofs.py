@@ -22,6 +22,7 @@ from heatproof.hooks import any_backward_hooks, left_on, with_backward_hooks
 from heatproof.modules import modules_of
 from heatproof.undo import Undoing
 
+HALF = (torch.float16, torch.bfloat16)
 LEAF = "torch::autograd::AccumulateGrad"
 # Nodes that autograd makes by itself when a view's base was written into.
 REPLAYED = (
@@ -140,7 +141,7 @@ class set_aside(Undoing):  # noqa: N801  # reads like contextlib's own
 
 def check_unbroken(tensor: Tensor, name: str, model: nn.Module) -> None:
     """Refuse a floating tensor computed from the input by `name` through which no derivative can come back."""
-    if tensor.dtype in (torch.float16, torch.bfloat16):
+    if tensor.dtype in HALF:
         raise OperationError(
             f"Expected full precision, but {name} in {where(model)} makes {tensor.dtype}: rules overflow in half "
             "precision; call .float() on the model."

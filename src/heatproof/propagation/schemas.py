@@ -7,7 +7,7 @@ operator of that name, of several overloads the first one that the arguments fit
 """
 
 import inspect
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -45,7 +45,7 @@ Signature = tuple[Parameter, ...]
 def bound(function: Callable[..., Any], name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The given arguments of `function`, the operation `name`, by name; those left out are not there."""
     named = {_SAME.get(key, key): value for key, value in kwargs.items()}
-    kinds = (function, name, tuple(map(_kind, args)), tuple((key, _kind(value)) for key, value in named.items()))
+    kinds = (function, name, _kinds(args), tuple(named), _kinds(named.values()) if named else ())
     known = _known.get(kinds)
     if known is not None:
         names, gathered = known
@@ -66,11 +66,16 @@ _known: dict[Hashable, tuple[tuple[str, ...], bool]] = {}
 MOST = 4096  # calls of other kinds
 
 
-def _kind(value: Any) -> Any:
-    """All that decides whether a value fits a type of a signature."""
-    if isinstance(value, tuple | list):
-        return (type(value), *map(_kind, value))
-    return type(value)
+def _kinds(values: Collection[Any]) -> tuple[Any, ...]:
+    """All that decides whether values fit the types of a signature."""
+    kinds = [type(value) for value in values]
+    for kind in kinds:
+        if kind not in _SINGLE:
+            return tuple([(type(v), _kinds(v)) if isinstance(v, tuple | list) else type(v) for v in values])
+    return tuple(kinds)
+
+
+_SINGLE = frozenset((Tensor, torch.nn.Parameter, int, float, bool, str, type(None), torch.dtype, torch.device))
 
 
 def _spread(signature: Signature, args: Sequence[Any]) -> Iterator[Sequence[Any]]:

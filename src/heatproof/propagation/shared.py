@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from heatproof.propagation.calls import Call
+from heatproof.propagation.trees import tensors_in
 
 ALIKE = frozenset(("linear", "convolution", "batch-norm", "nonlinearity", "max-pool"))
 ELEMENTWISE = frozenset(("add", "sub", "rsub", "mul", "div", "neg"))
@@ -27,7 +27,7 @@ class SharingEndsError(Exception):
 
 def shared(tensor: Tensor) -> bool:
     """Whether the tensor's rows are one row."""
-    return tensor.dim() > 1 and len(tensor) > 1 and tensor.stride(0) == 0
+    return tensor.dim() > 1 and tensor.shape[0] > 1 and tensor.stride(0) == 0
 
 
 def row(tensor: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def rowwise(call: Call) -> bool:
     False where that is not known.
     """
     dims = call.inputs[0].dim() if call.inputs else 0
-    if dims < 2 or not all(tensor.dim() == dims for tensor in call.inputs):
+    if dims < 2 or (len(call.inputs) > 1 and any(tensor.dim() != dims for tensor in call.inputs)):
         return False
     if call.kind in ALIKE:
         needed = dims if call.kind in ("linear", "nonlinearity", "batch-norm") else int(call.name[-2]) + 2
@@ -68,8 +68,8 @@ def keeps_rows(call: Call, result: Any) -> bool:
     if call.kind != "structural" or len(call.inputs) != 1 or call.inputs[0].dim() < 2:
         return False
     x = call.inputs[0]
-    outs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-    if not all(out.dim() > 0 and len(out) == len(x) for out in outs):
+    outs = tensors_in(result)
+    if not all(out.dim() > 0 and out.shape[0] == x.shape[0] for out in outs):
         return False
     return call.name in RESHAPES or all(_inside_rows(out, x) for out in outs)
 
@@ -89,4 +89,4 @@ def _reach(t: Tensor) -> int:
 
 def _broadcast(call: Call, dims: int) -> bool:
     """Whether every constant is the same for all rows."""
-    return all(constant.dim() < dims or len(constant) == 1 for constant in call.constants)
+    return not call.constants or all(one.dim() < dims or one.shape[0] == 1 for one in call.constants)

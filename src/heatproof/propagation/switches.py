@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from heatproof.propagation.calls import Call, is_number
 from heatproof.propagation.facts import Facts
@@ -27,6 +26,7 @@ from heatproof.propagation.nodes import graft, scale
 from heatproof.propagation.references import References
 from heatproof.propagation.secants import NoSecantError
 from heatproof.propagation.selections import filled, selected, unless_zero
+from heatproof.propagation.trees import tensors_in
 
 
 def _names(text: str) -> frozenset[str]:
@@ -62,7 +62,7 @@ class Switches:
 
     def note(self, call: Call, result: Any) -> None:
         """Remember what masks, indices and decisions a call made, and what they are at the baseline."""
-        made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        made = tensors_in(result)
         if call.in_place:
             made = [call.target]
         if any(is_number(leaf) for leaf in made) or (not call.in_place and not self._all_known(call)):
@@ -74,7 +74,7 @@ class Switches:
         references = self._foreseen if call.in_place else self._at_baseline(call)
         if references is None:
             return
-        bars = [t for t in tree_leaves(references) if isinstance(t, Tensor)]
+        bars = tensors_in(references)
         for place, (tensor, bar) in enumerate(zip(made, bars, strict=True)):
             number = None
             if tensor.shape == bar.shape and not torch.equal(tensor, bar):
@@ -165,7 +165,7 @@ class Switches:
         stand_ins = {id(t): n for t, n in zip(marked, operands, strict=True) if n is not None}
         if call.name in JOINS | TOTALS or (call.kind == "structural" and call.name not in INSIDE):
             made = call.at(lambda t: stand_ins.get(id(t), t.double() if call.name in JOINS else t))
-            part: Tensor = [t for t in tree_leaves(made) if isinstance(t, Tensor)][place]
+            part: Tensor = tensors_in(made)[place]
             return part
         if call.name in ("any", "all") and len(moving) == 1:
             given = call.bind()

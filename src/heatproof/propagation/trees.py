@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_leaves, tree_unflatten
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 # How many leaves are given by place, and the names of the others; or torch's.
@@ -35,6 +35,13 @@ def rebuilt(leaves: Sequence[Any], spec: Spec) -> Arguments:
         return found
     count, names = spec
     return tuple(leaves[:count]), dict(zip(names, leaves[count:], strict=True))
+
+
+def tensors_in(result: Any) -> list[Tensor]:
+    """The tensors in what a call returns: mostly one, itself."""
+    if isinstance(result, Tensor):
+        return [result]
+    return [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
 
 
 def _is_leaf(value: Any) -> bool:
