@@ -21,6 +21,7 @@ HERE = Path(__file__).parent
 SCRIPTS: dict[str, list[str] | None] = {
     "whole_audit": ["--jobs", "tiny", "--repeats", "1"],
     "door": ["--only", "MLP", "--repeats", "1"],
+    "small_calls": ["--only", "MLP", "--repeats", "1"],
     "similarity": ["--maps", "2", "--sides", "28", "--repeats", "1"],
     "checks": ["--images", "2", "--repeats", "1"],
     "competition": None,

@@ -24,12 +24,12 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from common import Row, interleaved, parser, report
+from common import Row, interleaved, mnist, parser, report
 from heatproof.methods import LRP, DeepLIFT, GuidedBackprop
 from heatproof.propagation.composites import COMPOSITES, Composite
 from heatproof.propagation.rules import AdaptiveBeta, AlphaBeta, Epsilon, Gamma, Rule, z_plus
 
-NETWORKS = {"vgg16": "VGGCanonizer", "resnet18": "ResNetCanonizer", "resnet50": "ResNetCanonizer"}
+NETWORKS = {"mnist": "", "vgg16": "VGGCanonizer", "resnet18": "ResNetCanonizer", "resnet50": "ResNetCanonizer"}
 
 
 def floor(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -38,15 +38,19 @@ def floor(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     return torch.autograd.grad(model(x).gather(1, y[:, None]).sum(), x)[0]
 
 
-def zennit(model: nn.Module, x: Tensor, y: Tensor, name: str, canonizer: str) -> Callable[[], object]:
+def zennit(
+    model: nn.Module, x: Tensor, y: Tensor, name: str, canonizer: str, *, labels: int = 1000
+) -> Callable[[], object]:
     """Zennit's attributor, its canonizer and composite put in anew at each call, as its examples do."""
-    from zennit import attribution, composites, torchvision
+    from zennit import attribution, canonizers, composites, torchvision
 
-    box = {"low": -3 * torch.ones(1, 3, 1, 1), "high": 3 * torch.ones(1, 3, 1, 1)} if "Box" in name else {}
-    twin, one_hot = copy.deepcopy(model), torch.eye(1000)[y]
+    ones = torch.ones_like(x[:1, :, :1, :1]) if "Box" in name else None
+    box = {} if ones is None else {"low": -3 * ones, "high": 3 * ones}
+    twin, one_hot = copy.deepcopy(model), torch.eye(labels)[y]
+    kind = getattr(torchvision, canonizer, None) or getattr(canonizers, canonizer, None)
 
     def explain() -> object:
-        composite = getattr(composites, name)(canonizers=[getattr(torchvision, canonizer)()], **box)
+        composite = getattr(composites, name)(canonizers=[kind()] if kind else [], **box)
         with attribution.Gradient(twin, composite) as attributor:
             return attributor(x, one_hot)
 
@@ -89,17 +93,22 @@ def of_networks(repeats: int, clock: Callable[[], float]) -> list[Row]:
     rows: list[Row] = []
     for name, canonizer in NETWORKS.items():
         torch.manual_seed(0)
-        model = getattr(torchvision.models, name)(weights=None).eval().requires_grad_(False)
-        x, y = torch.randn(2, 3, 224, 224).clamp(-3, 3), torch.tensor([1, 2])
+        if name == "mnist":
+            model, x = mnist(64)
+        else:
+            model, x = getattr(torchvision.models, name)(weights=None), torch.randn(2, 3, 224, 224).clamp(-3, 3)
+        model.eval().requires_grad_(False)
+        y = 1 + torch.arange(len(x)) % 2
+        one_hot = torch.eye(model(x).shape[1])[y]
         plus, box = LRP(), LRP(composite="epsilon-gamma-box")
         cases: dict[str, Callable[[], object]] = {
             "floor": lambda model=model, x=x, y=y: floor(model, x, y),
             "guided backprop": lambda model=model, x=x, y=y: GuidedBackprop()(model, x, y),
             "LRP epsilon-plus": lambda model=model, x=x, y=y, plus=plus: plus(model, x, y),
-            "LRP epsilon-plus, Zennit": zennit(model, x, y, "EpsilonPlus", canonizer),
+            "LRP epsilon-plus, Zennit": zennit(model, x, y, "EpsilonPlus", canonizer, labels=len(one_hot[0])),
             "LRP epsilon-gamma-box": lambda model=model, x=x, y=y, box=box: box(model, x, y),
-            "LRP epsilon-gamma-box, Zennit": zennit(model, x, y, "EpsilonGammaBox", canonizer),
-            "DeepLIFT": lambda model=model, x=x, y=y: DeepLIFT().linearize(model, x).pull(torch.eye(1000)[y]),
+            "LRP epsilon-gamma-box, Zennit": zennit(model, x, y, "EpsilonGammaBox", canonizer, labels=len(one_hot[0])),
+            "DeepLIFT": lambda model=model, x=x, c=one_hot: DeepLIFT().linearize(model, x).pull(c),
         }
         lift = DeepLift(with_modules(model, x))
         cases["DeepLIFT, Captum"] = lambda lift=lift, x=x, y=y: lift.attribute(x, target=y)

@@ -16,6 +16,7 @@ from heatproof.propagation.strategy import Strategy
 PROBES = (-1e30, -3.0, -1.0, -1e-3, 0.0, 1e-3, 1.0, 3.0, 7.0, 1e30)
 MASKED = frozenset(("mul", "where", "masked_fill"))
 LARGER = frozenset(("maximum", "fmax", "max"))
+IN_OTHER_WORDS = LARGER | MASKED
 
 
 def rectifies(call: Call, *, signed: bool = False) -> bool:
@@ -24,7 +25,7 @@ def rectifies(call: Call, *, signed: bool = False) -> bool:
     A function of one tensor is tried at a few numbers; a mask is compared with the signs of x. Where x is nowhere below
     0 that tells nothing, unless a mask is known to be one of signs (`signed`).
     """
-    if len(call.inputs) != 1:
+    if len(call.inputs) != 1 or (call.kind != "nonlinearity" and call.name not in IN_OTHER_WORDS):
         return False
     x = call.inputs[0].detach()
     if x.is_complex():
@@ -84,7 +85,7 @@ class _AtReLUs(Strategy):
     def handle(self, call: Call) -> Any:
         if call.kind == "batch-norm":
             return graft(call.value(), normalization.rescaled(call, call.inputs[0]))
-        if call.name != "relu" and not rectifies(call, signed=self._sees_signs(call)):
+        if call.name != "relu" and not rectifies(call, signed=call.name in MASKED and self._sees_signs(call)):
             plain = call.execute()
             if call.name == "instance_norm":  # torch's own derivative needs it so, see `models`
                 plain.register_hook(lambda g: g.contiguous())

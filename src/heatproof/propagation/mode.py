@@ -3,7 +3,7 @@
 import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from heatproof.hooks import register_held
 from heatproof.propagation import addends
 from heatproof.propagation.attention import attention, gated
 from heatproof.propagation.calls import Call, is_number
-from heatproof.propagation.decompositions import BODIES, body_of
+from heatproof.propagation.decompositions import BODIES, LINEAR_IN, OF_CONSTANTS, body_of
 from heatproof.propagation.facts import ByTensor
 from heatproof.propagation.moving import Moving
 from heatproof.propagation.nodes import graft
@@ -40,7 +40,7 @@ from heatproof.propagation.respelled import BY_PLACE, RESPELLED
 from heatproof.propagation.strategy import Strategy
 from heatproof.propagation.trees import flattened, tensors_in
 from heatproof.propagation.unsupported import UnsupportedCallError
-from heatproof.propagation.written import Written
+from heatproof.propagation.written import Written, on_single_values
 from heatproof.undo import undone
 
 # What these say of a tensor does not depend on its values, and modules ask it before every call.
@@ -174,33 +174,34 @@ class Engine(TorchFunctionMode):
                 if any(earlier in self._made for earlier in nodes_between(node, self._aside, self._resting)):
                     raise unseen(node.name())
                 self._aside.add(node)
+        plain = _is_plain(call)
         try:
-            refuse_underivable(call)
+            if not plain:
+                refuse_underivable(call)
+                refuse_randomness(call)
             moves = self._moving.foresee(call, self.depends)
-            way = self._written.way(call)
-            body = _body(call, self.strategy)
-            named = self.strategy.own_derivatives
-            activation = self._written.nonlinearity(call, way, named=named) if body is None else None
+            way = self._written.way(call) if on_single_values(call) else None
+            body = None if plain else _body(call, self.strategy)
+            activation = None
+            if way is not None and body is None:
+                activation = self._written.nonlinearity(call, way, named=self.strategy.own_derivatives)
             if activation is not None:
-                result = self._handle(activation)
+                result = self.strategy.handle(activation)
             elif body is None:
-                result = self._in_place(call) if call.in_place else self._handle(call)
+                result = self._in_place(call) if call.in_place else self.strategy.handle(call)
             else:
                 result = self._opened(call, body)
         except UnsupportedCallError as why:
             raise self._no_rule(call, str(why)) from None
-        if body is None:
+        if body is None and moves is not None:
             self._moving.follow(call, result, moves)
         result = self._checked(call, result)
         if call.in_place and (body is not None or activation is not None):
             with self:
                 result = call.target.copy_(result)
-        self._written.keep(result, way)
+        if way is not None:
+            self._written.keep(result, way)
         return result
-
-    def _handle(self, call: Call) -> Any:
-        refuse_randomness(call)
-        return self.strategy.handle(call)
 
     def _without_rule(self, call: Call) -> Any:
         floating = call.args and isinstance(call.args[0], Tensor) and is_number(call.args[0])
@@ -218,7 +219,7 @@ class Engine(TorchFunctionMode):
             with torch.enable_grad():
                 return self._checked(call, self._in_place(call))
         self.strategy.foresee(call)
-        way = self._written.way(call)
+        way = self._written.way(call) if on_single_values(call) else None
         result = call.function(*call.args, **call.kwargs)
         self._written.keep(result, way)
         made = tensors_in(result)
@@ -229,7 +230,7 @@ class Engine(TorchFunctionMode):
             if not self.strategy.moves(call):
                 return result
             with torch.enable_grad():  # a mask is made under no_grad, too
-                return self._checked(call, self._handle(call))
+                return self._checked(call, self.strategy.handle(call))
         if call.kind == "independent":
             return result
         if call.in_place and isinstance(call.target, Tensor):
@@ -256,7 +257,7 @@ class Engine(TorchFunctionMode):
     def _in_place(self, call: Call) -> Any:
         target = call.target
         self.strategy.before_write(target)
-        new = self._handle(call)
+        new = self.strategy.handle(call)
         if new is not target:
             target.copy_(new)
         self.strategy.after_write(target, new)
@@ -320,6 +321,27 @@ class Engine(TorchFunctionMode):
 
 
 _OWN: dict[str, Callable[..., Any]] = {"scaled_dot_product_attention": attention, "glu": gated, **DECOMPOSED}
+
+
+# Kinds whose calls are neither refused nor opened, save for some names, and for keywords that say so.
+_PLAIN = frozenset(("linear", "convolution", "nonlinearity", "max-pool", "batch-norm", "structural", "sum"))
+_TOLD = frozenset(("rounding_mode", "out", "reduce"))
+
+
+def _is_plain(call: Call) -> bool:
+    """Whether a call is known, at little cost, to be one that its kind's rule is for; most are."""
+    if len(call.inputs) != 1 or call.complex or call.inputs[0] is not call.target or not _may_be_plain(call.operation):
+        return False
+    if call.constants and call.kind == "nonlinearity":
+        return False
+    return not call.kwargs or _TOLD.isdisjoint(call.kwargs)
+
+
+@cache
+def _may_be_plain(operation: Operation) -> bool:
+    known = operation.kind in _PLAIN and operation.body is None
+    opened = operation.name in BODIES or operation.name in LINEAR_IN or operation.name in OF_CONSTANTS
+    return known and not (opened or "dropout" in operation.name or operation.name in ("rrelu", "scatter"))
 
 
 def _may_be_broken(tensor: Tensor) -> bool:

@@ -34,6 +34,7 @@ PROBES = (-9.3, -3.1, -2.2, -1.0, -0.3, 0.0, 0.4, 1.1, 2.7, 3.3, 6.1, 8.0)
 PRODUCTS = frozenset(("mul", "div", "rdiv"))
 STEPS = PRODUCTS | {"add", "sub", "rsub", "neg", "positive", "where", "masked_fill", "maximum", "minimum", "clone"}
 COMPARISONS = frozenset(("gt", "ge", "lt", "le", "greater", "greater_equal", "less", "less_equal"))
+ON_VALUES = STEPS | COMPARISONS
 LONGEST = 16  # of the ways back; an activation takes ten steps at most
 
 
@@ -91,9 +92,7 @@ class Written:
         self._ways: Facts[Way] = Facts()
 
     def way(self, call: Call) -> Way | None:
-        """What the call does, asked before it writes; None for more than arithmetic on single values."""
-        if call.kind != "nonlinearity" and call.name not in STEPS | COMPARISONS:
-            return None
+        """What the call `on_single_values` does, asked before it writes; None where tensors differ in shape."""
         if len(call.inputs) == 1 and not (call.choices or call.constants or call.complex):
             return self._of_one(call, call.inputs[0])
         tensors = [*call.inputs, *call.choices]
@@ -117,12 +116,12 @@ class Written:
             known = self._ways[tensor] = Way(Step(), [])
         return known
 
-    def nonlinearity(self, call: Call, way: Way | None, *, named: bool) -> Call | None:
+    def nonlinearity(self, call: Call, way: Way, *, named: bool) -> Call | None:
         """The activation that the call ends, as a call on the tensor that it is one of; None for a step on the way.
 
         `named`: only one that torch has a name for (a ReLU inside any other has a rule of its own).
         """
-        if way is None or call.kind == "":
+        if call.kind == "":
             return None
         product = call.name in PRODUCTS and len(call.inputs) == 2 and not named
         for root, x in way.line:
@@ -149,6 +148,11 @@ class Written:
     def hand_over(self, known: Tensor, other: Tensor) -> None:
         """What is known of one tensor holds for another, which has got its value."""
         self._ways.hand_over(known, other)
+
+
+def on_single_values(call: Call) -> bool:
+    """Whether a call may be a step of an activation that is written out."""
+    return call.kind == "nonlinearity" or call.name in ON_VALUES
 
 
 def _among(tensor: Tensor, tensors: list[Tensor]) -> bool:
