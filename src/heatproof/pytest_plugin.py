@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ENDING = ".heatproof.toml"
-KEYS = {"run", "require", "baseline", "allow_failures"}
+KEYS = {"run": str, "require": list, "baseline": str, "allow_failures": bool}
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> "GateFile | None":
@@ -30,22 +30,30 @@ class GateFile(pytest.File):
 
         try:
             asked = tomllib.loads(self.path.read_text(encoding="utf-8"))
-            for key in asked:
+            for key, value in asked.items():
                 if key not in KEYS:
                     raise unknown("key of a gate", key, KEYS)
+                if not isinstance(value, KEYS[key]):
+                    kind = {str: "a text", list: "a list of texts", bool: "true or false"}[KEYS[key]]
+                    raise InputError(f"Expected {key} of {self.path.name} to be {kind}, but got {value!r}.")
             if "run" not in asked:
                 raise InputError(f"Expected {self.path.name} to name a run, but it has no key 'run'.")
             before = asked.get("baseline")
             outcomes = check(
-                self.path.parent / asked["run"],
+                _place(self.path.parent, asked["run"]),
                 asked.get("require", []),
-                baseline=None if before is None else self.path.parent / before,
-                allow_failures=bool(asked.get("allow_failures", False)),
+                baseline=None if before is None else _place(self.path.parent, before),
+                allow_failures=asked.get("allow_failures", False),
             )
-        except (HeatproofError, tomllib.TOMLDecodeError) as error:
+        except (HeatproofError, tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
             raise self.CollectError(str(error)) from None
         for outcome in outcomes:
             yield GateItem.from_parent(self, name=outcome.name, kept=outcome.kept, why=outcome.why)
+
+
+def _place(folder: Path, named: str) -> Path | str:
+    """A run's folder beside the file, or its URL."""
+    return named if "://" in named else folder / named
 
 
 class GateItem(pytest.Item):

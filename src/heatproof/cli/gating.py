@@ -7,17 +7,18 @@ from typing import Annotated
 import typer
 
 from heatproof.cli.base import app, err, out, plain
+from heatproof.errors import HeatproofError
 
 
 @app.command()
 def check(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    run: Annotated[str, typer.Argument(help="A run folder, or its URL.")],
     require: Annotated[
         list[str] | None,
         typer.Option(help="Such as 'grad-cam: believable', 'grad-cam: not depends', 'box-ratio > 0.3'; several."),
     ] = None,
     baseline: Annotated[
-        Path | None, typer.Option(help="A run made before: what was surely yes there must be so here.")
+        str | None, typer.Option(help="A run made before: what was surely yes there must be so here.")
     ] = None,
     junit: Annotated[Path | None, typer.Option(help="Also write the outcomes here, as JUnit's XML.")] = None,
     allow_failures: Annotated[
@@ -29,12 +30,19 @@ def check(
 
     Everything is judged by its whole 95 % interval, so what cannot be told is not kept.
     """
+    from heatproof.gate import broken
     from heatproof.gate import check as judge
     from heatproof.gate import junit as written
 
-    outcomes = judge(run, require or [], baseline=baseline, allow_failures=allow_failures)
+    suite = run.rstrip("/").rpartition("/")[2] if "://" in run else Path(run).resolve().name
+    try:
+        outcomes = judge(run, require or [], baseline=baseline, allow_failures=allow_failures)
+    except HeatproofError as error:
+        if junit is not None:
+            junit.write_text(broken(str(error), suite), encoding="utf-8")
+        raise
     if junit is not None:
-        junit.write_text(written(outcomes, run.resolve().name), encoding="utf-8")
+        junit.write_text(written(outcomes, suite), encoding="utf-8")
     kept = all(one.kept for one in outcomes)
     if as_json:
         said = [{"requirement": one.name, "method": one.method, "kept": one.kept, "why": one.why} for one in outcomes]

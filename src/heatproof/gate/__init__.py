@@ -1,8 +1,9 @@
 """A gate for automatic builds: does a run surely keep what is required of it? It fails closed. No torch."""
 
 from heatproof.gate.changes import Change, changes
-from heatproof.gate.gate import Outcome, check
-from heatproof.gate.junit import junit
+from heatproof.gate.gate import check
+from heatproof.gate.junit import broken, junit
+from heatproof.gate.outcome import Outcome
 from heatproof.gate.requirements import Requirement, parse
 
-__all__ = ["Change", "Outcome", "Requirement", "changes", "check", "junit", "parse"]
+__all__ = ["Change", "Outcome", "Requirement", "broken", "changes", "check", "junit", "parse"]

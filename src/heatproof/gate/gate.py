@@ -1,13 +1,12 @@
 """Requirements held against a run, each by its interval: what cannot be told is not kept."""
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from heatproof.errors import InputError, unknown
-from heatproof.gate.changes import changes
+from heatproof.gate.baseline import regressions, unready
+from heatproof.gate.measured import ACCURACY, accuracy, measured
+from heatproof.gate.outcome import Outcome
 from heatproof.gate.requirements import Requirement, parse
 from heatproof.reading import Verdicts
 from heatproof.reading.believable import BELIEVABLE
@@ -16,23 +15,6 @@ from heatproof.runs import read
 from heatproof.runs.failures import failures
 
 COMPLETE = "the run is complete, and nothing in it failed"
-ACCURACY = "accuracy"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Whether a requirement is kept, of whom, and why: `why` has the number, its interval and what to do."""
-
-    requirement: str
-    kept: bool
-    why: str
-    method: str = ""
-
-    @property
-    def name(self) -> str:
-        """The requirement, with the method where it did not name one."""
-        told = f"{self.requirement} ({self.method})" if self.method and self.method not in self.requirement else ""
-        return told or self.requirement
 
 
 def check(
@@ -40,35 +22,44 @@ def check(
 ) -> list[Outcome]:
     """Every requirement with whether the run keeps it, the run's own completeness first.
 
-    With a `baseline`, a run made before, an answer that was surely yes there has to be surely yes here. A run that is
-    not complete, or in which anything failed, keeps nothing unless `allow_failures`.
+    With a `baseline`, a run made before on the same samples, an answer that was surely yes there has to be surely yes
+    here; one that is not complete, or where nothing was, guards nothing and is not kept. A run that is not complete or
+    damaged keeps nothing; nor does one in which anything failed or samples were left out, unless `allow_failures`.
 
-    Raises: InputError for a requirement that is none, names a method, question or metric that the run has not, or where
-    nothing is required at all; StoreError for a folder that holds no run.
+    Raises: InputError for a requirement that is none, that every value would keep, that names a method, question,
+    check, metric or setting that the run has not, for a baseline of other samples, or where nothing is required at
+    all; StoreError for a folder that holds no run.
     """
+    if isinstance(require, str):
+        raise InputError(f"Expected a list of requirements, but got the text {require!r}; write [{require!r}].")
     wanted = [parse(text) for text in require]
     if not wanted and baseline is None:
         raise InputError("Expected something to require, or a baseline, but got neither.")
-    verdicts = read(Path(run), Verdicts.of)
+    verdicts = read(run, Verdicts.of)
     found = [_complete(verdicts, allow_failures=allow_failures)]
     for one in wanted:
         found += _held(verdicts, one)
     if baseline is not None:
-        found += _regressions(read(Path(baseline), Verdicts.of), verdicts)
+        found += regressions(read(baseline, Verdicts.of), verdicts, str(baseline), str(run))
     return found
 
 
 def _complete(verdicts: Verdicts, *, allow_failures: bool) -> Outcome:
     manifest = verdicts.evidence.info.manifest
-    if manifest["status"] != "complete":
-        return Outcome(COMPLETE, False, f"The run is {manifest['status']}; run the same audit again to go on.")
+    if unfinished := unready(verdicts):
+        return Outcome(COMPLETE, False, f"The run is {unfinished}; run the same audit again to go on.")
     failed = failures(manifest)
+    skipped = manifest["data"].get("skipped") or []
+    if skipped:
+        failed.append(f"{len(skipped)} of the data's files were left out, first {skipped[0][0]}: {skipped[0][1]}")
+    if not verdicts.evidence.samples:
+        return Outcome(COMPLETE, False, "The run has no sample.")
     return Outcome(COMPLETE, allow_failures or not failed, "; ".join(failed) or "Nothing failed.")
 
 
 def _held(verdicts: Verdicts, one: Requirement) -> Iterator[Outcome]:
-    if one.metric == ACCURACY and not one.method:
-        yield _accuracy(verdicts, one)
+    if one.metric == ACCURACY and not (one.method or one.check or one.setting):
+        yield accuracy(verdicts, one)
         return
     labels = [method.label for method in verdicts.evidence.info.methods]
     if one.method and one.method not in labels:
@@ -78,7 +69,7 @@ def _held(verdicts: Verdicts, one: Requirement) -> Iterator[Outcome]:
     if not chosen:
         yield Outcome(one.text, False, "Every method of the run is a control.")
     for label in chosen:
-        yield from [_answered(verdicts, one, label)] if one.question else _measured(verdicts, one, label)
+        yield from [_answered(verdicts, one, label)] if one.question else measured(verdicts, one, label)
 
 
 def _answered(verdicts: Verdicts, one: Requirement, method: str) -> Outcome:
@@ -96,52 +87,3 @@ def _answered(verdicts: Verdicts, one: Requirement, method: str) -> Outcome:
     more = f" About {found.more} samples would tell." if found.more and "would tell" not in found.why else ""
     said = f"{sentence(found.word)}. {found.why}{more}"
     return Outcome(one.text, found.answer == wanted, said, method)
-
-
-def _measured(verdicts: Verdicts, one: Requirement, method: str) -> Iterator[Outcome]:
-    evidence = verdicts.evidence
-    checks = [c for c in evidence.info.checks if one.metric in c.metrics and one.check in ("", c.id, c.label)]
-    if not checks:
-        ours = (c for c in evidence.info.checks if one.check in ("", c.id, c.label))
-        raise unknown("metric in this run", one.metric, {name for c in ours for name in c.metrics})
-    some = False
-    for chosen in checks:
-        for setting in evidence.settings(chosen.label, method):
-            if one.setting and setting != one.setting:
-                continue
-            values = evidence.averaged(chosen.label, method, one.metric, setting=setting)
-            if values is None:
-                continue
-            some = True
-            found = values.estimate(evidence.samples)
-            place = f"{chosen.label}{', ' + setting if setting else ''}"
-            yield _judged(one, method, place, found.mean, found.low, found.high, found.n)
-    if not some:
-        where = f" in setting {one.setting!r}" if one.setting else ""
-        yield Outcome(one.text, False, f"The run has no value of {one.metric}{where} for it.", method)
-
-
-def _judged(one: Requirement, method: str, place: str, mean: float, low: float, high: float, n: int) -> Outcome:
-    told = f"{place}: {mean:.4g}, 95 % interval {low:.4g} to {high:.4g}, {n} samples."
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return Outcome(one.text, False, f"{told} No interval can be had, so it cannot be told.", method)
-    holds = one.holds(low, high)
-    unsure = "" if holds is not None else " The interval reaches over the bound: more samples would tell."
-    return Outcome(one.text, bool(holds), told + unsure, method)
-
-
-def _accuracy(verdicts: Verdicts, one: Requirement) -> Outcome:
-    known: Mapping[str, Any] = verdicts.evidence.info.manifest.get("knowledge") or {}
-    if known.get("measure") != ACCURACY or known.get("low") is None:
-        return Outcome(one.text, False, "How often the network is right was not measured: give true labels.")
-    return _judged(one, "", "the network", known["value"], known["low"], known["high"], int(known["n"]))
-
-
-def _regressions(before: Verdicts, after: Verdicts) -> Iterator[Outcome]:
-    """What was surely yes in the baseline and is not so now."""
-    text = "nothing that was surely yes in the baseline is lost"
-    lost = [one for one in changes(before, after) if one.before == "yes" and one.after != "yes"]
-    for one in lost:
-        yield Outcome(f"{one.method}: {one.question}, as in the baseline", False, one.sentence, one.method)
-    if not lost:
-        yield Outcome(text, True, "Every yes of the baseline is a yes here.")

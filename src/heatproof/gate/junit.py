@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from heatproof.gate.gate import Outcome
+from heatproof.gate.outcome import Outcome
 
 
 def junit(outcomes: Sequence[Outcome], suite: str) -> str:
@@ -19,6 +19,16 @@ def junit(outcomes: Sequence[Outcome], suite: str) -> str:
             ElementTree.SubElement(case, "failure", message=_allowed(one.why)).text = _allowed(one.why)
         else:
             ElementTree.SubElement(case, "system-out").text = _allowed(one.why)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def broken(message: str, suite: str) -> str:
+    """A gate that could not be asked, as one error: what an older file says must not stand."""
+    root = ElementTree.Element("testsuites")
+    tests = ElementTree.SubElement(root, "testsuite", name=suite, tests="1", failures="0", errors="1", skipped="0")
+    case = ElementTree.SubElement(tests, "testcase", classname=f"heatproof.{suite}", name="the gate")
+    ElementTree.SubElement(case, "error", message=_allowed(message)).text = _allowed(message)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 

@@ -10,7 +10,7 @@
 import re
 from dataclasses import dataclass
 
-from heatproof.errors import InputError
+from heatproof.errors import InputError, shown
 
 _COMPARED = re.compile(
     r"(?:(?P<check>[^/@<>=]+)/)?(?P<metric>[^/@<>=]+?)(?:@(?P<setting>[^<>=]+?))?\s*(?P<operator>>=|<=|>|<)\s*"
@@ -49,6 +49,8 @@ class Requirement:
 
 def parse(text: str) -> Requirement:
     """A requirement as it is written. Raises: InputError for what is none."""
+    if not isinstance(text, str):
+        raise InputError(f"Expected a requirement such as 'grad-cam: believable', but got {shown(text)}.")
     method, _, rest = text.rpartition(":")
     method, rest = method.strip(), rest.strip()
     if compared := _COMPARED.fullmatch(rest):
