@@ -200,7 +200,8 @@ def test_a_layer_is_drawn_once_for_all_stages() -> None:
     assert drawn == ["head", "norm", "attention.out_proj", "attention"]
 
 
-def test_two_randomizations_of_a_model_hold_one_copy_of_its_parameters() -> None:
+@pytest.mark.parametrize(("copies", "first", "second"), [(0, False, True), (2, True, True), (3, True, True)])
+def test_randomizations_of_a_model_hold_what_fits(monkeypatch, copies: int, first: bool, second: bool) -> None:
     model, inputs = network("shuffled")
     drawn: list[weakref.ref[Tensor]] = []
 
@@ -210,15 +211,34 @@ def test_two_randomizations_of_a_model_hold_one_copy_of_its_parameters() -> None
             drawn.extend(weakref.ref(value) for value in values.values())
             return values
 
-    first = Cascading(initializer=Watched()).stages(model, inputs)[-1]
-    second = Cascading(initializer=Watched(), seed=1).stages(model, inputs)[-1]
-    with first:
+    size = sum(parameter.nbytes for parameter in model.parameters())
+    monkeypatch.setattr("heatproof.randomization.stages.kept_bytes", lambda _device: copies * size)
+    one, other, third = (Cascading(initializer=Watched(), seed=k).stages(model, inputs)[-1] for k in range(3))
+    with one:
         before = snapshot(model)
-    with second:
+    with other:
         held = [reference() is not None for reference in drawn]
-    assert held == [False] * 6 + [True] * 6
-    with first:
-        assert not changed(model, before)  # drawn again, the same
+    assert held == [first] * 6 + [second] * 6
+    with third:  # which lets go what was used longest ago
+        held = [reference() is not None for reference in drawn]
+    assert held == [copies > 2] * 6 + [copies > 1] * 6 + [True] * 6
+    with one:
+        assert not changed(model, before)  # if drawn again, the same
+
+
+def test_trained_values_are_saved_where_the_stage_before_had_them() -> None:
+    model, inputs = network("shuffled")
+    stages = Cascading().stages(model, inputs)
+    before = snapshot(model)
+    with stages[-1] as stage:
+        places = [room.data_ptr() for _, room in stage._saved]
+    with torch.no_grad():
+        model.a.weight.data.add_(1)  # which counts no version up
+    again = snapshot(model)
+    with stages[-1] as stage:
+        assert [room.data_ptr() for _, room in stage._saved] == places
+    assert not changed(model, again)
+    assert changed(model, before) == {"a.weight"}
 
 
 def test_a_model_is_free_after_its_stages() -> None:

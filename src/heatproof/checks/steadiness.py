@@ -13,10 +13,11 @@ from heatproof.checks.base import CHECKS, TRAINED, Block, Check, Maps, Recipe, S
 from heatproof.checks.nearby import Ball, Nudge, moved, outputs_of, sensitivity
 from heatproof.checks.random_states import everything, state_of
 from heatproof.checks.similarities import chance_rows, fitting, similarity_rows
-from heatproof.checks.swapping import swapped, tensors_of
+from heatproof.checks.swapping import copies, swapped, tensors_of
 from heatproof.errors import InputError
 from heatproof.metrics import Metric
 from heatproof.randomization import Cascading
+from heatproof.randomization.stages import kept_bytes
 from heatproof.rows import Role, chance_of
 from heatproof.similarity import Similarity
 
@@ -53,24 +54,39 @@ class Nudged:
     def __init__(self, level: float, seed: int) -> None:
         self.level, self.seed = level, seed
         self.before: dict[str, Tensor] = {}  # while it is open, the network's own values
+        self.changed: dict[str, Tensor] = {}  # and those that it has instead
+        self._factors: dict[str, Tensor] = {}
 
     @contextmanager
     def __call__(self, model: nn.Module) -> Iterator[nn.Module]:
         """The network so changed inside, bit for bit as it was outside."""
-        parameters, changed = dict(model.named_parameters()), {}
-        scale = self.level / max(1, sum(one.dim() > 1 for one in parameters.values())) ** 0.5
-        self.before = {name: tensor.detach().clone() for name, tensor in tensors_of(model).items()}
-        for name, value in self.before.items():
-            changed[name] = value
-            if name in parameters and value.is_floating_point():
-                stream = draws.generator(self.seed, "steadiness", name)
-                noise = torch.randn(value.shape, generator=stream, dtype=torch.float32).to(value)
-                changed[name] = value * (1 + scale * noise)
+        self.before = copies(tensors_of(model))
+        factors = self._drawn(model)
+        self.changed = {
+            name: value * factors[name] if name in factors else value for name, value in self.before.items()
+        }
         try:
-            with swapped(model, changed):
+            with swapped(model, self.changed, self.before):
                 yield model
         finally:
-            self.before = {}
+            self.before, self.changed = {}, {}
+
+    def _drawn(self, model: nn.Module) -> dict[str, Tensor]:
+        """1 + ε z of every parameter: drawn once for all blocks, where that is little beside the memory."""
+        parameters = {name: one for name, one in model.named_parameters() if one.is_floating_point()}
+        first = next(iter(parameters.values()), None)
+        places = {name: (one.shape, one.dtype, one.device) for name, one in parameters.items()}
+        if places == {name: (one.shape, one.dtype, one.device) for name, one in self._factors.items()}:
+            return self._factors
+        scale = self.level / max(1, sum(one.dim() > 1 for one in dict(model.named_parameters()).values())) ** 0.5
+        factors = {}
+        for name, value in parameters.items():
+            stream = draws.generator(self.seed, "steadiness", name)
+            noise = torch.randn(value.shape, generator=stream, dtype=torch.float32).to(value)
+            factors[name] = 1 + scale * noise
+        size = sum(one.nbytes for one in factors.values())
+        self._factors = factors if first is not None and size <= kept_bytes(first.device) // 8 else {}
+        return factors
 
 
 @CHECKS.register("steadiness")
@@ -160,7 +176,7 @@ class Steadiness(Check):
     def network_rows(self, block: Block, state: State, shared: Any) -> Iterable[Scores]:
         if isinstance(state.open, Nudged):
             outputs = outputs_of(block.model, block.inputs)
-            with swapped(block.model, state.open.before) as trained:
+            with swapped(block.model, state.open.before, state.open.changed) as trained:
                 reference = outputs_of(trained, block.inputs)
         elif state.group == INPUTS and block.originals is not None:
             outputs, reference = outputs_of(block.model, block.inputs), outputs_of(block.model, block.originals)

@@ -13,12 +13,22 @@ def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
-class swapped(Undoing):  # noqa: N801  # reads like contextlib's own
-    """Other values in a model's parameters and buffers, in place; afterwards as they were, bit for bit."""
+def copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The values of tensors, by name."""
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
-    def __init__(self, model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+
+class swapped(Undoing):  # noqa: N801  # reads like contextlib's own
+    """Other values in a model's parameters and buffers, in place; afterwards as they were, bit for bit.
+
+    `before` are copies of the values that it has, where there are some already.
+    """
+
+    def __init__(
+        self, model: nn.Module, weights: Mapping[str, Tensor], before: Mapping[str, Tensor] | None = None
+    ) -> None:
         self._model, self._weights, self._own = model, weights, tensors_of(model)
-        self._before = {name: tensor.detach().clone() for name, tensor in self._own.items()}
+        self._before = copies(self._own) if before is None else before
 
     def __enter__(self) -> nn.Module:
         super().__enter__()

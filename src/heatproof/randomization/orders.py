@@ -101,7 +101,8 @@ class Randomization(ABC):
 
         Cost: one forward pass, none where what `seen` gave of this model is handed over. Entering a stage costs copying
         the parameters it randomizes, twice; each layer is drawn once for all stages. Memory, for all randomizations of
-        a model together: one copy of the parameters drawn, one of those randomized now.
+        a model together: 1 GiB of drawn values (an eighth of a GPU's memory) or one copy of the parameters, where that
+        is more, and one of those that were randomized.
 
         Raises: InputError if the model is in training mode, scripted, inside a stage, or uses no parameter; if a block
         or pattern matches nothing, or two blocks share a layer; if the initializer cannot draw a layer (where only

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, overload
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 import torch
 from torch import Tensor
 
 from heatproof.errors import InputError
+from heatproof.models import memory
 from heatproof.randomization.layers import Layer
 from heatproof.undo import Undoing
 
@@ -15,33 +16,76 @@ from heatproof.undo import Undoing
 _ENTERED: dict[int, str] = {}
 
 
+class _Held:
+    """What the randomizations of one model hold of it: their values, and room for the trained ones."""
+
+    _of: ClassVar[WeakValueDictionary[int, "_Held"]] = WeakValueDictionary()
+
+    def __init__(self, model: Tensor) -> None:
+        self._model = model  # one of its tensors: while it lives no other has its id
+        self._users: list[ref[Drawn]] = []  # the one that was asked last stands last
+        self._room: dict[int, Tensor] = {}
+
+    @classmethod
+    def of(cls, model: Tensor) -> "_Held":
+        found = cls._of.get(id(model))
+        if found is None:
+            found = cls._of[id(model)] = cls(model)
+        return found
+
+    def used_by(self, drawn: "Drawn") -> None:
+        """Let go the values that were used longest ago, where all of them are more than is kept."""
+        self._users = [one for one in self._users if one() not in (None, drawn)] + [ref(drawn)]
+        alive = [one for user in self._users if (one := user()) is not None]
+        size, most = sum(one.size for one in alive), kept_bytes(self._model.device)
+        for other in alive[:-1]:
+            if size <= most:
+                break
+            size -= other.size
+            other.let_go()
+
+    def saved(self, tensor: Tensor) -> Tensor:
+        """A copy of the tensor's values, in memory that the next stage's takes again: fresh pages cost more."""
+        room = self._room.get(id(tensor))
+        place = (tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
+        with torch.inference_mode(False), torch.no_grad():  # room made in it could not be written in outside of it
+            if room is None or (room.shape, room.stride(), room.dtype, room.device) != place:
+                room = self._room[id(tensor)] = torch.empty_like(tensor.detach())
+            return room.copy_(tensor.detach())
+
+
 class Drawn:
     """The values that a randomization puts into each layer, drawn when first asked for, and kept.
 
-    They are kept until a stage of another randomization of the same model is entered, so that however many
-    randomizations are prepared, one copy of the parameters is the most that is held; what was let go is drawn again.
+    All randomizations of a model together keep `kept_bytes`, or those of one where these are more; what was let go is
+    drawn again, to the same values.
     """
 
-    _keeping: ClassVar[WeakValueDictionary[int, "Drawn"]] = WeakValueDictionary()
-
     def __init__(self, layers: Sequence[Layer], draw: Callable[[Layer], dict[str, Tensor]]) -> None:
-        self._model, self._draw = layers[0].weights[0].tensor, draw
+        self._draw, self.held = draw, _Held.of(layers[0].weights[0].tensor)
         self._values: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        self.size = 0  # bytes
 
     def values(self, layer: Layer) -> list[tuple[Tensor, Tensor]]:
         """Pairs (tensor of the model, its new value in the same dtype and on the same device)."""
-        self._keep()
         if layer.name not in self._values:
             new = self._draw(layer)
             tensors = [(weight.tensor, new[weight.name]) for weight in layer.weights]
-            self._values[layer.name] = [(tensor, value.to(tensor.device, tensor.dtype)) for tensor, value in tensors]
+            pairs = [(tensor, value.to(tensor.device, tensor.dtype)) for tensor, value in tensors]
+            self._values[layer.name] = pairs
+            self.size += sum(value.nbytes for _, value in pairs)
+        self.held.used_by(self)
         return self._values[layer.name]
 
-    def _keep(self) -> None:
-        before = self._keeping.get(id(self._model))
-        if before is not None and before is not self:
-            before._values.clear()
-        self._keeping[id(self._model)] = self
+    def let_go(self) -> None:
+        """Forget all values."""
+        self._values.clear()
+        self.size = 0
+
+
+def kept_bytes(device: torch.device) -> int:
+    """How much of drawn values is kept for a model: 1 GiB, on a GPU an eighth of its memory."""
+    return 2**30 if device.type == "cpu" else memory(device) // 8
 
 
 class Stage(Undoing):
@@ -93,7 +137,7 @@ class Stage(Undoing):
         refuse_entered(self._used, self.name)
         self._pairs = [pair for layer in self._chosen for pair in self._drawn.values(layer)]
         # Everything is saved before anything is written, and lives until all of it is written back.
-        self._saved = [(tensor, tensor.detach().clone()) for tensor, _ in self._pairs]
+        self._saved = [(tensor, self._drawn.held.saved(tensor)) for tensor, _ in self._pairs]
         super().__enter__()
         return self
 
