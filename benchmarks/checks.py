@@ -24,6 +24,7 @@ from heatproof.checks.base import TRAINED, Block, Maps, Study
 from heatproof.features import Pixels
 from heatproof.methods import Gradient, Random
 from heatproof.methods.base import passes
+from heatproof.randomization import Cascading
 from heatproof.testing.playing import Labeled
 
 METHOD = Labeled("random", Random())
@@ -51,9 +52,17 @@ def forwards(block: Block, ready: Tensor, count: int) -> None:
                 block.model(ready[: (samples.stop - samples.start) * len(numbers)])
 
 
-def cascade(model: nn.Module, images: Tensor, clock: Callable[[], float], repeats: int) -> Row:
-    """A block of parameter randomization by Spearman, against plain gradients in the same states."""
-    check = ParameterRandomization(similarities=("spearman",))
+def cascade(
+    title: str,
+    model: nn.Module,
+    images: Tensor,
+    clock: Callable[[], float],
+    repeats: int,
+    similarity: str = "spearman",
+    blocks: tuple[str, ...] = (),
+) -> Row:
+    """A block of parameter randomization, against plain gradients in the same states."""
+    check = ParameterRandomization(randomization=Cascading(blocks=blocks), similarities=(similarity,), complete_seeds=1)
     targets = torch.zeros(len(images), dtype=torch.int64)
     samples = Tensors(inputs=images, targets=targets)
     checks = {"randomization": ("parameter-randomization", check)}
@@ -76,8 +85,8 @@ def cascade(model: nn.Module, images: Tensor, clock: Callable[[], float], repeat
     timed = {"maps": lambda: plain(scores=False), "passes": lambda: plain(scores=True), "one": audited}
     seconds = interleaved(timed, repeats=repeats, clock=clock, of=min)
     return {
-        "network": f"MNIST CNN, {len(images)} images",
-        "check": f"ParameterRandomization, {len(states)} states, Spearman",
+        "network": title,
+        "check": f"ParameterRandomization, {len(states)} states, {similarity}",
         "passes a sample": len(states) * 3 + len(states) - 1,
         "of its passes": seconds["one"] / seconds["passes"],
         "12 methods": "",
@@ -91,8 +100,12 @@ def main() -> None:
     options.add_argument("--large", action="store_true", help="also ResNet-18 on two 224² images: minutes")
     chosen = options.parse_args()
     torch.set_num_threads(chosen.threads)
+    clock = time.process_time if chosen.cpu_time else time.perf_counter
     model, images = mnist(chosen.images)
     digits = f"MNIST CNN, {chosen.images} images"
+    more, title = mnist(2 * chosen.images)[1], f"MNIST CNN, {2 * chosen.images} images"
+    model.eval().requires_grad_(False)
+    rows = [cascade(title, model, more, clock, chosen.repeats, similarity) for similarity in ("spearman", "ssim")]
     cases: list[tuple[str, nn.Module, Tensor, Check]] = [
         (digits, model, images, SensitivityN(sets=20)),
         (digits, model, images, Degradation(tile=2)),
@@ -101,14 +114,15 @@ def main() -> None:
     ]
     if chosen.large:
         model, image = torchvision("resnet18")
-        images = image.repeat(2, 1, 1, 1)
+        model.eval().requires_grad_(False)
+        title, images = "ResNet-18, 2 images", image.repeat(2, 1, 1, 1)
+        stages = tuple(f"layer{i}.{j}" for i in range(1, 5) for j in range(2))
+        rows.append(cascade(title, model, images, clock, max(1, chosen.repeats // 3), blocks=stages))
         cases += [
-            ("ResNet-18, 2 images", model, images, SensitivityN(sets=5, sizes=8, tile=8)),
-            ("ResNet-18, 2 images", model, images, Degradation(tile=14, steps=16)),
-            ("ResNet-18, 2 images", model, images, BlurredPatch(size=15, regions=15)),
+            (title, model, images, SensitivityN(sets=5, sizes=8, tile=8)),
+            (title, model, images, Degradation(tile=14, steps=16)),
+            (title, model, images, BlurredPatch(size=15, regions=15)),
         ]
-    clock = time.process_time if chosen.cpu_time else time.perf_counter
-    rows = [cascade(model.eval().requires_grad_(False), mnist(64)[1], clock, chosen.repeats)]
     for name, net, inputs, check in cases:
         net = net.eval().requires_grad_(False)
         block = block_of(net, inputs)

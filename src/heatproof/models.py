@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from heatproof import habits, modes
+from heatproof import habits, modes, prefix
 from heatproof.arguments import Shared as Shared
 from heatproof.arguments import check_arguments, content, is_shared, parameters_of
 from heatproof.callables import as_model as as_model
@@ -379,6 +379,9 @@ def returned(model: nn.Module, x: Tensor, rows: Tensor | None = None, *, derived
 
 
 def _run(model: nn.Module, x: Tensor, rows: Tensor | None) -> Any:
+    kept = prefix.kept_for(model, x, rows)
+    if kept is not None and not _rules_apply(besides=_SoundDerivatives):
+        return kept.run(x, model)
     x = x.clone()
     return model(x, rows) if isinstance(model, Bound) else model(x)
 
@@ -397,9 +400,12 @@ def _derivable(model: nn.Module, x: Tensor, rows: Tensor | None) -> Any:
             if habits.hooks_so_far() == before:
                 return out
             before = habits.hooks_so_far()  # hooks that nobody held: the pass is run again
+            prefix.forget(model)
         with _SoundDerivatives(model) as watch:
             out = _run(model, x, rows)
     known.known, known.hooks = True, habits.hooks_so_far() != before
+    if known.hooks:  # which are of one pass
+        prefix.forget(model)
     known.batch_norms, known.instance_norms = watch.batch_norms, watch.instance_norms
     return out
 
@@ -458,8 +464,9 @@ class _SoundDerivatives(TorchFunctionMode):
         return out
 
 
-def _rules_apply() -> bool:
-    return any(type(mode).__module__.startswith("heatproof.") for mode in modes.entered())
+def _rules_apply(besides: type[TorchFunctionMode] | None = None) -> bool:
+    others = (mode for mode in modes.entered() if type(mode) is not besides)
+    return any(type(mode).__module__.startswith("heatproof.") for mode in others)
 
 
 _AT_MOST: ContextVar[int | None] = ContextVar("rows at most", default=None)

@@ -67,7 +67,7 @@ def known(method: "Method", model: nn.Module, inputs: Tensor, targets: Tensor) -
     here = _shared.get()
     if here is None or here.model is not model or not _hashed(method) or method not in here.explanations:
         return None
-    if not (_same(inputs, here.inputs) and _same(targets, here.targets)):
+    if not (same(inputs, here.inputs) and same(targets, here.targets)):
         return None
     found = here.explanations[method]
     here.saved += here.seconds[method]
@@ -82,7 +82,7 @@ def keep(
     here = _shared.get()
     if here is None or here.model is not model or not _hashed(method) or here.left[method] < 2:
         return
-    if _same(inputs, here.inputs) and _same(targets, here.targets):
+    if same(inputs, here.inputs) and same(targets, here.targets):
         here.explanations[method], here.seconds[method] = found, seconds
         _count(here, method)
 
@@ -90,7 +90,7 @@ def keep(
 def known_outputs(model: nn.Module, inputs: Tensor) -> Tensor | None:
     """The network's outputs (N, C) on these samples, made without a graph, where they are known."""
     here = _shared.get()
-    if here is None or here.outputs is None or here.model is not model or not _same(inputs, here.inputs):
+    if here is None or here.outputs is None or here.model is not model or not same(inputs, here.inputs):
         return None
     here.saved += here.seconds[_OUTPUTS]
     return here.outputs
@@ -99,7 +99,7 @@ def known_outputs(model: nn.Module, inputs: Tensor) -> Tensor | None:
 def keep_outputs(model: nn.Module, inputs: Tensor, outputs: Tensor, seconds: float) -> None:
     """Keep them; they took so many seconds."""
     here = _shared.get()
-    if here is not None and here.model is model and _same(inputs, here.inputs):
+    if here is not None and here.model is model and same(inputs, here.inputs):
         here.outputs, here.seconds[_OUTPUTS] = outputs, seconds
 
 
@@ -127,7 +127,7 @@ def _count(here: _Shared, method: "Method") -> None:
         here.explanations.pop(method, None)
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
+def same(one: Tensor, other: Tensor) -> bool:
     """Whether these are the same values in the same place: the tensor itself, or without a graph."""
     if one is other:
         return True

@@ -16,7 +16,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from heatproof import sharing
+from heatproof import prefix, sharing
 from heatproof.auditing import foreign
 from heatproof.auditing.entries import Condition, NamedCheck, NamedMethod, Question
 from heatproof.auditing.learning import Learned, ready
@@ -31,7 +31,10 @@ from heatproof.methods.base import Attribution, Explanation, Method
 from heatproof.methods.given import Given
 from heatproof.metrics import EXCLUDE, SHRUNK
 from heatproof.models import forward, within_bound
+from heatproof.propagation import independence
+from heatproof.randomization.stages import kept_bytes
 from heatproof.refusals import check_dense
+from heatproof.rows import Role
 from heatproof.runs.blocks import ROW_SCHEMA
 from heatproof.runs.workers import Failure, failure
 from heatproof.state import unchanged
@@ -130,6 +133,19 @@ class _BlockRun:
         boxes = samples.boxes
         self.boxes = None if boxes is None else [boxes[i] for i in rows.tolist()]
         self.kept: dict[tuple[str, str], Maps] = {}
+        self.passes = self._passes()
+
+    def _passes(self) -> prefix.Kept | None:
+        """Who keeps passes, where some state changes a part of the network alone, and that is a pure function."""
+        settled = independence.known(self.model)
+        partly = any(
+            state.kind == Role.RANDOMIZED and not state.complete and (check.label, state.name) in self.open
+            for condition in self.plan.conditions
+            for check, state in condition.readers
+        )
+        if not partly or settled is None or settled.leaves_traces:
+            return None
+        return prefix.Kept(self.model, self.inputs, kept_bytes(self.inputs.device))
 
     def wants(self, condition: Condition, method: str) -> bool:
         """Whether any check misses rows about `method` here."""
@@ -141,7 +157,8 @@ class _BlockRun:
         ours = all(foreign.is_ours(check.recipe) for check, _ in condition.readers)
         as_it_was = nullcontext() if ours else unchanged(self.plan.model, self.inputs.device, everything=True)
         try:
-            with as_it_was, condition.state.open(self.plan.model):
+            keeping = nullcontext() if self.passes is None else self.passes.opened()
+            with as_it_was, condition.state.open(self.plan.model), keeping:
                 self._in_state(condition, methods, done)
         except AuditError:
             raise

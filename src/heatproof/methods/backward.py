@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from heatproof import prefix
 from heatproof.errors import InputError, OperationError
 from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, Method, sum_rule
 from heatproof.models import forward
@@ -95,7 +96,8 @@ def gradients(
 
     Parameters are left alone.
     """
-    x = inputs.detach().requires_grad_()
+    known = prefix.leaf_of(model, inputs) if rows is None else None
+    x = inputs.detach().requires_grad_() if known is None else known
     with torch.enable_grad(), _differentiable_recurrence(model) if x.is_cuda else nullcontext():
         outputs = forward(model, x, rows)
     if not outputs.requires_grad:

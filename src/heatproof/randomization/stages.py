@@ -7,6 +7,7 @@ from weakref import WeakValueDictionary, ref
 import torch
 from torch import Tensor
 
+from heatproof import prefix
 from heatproof.errors import InputError
 from heatproof.models import memory
 from heatproof.randomization.layers import Layer
@@ -143,12 +144,14 @@ class Stage(Undoing):
 
     def _change(self) -> None:
         _ENTERED.update((id(weight.tensor), self.name) for layer in self._used for weight in layer.weights)
+        prefix.randomized.add([tensor for tensor, _ in self._saved])
         _write(self._pairs)
         for finish in self._finish:
             finish(self._chosen)
 
     def _undo(self) -> None:
         _write(self._saved)
+        prefix.randomized.remove([tensor for tensor, _ in self._saved])
         for layer in self._used:
             for weight in layer.weights:
                 _ENTERED.pop(id(weight.tensor), None)
