@@ -68,6 +68,18 @@ def test_memory_that_is_not_there_is_a_broken_file(tmp_path, monkeypatch):
     assert (data.ids, list(reasons(data))) == (("good.png",), ["large.png"])
 
 
+def test_a_file_that_pillow_stumbles_over_is_left_out(tmp_path):
+    picture(tmp_path / "good.png")
+    Image.fromarray(RGB).save(tmp_path / "odd.dds")
+    content = bytearray((tmp_path / "odd.dds").read_bytes())
+    content[80:84] = bytes(4)  # a format of no pixels, at which Pillow says NotImplementedError
+    (tmp_path / "odd.dds").rename(tmp_path / "odd.png")
+    (tmp_path / "odd.png").write_bytes(content)
+    data = folder(tmp_path).load()
+    assert data.ids == ("good.png",)
+    assert "its file is broken (NotImplementedError: " in reasons(data)["odd.png"]
+
+
 def test_a_pipe_is_not_waited_for(tmp_path):
     picture(tmp_path / "good.png")
     os.mkfifo(tmp_path / "pipe.png")

@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from rich.console import Console
@@ -30,6 +31,8 @@ from heatproof.paths import given_path
 from heatproof.recipes import build
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+P = TypeVar("P", bound=PictureSource)
 
 
 def explain_images(
@@ -64,7 +67,7 @@ def explain_images(
         if not given_path(picture.path).is_file():  # before a network is loaded
             picture.load()
     net = spec.network()
-    pictures = _as_wanted(pictures, spec, net)
+    pictures = as_told(pictures, spec, net)
     every = [picture.load() for picture in pictures]
     model, classes = spec.bound(net), classes or spec.names(net) or ()
     rows, table = [], _table()
@@ -84,10 +87,10 @@ def explain_images(
     return table
 
 
-def _as_wanted(pictures: Sequence[ImageFile], spec: ModelSpec, net: nn.Module) -> list[ImageFile]:
+def as_told(pictures: Sequence[P], spec: ModelSpec, net: nn.Module) -> list[P]:
     """Pictures as the network tells, and where it tells nothing as ImageNet's; what somebody set counts first."""
     told = spec.told(net)
-    found, said = [], ""
+    found, said = list[P](), ""
     for picture in pictures:
         if told is None and picture.channels == 3 and is_default(picture.mean) and is_default(picture.std):
             picture = replace(picture, mean=IMAGENET_MEAN, std=IMAGENET_STD)

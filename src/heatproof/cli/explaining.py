@@ -1,11 +1,12 @@
 """The verb that explains pictures."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from heatproof.cli.base import app, out
+from heatproof.cli.given import lines, read_as
 from heatproof.errors import InputError
 
 
@@ -57,41 +58,10 @@ def explain(
     spec = ModelSpec(name=model, weights=None if weights is None else str(weights.resolve()), layer=layer)
     if overlay is not None and not 0 <= overlay <= 1:
         raise InputError(f"Expected overlay, a share, from 0 to 1, but got {overlay}.")
-    given: dict[str, Any] = {name: _pixels(size) for name, size in (("resize", resize), ("crop", crop)) if size}
-    given |= {name: _numbers(numbers) for name, numbers in (("mean", mean), ("std", std)) if numbers is not None}
-    if channels != 3:
-        given["channels"] = channels
+    given = read_as(resize, crop, channels, mean, std)
     read = [ImageFile(path=str(image), **given) for image in images]
     table = explain_images(
-        spec, read, method, target=target, out=folder, fit_on=fit_on, overlay=overlay, classes=_lines(classes)
+        spec, read, method, target=target, out=folder, fit_on=fit_on, overlay=overlay, classes=lines(classes)
     )
     out.print(table)
     out.print(f"Wrote {folder}", highlight=False)
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(",") if part.strip())
-    except ValueError:
-        raise InputError(f"Expected numbers with commas between them, but got {text!r}.") from None
-
-
-def _pixels(text: str) -> int | tuple[int, int] | None:
-    """A number of pixels, HEIGHT,WIDTH, or none."""
-    if text.strip().lower() == "none":
-        return None
-    numbers = text.replace("x", ",").split(",")
-    if not all(number.strip().isdigit() for number in numbers) or len(numbers) > 2:
-        raise InputError(f"Expected a number of pixels, HEIGHT,WIDTH or none, but got {text!r}.")
-    first, last = int(numbers[0]), int(numbers[-1])
-    return first if len(numbers) == 1 else (first, last)
-
-
-def _lines(path: Path | None) -> list[str]:
-    """The lines of a text file."""
-    if path is None:
-        return []
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Expected a text file of labels' names, but {path} cannot be read: {error}.") from None

@@ -2,12 +2,19 @@
 
 import webbrowser
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from heatproof.cli.base import app, err, print_path
-from heatproof.errors import MissingExtraError
+from heatproof.cli.base import Trust, app, err, print_path
+from heatproof.cli.given import lines, read_as
+from heatproof.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from heatproof.view.apart import Apart
+
+
+PIXELS = "or HEIGHT,WIDTH, or none"
 
 
 @app.command()
@@ -18,8 +25,28 @@ def view(
     bundle: Annotated[
         Path | None, typer.Option(help="Write a static site here instead: a list, and the page of each run.")
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A network to take apart: a spec, a run made from one, torchvision:NAME, hf:FOLDER, module:factory."
+        ),
+    ] = None,
+    trust: Trust = [],  # noqa: B006  # typer wants a list, and changes none
+    weights: Annotated[Path | None, typer.Option(help="Of a network by its name: safetensors or a state dict.")] = None,
+    layer: Annotated[str | None, typer.Option(help="Explain this submodule's output instead of the logits.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Its samples: a folder of pictures, a subfolder a label.")] = None,
+    resize: Annotated[str | None, typer.Option(help=f"Short side before cropping, {PIXELS}.")] = None,
+    crop: Annotated[str | None, typer.Option(help=f"Side of the square in the middle, {PIXELS}.")] = None,
+    channels: Annotated[int | None, typer.Option(help="3 for RGB (the default), 1 for grey.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Mean of each channel, by commas. As the model tells.")] = None,
+    std: Annotated[str | None, typer.Option(help="Standard deviation of each channel, by commas.")] = None,
+    classes: Annotated[Path | None, typer.Option(help="The labels' names: a text file, a line each.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; torch's own number by default.")] = None,
 ) -> None:
-    """Look at runs in a browser on this machine: a list, each one's page, several compared."""
+    """Look at runs in a browser on this machine: a list, each one's page, several compared.
+
+    With --model also at a network: drop a picture, and watch maps as layer after layer is randomized.
+    """
     from heatproof.view.runs import Runs
 
     runs = Runs(folder)
@@ -37,9 +64,15 @@ def view(
         if package not in ("waitress", "werkzeug"):
             raise
         raise MissingExtraError(package, "view", "heatproof view") from None
+    named: dict[str, Any] = {"weights": weights, "layer": layer, "data": data, "classes": lines(classes)}
+    pictures = read_as(resize, crop, channels, mean, std)
+    apart = None if model is None else _apart(model, trust, pictures, named, threads)
+    if model is None and (pictures or any(named.values())):
+        raise InputError("Expected --model with options that say how it is loaded, but got none.")
     server = listen(port)
     access = Access(port=int(server.effective_port))
-    server.application = Application(runs, access)
+    application = Application(runs, access, apart)
+    server.application = application
 
     def started() -> None:
         typer.echo(access.address)
@@ -47,5 +80,22 @@ def view(
         if browser:
             webbrowser.open(access.address)
 
-    serve(server, started)
-    err.print("Ended.", style="dim")
+    try:
+        serve(server, started, application.close)
+    finally:
+        err.print("Ended.", style="dim")
+
+
+def _apart(
+    model: str, trust: list[str], pictures: dict[str, Any], named: dict[str, Any], threads: int | None
+) -> "Apart":
+    """The network, loaded before anything is answered."""
+    import torch
+
+    from heatproof.view.apart import Apart
+    from heatproof.view.bench import Bench
+    from heatproof.view.subject import subject
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return Apart(Bench(subject(model, trust, pictures=pictures, **{k: v for k, v in named.items() if v})))

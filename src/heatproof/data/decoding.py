@@ -1,6 +1,8 @@
 """What a picture file shows: upright, eight bits a channel, as a viewer would show it, or not at all."""
 
 import io
+import struct
+import zlib
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -13,6 +15,8 @@ MOST_STORED = 2**26  # pixels of a file: decoded and turned they take 12 bytes e
 PHOTOMETRIC, BITS = 262, 258  # tags of TIFF
 WHITE_IS_ZERO = 0
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+# What Pillow's readers stumble over in a broken file, beside what they say on purpose.
+STUMBLES = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, struct.error, zlib.error)
 
 
 class Shown(NamedTuple):
@@ -61,8 +65,16 @@ def shown(path: Path | IO[bytes], channels: int = 3, background: tuple[int, int,
     what is transparent shows `background`. Of an animation the first picture counts. The file may be an open one.
 
     Raises: ValueError for what has no agreed look: 32-bit and floating-point grey, a file of several pages; and, before
-        anything is decoded, for more than 2²⁶ pixels and for what is no file at all, such as a pipe.
+        anything is decoded, for more than 2²⁶ pixels and for what is no file at all, such as a pipe; what Pillow says
+        of a broken file, and ValueError where it says nothing sensible.
     """
+    try:
+        return _shown(path, channels, background)
+    except STUMBLES as error:
+        raise ValueError(f"its file is broken ({type(error).__name__}: {error})") from error
+
+
+def _shown(path: Path | IO[bytes], channels: int, background: tuple[int, int, int]) -> Shown:
     if isinstance(path, Path) and path.exists() and not path.is_file():
         raise ValueError("it is no file")  # to open a pipe waits for who writes into it
     with Image.open(path) as stored:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import HTTPException, InternalServerError, NotFound
-from werkzeug.routing import Map, Rule
+from werkzeug.routing import Map
+from werkzeug.routing import Rule as Route
 from werkzeug.wrappers import Request, Response
 
 from heatproof.errors import HeatproofError
@@ -19,26 +20,30 @@ from heatproof.view.runs import Found, Runs
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+    from heatproof.view.apart import Apart
+
 MOST_BYTES = 2**25  # of an uploaded picture
 MOST_COMPARED = 12
 ID = re.compile(r"[0-9a-f]{16}").fullmatch
 
 log = logging.getLogger("heatproof.view")
-Answer = Callable[..., Response]
+Rule = tuple[str, str, Callable[..., Response]]  # address, method, answer
 
 
 class Application:
     """The answers of one server. Each request is looked at before it is read: host, origin, token, then where to."""
 
-    def __init__(self, runs: Runs, access: Access) -> None:
-        self.runs, self.access, self.pages = runs, access, Pages(runs)
-        self.model = ""
-        self.rules: list[tuple[str, str, Answer]] = [
+    def __init__(self, runs: Runs, access: Access, apart: "Apart | None" = None) -> None:
+        self.runs, self.access, self.apart, self.pages = runs, access, apart, Pages(runs)
+        rules: list[Rule] = [
             ("/", "GET", self._list),
             ("/run/<id_>", "GET", self._report),
             ("/run/<id_>/headline", "GET", self._headline),
             ("/compare", "GET", self._compare),
+            *([] if apart is None else apart.rules()),
         ]
+        routes = [Route(path, endpoint=answer, methods=[method]) for path, method, answer in rules]
+        self._routes = Map(routes, merge_slashes=False, strict_slashes=False)
 
     def __call__(self, environ: "WSGIEnvironment", start: "StartResponse") -> Iterable[bytes]:
         """WSGI."""
@@ -59,21 +64,18 @@ class Application:
 
     def close(self) -> None:
         """Nothing more is computed."""
+        if self.apart is not None:
+            self.apart.close()
 
     def _answered(self, request: Request) -> Response:
         self.access.check(request)
-        routes = Map(
-            [Rule(path, endpoint=answer, methods=[method]) for path, method, answer in self.rules],
-            merge_slashes=False,
-            strict_slashes=False,
-        )
-        answer, values = routes.bind_to_environ(request.environ).match()
+        answer, values = self._routes.bind_to_environ(request.environ).match()
         response: Response = answer(request, **values)
         self.access.admit(request, response)
         return response
 
     def _list(self, request: Request) -> Response:
-        return html(pages.listing(self.runs, model=self.model), "list")
+        return html(pages.listing(self.runs, model="" if self.apart is None else self.apart.name), "list")
 
     def _report(self, request: Request, id_: str) -> Response:
         return html(self.pages.report(self._run(id_)), "report")

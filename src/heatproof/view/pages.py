@@ -16,7 +16,7 @@ from heatproof.view.runs import Found, Runs
 
 MOST_KEPT = 2**27  # bytes of pages in memory
 OWN = "heatproof.view"
-OF_LIST = ("list.js",)
+OF_LIST, OF_APART = ("list.js",), ("apart.js",)
 
 
 class Pages:
@@ -82,6 +82,7 @@ def refusal(title: str, sentence: str) -> str:
 
 POLICIES = {
     "list": page.policy(OF_LIST, own=OWN, asks=True),
+    "apart": page.policy(OF_APART, own=OWN, asks=True),
     "report": page.policy(OF_REPORTS) + "; sandbox allow-scripts allow-downloads allow-modals",
     "plain": page.policy(()),
 }

@@ -71,11 +71,12 @@ def listen(port: int) -> Server:
     )
 
 
-def serve(server: Server, started: Callable[[], None] = lambda: None) -> None:
+def serve(server: Server, started: Callable[[], None], ended: Callable[[], None]) -> None:
     """Answer until Ctrl-C."""
     started()
     try:
         server.run()
     finally:
+        ended()
         server.task_dispatcher.shutdown()
         server.close()
