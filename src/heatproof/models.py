@@ -19,7 +19,7 @@ from heatproof.compiled import uncompiled
 from heatproof.complaints import shown_outputs
 from heatproof.errors import HeatproofError, InputError, shown, unknown
 from heatproof.exported import fixed_batch_behind
-from heatproof.features import Features
+from heatproof.features import Features, Segments
 from heatproof.hooks import any_backward_hooks, hooks_behind, hooks_watched, register_held
 from heatproof.intact import guards
 from heatproof.modules import modules_of
@@ -32,6 +32,7 @@ from heatproof.refusals import check_model as check_model
 from heatproof.refusals import check_targets as check_targets
 from heatproof.undo import Undoing
 
+_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 Output = str | int | Callable[[Any], Tensor]
 SIDE = "target."  # among `given`, what is no argument of the network but fixed of each sample by what is explained
 REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -144,7 +145,17 @@ class Bound(nn.Module):
         for name in chosen:
             if name not in dict(packing.shapes):
                 raise unknown("tensor that is explained", name, dict(packing.shapes))
-        return Parts.of(packing, chosen)
+        return Parts.of(packing, {**dict.fromkeys(self._single(packing), Segments()), **chosen})
+
+    def _single(self, packing: Packing) -> list[str]:
+        """The tensors that are what an embedding makes of one integer a sample: one feature each."""
+        return [name for name, shape in packing.shapes if len(shape) == 1 and name in self.embeddings]
+
+    @property
+    def embeddings(self) -> frozenset[str]:
+        """Those of `at` that are an embedding's output, whose last dimension are the components of an integer."""
+        places = [one for one in self._at if isinstance(one, Place)]
+        return frozenset(one.text for one in places if isinstance(self.net.get_submodule(one.module), _EMBEDDINGS))
 
     @property
     def several(self) -> bool:

@@ -71,7 +71,8 @@ def test_the_columns_of_a_table(tmp_path: Path) -> None:
         net, table, columns=["age", "height", "<change>"], methods=["gradient-x-input"], checks=["completeness"],
         out=tmp_path / "run", progress=False, threads=1,
     )  # fmt: skip
-    assert found.manifest["data"]["tokens"]["0"] == ["age 42", "height 1.75", "<change> -3"]
+    assert found.manifest["data"]["columns"] == ["age", "height", "<change>"]
+    assert found.manifest["data"]["cells"] == {"0": ["42", "1.75", "-3"], "1": ["7", "1.25", "0.5"]}
     page = found.report().read_text(encoding="utf-8")
     assert "height 1.75" in page
     assert "&lt;change&gt; -3" in page
@@ -127,7 +128,7 @@ def test_the_columns_of_a_table_of_hugging_face(tmp_path: Path) -> None:
     [
         ({"classes": "cat"}, "Expected `classes` as a list of names, .*, but got 'cat'"),
         ({"classes": {0: "cat", 2: "dog"}}, r"a name for every label from 0 on, but got those of \[0, 2\]"),
-        ({"columns": ["a", "b"]}, r"a table \(N, 2\), a tensor, for 2 columns, but got \(3, 1, 12, 12\)"),
+        ({"columns": ["a", "b"]}, r"as many `columns` as samples \(1, 12, 12\) have features \(144\), but got 2"),
         ({"columns": "ab"}, r"Expected `columns` as a mapping, .*, or as a list of the names .*, but got 'ab'"),
         ({"columns": [1, 2]}, r"or as a list of the names of a table's columns, but got \[1, 2\]"),
         ({"columns": {"image": None}}, r"Expected `columns` as a mapping, .*, but got \{'image': None\}"),

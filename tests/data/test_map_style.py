@@ -327,5 +327,5 @@ def test_explicit_sequential_samplers_are_in_order():
 def test_a_table_is_no_samples():
     import pandas as pd
 
-    with pytest.raises(InputError, match=r"columns are no samples; .*to_numpy\(dtype='float32'\)"):
+    with pytest.raises(InputError, match=r"columns are no samples; .*data\.table\(frame, label=…\)"):
         hp.data.as_blocks(pd.DataFrame({"a": [1.0]}))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 import heatproof
 from heatproof import fast
+from heatproof.auditing.columns import cells_told, columns_told
 from heatproof.auditing.knowledge import Knowledge
 from heatproof.auditing.plan import Plan
 from heatproof.auditing.samples import Portion
@@ -17,6 +19,7 @@ from heatproof.data.blocks import Blocks, as_blocks
 from heatproof.data.overlay import DatasetBlocks
 from heatproof.errors import InputError, StoreError
 from heatproof.fingerprint import probe, same_outputs
+from heatproof.models import with_given
 from heatproof.recipes import describe
 from heatproof.rows import SCHEMA
 from heatproof.runs.workers import now
@@ -82,7 +85,7 @@ def question_of(
             "grid": list(plan.study.grid),
             "classes": _names(plan, about),
             "read": about.read,
-            "columns": None if about.columns is None else list(about.columns),
+            **_seen_as(plan, about, shown),
             "skipped": [list(pair) for pair in (*about.skipped, *shown.skipped)],
             "tokens": None
             if shown.tokens is None
@@ -119,6 +122,27 @@ def _fast(plan: Plan) -> dict[str, Any]:
     first = plan.example
     found = fast.deviation(plan.fast, plan.bound(plan.first, first), first.inputs, first.targets)
     return {"fast": list(plan.fast), "fast_deviation": None if found is None else found._asdict()}
+
+
+def _seen_as(plan: Plan, about: About, shown: Portion) -> dict[str, Any]:
+    """What the features of a table are called, and what stands there; the leads, seconds and spacing of others."""
+    model = plan.model if shown.sides is None else with_given(plan.model, shown.sides)
+    columns, cells = about.columns, None
+    if columns is None and shown.names is not None and shown.ids:
+        columns = columns_told(model, shown, plan.features)
+    if columns is not None:
+        count = prod(plan.study.grid)
+        if len(columns) != count:
+            shape = tuple(plan.example.inputs.shape[1:])
+            raise InputError(
+                f"Expected as many `columns` as samples {shape} have features ({count}), but got {len(columns)}."
+            )
+        cells = cells_told(shown, columns)
+    names = shown.names
+    axes = None
+    if names is not None and (names.leads or names.rate or names.spacing):
+        axes = {"leads": list(names.leads), "rate": names.rate, "spacing": list(names.spacing), "unit": names.unit}
+    return {"columns": None if columns is None else list(columns), "cells": cells, "axes": axes}
 
 
 def _names(plan: Plan, about: About) -> list[str] | None:

@@ -18,7 +18,6 @@ Classes = Sequence[str] | Mapping[int, str]
 def told(
     about: About,
     model: nn.Module,
-    data: Any,
     *,
     title: str,
     classes: Any,
@@ -28,19 +27,21 @@ def told(
 ) -> About:
     """`about` with what a caller says beside it; names of labels that the network itself knows where nobody says any.
 
-    Raises: InputError for names that are none, or not one a column.
+    Raises: InputError for names that are none.
     """
     names = about.classes if classes is None else class_names(classes)
     words = about.tokens if tokens is None else tokens
     if columns is not None:
         if words is not None:
             raise InputError("Expected either `columns` of a table or `tokens` of texts, but got both.")
-        words = _cells(columns, data)
+        if isinstance(columns, str) or not all(isinstance(name, str) for name in columns):
+            raise InputError(f"Expected `columns` as a list of names, but got {shown(columns)}.")
     return replace(
         about,
         title=title or about.title,
         classes=own_names(model) if names is None else names,
         tokens=words,
+        columns=about.columns if columns is None else tuple(columns),
         display=about.display if display is None else _pictures(display),
     )
 
@@ -93,14 +94,6 @@ def own_names(model: nn.Module) -> tuple[str, ...] | None:
     listed = getattr(net, "pretrained_cfg", None)
     names = listed.get("label_names") if isinstance(listed, Mapping) else None
     return tuple(map(str, names)) if names else None
-
-
-def _cells(columns: Sequence[str], data: Any) -> list[list[str]]:
-    """Each row of a table as words: the name of a column, and its value there."""
-    if not isinstance(data, Tensor) or data.dim() != 2 or data.shape[1] != len(columns):
-        got = tuple(data.shape) if isinstance(data, Tensor) else shown(data)
-        raise InputError(f"Expected a table (N, {len(columns)}), a tensor, for {len(columns)} columns, but got {got}.")
-    return [[f"{name} {value:.3g}" for name, value in zip(columns, row, strict=True)] for row in data.tolist()]
 
 
 def _pictures(display: Any) -> Tensor:

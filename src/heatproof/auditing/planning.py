@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from heatproof import door
+from heatproof.auditing.columns import features_told
 from heatproof.auditing.entries import NamedCheck, NamedMethod
 from heatproof.auditing.plan import Plan
 from heatproof.auditing.samples import Portion, Source, Tensors, explained, taken
@@ -23,7 +24,6 @@ from heatproof.errors import InputError
 from heatproof.errors import shown as shown_as
 from heatproof.fast import check as check_fast
 from heatproof.features import FEATURES, Features
-from heatproof.layouts.inputs import features_of
 from heatproof.methods.base import Attribution, parts_of
 from heatproof.methods.given import Given
 from heatproof.models import check_inputs, check_model, check_targets
@@ -86,7 +86,7 @@ def make(
         first=number,
         methods=tuple(NamedMethod(label, recipe) for label, recipe in methods.items()),
         checks=tuple(NamedCheck(label, name, check) for label, (name, check) in checks.items()),
-        features=features or features_of(bound, first.inputs),
+        features=features or features_told(bound, first),
         batch=batch,
         outputs=outputs,
         meaning=meaning,

@@ -230,7 +230,7 @@ def audit(
     in_memory = isinstance(data, Tensor) and parts is None
     made = subject_of_tensor if in_memory else partial(_of_blocks, parts=parts)
     about = told(
-        about, model, data,
+        about, model,
         title=title, classes=classes, columns=names, tokens=tokens, display=display,
     )  # fmt: skip
     subject = made(model, data, targets, outputs, about, labels=labels, ids=ids, boxes=boxes)

@@ -12,8 +12,10 @@ from heatproof.checks.base import Boxes
 from heatproof.data.ahead import ahead
 from heatproof.data.base import Dataset
 from heatproof.data.blocks import Blocks
+from heatproof.data.seen_as import Names
 from heatproof.draws import digests
 from heatproof.errors import InputError
+from heatproof.features import Features
 from heatproof.fingerprint import tensor_digest
 from heatproof.models import Bound, forward, select, with_given
 from heatproof.outputs import Outputs
@@ -29,6 +31,7 @@ class Portion:
 
     `targets` (n,) are the labels to be explained, the predicted ones where there are none; `labels` (n,) the true ones,
     or numbers that the output should be. `box_labels` say whose the boxes are: only those of the explained label count.
+    `names`, `cells` and `features` are as in a `Dataset`.
     `sides` are the side inputs that came with the samples; None where the model has those of all samples already.
     """
 
@@ -41,6 +44,9 @@ class Portion:
     display: Tensor | None = None
     tokens: Sequence[Sequence[str]] | None = None
     sides: Mapping[str, Tensor] | None = None
+    names: Names | None = None
+    cells: Sequence[Sequence[str]] | None = None
+    features: Features | None = None
     skipped: tuple[tuple[str, str], ...] = ()
 
 
@@ -158,6 +164,9 @@ class FromBlocks:
             display=data.display,
             tokens=data.tokens,
             sides=data.sides,
+            names=data.names,
+            cells=data.cells,
+            features=data.features,
             skipped=data.skipped,
         )
 

@@ -8,6 +8,7 @@ from heatproof.data.files import NpzImages
 from heatproof.data.folder import ImageFile, ImageFolder
 from heatproof.data.hugging_face import HuggingFace
 from heatproof.data.snapshots import Snapshot, snapshot
+from heatproof.data.table import Table, table
 from heatproof.data.tars import WebDataset
 from heatproof.data.text import TextTable
 from heatproof.data.vision import TorchvisionDataset
@@ -29,6 +30,7 @@ __all__ = [
     "PermutedLabels",
     "Snapshot",
     "Source",
+    "Table",
     "TextTable",
     "TorchvisionDataset",
     "WebDataset",
@@ -37,4 +39,5 @@ __all__ = [
     "names",
     "permuted_labels",
     "snapshot",
+    "table",
 ]

@@ -15,7 +15,9 @@ from torch import Tensor
 from heatproof import draws
 from heatproof.artifacts import bytes_of
 from heatproof.data.ids import printable
+from heatproof.data.seen_as import Names
 from heatproof.errors import InputError
+from heatproof.features import Features
 from heatproof.paths import given_path
 from heatproof.registry import Registry
 
@@ -49,6 +51,9 @@ class Dataset:
         mask: (N, T) int64, 1 where a text stands and 0 where it is filled up; or None.
         given: side inputs by name, tensors with one row a sample: what a network takes beside the explained tensor.
         numbers: (N,) float32, the number that the network's one output should be, where that is no label; or None.
+        names: what the parts of a sample are called: columns, leads, seconds; or None.
+        cells: for each row of a table what stands in its columns, in words, in the order of `names.columns`; or None.
+        features: what counts as one feature of `inputs`, where the data know it; or None.
         skipped: files or rows that could not be used, each with the reason. They have no row here.
 
     >>> data = hp.data.Dataset(name="mine", inputs=images, targets=labels, ids=tuple("abcd"),
@@ -70,6 +75,9 @@ class Dataset:
     mask: Tensor | None = None
     given: Mapping[str, Tensor] = field(default_factory=dict)
     numbers: Tensor | None = None
+    names: Names | None = None
+    cells: tuple[tuple[str, ...], ...] | None = None
+    features: Features | None = None
     skipped: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
@@ -99,6 +107,7 @@ class Dataset:
             ("token lists", self.tokens),
             ("masks", self.mask),
             ("numbers", self.numbers),
+            ("rows of cells", self.cells),
             *((f"rows of given[{name!r}]", rows) for name, rows in self.given.items()),
         ):
             if value is not None and len(value) != n:
@@ -281,6 +290,7 @@ def select(data: Dataset, chosen: Sequence[int]) -> Dataset:
         mask=None if data.mask is None else data.mask[rows],
         given={name: value[rows] for name, value in data.given.items()},
         numbers=None if data.numbers is None else data.numbers[rows],
+        cells=None if data.cells is None else tuple(data.cells[i] for i in chosen),
     )
 
 
@@ -294,7 +304,7 @@ def joined(parts: Sequence[Dataset]) -> Dataset:
             return None
         return torch.cat(values) if isinstance(values[0], Tensor) else tuple(one for value in values for one in value)
 
-    each = ("inputs", "targets", "ids", "display", "boxes", "box_labels", "tokens", "mask", "numbers")
+    each = ("inputs", "targets", "ids", "display", "boxes", "box_labels", "tokens", "mask", "numbers", "cells")
     return replace(
         full[0],
         **{name: together(name) for name in each},

@@ -128,8 +128,8 @@ def _found(data: Any, asked: Columns, name: str) -> Blocks:
         raise _place(data)
     if type(data).__module__.partition(".")[0] in ("pandas", "polars", "pyarrow"):
         raise InputError(
-            f"Expected samples as a tensor or array, but got {shown(data)}: its columns are no samples; give "
-            "table[columns].to_numpy(dtype='float32'), and the labels as `targets`."
+            f"Expected samples as a tensor, an array or a source, but got {shown(data)}, whose columns are no samples; "
+            "say which are what: heatproof.data.table(frame, label=…)."
         )
     streams = isinstance(data, IterableDataset) or not hasattr(data, "__getitem__")
     if not streams and not isinstance(data, Mapping | bytes):

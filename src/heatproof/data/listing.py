@@ -10,12 +10,8 @@ from typing import Any
 from heatproof.data.base import Dataset, Source, select
 from heatproof.errors import InputError
 
-PLACES = (
-    "root",
-    "path",
-    "vocabulary",
-    "tokenizer",
-)  # fields that say where something lies, which is no part of what it is
+# Fields that say where something lies, which is no part of what it is.
+PLACES = ("root", "path", "vocabulary", "tokenizer", "fit")
 
 
 class Listing(ABC):

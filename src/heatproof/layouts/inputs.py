@@ -6,7 +6,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from heatproof.errors import HeatproofError, InputError
-from heatproof.features import Columns, Features, Pixels, Tokens
+from heatproof.features import Columns, Features, Pixels, Segments, Tokens
 from heatproof.layouts.seen import already_seen, seen
 from heatproof.layouts.told import Meaning
 from heatproof.models import Bound
@@ -50,11 +50,14 @@ def axes_known(model: nn.Module, inputs: Tensor) -> tuple[int, ...] | None:
 def features_of(model: nn.Module, inputs: Tensor) -> Features:
     """What counts as one feature of such inputs by default.
 
-    Columns of tables (N, D), and every scalar of images without a channel dimension; tokens of sequences (N, T, E);
-    pixels, with all their channels, of series (N, C, T), images and volumes. Raises and costs as `feature_axes`.
+    What an embedding makes of an integer is one feature. Columns of tables (N, D), and every scalar of images without a
+    channel dimension; tokens of sequences (N, T, E); pixels, with all their channels, of series (N, C, T), images and
+    volumes. Raises and costs as `feature_axes`.
     """
     if isinstance(model, Bound) and model.several:
         return model.features()
+    if isinstance(model, Bound) and model.at in model.embeddings and inputs.dim() in (2, 3):
+        return Segments() if inputs.dim() == 2 else Tokens()
     axes, last = feature_axes(model, inputs), inputs.dim() - 1
     if not axes:
         return Columns()

@@ -26,7 +26,8 @@ def along(kept: Shown, manifest: Mapping[str, Any], order: Sequence[str]) -> lis
     columns = columns_of(manifest, {state for state, _, _ in kept.maps})
     trained, random = trained_of(columns), next(iter(random_of(columns).values()), "")
     table = is_table(manifest)
-    names = manifest["data"].get("columns") or [f"column {k}" for k in range(manifest["data"]["grid"][0])]
+    columns_named = manifest["data"].get("columns") or [f"column {k}" for k in range(manifest["data"]["grid"][0])]
+    cells = manifest["data"].get("cells") or {}
 
     def method(label: str, sample: str) -> dict[str, Any] | None:
         values = kept.maps.get((trained, label, sample))
@@ -36,6 +37,8 @@ def along(kept: Shown, manifest: Mapping[str, Any], order: Sequence[str]) -> lis
         other = None if other is None else other.reshape(-1)
         none = flat(ours)
         said = none.said if none else f"± {scale_of(ours):.3g}" if (ours < 0).any() else f"to {scale_of(ours):.3g}"
+        values_said = cells.get(sample) or [""] * len(columns_named)
+        names = [f"{name} {cell}".strip() for name, cell in zip(columns_named, values_said, strict=True)]
         drawn = Markup() if none else bars(ours, other, names) if table else line(ours, other, kept.inputs.get(sample))
         return {"label": label, "said": said, "figure": drawn}
 
@@ -50,8 +53,8 @@ def along(kept: Shown, manifest: Mapping[str, Any], order: Sequence[str]) -> lis
 
 
 def is_table(manifest: Mapping[str, Any]) -> bool:
-    """Whether samples are rows of a table: features are the scalars of (D,)."""
-    return len(manifest["data"]["shape"]) == 1
+    """Whether samples are rows of a table: features are the scalars of (D,), or have columns' names."""
+    return len(manifest["data"]["shape"]) == 1 or bool(manifest["data"].get("columns"))
 
 
 def bars(values: Floats, random: Floats | None, names: Sequence[str]) -> Markup:
