@@ -4,6 +4,8 @@ import contextlib
 import os
 import secrets
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from functools import cache
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from heatproof import signals
+from heatproof.auditing.engines import keeper
 from heatproof.auditing.ways import Actors
 from heatproof.errors import InputError, MissingExtraError
 
@@ -82,6 +85,7 @@ def connected(ray: Any, asked: Actors, size: int) -> Iterator[None]:
             place = stack.enter_context(
                 tempfile.TemporaryDirectory(prefix="hp-ray-", dir=_short(), ignore_cleanup_errors=True)
             )
+            stack.enter_context(_kept(place))
             stack.callback(ray.shutdown)  # whatever of it has been started when somebody interrupts
             with _as_it_was():
                 ray.init(
@@ -96,6 +100,24 @@ def connected(ray: Any, asked: Actors, size: int) -> Iterator[None]:
             _check_room(ray, asked)
         stack.callback(ray.shutdown)
         yield
+
+
+@contextlib.contextmanager
+def _kept(place: str) -> Iterator[None]:
+    """Nothing of the cluster outlives this process, whatever kills it, where the system tells who has what open."""
+    if not Path("/proc/self/fd").is_dir():
+        yield
+        return
+    command = [sys.executable, "-I", "-S", keeper.__file__, place, str(os.getsid(0))]
+    # A session of its own: Ctrl-C, and who ends the whole session, are not meant for it.
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as keeping:
+        assert keeping.stdin is not None
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # somebody has ended it
+                keeping.stdin.write(b"in order")
+                keeping.stdin.close()
 
 
 def _joined(ray: Any, address: str, quiet: dict[str, Any]) -> None:
