@@ -26,7 +26,10 @@ sys.path[:0] = [str(HERE.parent / "tests" / "auditing")]
 import finished_runs as runs  # noqa: E402
 
 import heatproof as hp  # noqa: E402
+from heatproof.auditing import settings  # noqa: E402
+from heatproof.auditing.samples import Tensors  # noqa: E402
 from heatproof.markdown import table  # noqa: E402
+from heatproof.models import rows_per_pass  # noqa: E402
 from heatproof.runs.store import RUN  # noqa: E402
 
 Figures = dict[str, Any]
@@ -58,6 +61,39 @@ def memory(images: int, folder: Path) -> Figures:
     return {"images": images, "peak, MiB": peak, "run.json, bytes": (folder / RUN).stat().st_size, **seconds}
 
 
+NETWORKS = ("table, 20 columns", "digits, 28 × 28", "ResNet-18, 32 × 32", "ResNet-18, 224 × 224", "text of 128 tokens")
+
+
+def network(number: int) -> tuple[torch.nn.Module, torch.Tensor]:
+    """One of NETWORKS, and 64 samples."""
+    from torch import nn
+
+    torch.manual_seed(0)
+    if number == 0:
+        return nn.Sequential(nn.Linear(20, 128), nn.ReLU(), nn.Linear(128, 10)), torch.randn(64, 20)
+    if number == 1:
+        layers = [nn.Conv2d(1, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 5, padding=2)]
+        head = [nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64 * 49, 10)]
+        return nn.Sequential(*layers, *head), torch.randn(64, 1, 28, 28)
+    if number == 4:
+        layer = nn.TransformerEncoderLayer(128, 4, 512, batch_first=True)
+        return nn.Sequential(layer, nn.Flatten(), nn.Linear(128 * 128, 10)), torch.randn(64, 128, 128)
+    from torchvision.models import resnet18
+
+    side = 32 if number == 2 else 224
+    return resnet18(weights=None), torch.randn(64, 3, side, side)
+
+
+def batch(number: int, _: Path) -> Figures:
+    """How fast passes of every size are, in CPU time, and what the usual size loses to the best."""
+    model, x = network(number)
+    usual = min(rows_per_pass(x), settings.MOST_ROWS)
+    settings.SECONDS = 60.0
+    rates = settings.measured(model.eval(), Tensors(inputs=x), usual, time.process_time)
+    told = {str(size): f"{rate / max(rates.values()):.2f}" for size, rate in rates.items()}
+    return {"network": NETWORKS[number], **told, "by size": usual, "measured": settings.chosen(rates, usual)}
+
+
 PARTS: dict[str, tuple[Callable[[int, Path], Figures], tuple[int, ...], str]] = {
     "resume": (
         resume,
@@ -70,6 +106,12 @@ PARTS: dict[str, tuple[Callable[[int, Path], Figures], tuple[int, ...], str]] = 
         memory,
         (200, 20_000),
         "An audit of generated pictures of 224 × 224 in this process, with a network that takes next to no memory.",
+    ),
+    "batch": (
+        batch,
+        tuple(range(len(NETWORKS))),
+        "Samples a second of a forward and backward pass by the samples a pass, of the best, in CPU time; the samples "
+        'a pass that an audit takes by their size alone, and those that `batch = "measured"` would take here.',
     ),
 }
 
@@ -87,7 +129,9 @@ def section(part: str) -> str:
     """The part of the page, as measured now."""
     _, sizes, said = PARTS[part]
     found = pd.DataFrame([measured(part, size) for size in sizes])
-    cells = found.map(lambda value: f"{value:.2f}" if isinstance(value, float) else f"{value:,}")
+    cells = found.map(
+        lambda one: f"{one:.2f}" if isinstance(one, float) else one if isinstance(one, str) else f"{one:,}"
+    )
     load = f"a load of {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     where = f"Python {platform.python_version()}, torch {torch.__version__}, one thread, {load}."
     return "\n".join([f"## {part}", "", textwrap.fill(said, 120), "", *table(cells), "", where])

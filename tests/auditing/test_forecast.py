@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from heatproof.auditing import from_spec
+from heatproof.auditing import settings as audit_settings
 from heatproof.auditing.forecast import forecast
 from heatproof.auditing.spec import read
 from heatproof.cli import app
@@ -51,6 +52,24 @@ def test_of_a_run_it_counts_what_is_left(spec: Path, tmp_path: Path) -> None:
     from_spec.run(read(spec), tmp_path / "run", threads=1, progress=False)
     found = forecast(read(spec), tmp_path / "run")
     assert (found.missing_blocks, found.maps, found.passes, found.hours(1)) == (0, 0, 0, 0.0)
+
+
+def test_what_a_faster_batch_would_be_is_said(spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def paced(bound: object, portion: object, size: int, clock: object) -> float:
+        tried.append(size)
+        return {2: 0.01, 6: 0.05}.get(size, float(size))
+
+    monkeypatch.setattr(audit_settings, "_pass", paced)
+    monkeypatch.setattr(audit_settings, "MOST_ROWS", 5)
+    assert not any("as fast" in line for line in forecast(read(spec), tmp_path / "run").sentences())
+    assert tried == []  # the spec says its batch
+    spec.write_text(SPEC.replace("batch = 2\n", ""))
+    found = forecast(read(spec), tmp_path / "run")
+    assert found.batch == 5
+    assert found.rates == {1: 1.0, 2: 200.0, 4: 1.0, 5: 1.0}
+    assert "Passes of 2 samples are 200.0 × as fast as of 5 here: batch = 2." in found.sentences()
 
 
 def test_is_a_verb(spec: Path) -> None:

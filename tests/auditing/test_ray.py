@@ -314,7 +314,7 @@ class TestAlone:
 
     def test_what_each_asks_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("RAY_ADDRESS", raising=False)
-        assert Way.of(engine="ray", workers=3, threads=4).actors == Actors(workers=3, cpus=4)
+        assert Way.of(engine="ray", workers=3, cpus=4).actors == Actors(workers=3, cpus=4)
         asked = {"engine": "ray", "workers": 64, "gpus": 0.5, "cpus": 2, "address": "auto"}
         assert Way.of(**asked).actors == Actors(workers=64, gpus=0.5, cpus=2, address="auto")
         monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from heatproof.checks import Check
 from heatproof.data.base import Dataset
@@ -13,6 +14,7 @@ from heatproof.outputs import Outputs
 
 LOWEST = {"batch": 1, "threads": 1, "gallery": 0, "max_errors": 0}
 MOST_THREADS = 4096
+MEASURED = "measured"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +26,7 @@ class Asked:
     outputs: str | Outputs | None = None
     training: Dataset | Blocks | None = None
     features: Features | str | None = None
-    batch: int | None = None
+    batch: int | Literal["measured"] | None = None
     threads: int | None = None
     believable: tuple[str, ...] = ()
     gallery: int = 6
@@ -36,9 +38,12 @@ class Asked:
     def __post_init__(self) -> None:
         for name, lowest in LOWEST.items():
             value = getattr(self, name)
+            if name == "batch" and isinstance(value, str) and value == MEASURED:
+                continue
             highest = MOST_THREADS if name == "threads" else BOUND
             if value is not None and (type(value) is not int or not lowest <= value < highest):
                 below = f", below {highest}" if type(value) is int and value >= highest else ""
+                other = f' or "{MEASURED}"' if name == "batch" else ""
                 raise InputError(
-                    f"Expected {name} to be a whole number from {lowest} on{below}, but got {shown(value)}."
+                    f"Expected {name} to be a whole number from {lowest} on{below}{other}, but got {shown(value)}."
                 )

@@ -25,20 +25,19 @@ from heatproof.auditing.plan import Missing, Plan
 from heatproof.auditing.planning import make
 from heatproof.auditing.preparation import announce, prepare
 from heatproof.auditing.progress import Progress
-from heatproof.auditing.samples import Looked, Portion, Source, taken
+from heatproof.auditing.samples import Looked, Source, taken
+from heatproof.auditing.settings import settings_of, some
 from heatproof.auditing.summaries import sum_up, summarize
 from heatproof.auditing.trials import entered, trials, warn
 from heatproof.auditing.ways import Way
 from heatproof.auditing.worker import Worker, at_work, missing_of, write_samples
 from heatproof.errors import HeatproofWarning, StoreError, TornError
 from heatproof.intact import intact
-from heatproof.models import rows_per_pass
 from heatproof.runs import leases
 from heatproof.runs.blocks import SUMMARY
 from heatproof.runs.manifest import is_complete
 from heatproof.runs.store import Store
 
-MOST_ROWS = 64  # samples a block at most: more would only make progress coarse
 MENDED = 20_000  # files that a start looks into for damage; of more it takes their names for what they hold
 LOOKED_AT = 1024  # samples whose predictions are looked at before anything is computed
 Question = dict[str, Any]
@@ -62,11 +61,11 @@ def _conducted(
         before = store.question()
     except TornError:  # what was asked is asked anew, and rows that answer it stay
         before = None
-    settings = settings_of(before, asked, model, source)
-    with allocator.kept(), intact(model), pinned(settings["threads"], _one(model, source).inputs.dtype):
+    settings = settings_of(before, asked, model, source, way)
+    with allocator.kept(), intact(model), pinned(settings.threads, some(model, source, 4)[1].inputs.dtype):
         count = len(before["shown"]) if before else asked.gallery
         shown = taken(model, source.read(0, min(count, len(source))), 0)[1]
-        plan = planned(model, source, asked, settings["batch"], shown.ids)
+        plan = planned(model, source, asked, settings.batch, shown.ids)
         first = {} if before else _first_blocks(plan, show=show)
         known = Knowledge(**before["knowledge"]) if before else _known(plan, first)
         for said in filter(None, (about.read, known.sentence)):
@@ -74,7 +73,7 @@ def _conducted(
         tried = trials(plan)
         warn(tried)
         question = question_of(
-            plan, about, threads=settings["threads"], shown=shown, known=known,
+            plan, about, settings=settings, shown=shown, known=known,
             states=entered(plan.describe()["states"], tried), believable=asked.believable,
         )  # fmt: skip
         if before:
@@ -99,7 +98,7 @@ def _conducted(
                     holder,
                     store.samples(),
                     max_errors=asked.max_errors,
-                    threads=settings["threads"],
+                    threads=settings.threads,
                 ) as worker,
             ):
                 computed = _compute(worker, way, show=show, mixed=asked.mixed)
@@ -256,30 +255,3 @@ def _compute(worker: Worker, way: Way, *, show: bool, mixed: bool) -> bool:
         if not way.shared or not missing_of(plan, store):
             log.fail(summarize({check.label: check.recipe for check in plan.checks}, plan.summaries, store))
     return True
-
-
-def settings_of(before: Mapping[str, Any] | None, asked: Asked, model: nn.Module, source: Source) -> dict[str, int]:
-    """Batch and threads: those of the run so far, if there is one, because its bits depend on them."""
-    size = asked.batch
-    if size is None and before is None:
-        size = min(rows_per_pass(_one(model, source).inputs), MOST_ROWS)
-    kept = None if before is None else (before["settings"]["compute_batch"], before["settings"]["threads"])
-    fresh = (min(size or 1, len(source)), asked.threads or torch.get_num_threads())
-    if kept is None:
-        return {"batch": fresh[0], "threads": fresh[1]}
-    for name, said, now, then in zip(("batch", "threads"), (asked.batch, asked.threads), fresh, kept, strict=True):
-        if said is not None and now != then:
-            raise StoreError(
-                f"Expected {name} = {then}, as this run began with, but got {said}; "
-                "the rows' bits depend on it. Leave it out, or choose another folder."
-            )
-    return {"batch": kept[0], "threads": kept[1]}
-
-
-def _one(model: nn.Module, source: Source) -> Portion:
-    """A few samples, to see how large one is."""
-    for start in range(0, min(64, len(source)), 4):
-        portion = source.read(start, min(start + 4, len(source)))
-        if portion.ids:
-            return taken(model, portion, start)[1]
-    return portion

@@ -1,21 +1,23 @@
 """What an audit would take, before it is run: blocks, passes, bytes, hours, and what is dear."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from heatproof.arithmetic import pinned
 from heatproof.auditing import learning
-from heatproof.auditing.course import planned, settings_of
+from heatproof.auditing.course import planned
 from heatproof.auditing.from_spec import load, settings, subject_of
 from heatproof.auditing.maps_needed import methods_needed
 from heatproof.auditing.passes import seconds_a_pass
 from heatproof.auditing.plan import Plan, every
 from heatproof.auditing.progress import duration
 from heatproof.auditing.run import asked_of
+from heatproof.auditing.settings import chosen, measured, settings_of
 from heatproof.auditing.spec import AuditSpec
 from heatproof.auditing.worker import missing_of
+from heatproof.intact import intact
 from heatproof.runs.store import Store
 
 ROW_BYTES = 12  # of a row on the disk, as measured
@@ -28,7 +30,8 @@ class Forecast:
     """What is left to do of an audit.
 
     `passes` count a forward and a backward pass of one sample, and `shares` are those of each method and check.
-    `seconds` are those of one worker at the pace that was measured here; a fit is made once.
+    `seconds` are those of one worker at the pace that was measured here; a fit is made once. `rates` are samples a
+    second of the network by the size of passes, of an audit that is not begun and leaves the size to heatproof.
     """
 
     samples: int
@@ -43,6 +46,7 @@ class Forecast:
     bytes: int
     seconds: float
     seconds_of_fits: float
+    rates: Mapping[int, float] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
         """The fields as plain data."""
@@ -65,6 +69,10 @@ class Forecast:
             "pace.",
             f"About {self.bytes / 2**20:,.0f} MiB of rows in {2 * self.blocks:,} files.",
         ]
+        best = chosen(self.rates, self.batch)
+        if best != self.batch:
+            faster = self.rates[best] / self.rates[self.batch]
+            told.append(f"Passes of {best} samples are {faster:.1f} × as fast as of {self.batch} here: batch = {best}.")
         for name, share in sorted(self.shares.items(), key=lambda one: -one[1]):
             if share >= DEAR:
                 told.append(f"{name} takes {share:.0%} of it: leave it out, or give it fewer steps, samples or labels.")
@@ -74,17 +82,20 @@ class Forecast:
 def forecast(spec: AuditSpec, out: Path) -> Forecast:
     """What an audit of a spec into the folder `out` would take. Nothing is written there.
 
-    Cost: what planning costs, and four forward passes of a block.
+    Cost: what planning costs, four forward passes of a block, and a second for passes of other sizes.
     """
     found, store = load(spec), Store(out)
     subject = subject_of(spec, found)
     asked = asked_of(subject, **settings(spec), training=found.training, threads=spec.threads)
-    chosen = settings_of(store.question(), asked, subject.model, subject.source)
-    with pinned(chosen["threads"]):
-        return _of(planned(subject.model, subject.source, asked, chosen["batch"]), store)
+    before = store.question()
+    kept = settings_of(before, asked, subject.model, subject.source)
+    open_ = before is None and spec.batch is None and kept.batch < len(subject.source)
+    with pinned(kept.threads), intact(subject.model):
+        rates = measured(subject.model, subject.source, kept.batch) if open_ else {}
+        return _of(planned(subject.model, subject.source, asked, kept.batch), store, rates)
 
 
-def _of(plan: Plan, store: Store) -> Forecast:
+def _of(plan: Plan, store: Store, rates: Mapping[int, float]) -> Forecast:
     missing = missing_of(plan, store)
     ids = every(missing)
     needed = methods_needed(plan, plan.asked(ids))
@@ -113,4 +124,5 @@ def _of(plan: Plan, store: Store) -> Forecast:
         bytes=maps * samples * ROWS_A_MAP * ROW_BYTES,
         seconds=total * len(missing) * a_pass,
         seconds_of_fits=learning.cost(plan, missing) / plan.batch * a_pass,
+        rates=rates,
     )

@@ -15,6 +15,7 @@ from heatproof.auditing.columns import cells_told, columns_told
 from heatproof.auditing.knowledge import Knowledge
 from heatproof.auditing.plan import Plan
 from heatproof.auditing.samples import Portion
+from heatproof.auditing.settings import Settings
 from heatproof.data.blocks import Blocks, as_blocks
 from heatproof.data.overlay import DatasetBlocks
 from heatproof.errors import InputError, StoreError
@@ -52,7 +53,7 @@ def question_of(
     plan: Plan,
     about: About,
     *,
-    threads: int,
+    settings: Settings,
     shown: Portion,
     known: Knowledge,
     states: Sequence[Mapping[str, Any]],
@@ -103,7 +104,8 @@ def question_of(
         "states": list(states),
         "settings": {
             "compute_batch": plan.batch,
-            "threads": threads,
+            "threads": settings.threads,
+            **({"rates": {str(size): rate for size, rate in settings.rates.items()}} if settings.rates else {}),
             "device": inputs.device.type,
             "dtype": str(inputs.dtype).removeprefix("torch."),
             "torch": torch.__version__,

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -129,7 +129,7 @@ def audit(
     outputs: str | Outputs | None = None,
     training_data: Dataset | Blocks | DataSource | None = None,
     features: Features | str | None = None,
-    batch: int | None = None,
+    batch: int | Literal["measured"] | None = None,
     threads: int | None = None,
     believable: Sequence[str] = (),
     gallery: int = 6,
@@ -180,8 +180,11 @@ def audit(
             `hp.data.as_blocks` takes. Of more than 2 GiB they are read batch by batch, each time anew.
         features: what counts as one feature, a recipe or its name; by default pixels for images, tokens for sequences,
             columns for tables.
-        batch: samples a pass; chosen by the samples' size by default, and kept when a run is resumed.
-        threads: CPU threads; torch's own number by default, and kept when a run is resumed.
+        batch: samples a pass; chosen by the samples' size by default, and kept when a run is resumed. With "measured"
+            it is the one that goes through the network fastest here, by a measurement of about a second, which another
+            start may decide otherwise: two runs have the same bits where they have the same batch.
+        threads: CPU threads; torch's own number by default, or each worker's share of it, and kept when a run is
+            resumed.
         believable: the questions that a believable map must pass, besides every other test that was run: `steady`,
             `depends` and `faithful` by default.
         gallery: how many samples' maps are kept for the report.
@@ -223,7 +226,7 @@ def audit(
     check_kinds(outputs=outputs, believable=believable, about=about)
     way = Way.of(
         workers=workers, devices=devices, shard=shard, take=take, out=out,
-        engine=engine, address=address, gpus=gpus, cpus=cpus, threads=threads,
+        engine=engine, address=address, gpus=gpus, cpus=cpus,
     )  # fmt: skip
     parts, names = parts_or_names(columns)
     data, training_data, about = _as_wanted(model, data, training_data, about, classes)

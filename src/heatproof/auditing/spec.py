@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from heatproof.auditing.model_spec import DTYPES, ModelSpec, load_weights
 from heatproof.checks import CHECKS, Check
@@ -54,7 +54,7 @@ class AuditSpec:
     unit: str = ""
     title: str = ""
     out: str = ""
-    batch: int | None = None
+    batch: int | Literal["measured"] | None = None
     threads: int | None = None
     believable: tuple[str, ...] = ()
     gallery: int = 6

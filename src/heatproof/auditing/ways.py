@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 
 from heatproof.errors import InputError, unknown
@@ -35,14 +36,22 @@ class Build(Protocol):
 class Actors:
     """Workers of a Ray cluster: the one at an address, or with None one of this machine's own, started for the audit.
 
-    `cpus` and `gpus` are what each asks the cluster for. Threads are the plan's, whatever is asked for.
+    `cpus` and `gpus` are what each asks the cluster for; as many CPUs as the plan has threads by default. Threads are
+    the plan's, whatever is asked for.
     """
 
     workers: int
     address: str | None = None
     gpus: float = 0
-    cpus: float = 1
+    cpus: float | None = None
     build: Build | None = None
+
+    @property
+    def threads(self) -> int:
+        """Those of each where nobody says it: its CPUs, or its share of this machine where the cluster is of that."""
+        if self.cpus is not None:
+            return max(1, int(self.cpus))
+        return 1 if self.address is not None else max(1, torch.get_num_threads() // self.workers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +88,6 @@ class Way:
         address: str | None = None,
         gpus: float | None = None,
         cpus: float | None = None,
-        threads: int | None = None,
         out: Any = None,
     ) -> "Way":
         """A way as it was asked for. Raises: InputError for what does not go together."""
@@ -98,7 +106,7 @@ class Way:
                 raise InputError(
                     "Expected the engine ray alone, but got devices, a shard or take, too; leave them out."
                 )
-            return cls(actors=_actors(workers, address, gpus, cpus, threads))
+            return cls(actors=_actors(workers, address, gpus, cpus))
         if (address, gpus, cpus) != (None, None, None):
             raise InputError('Expected address, gpus and cpus with engine = "ray" only; say so, or leave them out.')
         if engine == "local" and (workers or devices):
@@ -115,9 +123,7 @@ class Way:
         return cls(devices=processes, shard=None if shard is None else parsed(shard), take=take)
 
 
-def _actors(
-    workers: int | None, address: str | None, gpus: float | None, cpus: float | None, threads: int | None
-) -> Actors:
+def _actors(workers: int | None, address: str | None, gpus: float | None, cpus: float | None) -> Actors:
     if workers is None:
         raise InputError("Expected workers with the engine ray, to know how many, but got none; such as workers = 4.")
     for name, value, least in (("gpus", gpus, "0 on"), ("cpus", cpus, "above 0")):
@@ -135,7 +141,7 @@ def _actors(
         workers=workers,
         address=None if named == "local" else named,
         gpus=gpus or 0,
-        cpus=cpus or threads or 1,
+        cpus=cpus,
     )
 
 

@@ -103,7 +103,7 @@ def audit(
     places = tuple(filter(None, map(str.strip, (devices or "").split(","))))
     way = Way.of(
         workers=workers, devices=places, shard=shard, take=take, out=target,
-        engine=engine, address=address, gpus=gpus, cpus=cpus, threads=threads or read_spec.threads,
+        engine=engine, address=address, gpus=gpus, cpus=cpus,
     )  # fmt: skip
     _audit(read_spec, target, threads, strict=strict, way=way, mixed=mixed, shrink_on_oom=shrink_on_oom)
 

@@ -90,7 +90,7 @@ def connected(ray: Any, asked: Actors, size: int) -> Iterator[None]:
             with _as_it_was():
                 ray.init(
                     address="local",
-                    num_cpus=ceil(asked.workers * asked.cpus),
+                    num_cpus=ceil(asked.workers * (asked.cpus or 1)),
                     num_gpus=None if asked.gpus else 0,
                     object_store_memory=ROOM + 2 * size,
                     include_dashboard=False,

@@ -12,7 +12,7 @@ import pickle
 import sys
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ def run(worker: Worker, missing: Missing, heard: Heard, asked: Actors, *, mixed:
         workers do not see the folder, or have other versions, unless `mixed`.
     """
     _check_device(worker.plan, asked, mixed=mixed)
+    cpus = float(torch.get_num_threads()) if asked.cpus is None else asked.cpus
+    asked = replace(asked, cpus=cpus)
     with cluster.environment(asked.address):
         ray = cluster.imported()
         sent = _sent(Task.of(worker), asked)
@@ -264,7 +266,7 @@ class _Crew:
         self.begun = None
         free = self.ray.available_resources()
         _tell(
-            f"No Ray worker could begin in {PATIENCE:.0f} s: each asks for {self.asked.cpus:g} CPUs and "
+            f"No Ray worker could begin in {PATIENCE:.0f} s: each asks for {self.asked.cpus or 1:g} CPUs and "
             f"{self.asked.gpus:g} GPUs, and free are {free.get('CPU', 0):g} and {free.get('GPU', 0):g}. Waiting."
         )
 
