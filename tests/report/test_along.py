@@ -36,12 +36,13 @@ def reshaped(run: Path, tmp_path: Path, shape: list[int], grid: list[int], **dat
 
 
 def test_a_table_is_bars_the_largest_first_with_the_names_of_columns(run: Path, tmp_path: Path) -> None:
-    folder = reshaped(run, tmp_path, [4], [4], columns=["age", "dose", "<b>", "height"])
+    cells = {f"s{k}": ["42", "1.5", "a & b", ""] for k in range(4)}
+    folder = reshaped(run, tmp_path, [4], [4], columns=["age", "dose", "<b>", "height"], cells=cells)
     values = content(folder)
     assert values["columns"]
     (first, *_) = values["lines"][0]["methods"]
     names = re.findall(r">([^<>]+)</text>", str(first["figure"]))
-    assert set(names) == {"age", "dose", "&lt;b&gt;", "height"}
+    assert set(names) == {"age 42", "dose 1.5", "&lt;b&gt; a &amp; b", "height"}
     assert "Columns by what each method gives them" in report.render(values)
 
 
@@ -79,7 +80,26 @@ def test_a_series_is_a_line_below_its_leads(run: Path, tmp_path: Path) -> None:
 def test_the_map_runs_over_all_positions_up_for_what_speaks_for() -> None:
     drawn = str(line(np.array([0.0, 1.0, -1.0]), None, None))
     (path,) = re.findall(r'class="map" d="M([^"]+)"', drawn)
-    assert path.split("L") == ["2.0,62.0", "170.0,36.0", "338.0,88.0"]
+    assert path.split("L") == ["2.0,32.0", "170.0,6.0", "338.0,58.0"]
+    assert re.findall(r">([^<>]+)</text>", drawn) == ["0", "0.5", "1", "1.5", "2"]
+
+
+def test_leads_have_lanes_and_names_of_their_own_and_positions_are_seconds() -> None:
+    series = np.array([[0.0, 1.0, 0.0, 1.0], [5.0, 5.0, 9.0, 5.0]])
+    drawn = str(line(np.array([0.0, 1.0, -1.0, 0.5]), None, series, ["II", "<V5>"], 2.0))
+    assert re.findall(r">([^<>]+)</text>", drawn) == ["II", "&lt;V5&gt;", "0 s", "0.5 s", "1 s", "1.5 s"]
+    lanes = [[float(point.split(",")[1]) for point in path.split("L")]
+             for path in re.findall(r'class="input" d="M([^"]+)"', drawn)]  # fmt: skip
+    assert lanes == [[22.0, 2.0, 22.0, 2.0], [46.0, 46.0, 26.0, 46.0]]
+    assert 'aria-label="map over 4 positions below 2 leads"' in drawn
+
+
+def test_names_of_leads_and_the_rate_of_a_run_are_on_its_page(run: Path, tmp_path: Path) -> None:
+    folder = reshaped(
+        run, tmp_path, [2, 50], [50], axes={"leads": ["aVL", "V1"], "rate": 100.0, "spacing": [], "unit": ""}
+    )
+    figure = str(content(folder)["lines"][0]["methods"][0]["figure"])
+    assert re.findall(r">([^<>]+)</text>", figure) == ["aVL", "V1", "0 s", "0.1 s", "0.2 s", "0.3 s", "0.4 s"]
 
 
 def test_pictures_have_no_lines(run: Path) -> None:

@@ -3,7 +3,8 @@
 import pandas as pd
 
 from heatproof.reading.table import Table
-from heatproof.report.gallery import _scores, columns_of
+from heatproof.report.columns import columns_of
+from heatproof.report.gallery import scores_of
 
 
 def state(name: str, kind: str, group: str, seed: int = 0) -> dict[str, object]:
@@ -46,5 +47,5 @@ def test_the_number_under_a_map_is_its_similarity_on_this_sample() -> None:
             ("permuted-labels floor", "a", 0.125),
         )
     )  # fmt: skip
-    found = _scores(Table.of(rows), ["ssim", "spearman"], columns(), {"m": True}, "a")
+    found = scores_of(Table.of(rows), ["ssim", "spearman"], columns(), {"m": True}, "a")
     assert found == {"m": {"networks trained anew/1": 0.25, "networks trained anew/2": 0.75}}

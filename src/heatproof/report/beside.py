@@ -4,8 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from markupsafe import Markup
+
 from heatproof.drawing import flat
 from heatproof.report import pictures
+from heatproof.report.along import has_one_direction, largest, one_map
 from heatproof.report.columns import columns_of, trained_of
 from heatproof.report.gallery import is_signed
 from heatproof.report.panels import Panel
@@ -22,7 +25,7 @@ class Rectangle(NamedTuple):
 
 
 class Beside(NamedTuple):
-    """A map as an image of `width` × `height` units, boxes on it, and what stands below."""
+    """A map as an image of `width` × `height` units with boxes on it, or as a `figure`; and what stands below."""
 
     image: str
     width: int
@@ -30,6 +33,7 @@ class Beside(NamedTuple):
     boxes: Sequence[Rectangle]
     said: str
     alt: str
+    figure: Markup = Markup()
 
 
 def beside(panel: Panel, kept: Shown, manifest: Mapping[str, Any], sample: str) -> list[Beside]:
@@ -37,7 +41,8 @@ def beside(panel: Panel, kept: Shown, manifest: Mapping[str, Any], sample: str) 
     columns = columns_of(manifest, {key[0] for key in kept.maps})
     trained = trained_of(columns)
     grid = manifest["data"]["grid"]
-    height, width = pictures.shrunk(pictures.laid_out(grid), pictures.LARGEST)
+    laid = pictures.laid_out(grid[-2:])  # of a volume one slice
+    height, width = pictures.shrunk(laid, pictures.LARGEST) if len(grid) < 3 else laid
     boxes = boxes_of(kept, sample, manifest, (height, width)) if panel.question == "localizes" else []
     found = []
     for which, method in panel.maps:
@@ -47,8 +52,14 @@ def beside(panel: Panel, kept: Shown, manifest: Mapping[str, Any], sample: str) 
         none = flat(values)
         alt = f"{method} on sample {sample}, trained network" + (f" ({none.said})" if none else "")
         alt += f"; {len(boxes)} boxes of the object" if boxes else ""
-        image = pictures.tile(values, grid, signed=is_signed(kept.maps, method))
         said = f"{which}: {method}" + (f", {none.said}" if none else "")
+        if has_one_direction(manifest):
+            drawn = Markup() if none else one_map(values, None, None, manifest, (), largest(values.reshape(-1))[:8])
+            found.append(Beside("", 0, 0, boxes, said, alt, drawn))
+            continue
+        image = pictures.tile(values, grid, signed=is_signed(kept.maps, method))
+        if len(grid) > 2:
+            said += f", slice {pictures.strongest_slice(values, grid) + 1}"
         found.append(Beside(image, width, height, boxes, said, alt))
     return found
 

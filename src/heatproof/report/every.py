@@ -5,8 +5,10 @@ from heatproof.report.agreement import agreement
 from heatproof.report.colors import strokes
 from heatproof.report.curves import curves_of
 from heatproof.report.figures import Cells, Curves, Figure, Point
+from heatproof.report.maps import maps_of
 from heatproof.report.matrix import matrix
 from heatproof.report.panels import cost_against_belief, panels, structure
+from heatproof.report.shown import Shown
 
 
 def order_of(verdicts: Verdicts) -> list[str]:
@@ -19,13 +21,14 @@ def strokes_of(verdicts: Verdicts) -> dict[str, tuple[str, str]]:
     return strokes((method.label, method.name, method.control) for method in verdicts.evidence.info.methods)
 
 
-def figures_of(verdicts: Verdicts) -> dict[str, Figure]:
-    """Randomization's curves by measure, the panels' figures, agreement, cost against belief, structure."""
+def figures_of(verdicts: Verdicts, shown: Shown | None = None) -> dict[str, Figure]:
+    """Randomization's curves by measure, the panels' figures, agreement, cost against belief, structure, and maps."""
     order = order_of(verdicts)
     found: list[Figure] = list(randomization(verdicts, order))
     found += [figure for panel in panels(verdicts, order) for figure in panel.figures]
     found += agreements(verdicts, order)
     found += [one for one in (cost_against_belief(verdicts), structure(verdicts)) if one is not None]
+    found += maps_of(verdicts, shown, order) if shown is not None else []
     named: dict[str, Figure] = {}
     for figure in found:
         name, k = figure.name, 2

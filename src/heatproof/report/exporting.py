@@ -8,6 +8,7 @@ from heatproof.errors import StoreError
 from heatproof.reading import Verdicts
 from heatproof.report.every import figures_of, strokes_of
 from heatproof.report.plotting import draw
+from heatproof.report.shown import Shown
 from heatproof.runs import read
 
 DIGITS = 4
@@ -26,7 +27,7 @@ def export(run: Path, folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         # Text stays text, and files are the same for the same run.
         with mpl.rc_context({"svg.fonttype": "none", "pdf.fonttype": 42, "svg.hashsalt": "heatproof"}):
-            for name, figure in figures_of(verdicts).items():
+            for name, figure in figures_of(verdicts, Shown.of(run, verdicts.evidence.info.manifest)).items():
                 drawn = draw(figure, strokes)
                 for ending, metadata in (("svg", {"Date": None}), ("pdf", {"CreationDate": None})):
                     written.append(folder / f"{name}.{ending}")

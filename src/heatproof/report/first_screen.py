@@ -203,7 +203,7 @@ def _failing(verdicts: Verdicts, labels: Sequence[str]) -> list[Advice]:
     for label in labels:
         question = _failed(verdicts, label)[0]
         one = verdicts.by_question(label)[question]
-        number = f"{percent(one.mean)} of it stays" if question in SHARES and one.mean == one.mean else ""
+        number = f"{percent(min(one.mean, 1.0))} of it stays" if question in SHARES and one.mean == one.mean else ""
         reasons.setdefault(question, []).append((label, number))
     found = [Advice(ours, few(question) if len(ours) > 1 else fails(question)) for question, ours in reasons.items()]
     return sorted(found, key=lambda advice: -len(advice.names))

@@ -1,7 +1,7 @@
 """What the gallery shows: which samples and stages, their pictures, and the similarity of each map from the rows."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from heatproof.drawing import flat, scale_of
@@ -51,7 +51,7 @@ def gallery_of(kept: Shown, evidence: Evidence, order: Sequence[str]) -> dict[st
             "sheet": pictures.sheet(maps, states, methods, name, grid, side, quality),
             "absent": [[m, s] for m in methods for s in states if (s, m, name) not in maps],
             "scales": _scales(maps, states, methods, name),
-            "scores": _scores(evidence.by_id, evidence.info.similarities, columns, methods, name),
+            "scores": scores_of(evidence.by_id, evidence.info.similarities, columns, methods, name),
         }
 
     height, width = pictures.shrunk(shape, side)
@@ -112,14 +112,13 @@ def _scales(
     return found
 
 
-def _scores(
-    table: Table,
-    names: Iterable[str],
-    columns: Sequence[Mapping[str, Any]],
-    methods: Mapping[str, bool],
-    sample: str,
+def scores_of(
+    table: Table, names: Iterable[str], columns: Sequence[Mapping[str, Any]], methods: Collection[str], sample: str
 ) -> dict[str, dict[str, float | None]]:
-    """Similarity to the trained map of this sample alone, by method and "group/index", mean over seeds."""
+    """Similarity to the trained map of this sample alone, by method and "group/index", mean over seeds.
+
+    By the first measure of `names` that there is.
+    """
     measured = {key[4] for key in table.values}
     metric = next((name for name in names if name in measured), "")
     # Where a column's similarities stand: a network trained anew has a setting of its own, at 0.

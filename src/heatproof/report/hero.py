@@ -1,5 +1,6 @@
 """The effect on this data: the map that survives randomization most beside the one that loses it, on one sample."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,12 +12,13 @@ from heatproof.reading.base import Finding
 from heatproof.reading.shares import percent
 from heatproof.reading.survival import TENTH
 from heatproof.report import pictures
+from heatproof.report.along import cells_of, has_one_direction, largest, one_map
 from heatproof.report.columns import columns_of, random_of, trained_of
 from heatproof.report.gallery import class_name, is_signed
 from heatproof.report.shown import Shown
 from heatproof.report.texts import colored
 
-LONGEST = 40  # words of a text
+LONGEST, COLUMNS, LEADS = 40, 8, 2  # words of a text, columns of a table and leads of a series that are shown
 
 
 class Row(NamedTuple):
@@ -31,12 +33,15 @@ class Row(NamedTuple):
 
 
 class Hero(NamedTuple):
-    """`picture` is the input as an image, None for a text; `sample` says which it is and how it was chosen."""
+    """`picture` is the input as an image, None where the maps themselves show it; `sample` says how it was chosen.
+
+    `kind`: maps are images (""), `words` in colors, or `lines` and bars.
+    """
 
     rows: Sequence[Row]
     picture: str | None
     sample: str
-    words: bool
+    kind: str
     name: str
 
 
@@ -57,12 +62,19 @@ def hero(verdicts: Verdicts, kept: Shown) -> Hero | None:
         return None
     sample, why = _typical(verdicts, pair, names)
     tokens = (manifest["data"].get("tokens") or {}).get(sample)
+    grid, along = manifest["data"]["grid"], has_one_direction(manifest)
+    at = pictures.strongest_slice(maps[trained, pair[-1].method, sample], grid) if len(grid) > 2 else None
 
     def drawn(one: Finding, state: str) -> Any:
         values, signed = maps[state, one.method, sample], is_signed(maps, one.method)
         if tokens is not None:
             return colored(tokens[:LONGEST], np.asarray(values).reshape(-1)[:LONGEST], signed=signed)
-        return pictures.tile(values, manifest["data"]["grid"], signed=signed)
+        if along:
+            first = largest(np.asarray(maps[trained, one.method, sample]).reshape(-1))[:COLUMNS]
+            fed = inputs.get(sample)
+            fed = fed if fed is None or fed.ndim < 2 else fed[:LEADS]
+            return one_map(values, None, fed, manifest, cells_of(manifest, sample), first)
+        return pictures.tile(values, grid, signed=signed, slice_=at)
 
     def text(one: Finding, state: str, network: str) -> str:
         found = flat(maps[state, one.method, sample])
@@ -74,8 +86,10 @@ def hero(verdicts: Verdicts, kept: Shown) -> Hero | None:
         for one, (said, tone) in ((one, _said(one)) for one in pair)
     ]  # fmt: skip
     target = class_name(samples[sample]["target"], manifest["data"]["classes"])
-    shown = None if tokens is not None else pictures.picture(sample, inputs)
-    return Hero(rows, shown, f"{sample}, explained for {target}: {why}", tokens is not None, sample)
+    shown = None if tokens is not None or along else pictures.picture(sample, inputs, at)
+    kind = "words" if tokens is not None else "lines" if along else ""
+    of = f"{sample}, slice {at + 1} of {math.prod(grid[:-2])}" if at is not None else sample
+    return Hero(rows, shown, f"{of}, explained for {target}: {why}", kind, sample)
 
 
 def _survivals(verdicts: Verdicts) -> list[Finding]:
@@ -133,7 +147,7 @@ def _typical(verdicts: Verdicts, pair: Sequence[Finding], names: Sequence[str]) 
 
 
 def _said(one: Finding) -> tuple[str, str]:
-    left = percent(max(one.mean, 0.0))
+    left = percent(min(max(one.mean, 0.0), 1.0))  # more alike than a map and itself is all of it
     if one.answer == "no":
         return f"still there, {left} of it", "bad"
     if one.answer == "yes":

@@ -64,8 +64,19 @@ def drawable(values: Floats, grid: Sequence[int]) -> Floats:
     return np.repeat(map_.reshape(1, width), height, 0) if len(grid) < 2 else map_.reshape(height, width)
 
 
-def tile(values: Floats, grid: Sequence[int], *, signed: bool) -> str:
-    """Data URI of one map, in colors."""
+def strongest_slice(values: NDArray[np.floating], grid: Sequence[int]) -> int:
+    """Which slice of a volume (…, H, W) holds most of a map; 0 of a picture."""
+    return int(np.abs(np.nan_to_num(values)).reshape(-1, *grid[-2:]).sum((1, 2)).argmax()) if len(grid) > 2 else 0
+
+
+def tile(values: Floats, grid: Sequence[int], *, signed: bool, slice_: int | None = None) -> str:
+    """Data URI of one map, in colors; of a volume one slice, scaled as all of it, by default its strongest."""
+    if len(grid) > 2:
+        scale = scale_of(values)
+        at = strongest_slice(values, grid) if slice_ is None else slice_
+        one = values.reshape(-1, *grid[-2:])[at].astype(np.float32)
+        level = levels(one, scale, signed=signed)
+        return webp(Image.fromarray(colored(level, signed=signed)), lossless=True)
     drawn = grey(drawable(values, grid), signed=signed, side=LARGEST)
     return webp(Image.fromarray(colored(drawn, signed=signed)), lossless=True)
 
@@ -101,8 +112,25 @@ def sheet(
     return webp(Image.fromarray(canvas), lossless=max(height, width) <= LOSSLESS and quality == FINE, quality=quality)
 
 
-def picture(sample: str, inputs: Mapping[str, NDArray[Any]]) -> str | None:
-    """Data URI of a sample's picture: as the data set shows it, else the input as fed, stretched to its range."""
+def picture(sample: str, inputs: Mapping[str, NDArray[Any]], slice_: int | None = None) -> str | None:
+    """Data URI of a sample's picture, no larger than it is drawn; with `slice_` that slice of a volume alone."""
+    shown = pixels_of(sample, inputs)
+    if shown is None:
+        return None
+    if slice_ is not None and sample in inputs and inputs[sample].ndim == 4:
+        wide = shown.shape[1] // inputs[sample].shape[1]
+        return webp(Image.fromarray(shown[:, slice_ * wide : (slice_ + 1) * wide]), lossless=True)
+    image = Image.fromarray(shown)
+    slices = inputs[sample].shape[1] if sample in inputs and inputs[sample].ndim == 4 else 1
+    image.thumbnail((min(224 * slices, WIDEST), 224))
+    return webp(image, lossless=max(image.size) <= LOSSLESS)
+
+
+def pixels_of(sample: str, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8] | None:
+    """A sample's picture (H, W) or (H, W, 3): as the data set shows it, else the input as fed, stretched to its range.
+
+    None for what has none, such as a row of a table.
+    """
     shown = inputs.get(f"display:{sample}")
     if shown is None:
         fed = inputs.get(sample)
@@ -115,10 +143,7 @@ def picture(sample: str, inputs: Mapping[str, NDArray[Any]]) -> str | None:
         pixels = np.moveaxis(fed, 0, -1) if fed.shape[0] == 3 else fed.mean(0)
         low, high = float(pixels.min()), float(pixels.max())
         shown = np.rint(255 * (pixels - low) / ((high - low) or 1)).astype(np.uint8)
-    image = Image.fromarray(shown)
-    slices = inputs[sample].shape[1] if sample in inputs and inputs[sample].ndim == 4 else 1
-    image.thumbnail((min(224 * slices, WIDEST), 224))
-    return webp(image, lossless=max(image.size) <= LOSSLESS)
+    return shown
 
 
 def webp(image: Image.Image, *, lossless: bool, quality: int = FINE) -> str:

@@ -9,6 +9,7 @@ from heatproof.reading import Verdicts
 from heatproof.report.every import figures_of, strokes_of
 from heatproof.report.figures import Figure
 from heatproof.report.plotting import draw
+from heatproof.report.shown import Shown
 from heatproof.runs import read
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Plots:
 
     @cached_property
     def _figures(self) -> dict[str, Figure]:
-        return figures_of(self._verdicts)
+        return figures_of(self._verdicts, Shown.of(self._run, self._verdicts.evidence.info.manifest))
 
 
 class _Plot:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from heatproof.errors import MissingExtraError
 from heatproof.report.colors import TONES
 from heatproof.report.figures import Between, Cells, Curves, Dots, Figure, Point, Scatter
+from heatproof.report.maps import Maps
+from heatproof.report.plotting_maps import draw_maps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,9 +27,13 @@ def draw(figure: Figure, strokes: Strokes) -> "Drawn":
         from matplotlib.figure import Figure as Drawn
     except ImportError:
         raise MissingExtraError("matplotlib", "plot", "Drawing figures") from None
-    with mpl.rc_context({"font.size": 8, "axes.spines.top": False, "axes.spines.right": False}):
+    with mpl.rc_context(
+        {"font.size": 8, "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False}
+    ):
         if isinstance(figure, Between):
             return _between(figure, Drawn)
+        if isinstance(figure, Maps):
+            return draw_maps(figure, Drawn)
         size = _size(figure)
         drawn = Drawn(figsize=size, layout="constrained")
         axes = drawn.add_subplot()

@@ -58,10 +58,18 @@ function gallery(state) {
   const guessed = (sample, lead) => (sample.predicted === null ? "" : `${lead}predicted ${sample.predicted}`);
   let turn = 0;
 
+  // Of a volume, whose slices stand side by side in its picture, one slice is seen.
+  const pictureOf = (uri, alt, kind = "") => {
+    const image = make("img", { src: uri, alt, class: kind });
+    if (G.slices > 1) { image.style.objectFit = "cover"; image.style.aspectRatio = `${G.tile[1] / G.slices} / ${G.tile[0]}`; image.style.objectPosition = `${(100 * view.slice) / (G.slices - 1)}% 0`; }
+    return image;
+  };
+  if (G.slices > 1) view.slice = Math.floor((G.slices - 1) / 2);
+
   G.samples.forEach((sample, k) => {
     const guess = make("span", { class: sample.right ? "" : "wrong" }, !sample.right ? `taken for ${sample.predicted}` : sample.probability === null ? "" : `${(100 * sample.probability).toFixed(0)} % sure`);
     const button = make("button", { "aria-label": `Sample ${k + 1}: ${sample.target}${guessed(sample, ", ")}`, title: `${sample.target}${guessed(sample, "; ")}${sample.probability === null ? "" : `, probability ${say(sample.probability)}`}`, onclick: () => show({ sample: k }) });
-    if (sample.picture) button.append(make("img", { src: sample.picture, alt: "" }));
+    if (sample.picture) button.append(pictureOf(sample.picture, ""));
     button.append(make("span", {}, sample.target), guess);
     at("samples").append(button);
   });
@@ -80,7 +88,6 @@ function gallery(state) {
   if (G.slices > 1) {
     at("slice-choice").hidden = false;
     at("slice").max = G.slices - 1;
-    view.slice = Math.floor((G.slices - 1) / 2);
     at("slice").value = view.slice;
     at("slice").oninput = (e) => show({ slice: Number(e.target.value) });
   }
@@ -149,7 +156,7 @@ function gallery(state) {
     const under = view.overlay > 0 && sample.picture ? (await pixelsOf(sample.picture)).image : null;
     const score = scoreOf(method, column);
     const picture = (c, caption) => { const canvas = make("canvas", { class: fine(size[1]) }); if (flatOf(method, c)) hatch(canvas, size[0], Math.floor(size[1] / G.slices)); else paint(canvas, source, line, c.k, ...size, signed, under, 1.5 - view.overlay, G.slices, view.slice); return make("figure", {}, canvas, make("figcaption", {}, caption, make("br"), colorBar(method, signed, c))); };
-    const input = sample.picture ? make("figure", {}, make("img", { src: sample.picture, alt: "The input", class: fine(G.tile[1]) }), make("figcaption", {}, `input: ${sample.target}${guessed(sample, ", ")}${sample.probability === null ? "" : ` (${say(sample.probability)})`}`)) : make("figure");
+    const input = sample.picture ? make("figure", {}, pictureOf(sample.picture, "The input", fine(G.tile[1])), make("figcaption", {}, `input: ${sample.target}${guessed(sample, ", ")}${sample.probability === null ? "" : ` (${say(sample.probability)})`}`)) : make("figure");
     const close = () => dialog.close();
     dialog.replaceChildren(
       make("header", {}, make("h3", { id: "large-title" }, `${method}: ${DATA.methods[method].verdict}`), make("button", { onclick: close, autofocus: "" }, "Close")),
