@@ -6,12 +6,14 @@ Tensors are kept as safetensors, with facts about them, and with a digest of bot
 import errno
 import hashlib
 import json
+import tempfile
 import uuid
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import torch
 from filelock import FileLock
@@ -26,6 +28,25 @@ FACTS, DIGEST, NAME = "heatproof", "digest", "name"  # keys of a file's metadata
 FACTS_BEFORE = "facts"  # the key of some files that were written before there were digests
 T = TypeVar("T")
 folder = cache_folder
+
+
+class Elsewhere(Protocol):
+    """Where values are handed on to machines that have another cache folder, as the content of their files by name."""
+
+    def has(self, name: str) -> bool:
+        """Whether it is there."""
+
+    def read(self, name: str) -> bytes | None:
+        """The content, if it is there."""
+
+    def write(self, name: str, content: bytes, *, anew: bool = False) -> None:
+        """Put it there; in the place of what is there, if `anew`."""
+
+    def alone(self, name: str) -> AbstractContextManager[None]:
+        """While nobody else makes it; waits for who does."""
+
+
+_elsewhere: ContextVar[Elsewhere | None] = ContextVar("elsewhere", default=None)
 _unkept: dict[Path, Any] = {}  # what was made where it could not be kept
 
 
@@ -34,6 +55,21 @@ class Stored(NamedTuple):
 
     tensors: Mapping[str, Tensor]
     facts: Mapping[str, Any]
+
+
+@contextmanager
+def handed_on(place: Elsewhere | None) -> Iterator[None]:
+    """In here what is kept is kept in this place, too, and taken from there where the cache folder lacks it."""
+    token = _elsewhere.set(place)
+    try:
+        yield
+    finally:
+        _elsewhere.reset(token)
+
+
+def is_handed_on() -> bool:
+    """Whether it is, here."""
+    return _elsewhere.get() is not None
 
 
 def kept(name: str, *, read: Callable[[Path], T | None], make: Callable[[], T], write: Callable[[T, Path], None]) -> T:
@@ -54,14 +90,18 @@ def kept(name: str, *, read: Callable[[Path], T | None], make: Callable[[], T], 
 
     Raises: StoreError if the cache folder cannot be written for another reason.
     """
-    path = folder() / name
+    path, elsewhere = folder() / name, _elsewhere.get()
     with suppress(DamagedError):  # who has the lock will say so
         if path.is_file() and (found := read(path)) is not None:
+            if elsewhere is not None and not elsewhere.has(name):
+                elsewhere.write(name, path.read_bytes())
             return found
     if path in _unkept:
         return cast("T", _unkept[path])
-    with _alone(path):
+    with _alone(path), nullcontext() if elsewhere is None else elsewhere.alone(name):
         if (found := undamaged(path, read)) is not None:
+            return found
+        if elsewhere is not None and (found := _fetched(elsewhere, path, read)) is not None:
             return found
         value = make()
         try:
@@ -77,7 +117,25 @@ def kept(name: str, *, read: Callable[[Path], T | None], make: Callable[[], T], 
                 HeatproofWarning,
                 stacklevel=3,
             )
+        if elsewhere is not None and path.is_file():
+            elsewhere.write(name, path.read_bytes(), anew=True)
         return value
+
+
+def _fetched(elsewhere: Elsewhere, path: Path, read: Callable[[Path], T | None]) -> T | None:
+    """What somebody else has made of it, which is kept here, too, where the cache folder can be written."""
+    content = elsewhere.read(path.name)
+    if content is None:
+        return None
+    try:
+        with whole(path) as unfinished:
+            unfinished.write_bytes(content)
+        return undamaged(path, read)
+    except OSError:
+        with tempfile.TemporaryDirectory() as place:
+            copy = Path(place) / path.name
+            copy.write_bytes(content)
+            return undamaged(copy, read)
 
 
 def kept_tensors(

@@ -478,3 +478,23 @@ def test_where_fits_are_kept(tmp_path: Path, cache: Path) -> None:
     assert artifacts.folder() == cache
     (name,) = fits(cache)
     assert name.startswith("pattern-net-")  # which learns the same
+
+
+class TestOnSeveralMachines:
+    """Each has a cache folder of its own."""
+
+    def test_what_one_has_learned_the_others_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        alone = run(tmp_path / "alone", batch=3).rows()
+        monkeypatch.setenv("HEATPROOF_CACHE", str(tmp_path / "first"))
+        run(tmp_path / "run", batch=3, shard="1/2")
+        monkeypatch.setenv("HEATPROOF_CACHE", str(tmp_path / "second"))
+        monkeypatch.setattr(artifacts, "write_tensors", fail)
+        found = run(tmp_path / "run", batch=3, shard="2/2")
+        same(found.rows(), alone)
+        assert found.manifest["status"] == "complete"
+        assert fits(tmp_path / "second") == fits(tmp_path / "first")
+        assert list((tmp_path / "run" / "prepared").iterdir()) == []  # nobody needs it any more
+
+    def test_alone_nothing_goes_into_the_run(self, tmp_path: Path) -> None:
+        run(tmp_path / "run", batch=3)
+        assert not (tmp_path / "run" / "prepared").exists()

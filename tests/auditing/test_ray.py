@@ -18,15 +18,18 @@ import audit_toys as toys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from test_ways import COUNT, SETTINGS, audited, same
 from torch import Tensor, nn
 
+import heatproof as hp
 from heatproof.auditing import from_spec
 from heatproof.auditing.engines import cluster as cluster_of_ours
 from heatproof.auditing.engines import keeper, on_ray
 from heatproof.auditing.spec import read
 from heatproof.auditing.ways import Actors, Way
 from heatproof.errors import AuditError, InputError, MissingExtraError, StoreError
+from heatproof.methods import PerSampleBottleneck
 from heatproof.runs import Store, leases, read_manifest, read_rows
 from heatproof.runs.files import LocalFiles
 from heatproof.runs.store import PARTIAL
@@ -43,6 +46,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(home))
+        patch.setenv("HEATPROOF_CACHE", str(tmp_path_factory.mktemp("cache")))  # the workers'
         with cluster_of_ours.environment(None):
             ray = cluster_of_ours.imported()
             with cluster_of_ours.connected(ray, Actors(workers=2), 0):
@@ -78,6 +82,28 @@ class Deadly(nn.Module):
                     os.kill(os.getpid(), signal.SIGKILL)
         out: Tensor = self.net(x)
         return out
+
+
+class Practice:
+    """Training data that know which processes have read more of them than a look takes."""
+
+    name, classes, identity = "practice", None, "practice"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
+
+    def __len__(self) -> int:
+        return 40
+
+    def read(self, start: int, stop: int) -> hp.data.Dataset:
+        if stop > 2:
+            Path(self.folder, str(os.getpid())).touch()
+        return hp.data.Dataset(
+            name=self.name,
+            inputs=toys.images(40)[start:stop],
+            targets=torch.arange(start, stop) % 4,
+            ids=tuple(map(str, range(start, stop))),
+        )
 
 
 class Counted:
@@ -210,6 +236,18 @@ class TestOneResult:
 
     def test_actors_that_are_interrupted_put_down_what_is_done(self, tmp_path: Path) -> None:
         interrupted(tmp_path / "run", tmp_path / "calls", engine="ray", workers=1)
+
+    @pytest.mark.slow
+    def test_what_the_driver_has_learned_is_read_by_workers_with_another_cache(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        settings = {**SETTINGS, "methods": {"iba": PerSampleBottleneck(steps=3, samples=2)}, "inputs": toys.images(7)}
+        monkeypatch.setenv("HEATPROOF_CACHE", str(tmp_path / "cache"))
+        (tmp_path / "reads").mkdir()
+        run = toys.run(tmp_path / "ray", training_data=Practice(tmp_path / "reads"), **settings, **RAY)
+        assert {path.name for path in (tmp_path / "reads").iterdir()} == {str(os.getpid())}
+        alone = toys.run(tmp_path / "alone", training_data=Practice(tmp_path / "reads"), **settings)
+        pd.testing.assert_frame_equal(run.rows(), alone.rows(), check_exact=True)
 
     def test_it_listens_on_this_machine_alone(self, cluster: Any) -> None:
         assert cluster.util.get_node_ip_address() == "127.0.0.1"

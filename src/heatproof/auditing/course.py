@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn
 
-from heatproof import allocator, fast, signals
+from heatproof import allocator, artifacts, fast, signals
 from heatproof.arithmetic import pinned
 from heatproof.auditing import learning
 from heatproof.auditing.asked import Asked
@@ -36,6 +36,7 @@ from heatproof.intact import intact
 from heatproof.runs import leases
 from heatproof.runs.blocks import SUMMARY
 from heatproof.runs.manifest import is_complete
+from heatproof.runs.prepared import Prepared
 from heatproof.runs.store import Store
 
 MENDED = 20_000  # files that a start looks into for damage; of more it takes their names for what they hold
@@ -89,7 +90,9 @@ def _conducted(
             store.write_inputs(pictures(shown))
             for block, samples in first.items():
                 write_samples(store, block, samples)
+            handing = Prepared(store.files, holder) if way.shared or way.actors is not None else None
             with (
+                artifacts.handed_on(handing),
                 fast.opened(plan.fast, plan.model),
                 at_work(
                     plan,
@@ -104,6 +107,8 @@ def _conducted(
                 computed = _compute(worker, way, show=show, mixed=asked.mixed)
             if (computed or store.summed_up() is None) and (not way.shared or is_complete(question, store.finished())):
                 sum_up(store, question, LOOKED_AT)
+            if handing is not None and is_complete(question, store.finished()):
+                handing.clear()
     return True
 
 

@@ -83,6 +83,7 @@ def _at_work(store: Store) -> list[str]:
     for (pid, host), names in sorted(by_holder.items(), key=str):
         at = [f"block {int(name.removeprefix('block-'))}" for name in names if name.startswith("block-")]
         kind = next((name for name in names if name.startswith("shard-")), "")
-        what = " and ".join(filter(None, [kind.replace("-", " "), *at])) or "all blocks"
+        before = ["what the blocks wait for"] if any(name.startswith("prepared-") for name in names) else []
+        what = " and ".join(filter(None, [kind.replace("-", " "), *at, *before])) or "all blocks"
         told.append(f"Process {pid} on {host} is at {what if names != ['run'] else 'all blocks'}.")
     return told

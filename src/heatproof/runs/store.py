@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     import numpy as np
 
 RUN, SUMMED_UP, BEFORE = "run.json", "finished.json", "manifest.json"
-ROWS, PARTIAL, MAPS, SAMPLES, SUPERSEDED, WORKERS, LEASES = (
-    "rows", "partial", "maps", "samples", "superseded", "workers", "leases",
+ROWS, PARTIAL, MAPS, SAMPLES, SUPERSEDED, WORKERS, LEASES, PREPARED = (
+    "rows", "partial", "maps", "samples", "superseded", "workers", "leases", "prepared",
 )  # fmt: skip
 OF_BLOCKS = (ROWS, PARTIAL, MAPS, SAMPLES, SUPERSEDED)
-OURS = (*OF_BLOCKS, WORKERS, LEASES)
+OURS = (*OF_BLOCKS, WORKERS, LEASES, PREPARED)
 _HALF_WRITTEN = re.compile(r".+\.\d+\.[0-9a-f]+\.tmp").fullmatch
 Questions = frozenset[str]
 
@@ -40,7 +40,7 @@ class Store:
     rows/ holds, for each finished block, a file of all its rows, written once under a name that tells block, samples
     and questions; partial/ what is done of blocks that are being computed; samples/ the samples of each block; maps/
     those that are kept for showing; superseded/ rows that the present question does not ask for; workers/ who computed
-    what; leases/ who is at it.
+    what; leases/ who is at it; prepared/ what was learned before the blocks, as long as they are computed.
     """
 
     def __init__(self, place: Files | Path | str) -> None:

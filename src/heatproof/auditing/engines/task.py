@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import torch
 
-from heatproof import allocator, fast
+from heatproof import allocator, artifacts, fast
 from heatproof.arithmetic import pinned
 from heatproof.auditing.learning import Learned
 from heatproof.auditing.plan import Plan
 from heatproof.auditing.worker import Worker, at_work
 from heatproof.runs import leases
 from heatproof.runs.files import Files
+from heatproof.runs.prepared import Prepared
 from heatproof.runs.store import Store
 
 
@@ -34,6 +35,7 @@ class Task:
     known: dict[int, str]
     max_errors: int
     threads: int
+    hands_on: bool = False  # what was prepared goes through the run's folder
 
     @classmethod
     def of(cls, worker: Worker) -> "Task":
@@ -45,20 +47,22 @@ class Task:
             dict(worker.known),
             worker.max_errors,
             torch.get_num_threads(),
+            artifacts.is_handed_on(),
         )
 
     @contextmanager
     def opened(self, device: str = "") -> Iterator["Session"]:
         """In here blocks are computed by this process, on the model's device or on another one."""
         plan = self.plan.on(device) if device else self.plan
-        store = Store(self.files)
+        store, holder = Store(self.files), leases.fresh()
         store.know(plan.questions)
         with (
+            artifacts.handed_on(Prepared(self.files, holder) if self.hands_on else None),
             allocator.kept(),
             pinned(self.threads),
             fast.opened(plan.fast, plan.model),
             at_work(
-                plan, self.learned, store, leases.fresh(), self.known, max_errors=self.max_errors, threads=self.threads
+                plan, self.learned, store, holder, self.known, max_errors=self.max_errors, threads=self.threads
             ) as worker,
         ):
             yield Session(worker)
