@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
-from toys import a_subject, bomb, net, picture
+from toys import a_subject, a_text, bomb, net, picture
 
 import heatproof as hp
 from heatproof.auditing.from_spec import demo_spec
@@ -236,6 +236,18 @@ def test_texts_are_words_in_color_and_blank_maps_are_said() -> None:
     }  # fmt: skip
 
 
+def test_a_text_is_opened_as_words_with_what_fills_it_up_counted() -> None:
+    bench = Bench(a_text())
+    opened = bench.sample(0)
+    assert opened["text"] == "good &lt;b&gt; [new] &lt;pad&gt; × 5"
+    assert opened["picture"] == ""
+    assert opened["labels"][0][1].startswith("the one output, ")
+    found = bench.map("sample-0", 0, "gradient-x-input", "cascading he", 0, 1)
+    assert found["map"]["text"].endswith("× 5</i>")
+    assert found["map"]["image"] == ""
+    assert found["network"].startswith("The network’s output: ")
+
+
 def test_samples_that_are_no_pictures_take_none() -> None:
     data = Dataset(
         name="table", inputs=torch.rand(3, 4), targets=torch.zeros(3, dtype=torch.int64), ids=("a", "b", "c")
@@ -331,15 +343,18 @@ def test_what_its_page_wants_no_more_ends_at_the_next_pass_and_leaves_the_networ
     bench.stages("cascading he", 0)
     model.go.clear()
     model.passes = 0
-    found: list[object] = []
+    found: dict[str, object] = {}
 
     def first() -> None:
         try:
             turns.ask("page", lambda: bench.map(sample, 0, "slow", "cascading he", 0, 2))
         except OvertakenError as error:
-            found.append(error)
+            found["first"] = error
 
-    threads = [threading.Thread(target=first), threading.Thread(target=lambda: found.append(turns.ask("page", bool)))]
+    def second() -> None:
+        found["second"] = turns.ask("page", bool)
+
+    threads = [threading.Thread(target=first), threading.Thread(target=second)]
     threads[0].start()
     assert model.begun.wait(10)
     threads[1].start()
@@ -349,7 +364,7 @@ def test_what_its_page_wants_no_more_ends_at_the_next_pass_and_leaves_the_networ
     for thread in threads:
         thread.join(10)
     turns.close()
-    assert isinstance(found[0], OvertakenError)
-    assert found[1] is False
+    assert isinstance(found["first"], OvertakenError)
+    assert found["second"] is False
     assert model.passes < 20  # of 100, on a network of which every layer was random
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in before.items())

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from toys import a_subject, net, picture
+from toys import a_subject, a_text, net, picture
 
 import heatproof as hp
 from conftest import Served, served
@@ -211,8 +211,7 @@ def test_a_file_that_is_no_picture_is_a_sentence(browser: Any, viewed: Served, t
     tab.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (794, "dark"), (1440, "light")])
 def test_axe_finds_nothing_and_nothing_scrolls_sideways(browser: Any, viewed: Served, width: int, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
     script = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
@@ -235,6 +234,26 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(browser: Any, viewed: Se
         assert tab.evaluate("document.documentElement.scrollWidth") == width
     context.close()
     assert found == []
+
+
+def test_a_text_is_colored_word_by_word(browser: Any, tmp_path: Path) -> None:
+    axe = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
+    script = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+    for server in served(tmp_path, apart=Apart(Bench(a_text()))):
+        tab = browser.new_context(bypass_csp=True).new_page()
+        tab.goto(f"http://127.0.0.1:{server.port}/?token={server.token}")
+        take_apart(tab)
+        settled(tab)
+        tab.locator("#stage").fill("1")
+        shown(tab, 1)
+        assert tab.locator("#words").inner_text() == "good <b> [new] <pad> × 5"
+        assert "<b>" in tab.locator(".randomized .layers").inner_text()
+        ground = "one => getComputedStyle(one).backgroundColor"
+        assert tab.locator(".randomized .layers i").first.evaluate(ground) != "rgba(0, 0, 0, 0)"
+        assert tab.locator("#file, #label:visible").count() == 0
+        tab.evaluate(script)
+        assert [one["id"] for one in tab.evaluate("axe.run()")["violations"]] == []
+        tab.context.close()
 
 
 def test_bundle_opens_from_disk_without_a_request(browser: Any, several: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import nn
 
 import heatproof as hp
+from heatproof.data import Dataset
 from heatproof.data.pictures import PictureSource
 from heatproof.randomization import Cascading, Independent
 from heatproof.view.subject import USUAL, Subject
@@ -37,6 +38,34 @@ def a_subject(**more: object) -> Subject:
         "picture": PictureSource(resize=8, crop=8), "classes": ("ant", "bee", "cat", "dog", "elk"),
     }  # fmt: skip
     return Subject(**{**fields, **more})
+
+
+class Reads(nn.Module):
+    """A network of texts with one output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.embedding, self.head = nn.Embedding(6, 4), nn.Linear(4, 1)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.head(self.embedding(ids).mean(1))
+
+
+def a_text() -> Subject:
+    """A network of texts, and one of them."""
+    words = (("good", "<b>", "[new]", *["<pad>"] * 5),)
+    tokens = torch.tensor([[3, 4, 1, 0, 0, 0, 0, 0]])
+    data = Dataset(name="texts", inputs=tokens, targets=torch.tensor([1]), ids=("t",), tokens=words)
+    return a_subject(
+        model=hp.models.Bound(Reads().eval(), at="embedding", given={"ids": "ids"}),
+        methods={"gradient-x-input": hp.methods.get("gradient-x-input")},
+        chosen=("gradient-x-input",),
+        samples=hp.data.as_blocks(data),
+        picture=None,
+        no_picture="These samples are no pictures; choose one of them.",
+    )
 
 
 def bomb() -> bytes:

@@ -1,5 +1,6 @@
 """The verb that shows runs in a browser."""
 
+import sys
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,6 +54,8 @@ def view(
     if bundle is not None:
         from heatproof.view.bundle import bundled
 
+        if model is not None:
+            raise InputError("Expected no --model with --bundle: pages without a server compute nothing.")
         print_path(bundled(runs, bundle))
         return
     try:
@@ -96,6 +99,7 @@ def _apart(
     from heatproof.view.bench import Bench
     from heatproof.view.subject import subject
 
+    sys.dont_write_bytecode = True  # the code beside a spec may lie in the folder of runs, where nothing is written
     if threads is not None:
         torch.set_num_threads(threads)
     return Apart(Bench(subject(model, trust, pictures=pictures, **{k: v for k, v in named.items() if v})))

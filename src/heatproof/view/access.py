@@ -40,7 +40,8 @@ class Access:
         origin = request.headers.get("Origin")
         if origin is not None and origin.lower() not in {f"http://{host}" for host in self._hosts()}:
             raise Forbidden("Expected a request of this server's own pages, but another site sent it.")
-        if request.headers.get("Sec-Fetch-Site", "none") == "cross-site" and request.method not in ("GET", "HEAD"):
+        fetched = request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none")
+        if fetched and (request.headers.get("Sec-Fetch-Mode") != "navigate" or request.method != "GET"):
             raise Forbidden("Expected a request of this server's own pages, but another site sent it.")
         if not (self._is(self._given(request)) or self._is(request.cookies.get(self.cookie, ""))):
             raise Forbidden("Expected the token of this server; open the address that heatproof view has printed.")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +13,7 @@ from heatproof.data.binding import met
 from heatproof.door import plain_outputs
 from heatproof.models import check_inputs, select
 from heatproof.outputs import Outputs, TwoSided, outputs_of
+from heatproof.report import texts
 from heatproof.targets import Label
 from heatproof.view.drawn import picture_of
 from heatproof.view.subject import Subject
@@ -48,19 +50,22 @@ class Opened:
     def describe(self) -> dict[str, Any]:
         """What the page shows of it."""
         best = self.outputs[0].argsort(descending=True).tolist()[:NAMED]
+        words = self.data.tokens[0] if self.data.tokens else ()
         labels = sorted({*best, self.label}, key=lambda label: -float(self.outputs[0, label]))
         return {
             "sample": self.id,
             "name": self.data.ids[0],
             "picture": picture_of(self.data),
-            "text": " ".join(self.data.tokens[0]) if self.data.tokens else "",
+            "text": str(texts.colored(words, np.zeros(len(words), np.float32), signed=False)) if words else "",
             "labels": [[label, f"{self.name(label)}, {self.share(self.outputs, label)}"] for label in labels],
             "label": self.label,
             "fixed": self.fixed,
         }
 
     def name(self, label: int) -> str:
-        """A label by its name."""
+        """A label by its name; one output is none."""
+        if self.outputs.shape[1] == 1:
+            return "the one output"
         named = self.classes is not None and label < len(self.classes)
         return str(self.classes[label]) if self.classes is not None and named else f"label {label}"
 

@@ -1,10 +1,13 @@
 """Pages made when they are asked for, and kept in memory while the run's files stay as they are."""
 
+import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from heatproof.errors import HeatproofError, StoreError
 from heatproof.reading import Verdicts
 from heatproof.report import SCRIPTS as OF_REPORTS
 from heatproof.report import comparing, page
@@ -16,6 +19,7 @@ from heatproof.view.runs import Found, Runs
 
 MOST_KEPT = 2**27  # bytes of pages in memory
 OWN = "heatproof.view"
+log = logging.getLogger("heatproof.view")
 OF_LIST, OF_APART = ("list.js",), ("apart.js",)
 
 
@@ -46,16 +50,26 @@ class Pages:
             lambda _: page.render("comparison.html", comparing.content(paths), scripts=()),
         )
 
-    def _made(self, key: tuple[str, ...], run: Path, make: Any) -> str:
+    def _made(self, key: tuple[str, ...], run: Path, make: Callable[[Path], str]) -> str:
         with self._one:
             if key not in self._kept:
                 for old in [kept for kept in self._kept if kept[:2] == key[:2]]:
                     del self._kept[old]  # of the run as it was before
-                self._kept[key] = make(run)
+                self._kept[key] = _readable(make, run)
             self._kept.move_to_end(key)
             while sum(map(len, self._kept.values())) > MOST_KEPT and len(self._kept) > 1:
                 self._kept.popitem(last=False)
             return self._kept[key]
+
+
+def _readable(make: Callable[[Path], str], run: Path) -> str:
+    try:
+        return make(run)
+    except HeatproofError:
+        raise
+    except Exception as error:  # files that are no run's, or those of another version: whatever reading them raises
+        log.debug("A run cannot be shown", exc_info=True)
+        raise StoreError(f"This run cannot be shown ({type(error).__name__}: {error}).") from error
 
 
 def headline(run: Path) -> str:

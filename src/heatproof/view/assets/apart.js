@@ -55,7 +55,9 @@
   const draw = (figure, found, method, said) => {
     const layers = figure.querySelector(".layers"), map = found.map;
     layers.replaceChildren();
-    if (map.text) { layers.innerHTML = map.text; } // escaped by the server, where words were colored
+    layers.closest(".map-row").classList.toggle("of-words", Boolean(map.text));
+    for (const [name, value] of [["tabindex", "0"], ["role", "region"], ["aria-label", `${method}, ${said}`]]) map.text ? layers.setAttribute(name, value) : layers.removeAttribute(name);
+    if (map.text) layers.innerHTML = map.text; // escaped by the server, where words were colored
     else if (map.flat) layers.append(made("p", { textContent: map.flat }));
     else {
       if (at("picture").src) layers.append(made("img", { src: at("picture").src, alt: "", className: "under" }));
@@ -66,7 +68,7 @@
     figure.querySelector("figcaption").textContent = `${said} · ${map.signed ? "±" : ""}${Number(map.scale.toPrecision(3))}${found.unit ? ` ${found.unit}` : ""}`;
     figure.removeAttribute("aria-busy");
   };
-  const signed = (value) => value.toFixed(2).replace("-", "−");
+  const signed = (value) => value.toFixed(2).replace("-0.00", "0.00").replace("-", "−");
   const compare = (row, found, stage) => {
     const measure = at("measure").value, meter = row.querySelector(".meter");
     const [value, chance] = found.alike[measure] ?? [null, null];
@@ -147,12 +149,12 @@
       at("picture").hidden = !sample.picture;
       if (sample.picture) { at("picture").src = sample.picture; at("picture").alt = `The sample ${sample.name}`; } else at("picture").removeAttribute("src");
       at("words").hidden = !sample.text;
-      at("words").textContent = sample.text;
+      at("words").innerHTML = sample.text; // escaped as well
       at("cover-choice").hidden = !sample.picture;
       at("label").replaceChildren(...sample.labels.map(([value, said]) => made("option", { value, textContent: said })));
       at("label").value = sample.label;
-      at("label-choice").hidden = Boolean(sample.fixed);
-      if (at("place")) at("place").textContent = path.startsWith("sample/") ? sample.name : "your picture";
+      at("label-choice").hidden = Boolean(sample.fixed) || sample.labels.length < 2;
+      if (at("place")) at("place").textContent = path.startsWith("sample/") ? sample.name : "yours";
       await stages();
       await show();
     } catch (error) {
