@@ -13,6 +13,7 @@ from heatproof.layouts.reading import Reading
 from heatproof.layouts.record import Layer, Record, recorded
 from heatproof.layouts.told import Meaning
 from heatproof.models import Bound, forward
+from heatproof.modules import modules_of
 
 TRIES = 16  # maps that are looked at for one that all others pass
 WAYS = 8  # ways to the outputs that are told apart
@@ -167,5 +168,9 @@ def _structure(model: nn.Module) -> tuple[Any, ...]:
         of_outputs = (str(model.output), getattr(model, "reads", ""))  # which target reads them
         bound.append((model.at, model.layer, model.reduction, of_outputs, id(model.preprocessing)))
         model = model.net
-    modules = tuple((name, type(module)) for name, module in model.named_modules())
-    return (*bound, modules, tuple(parameter.shape for parameter in model.parameters()), torch.get_default_dtype())
+    built: list[Any] = []
+    for module in modules_of(model):
+        own = module.__dict__
+        built += [type(module), *own.get("_modules", {}).keys()]  # TorchScript's iterate by number
+        built += [None if parameter is None else parameter.shape for parameter in own.get("_parameters", {}).values()]
+    return (*bound, tuple(built), torch.get_default_dtype())

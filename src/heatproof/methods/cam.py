@@ -22,11 +22,15 @@ from heatproof.targets.base import Target
 
 
 class Weigher(NamedTuple):
-    """A model's outputs, and what makes a map (N, *grid) of a cotangent (N, C) at a layer that is read so."""
+    """A model's outputs, and what makes a map (N, *grid) of a cotangent (N, C) at a layer that is read so.
+
+    `positions` are the axes of the inputs that are.
+    """
 
     outputs: Tensor
     weigh: Callable[[Tensor], Tensor]
     reading: Reading
+    positions: tuple[int, ...]
 
 
 @METHODS.register("grad-cam")
@@ -100,7 +104,7 @@ class GradCAM(Linearizable):
 
             def run() -> Tensor:
                 assert labels is not None
-                outputs, weigh, _ = self._weigher(model, x, named)
+                outputs, weigh, *_ = self._weigher(model, x, named)
                 check_targets(x, labels, outputs.shape[1])
                 return weigh(one_hot(labels, outputs)).detach()
 
@@ -109,10 +113,10 @@ class GradCAM(Linearizable):
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
         names = self.layer if isinstance(self.layer, tuple) else (self.layer,)
         found = [self._weigher(model, inputs, name) for name in names]
-        positions = seen(model, inputs).positions
+        positions = found[0].positions
 
         def one(cotangent: Tensor) -> Tensor:
-            maps = [enlarged(weigh(cotangent), at, tuple(inputs.shape), positions) for _, weigh, at in found]
+            maps = [enlarged(each.weigh(cotangent), each.reading, tuple(inputs.shape), positions) for each in found]
             return maps[0] if len(maps) == 1 else torch.stack(maps).mean(0)
 
         return Linearization(found[0][0], mixes(lambda cotangents: torch.stack([one(c) for c in cotangents])))
@@ -158,7 +162,7 @@ class GradCAM(Linearizable):
             weighed = _weighed(outputs, activation, cotangent, layer, reading)
             return weighed.relu() if self.relu else weighed
 
-        return Weigher(outputs.detach(), weigh, reading)
+        return Weigher(outputs.detach(), weigh, reading, known.positions)
 
     def _assumed(self, layer: str, inputs: Tensor, activation: Tensor, positions: tuple[int, ...]) -> Reading:
         """How an argument of a layer reads, as `layout` says."""

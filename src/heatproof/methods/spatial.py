@@ -81,9 +81,10 @@ def reading_of(
 
     Raises: InputError for a layer that is unknown, runs never or again, gives no map, or one whose axes nothing tells.
     """
-    modules = dict(network(model).named_modules())
-    if layer not in modules:
-        raise unknown(f"layer of {type(network(model)).__name__}", layer, filter(None, modules))
+    if known is None or layer not in known.runs:
+        modules = dict(network(model).named_modules())
+        if layer not in modules:
+            raise unknown(f"layer of {type(network(model)).__name__}", layer, filter(None, modules))
     _refuse_scripts(model, layer)
     known = known or seen(model, inputs)
     if known.runs.get(layer, 0) != 1:
@@ -119,9 +120,12 @@ def replacing(model: nn.Module, layer: str, change: Callable[[Tensor], Tensor]) 
 
     Raises: InputError for a name that is no layer's, a layer that returns no tensor, one that runs never or again.
     """
-    modules = dict(network(model).named_modules())
-    if layer not in modules:
-        raise unknown(f"layer of {type(network(model)).__name__}", layer, filter(None, modules))
+    net = network(model)
+    try:
+        module = net.get_submodule(layer)
+    except AttributeError:
+        names = [name for name, _ in net.named_modules() if name]
+        raise unknown(f"layer of {type(net).__name__}", layer, names) from None
     runs = 0
 
     def hook(_module: nn.Module, _inputs: Any, output: Any) -> Tensor:
@@ -131,7 +135,7 @@ def replacing(model: nn.Module, layer: str, change: Callable[[Tensor], Tensor]) 
             raise InputError(f"Expected layer {layer!r} to return a tensor, but it returns {type(output).__name__}.")
         return change(output)
 
-    with hooked((modules[layer], hook, {})):
+    with hooked((module, hook, {})):
         yield
     if runs != 1:
         raise _runs(model, layer, {layer: runs})
@@ -173,12 +177,19 @@ def _runs(model: nn.Module, layer: str, runs: dict[str, int]) -> InputError:
     )
 
 
+def _around(net: nn.Module, layer: str) -> Iterator[tuple[str, nn.Module]]:
+    """The modules around a layer, the network first."""
+    names, module = layer.split("."), net
+    for depth, name in enumerate(names):
+        yield ".".join(names[:depth]), module
+        module = getattr(module, name)
+
+
 def _refuse_scripts(model: nn.Module, layer: str | None = None) -> None:
     """Refuse layers inside TorchScript, which no hook sees."""
     net = network(model)
-    for name, module in net.named_modules():
-        inside = layer is None or not name or layer.startswith(f"{name}.")
-        if isinstance(module, torch.jit.ScriptModule) and inside:
+    for name, module in net.named_modules() if layer is None else _around(net, layer):
+        if isinstance(module, torch.jit.ScriptModule):
             raise InputError(
                 f"Expected layers whose outputs can be seen, but {name or 'the model'!r} is a TorchScript module, "
                 "which hands out none; use the Python module it was made from."

@@ -23,7 +23,8 @@ class Call:
 
     `inputs` are the floating and complex tensors among its arguments that depend on the explained input, in order of
     appearance (one that appears twice stands there twice). `constants` are its other ones; `choices` are the masks and
-    indices that depend on the explained input.
+    indices that depend on the explained input. `target` is its first tensor, what a call in place writes into; `known`
+    is one that depends on the input, as somebody found already.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Call:
         kwargs: dict[str, Any],
         marked: Callable[[Tensor], bool],
         flat: tuple[list[Any], Spec] | None = None,
+        known: Tensor | None = None,
     ) -> None:
         self.function, self.operation = function, operation
         self.name, self.kind = operation.name, operation.kind
@@ -55,22 +57,17 @@ class Call:
             if not number and leaf.is_complex():
                 number = self.complex = True
             if not number:
-                if marked(leaf):
+                if leaf is known or marked(leaf):
                     self.choices.append(leaf)
-            elif marked(leaf):
+            elif leaf is known or marked(leaf):
                 self._places.append(i)
                 self.inputs.append(leaf)
             else:
                 self._others.append(i)
                 self.constants.append(leaf)
         self._target = first or 0
+        self.target: Any = self._leaves[self._target] if self._leaves else None
         self.in_place = operation.in_place or _asks_in_place(function, args, kwargs)
-
-    @property
-    def target(self) -> Tensor:
-        """What a call in place writes into."""
-        first: Tensor = self._leaves[self._target]
-        return first
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -89,7 +86,7 @@ class Call:
         """
         bare = copy(self)
         bare._leaves = [None if i in self._places else leaf for i, leaf in enumerate(self._leaves)]
-        bare.args, bare.kwargs, bare.inputs, bare._bound = (), {}, [], None
+        bare.args, bare.kwargs, bare.inputs, bare.target, bare._bound = (), {}, [], None, None
         return bare
 
     def skeleton(self) -> Callable[[Sequence[Tensor]], Any]:

@@ -3,7 +3,7 @@
 import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from heatproof.hooks import register_held
 from heatproof.propagation import addends
 from heatproof.propagation.attention import attention, gated
 from heatproof.propagation.calls import Call, is_number
-from heatproof.propagation.decompositions import BODIES, LINEAR_IN, OF_CONSTANTS, body_of
+from heatproof.propagation.decompositions import BODIES, body_of
 from heatproof.propagation.facts import ByTensor
 from heatproof.propagation.moving import Moving
 from heatproof.propagation.nodes import graft
@@ -113,7 +113,7 @@ class Engine(TorchFunctionMode):
                 break
         else:
             return self._beside(function, args, kwargs)
-        call = Call(function, identify(key(function)), args, kwargs, self.depends, flat)
+        call = Call(function, identify(key(function)), args, kwargs, self.depends, flat, leaf)
         if not call.inputs and not call.choices:  # the input gives it a shape, or a type, and nothing else
             return function(*args, **kwargs)
         return self.intercept(call)
@@ -323,25 +323,16 @@ class Engine(TorchFunctionMode):
 _OWN: dict[str, Callable[..., Any]] = {"scaled_dot_product_attention": attention, "glu": gated, **DECOMPOSED}
 
 
-# Kinds whose calls are neither refused nor opened, save for some names, and for keywords that say so.
-_PLAIN = frozenset(("linear", "convolution", "nonlinearity", "max-pool", "batch-norm", "structural", "sum"))
-_TOLD = frozenset(("rounding_mode", "out", "reduce"))
+_TOLD = frozenset(("rounding_mode", "out"))  # by which a call is one that is refused
 
 
 def _is_plain(call: Call) -> bool:
-    """Whether a call is known, at little cost, to be one that its kind's rule is for; most are."""
-    if len(call.inputs) != 1 or call.complex or call.inputs[0] is not call.target or not _may_be_plain(call.operation):
+    """Whether a call is known, at little cost, to be neither refused nor opened; most are."""
+    if not call.operation.simple or len(call.inputs) != 1 or call.complex or call.inputs[0] is not call.target:
         return False
     if call.constants and call.kind == "nonlinearity":
         return False
     return not call.kwargs or _TOLD.isdisjoint(call.kwargs)
-
-
-@cache
-def _may_be_plain(operation: Operation) -> bool:
-    known = operation.kind in _PLAIN and operation.body is None
-    opened = operation.name in BODIES or operation.name in LINEAR_IN or operation.name in OF_CONSTANTS
-    return known and not (opened or "dropout" in operation.name or operation.name in ("rrelu", "scatter"))
 
 
 def _may_be_broken(tensor: Tensor) -> bool:

@@ -101,9 +101,10 @@ class Lazy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, value: list[Tensor], kept: Kept, surrogate: Surrogate, loss: Loss | None, *inputs: Tensor
-    ) -> Tensor:
-        ctx.kept, ctx.surrogate, ctx.loss, ctx.pulls, ctx.graph = kept, surrogate, loss, 0, None
+        ctx: Any, held: tuple[list[Tensor], Kept, Surrogate, Loss | None], *inputs: Tensor
+    ) -> Tensor:  # one argument for all that has no derivative: torch looks at each
+        value, ctx.kept, ctx.surrogate, ctx.loss = held
+        ctx.pulls, ctx.graph = 0, None
         ctx.save_for_backward(*inputs)
         return value.pop()
 
@@ -122,7 +123,7 @@ class Lazy(torch.autograd.Function):
             ctx.graph = None
         arriving = [grads[0] * term.factor if keep else term.factor.mul_(grads[0]) for term in terms]
         pulled = torch.autograd.grad([term.part for term in terms], inputs, arriving, retain_graph=keep)
-        return None, None, None, None, *pulled
+        return None, *pulled
 
 
 def _evaluate(ctx: Any) -> tuple[list[Tensor], Sequence[Term | Share]]:
@@ -165,5 +166,5 @@ def postpone(
 ) -> Tensor:
     """`value`, whose derivative is that of the terms of `surrogate(value, *inputs)` (lazy)."""
     # Detached: a view, as a linear layer gives on sequences, could not be written into afterwards.
-    out: Tensor = Lazy.apply([value.detach()], kept, surrogate, loss, *inputs)  # type: ignore[no-untyped-call]
+    out: Tensor = Lazy.apply(([value.detach()], kept, surrogate, loss), *inputs)  # type: ignore[no-untyped-call]
     return out

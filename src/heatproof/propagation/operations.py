@@ -6,14 +6,14 @@ The engine knows operations, never architectures. `a + b`, `torch.add`, `Tensor.
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from torch._ops import OpOverload, OpOverloadPacket
 from torch.overrides import resolve_name
 
 from heatproof.errors import InputError
-from heatproof.propagation.decompositions import BODIES, LINEAR_IN
+from heatproof.propagation.decompositions import BODIES, LINEAR_IN, OF_CONSTANTS
 from heatproof.propagation.respelled import RESPELLED
 
 STRUCTURAL = """
@@ -103,6 +103,7 @@ for _kind, _names in {
     for _name in _names.split():
         KINDS[_name] = _kind
 
+SIMPLE = frozenset(("linear", "convolution", "nonlinearity", "max-pool", "batch-norm", "structural", "sum"))
 USER_KINDS = ("structural", "sum", "nonlinearity")
 _registered: dict[Hashable, str | Callable[..., Any]] = {}
 # Names whose plain spelling is another one's: operators, aliases of torch.special, ATen's spellings.
@@ -170,6 +171,12 @@ class Operation:
     kind: str
     in_place: bool
     body: Callable[..., Any] | None = None
+
+    @cached_property
+    def simple(self) -> bool:
+        """Whether its calls, of one tensor and without keywords that say more, are what its kind's rule is for."""
+        opened = self.body is not None or any(self.name in table for table in (BODIES, LINEAR_IN, OF_CONSTANTS))
+        return self.kind in SIMPLE and not (opened or "dropout" in self.name or self.name == "rrelu")
 
 
 def register(function: Callable[..., Any], meaning: str | Callable[..., Any]) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 Spec = tuple[int, tuple[str, ...]] | TreeSpec
 
 _SINGLE = (Tensor, int, float, bool, str, type(None), complex, slice, type(...), torch.dtype, torch.device)
-_NUMBERS = (int, float, bool, type(None), slice, type(...))
+_NUMBERS = frozenset((int, float, bool, type(None), slice, type(...)))
 _PLAIN = {*_SINGLE, torch.nn.Parameter, torch.memory_format, torch.layout}
 
 
@@ -46,5 +46,5 @@ def tensors_in(result: Any) -> list[Tensor]:
 
 def _is_leaf(value: Any) -> bool:
     if isinstance(value, tuple | list):
-        return all(type(one) in _NUMBERS for one in value)
+        return _NUMBERS.issuperset(map(type, value))
     return isinstance(value, _SINGLE)
