@@ -279,7 +279,7 @@ def ranks(pooled: Tensor, *key: draws.Key, samples: Sequence[str]) -> Tensor:
     if len(samples) != len(values):
         raise InputError(f"Expected one name a sample ({len(values)}), but got {len(samples)}.")
     drawn = [torch.randperm(values.shape[1], generator=draws.generator(*key, name)) for name in samples]
-    shuffled = torch.stack(drawn).to(values.device)
+    shuffled = torch.stack(drawn).to(values.device, non_blocking=True)
     order = shuffled.gather(1, _stable_order(-values.gather(1, shuffled)))
     places = torch.arange(values.shape[1], device=values.device).expand_as(order)
     return torch.empty_like(order).scatter_(1, order, places)

@@ -7,10 +7,22 @@ import pytest
 import torch
 
 import heatproof as hp
-from heatproof import deferred
+from heatproof import deferred, draws
+from heatproof.auditing.entries import NamedMethod
+from heatproof.checks import TRAINED, Block, Maps
 from heatproof.devices import on_device
 from heatproof.errors import InputError
-from heatproof.methods import Competitive, Gradient, IntegratedGradients, Occlusion, SmoothGrad, VarGrad, get
+from heatproof.features import Pixels
+from heatproof.methods import (
+    Competitive,
+    Gradient,
+    GradientXInput,
+    IntegratedGradients,
+    Occlusion,
+    SmoothGrad,
+    VarGrad,
+    get,
+)
 from heatproof.methods.fitted import FittedMethod
 from heatproof.testing import ContractNet
 from heatproof.testing.waits import waits
@@ -58,6 +70,47 @@ def test_a_registered_method_looks_once(name):
 )
 def test_methods_around_methods_look_once(method):
     assert sum(counted(method).values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("check", "most"),
+    [
+        (hp.checks.get("sensitivity-n", sets=4, sizes=3), 0),
+        (hp.checks.get("degradation", tile=4), 0),
+        (hp.checks.get("blurred-patch"), 0),
+        (hp.checks.get("completeness"), 2),  # of the device once, and of what it told, in memory
+    ],
+    ids=lambda value: getattr(value, "name", None) or type(value).__name__,
+)
+def test_a_check_looks_once_at_most(check, most):
+    """Once a block more, for the samples' digests, whoever asks for them first."""
+    x = X.clone()
+    block = Block(model=ContractNet(), inputs=x, targets=Y, samples=("0", "1", "2", "3"), features=Pixels())
+    maps, method = Maps(X.sum(1), {}), NamedMethod("g", GradientXInput())
+
+    def rows():
+        return list(check.rows(block, TRAINED, method, maps, {"trained": maps}, check.shared(block, TRAINED)))
+
+    with waits() as first:
+        rows()
+    with waits() as seen:
+        rows()
+    on_a_device = {place: n for place, n in seen.items() if not place.startswith("features.py")}  # NumPy sorts on a CPU
+    assert sum(on_a_device.values()) == most, seen
+    digests = {place for place in first if place.startswith("draws.py")}
+    assert len(digests) == (0 if isinstance(check, hp.checks.SensitivityN) else 2)  # to the host, row by row there
+
+
+def test_digests_are_those_of_the_values_as_they_are():
+    inputs = torch.ones(2, 3)
+    before = draws.digests(inputs)
+    assert draws.digests(inputs) == before
+    inputs[0] = 2
+    after = draws.digests(inputs)
+    assert after[0] != before[0]
+    assert after[1] == before[1]
+    after.clear()
+    assert len(draws.digests(inputs)) == 2
 
 
 def test_linearizing_and_pulling_look_at_the_inputs_alone():

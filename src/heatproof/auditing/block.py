@@ -4,7 +4,7 @@ States are the outer loop and methods the inner one: a map is computed once a st
 that wants it. Nothing here knows of files or of other blocks.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -319,10 +319,12 @@ class _BlockRun:
         found: list[tuple[dict[str, Any], Tensor]] = []
         try:
             key = (state.name, method, block.samples[0])
-            for score in self._tried(method, check, block, lambda: list(scores()), key):
-                values = _values(score, count)
-                if blank is not None and score.metric != EXCLUDE.name:
-                    values = values.masked_fill(blank.cpu()[:count], torch.nan)
+            given = self._tried(method, check, block, lambda: list(scores()), key)
+            nothing = torch.zeros(count) if blank is None else blank[:count].double()
+            nothing, *columns = _on_host([nothing, *(_values(score, count) for score in given)])
+            for score, values in zip(given, columns, strict=True):
+                if score.metric != EXCLUDE.name:
+                    values = values.masked_fill(nothing.bool(), torch.nan)
                 about: dict[str, Any] = {
                     "check": check.label,
                     "method": method,
@@ -366,7 +368,14 @@ def _values(score: Scores, count: int) -> Tensor:
         check_dense(values, f"values of {score.metric}")
     if not isinstance(values, Tensor) or values.dim() != 1 or len(values) < count or values.is_complex():
         raise InputError(f"Expected a number for each of the samples in {score.metric}, but got {shown(values)}.")
-    return values.detach().double().cpu()[:count]
+    return values.detach().double()[:count]
+
+
+def _on_host(columns: Sequence[Tensor]) -> list[Tensor]:
+    """The same columns, in memory; those on a device are brought together, so that it is waited for once."""
+    there = [one for one in columns if one.device.type != "cpu"]
+    brought = iter(torch.stack([one.to(there[0].device) for one in there]).cpu() if there else ())
+    return [one if one.device.type == "cpu" else next(brought) for one in columns]
 
 
 def _left_out(*maps: Maps) -> bool:

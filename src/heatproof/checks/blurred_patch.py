@@ -115,7 +115,7 @@ class BlurredPatch(Check):
 
         curve = evaluated(block, len(counts), variant, likelihood(block.meaning))
         blank = patternless(means) | patternless(maps.values.flatten(1))
-        for count, column in zip([0, *counts.tolist()], [shared.original, *curve.T], strict=True):
+        for count, column in enumerate((shared.original, *curve.T)):
             held = column.masked_fill(blank, torch.nan)
             yield Scores(metric=_curve(block.meaning).name, values=held, position=float(count))
 

@@ -95,7 +95,8 @@ class BoundingBox(Check):
     def shared(self, block: Block, state: State) -> Inside:
         height, width = block.inputs.shape[2:]
         assert block.boxes is not None  # by `states`
-        mask = torch.stack([pixels_inside(boxes, height, width) for boxes in block.boxes]).to(block.inputs.device)
+        inside = torch.stack([pixels_inside(boxes, height, width) for boxes in block.boxes])
+        mask = inside.to(block.inputs.device, non_blocking=True)
         area = mask.double().mean(1)
         return Inside(mask, (area >= self.largest) | (area == 0), draws.digests(block.inputs))
 

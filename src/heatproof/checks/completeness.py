@@ -1,13 +1,14 @@
 """Do attributions sum to what they should explain?"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from heatproof import draws
+from heatproof import door, draws
 from heatproof.checks.base import CHECKS, TRAINED, Block, Check, Maps, Recipe, Scores, State, Study
 from heatproof.errors import InputError
 from heatproof.features import Pixels
@@ -75,10 +76,14 @@ LABEL_GAP = Metric(
 
 
 class Known(NamedTuple):
-    """What no method influences: outputs (N, C) in the model's type, and the labels (N, K) that are summed."""
+    """What no method influences: outputs (N, C) in the model's type, and the labels (N, K) that are summed.
+
+    `finite` says that all inputs are, as a look at the device has found.
+    """
 
     outputs: Tensor
     labels: Tensor
+    finite: bool
 
 
 @CHECKS.register("completeness")
@@ -140,7 +145,11 @@ class Completeness(Check):
     def shared(self, block: Block, state: State) -> Known:
         with torch.no_grad():
             outputs = forward(block.model, block.inputs)
-        return Known(outputs, self._labels(block, outputs))
+        # All that is asked of the device, with one look.
+        finite = torch.isfinite(block.inputs).flatten(1).all(1)
+        told = torch.cat([block.targets[:, None], finite[:, None], outputs == -torch.inf], 1).cpu()
+        labels = self._labels(draws.digests(block.inputs), told[:, 0], told[:, 2:].bool())
+        return Known(outputs, labels.to(block.inputs.device, non_blocking=True), bool(told[:, 1].all()))
 
     def network_rows(self, block: Block, state: State, shared: Known) -> Iterable[Scores]:
         yield Scores(metric=SCORE.name, values=_of(shared.outputs.double(), block.targets))
@@ -162,23 +171,24 @@ class Completeness(Check):
         yield Scores(metric=GAP.name, values=total - owed)
         yield Scores(metric=RELATIVE_GAP.name, values=(total - owed).abs() / size)
         yield Scores(metric=CONDITION.name, values=maps.values.double().flatten(1).abs().sum(1) / size)
-        linearized = block.linearize(method)
+        with door.looked(block.inputs) if shared.finite else nullcontext():
+            linearized = block.linearize(method)
         if linearized is not None:
             others = _sums(linearized.pull, shared.labels[:, 1:], shared.outputs, block.inputs)
             sums = torch.cat([total[:, None], others], 1)  # the explained label's map is there already
             yield from _over_labels(sums, promised.gather(1, shared.labels))
 
-    def _labels(self, block: Block, outputs: Tensor) -> Tensor:
+    def _labels(self, names: Sequence[str], targets: Tensor, left_out: Tensor) -> Tensor:
         """The explained label and others at random, each once: (N, K). Those at minus infinity come last."""
-        count, left_out = outputs.shape[1], (outputs == -torch.inf).cpu()
+        count = left_out.shape[1]
         others = min(self.labels or count, count) - 1
         rows = []
-        for name, target, out in zip(draws.digests(block.inputs), block.targets.tolist(), left_out, strict=True):
+        for name, target, out in zip(names, targets, left_out, strict=True):
             drawn = torch.randperm(count - 1, generator=draws.generator(self.seed, "completeness", name))
             drawn = drawn + (drawn >= target)
-            drawn = torch.cat([drawn[~out[drawn]], drawn[out[drawn]]])[:others]
-            rows.append(torch.cat([torch.tensor([target]), drawn]))
-        return torch.stack(rows).to(block.inputs.device)
+            drawn = drawn[out[drawn].int().argsort(stable=True)][:others]
+            rows.append(torch.cat([target[None], drawn]))
+        return torch.stack(rows)
 
 
 def _of(values: Tensor, targets: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from heatproof.baselines import Baseline, Zero, resolved
 from heatproof.checks.base import CHECKS, TRAINED, Block, Check, Maps, Recipe, Scores, State, Study
 from heatproof.checks.variants import (
     Read,
+    counted,
     evaluated,
     likelihood,
     patternless,
@@ -164,17 +165,18 @@ class Degradation(Check):
         blank = patternless(values) | patternless(maps.values.flatten(1))
         places = ranks(values, self.seed, "degradation", samples=shared.names)
         tiles = math.prod(features.grid(block.inputs.shape[1:]))
-        counts = torch.tensor(self.counts(tiles), device=places.device)
+        numbers = self.counts(tiles)
+        counts = counted(places, *numbers)
         curve = self.curve(block.meaning).name
         for setting, first in (("morf", places), ("lerf", tiles - 1 - places)):
 
-            def variant(samples: slice, numbers: range, first: Tensor = first) -> Tensor:
-                chosen = first[samples, None] < counts[numbers.start : numbers.stop, None]
+            def variant(samples: slice, some: range, first: Tensor = first) -> Tensor:
+                chosen = first[samples, None] < counts[some.start : some.stop, None]
                 return replaced(block, features, chosen, samples, shared.baseline)
 
             between = evaluated(block, len(counts), variant, self._read(block.meaning))
             values_of = torch.cat([shared.original[:, None], between, shared.degraded[:, None]], 1)
-            for count, column in zip([0, *counts.tolist(), tiles], values_of.T, strict=True):
+            for count, column in zip([0, *numbers, tiles], values_of.T, strict=True):
                 held = column.masked_fill(blank, torch.nan)
                 yield Scores(metric=curve, values=held, setting=setting, position=count / tiles)
 

@@ -125,7 +125,7 @@ class SensitivityN(Check):
         whole = evaluated(block, 1, lambda samples, _: block.inputs[samples, None], score)
         found = {}
         for n in self.numbers(count):
-            sets = self._sets(count, n).to(block.inputs.device)
+            sets = self._sets(count, n).to(block.inputs.device, non_blocking=True)
 
             def without(samples: slice, numbers: range, sets: Tensor = sets) -> Tensor:
                 chosen = sets[numbers.start : numbers.stop].expand(samples.stop - samples.start, -1, -1)

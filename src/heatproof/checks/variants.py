@@ -9,6 +9,7 @@ from torch import Tensor
 
 from heatproof import fast
 from heatproof.checks.base import Block
+from heatproof.devices import on_device
 from heatproof.errors import InputError
 from heatproof.features import Features, Pixels, Tiles
 from heatproof.methods.base import passes
@@ -98,6 +99,12 @@ def region_sums(pooled: Tensor, block: Block, tile: int | None) -> Tensor:
     if isinstance(chosen, Tiles) and chosen is not block.features:
         pooled = Tiles(size=chosen.size).pool(pooled[:, None], (1, *pooled.shape[1:]))
     return pooled.flatten(1)
+
+
+@on_device
+def counted(*numbers: int) -> Tensor:
+    """These numbers (K,), int64."""
+    return torch.tensor(numbers)
 
 
 def patternless(values: Tensor) -> Tensor:

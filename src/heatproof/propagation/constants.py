@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from heatproof.propagation.facts import ByTensor
+from heatproof.by_tensor import ByTensor
 
 # By identity: a parameter is the same object in every call; what a model makes anew in each is asked for in each.
 _endless: ByTensor[tuple[tuple[int, int], bool]] = ByTensor()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
+from heatproof.by_tensor import ByTensor
 from heatproof.compiled import uncompiled
 from heatproof.errors import InputError, OperationError
 from heatproof.hooks import register_held
@@ -18,7 +19,6 @@ from heatproof.propagation import addends
 from heatproof.propagation.attention import attention, gated
 from heatproof.propagation.calls import Call, is_number
 from heatproof.propagation.decompositions import BODIES, body_of
-from heatproof.propagation.facts import ByTensor
 from heatproof.propagation.moving import Moving
 from heatproof.propagation.nodes import graft
 from heatproof.propagation.normalization import refuse_randomness

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from heatproof.by_tensor import ByTensor
 from heatproof.errors import OperationError
-from heatproof.propagation.facts import ByTensor
 from heatproof.propagation.unsupported import UnsupportedCallError
 
 
