@@ -1,6 +1,6 @@
 # make demo: a virtual environment with what the demo needs, its audit, and the path of its report.
 # make test: the same environment with the test tools, then lint, types and tests. make docs: the documentation as a site.
-# make bench: all benchmarks, into docs/benchmarks; on a quiet machine, an hour.
+# make bench: all benchmarks, into docs/benchmarks; on a quiet machine, half an hour. ONLY="growth checks": some of them.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -35,7 +35,7 @@ docs: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	@$(BIN)/python benchmarks/all.py
+	@$(BIN)/python benchmarks/all.py $(if $(ONLY),--only $(ONLY))
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

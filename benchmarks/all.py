@@ -1,10 +1,12 @@
 """All benchmarks, one after the other, into docs/benchmarks: `make bench`, on a machine that does nothing else.
 
     python benchmarks/all.py --out docs/benchmarks
+    python benchmarks/all.py --only growth checks    some of them; what others have written stays
     python benchmarks/all.py --tiny                  the same code on the smallest cases, in seconds
 
 Each script compares with others in one process, in turns. Nothing is written where the machine is busy: a script that
-others disturbed says so and leaves what there was. On a machine with a GPU, `gpu.py` is run as well.
+others disturbed says so and leaves what there was, and can be run again by itself. On a machine with a GPU, `gpu.py` is
+run as well. All of it takes about half an hour on two cores.
 """
 
 import argparse
@@ -12,38 +14,53 @@ import os
 import runpy
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 HERE = Path(__file__).parent
-# What each script is given for its smallest cases; None where it has none that take seconds.
-SCRIPTS: dict[str, list[str] | None] = {
-    "whole_audit": ["--jobs", "tiny", "--repeats", "1"],
-    "door": ["--only", "MLP", "--repeats", "1"],
-    "small_calls": ["--only", "MLP", "--repeats", "1"],
-    "similarity": ["--maps", "2", "--sides", "28", "--repeats", "1"],
-    "checks": ["--images", "2", "--repeats", "1"],
-    "competition": None,
-    "occlusion": None,
-    "cam": None,
-    "bottlenecks": None,
-    "propagation": None,
-    "reading": None,
-    "ways": None,
+
+
+class Script(NamedTuple):
+    """What a script is given to keep within minutes, and for its smallest cases; None where it has none of seconds."""
+
+    full: str
+    tiny: str | None
+
+
+SCRIPTS = {
+    "whole_audit": Script("", "--jobs tiny --repeats 1"),
+    "growth": Script("", "--sizes 2 --repeats 1"),
+    "faithfulness": Script("--repeats 3", None),
+    "checks": Script("--large --repeats 3", "--images 2 --repeats 1"),
+    "door": Script("", "--only MLP --repeats 1"),
+    "small_calls": Script("", "--only MLP --repeats 1"),
+    "similarity": Script("--repeats 3", "--maps 2 --sides 28 --repeats 1"),
+    "propagation": Script("--repeats 3", None),
+    "competition": Script("--repeats 3", None),
+    "occlusion": Script("--repeats 3", None),
+    "cam": Script("--repeats 3", None),
+    "bottlenecks": Script("--repeats 1 --steps 3", None),
+    "reading": Script("", None),
+    "ways": Script("--blocks 60", None),
 }
 
 
-def full(name: str, out: Path, more: list[str]) -> bool:
+def full(name: str, out: Path, arguments: str = "") -> bool:
     """One script in a process of its own; whether it has written what it measured."""
-    command = [sys.executable, str(HERE / f"{name}.py"), "--out", str(out), *more]
-    return subprocess.run(command, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode == 0
+    command = [sys.executable, str(HERE / f"{name}.py"), "--out", str(out), *arguments.split()]
+    start = time.monotonic()
+    done = subprocess.run(command, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode == 0
+    print(f"{name}: {'written' if done else 'not written'} after {time.monotonic() - start:.0f} s", flush=True)
+    return done
 
 
-def tiny(name: str, arguments: list[str]) -> None:
+def tiny(name: str, arguments: str) -> None:
     """One script in this process, on its smallest case, for what it prints."""
     before = sys.argv
-    sys.argv = [f"{name}.py", *arguments]
+    sys.argv = [f"{name}.py", *arguments.split()]
     try:
         runpy.run_path(str(HERE / f"{name}.py"), run_name="__main__")
     finally:
@@ -58,14 +75,17 @@ def main() -> None:
     chosen = options.parse_args()
     if chosen.tiny:
         for name in chosen.only:
-            if (arguments := SCRIPTS[name]) is not None:
+            if (arguments := SCRIPTS[name].tiny) is not None:
                 tiny(name, arguments)
         return
-    failed = [name for name in chosen.only if not full(name, chosen.out, [])]
-    if torch.cuda.is_available() and not full("gpu", chosen.out, []):
+    failed = [name for name in chosen.only if not full(name, chosen.out, SCRIPTS[name].full)]
+    if torch.cuda.is_available() and not full("gpu", chosen.out):
         failed.append("gpu")
     if failed:
-        sys.exit(f"Not written: {', '.join(failed)}; see what they said above.")
+        again = [name for name in failed if name in SCRIPTS]
+        sys.exit(
+            f"Not written: {', '.join(failed)}; see what they said above, and run them again: --only {' '.join(again)}."
+        )
 
 
 if __name__ == "__main__":

@@ -88,8 +88,26 @@ def processor() -> str:
 
 
 def load() -> float | None:
-    """What has run lately, in cores, this process included; None where the system does not tell."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    """One core for this process, and how many others have used since it began; None where the system does not tell.
+
+    Where only the system's own load is known, it is that: what has run lately, this process included.
+    """
+    if (now := _spent()) is None or _BEGAN is None:
+        return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    (busy, own, clock), (busy_then, own_then, clock_then) = now, _BEGAN
+    return 1 + max(0.0, (busy - busy_then) - (own - own_then)) / max(1e-3, clock - clock_then)
+
+
+def _spent() -> tuple[float, float, float] | None:
+    """Seconds that all cores were busy, that this process and those that it ended used, and the clock."""
+    try:
+        user, nice, system, _idle, _wait, *rest = map(int, Path("/proc/stat").read_text().split()[1:9])
+    except (OSError, ValueError):
+        return None
+    return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK"), sum(os.times()[:4]), time.monotonic()
+
+
+_BEGAN = _spent()
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -110,14 +128,20 @@ def report(name: str, rows: Sequence[Row], out: Path | None) -> None:
     text = f"# {name}\n\n{environment()}\n\n{markdown(rows)}\n"
     print(text)
     if out is not None:
-        if (busy := load() or 0.0) > QUIET:
-            raise SystemExit(
-                f"Expected a machine that does nothing else (a load of at most {QUIET}), but it is {busy:.1f}: the "
-                f"figures are not written to {out}."
-            )
+        writable(out)
         out.mkdir(parents=True, exist_ok=True)
         (out / f"{name}.md").write_text(text)
         with (out / f"{name}.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
+
+
+def writable(out: Path) -> bool:
+    """True where this machine is quiet. Raises: SystemExit where others keep it busy."""
+    if (busy := load() or 0.0) > QUIET:
+        raise SystemExit(
+            f"Expected a machine that does nothing else (a load of at most {QUIET}), but it is {busy:.1f}: the "
+            f"figures are not written to {out}."
+        )
+    return True

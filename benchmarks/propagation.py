@@ -108,7 +108,7 @@ def of_networks(repeats: int, clock: Callable[[], float]) -> list[Row]:
             "LRP epsilon-plus, Zennit": zennit(model, x, y, "EpsilonPlus", canonizer, labels=len(one_hot[0])),
             "LRP epsilon-gamma-box": lambda model=model, x=x, y=y, box=box: box(model, x, y),
             "LRP epsilon-gamma-box, Zennit": zennit(model, x, y, "EpsilonGammaBox", canonizer, labels=len(one_hot[0])),
-            "DeepLIFT": lambda model=model, x=x, c=one_hot: DeepLIFT().linearize(model, x).pull(c),
+            "DeepLIFT": lambda model=model, x=x, y=y: DeepLIFT()(model, x, y),
         }
         lift = DeepLift(with_modules(model, x))
         cases["DeepLIFT, Captum"] = lambda lift=lift, x=x, y=y: lift.attribute(x, target=y)

@@ -97,7 +97,7 @@ def _status(field: str) -> float:
 
 
 def measure(name: str, sides: list[str], repeats: int, clock: Callable[[], float]) -> list[Row]:
-    for side in sides:
+    for side in sides if JOBS[name] is not TINY else []:
         SIDES[side](prepared(TINY))  # what libraries load when first called
     asked = {side: prepared(JOBS[name]) for side in sides}
     frames: dict[str, pd.DataFrame] = {}
@@ -135,7 +135,7 @@ def main() -> None:
     options = parser((__doc__ or "").splitlines()[0])
     options.add_argument("--jobs", nargs="+", choices=list(JOBS), default=["mnist", "resnet18"])
     options.add_argument("--sides", nargs="+", choices=list(SIDES), default=list(SIDES))
-    options.set_defaults(repeats=2)
+    options.set_defaults(repeats=2)  # of a job; one where a turn takes minutes
     chosen = options.parse_args()
     torch.set_num_threads(chosen.threads)
     clock = time.process_time if chosen.cpu_time else time.perf_counter
