@@ -23,5 +23,6 @@ def test_gate_blocks_the_broken_network_alone(tmp_path: Path, broken: bool) -> N
     asked = tomllib.loads((EXAMPLE / "digits.heatproof.toml").read_text())["require"]
     kept = {one.requirement: one.kept for one in check(tmp_path / "run", asked)}
     assert all(kept.values()) is not broken, kept
+    assert broken is not any(kept[one] for one in asked), kept
     assert kept["accuracy > 70 %"] is not broken
     assert kept["gradient-x-input: faithful"] is not broken

@@ -85,5 +85,6 @@ def _answered(verdicts: Verdicts, one: Requirement, method: str) -> Outcome:
         found = asked
     wanted = "no" if one.denied else "yes"
     more = f" About {found.more} samples would tell." if found.more and "would tell" not in found.why else ""
-    said = f"{sentence(found.word)}. {found.why}{more}"
+    word = sentence(found.word)
+    said = found.why + more if found.why.startswith(word) else f"{word}. {found.why}{more}"
     return Outcome(one.text, found.answer == wanted, said, method)

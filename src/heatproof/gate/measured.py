@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from heatproof.errors import InputError, unknown
@@ -18,6 +19,7 @@ def measured(verdicts: Verdicts, one: Requirement, method: str) -> Iterator[Outc
     """A metric of one method, in each check and setting that has it."""
     evidence = verdicts.evidence
     checks = _checks(verdicts, one)
+    known = evidence.info.manifest.get("knowledge") or {}
     some = False
     for chosen in checks:
         _decides(one, chosen.metrics[one.metric])
@@ -31,7 +33,10 @@ def measured(verdicts: Verdicts, one: Requirement, method: str) -> Iterator[Outc
             found = values.estimate(evidence.samples)
             place = f"{chosen.label}{', ' + setting if setting else ''}"
             missing = f" of {evidence.samples}" if found.n < evidence.samples else ""
-            yield _judged(one, method, place, found.mean, found.low, found.high, f"{found.n}{missing}")
+            told = _judged(one, method, place, found.mean, found.low, found.high, f"{found.n}{missing}")
+            if known.get("near_chance"):  # of a network that has learned nothing no number is a merit
+                told = replace(told, kept=False, why=f"Withheld: {known['sentence']} {told.why}")
+            yield told
     if not some:
         where = f" in setting {one.setting!r}" if one.setting else ""
         yield Outcome(one.text, False, f"The run has no value of {one.metric}{where} for it.", method)

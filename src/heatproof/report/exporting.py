@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from heatproof.errors import StoreError
+from heatproof.errors import MissingExtraError, StoreError
 from heatproof.reading import Verdicts
 from heatproof.report.every import figures_of, strokes_of
 from heatproof.report.plotting import draw
@@ -19,7 +19,10 @@ def export(run: Path, folder: Path) -> list[Path]:
 
     Raises: MissingExtraError without matplotlib; StoreError if the folder cannot be written to.
     """
-    import matplotlib as mpl
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        raise MissingExtraError("matplotlib", "plot", "Drawing figures") from None
 
     verdicts = read(run, Verdicts.of)
     strokes, written = strokes_of(verdicts), []
