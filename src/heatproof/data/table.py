@@ -66,6 +66,13 @@ class Table(Source):
         fit_rows: "column=value" keeps its rows with that value.
         classes: the name of each label.
         missing: "refuse" or "skip".
+
+    >>> import pandas as pd
+    >>> patients = pd.DataFrame({"age": [50.0, 61.0], "dose": [1.0, 0.5], "ill": ["no", "yes"]})
+    >>> patients.to_csv("patients.csv", index=False)
+    >>> data = hp.data.Table(path="patients.csv", label="ill").load()
+    >>> data.inputs.tolist(), data.targets.tolist()
+    ([[50.0, 1.0], [61.0, 0.5]], [0, 1])
     """
 
     path: str = ""
