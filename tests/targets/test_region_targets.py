@@ -252,10 +252,13 @@ class TestBox:
     @pytest.mark.parametrize(
         ("target", "said"),
         [
-            (Box((5, 5, 6, 6)), r"a detected box that overlaps the given one by 0\.5, but sample 0 has none"),
+            (
+                Box((5, 5, 6, 6)),
+                r"a detected box .* in a given box, but samples \[0, 1\] have none; leave them out, name a label",
+            ),
             (
                 Box(label=0),
-                r"Expected a detected box to explain the score of label 0 in the predicted box, but sample 0",
+                r"label 0 in the predicted box, but samples \[0, 1\] have none; leave them out, or give `box`",
             ),
             (Box([[0, 0, 3, 1]]), "a box a sample, but got 1, fewer than there are"),
         ],

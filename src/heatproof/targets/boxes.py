@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from heatproof import modes
 from heatproof.errors import InputError
 from heatproof.fields import typed
 from heatproof.frozen import Frozen
@@ -85,7 +86,15 @@ class Box(Target):
         found = self._found(answer)
         if len(found) != len(rows):
             raise InputError(f"Expected the boxes of {len(rows)} samples, but the detector returned {len(found)}.")
-        chosen = [self._chosen(one, int(row)) for one, row in zip(found, rows, strict=True)]
+        every = [self._chosen(one, int(row)) for one, row in zip(found, rows, strict=True)]
+        chosen = [one for one in every if one is not None]
+        if len(chosen) < len(every):
+            missing = [row for row, one in zip(rows.tolist(), every, strict=True) if one is None]
+            advice = "name a label, or lower `overlap`" if isinstance(self.box, Frozen) else "or give `box` and `label`"
+            raise InputError(
+                f"Expected a detected box to explain {self.name}, but samples {missing[:8]} have none; leave them out, "
+                f"{advice}."
+            )
         return {
             LABEL: torch.zeros_like(rows),
             "box": torch.stack([box for box, _ in chosen]),
@@ -96,18 +105,20 @@ class Box(Target):
         values = []
         for one, box, label in zip(self._found(answer), sides["box"], sides["class"].tolist(), strict=True):
             boxes, scores = one.of(label)
+            best = self._place(boxes, box)
             # What is missing is 0 and belongs to the graph all the same.
-            value = scores.sum() * 0.0
-            if len(boxes):
-                shared = overlaps(boxes.detach(), box)
-                best = int(shared.argmax())
-                if float(shared[best]) >= self.overlap:
-                    value = scores[best]
-            values.append(value)
+            values.append(scores.sum() * 0.0 if best is None else scores[best])
         return torch.stack(values)[:, None]
 
-    def _chosen(self, found: _Found, row: int) -> tuple[Tensor, int]:
-        """The box that is looked for in a sample, and its label."""
+    def _place(self, boxes: Tensor, box: Tensor) -> int | None:
+        """Which of `boxes` (K, 4) overlaps a box most, if enough: a choice, through which no derivative goes."""
+        with modes.none_on(), torch.no_grad():
+            shared = overlaps(boxes, box)
+            best = int(shared.argmax()) if len(boxes) else None
+            return best if best is not None and float(shared[best]) >= self.overlap else None
+
+    def _chosen(self, found: _Found, row: int) -> tuple[Tensor, int] | None:
+        """The box that is looked for in a sample, and its label; None where the detector has none."""
         scores, label = found.scores, self.label
         if isinstance(self.box, Frozen):
             given = self.box.tensor
@@ -118,18 +129,17 @@ class Box(Target):
                 return box, label
             shared = overlaps(found.boxes, box)
             if not len(shared) or float(shared.max()) < self.overlap:
-                raise InputError(
-                    f"Expected a detected box that overlaps the given one by {self.overlap:g}, but sample {row} has "
-                    "none; name a label, or lower `overlap`."
-                )
+                return None
             return box, self._label_at(found, int(shared.argmax()))
         if isinstance(label, int):
             boxes, scores = found.of(label)
         else:
             boxes, scores = found.boxes, scores if scores.dim() == 1 else scores.amax(1)
-        if not len(boxes):
-            raise InputError(f"Expected a detected box to explain {self.name}, but sample {row} has none.")
-        best = int(scores.argmax())
+        # One without an area overlaps nothing, itself neither.
+        sound = (boxes[:, 2:] > boxes[:, :2]).all(1)
+        if not bool(sound.any()):
+            return None
+        best = int(scores.masked_fill(~sound, -torch.inf).argmax())
         return boxes[best].detach(), label if isinstance(label, int) else self._label_at(found, best)
 
     def _label_at(self, found: _Found, place: int) -> int:
