@@ -7,6 +7,7 @@ import json
 import sys
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,16 @@ HEAD = """# Kinds of model
 
 Written by `python docs/kinds.py`: a small network of each kind, as its library builds it (`docs/kinds_models.py` has
 the few lines of each), random weights, two samples. Each cell is an audit. ✓: it ran, without a failure, and gave
-rows. A number: it was refused by the sentence below.
+rows. A number: it was refused by the sentence below. How each is audited, in ten lines:
+[your kind of model](howto/kinds.md).
 
 """
+
+
+def detaching(method: Any) -> Any:
+    """The method, told that the model cuts paths on purpose, where it has rules that want to know."""
+    recipe = hp.methods.get(method) if isinstance(method, str) else method
+    return replace(recipe, allow_detached=True) if hasattr(recipe, "allow_detached") else recipe
 
 
 def tried(kind: kinds_models.Kind, methods: dict[str, Any], checks: dict[str, Any], about: str) -> str:
@@ -63,6 +71,8 @@ def tried(kind: kinds_models.Kind, methods: dict[str, Any], checks: dict[str, An
     Raises: AssertionError for anything else: an error of another kind, or rows without a number.
     """
     settings = dict(kind.settings)
+    if kind.detaches:
+        methods = {label: detaching(method) for label, method in methods.items()}
     if about == "bounding-box" and kind.inputs.dim() == 4:
         settings["boxes"] = [[(2, 2, 8, 8)]] * len(kind.inputs)
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():

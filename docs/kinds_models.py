@@ -21,6 +21,7 @@ class Kind:
     inputs: Tensor
     targets: Any = None
     settings: dict[str, Any] = field(default_factory=dict)
+    detaches: bool = False  # whether it cuts paths on purpose, which methods with rules are told
 
 
 def drawn(*shape: int) -> Tensor:
@@ -185,23 +186,36 @@ def segmentation() -> Kind:
     return Kind(hp.Bound(net.eval(), output="out"), drawn(3, 32, 32), hp.targets.Region(2, mask))
 
 
-class Boxes(nn.Module):
-    """A detector of the interface of torchvision's: two boxes a picture, with a score and a label each."""
+def faster_rcnn() -> Kind:
+    """A Faster R-CNN of torchvision's: the score of the best box. It finds objects, whose boxes are its anchors."""
+    from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1), nn.ReLU())
-        self.head = nn.Linear(4, 2)
+    few = {"min_size": 64, "max_size": 64, "box_detections_per_img": 10, "rpn_post_nms_top_n_test": 20}
+    net = fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None, num_classes=3, **few)
+    for module in net.modules():  # torchvision's own first weights make all scores alike
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight)
+    with torch.no_grad():
+        net.roi_heads.box_predictor.cls_score.weight *= 0.1
+        net.roi_heads.box_predictor.cls_score.bias[0] = -3
+        net.roi_heads.box_predictor.bbox_pred.weight.zero_()
+        net.rpn.head.bbox_pred.weight.zero_()
+    return Kind(net, drawn(3, 64, 64), hp.targets.Box(), detaches=True)
 
-    def forward(self, images: Tensor) -> list[dict[str, Tensor]]:
-        scores = self.head(self.body(images).mean((2, 3))).sigmoid()
-        boxes = torch.tensor([[2.0, 2.0, 12.0, 12.0], [0.0, 0.0, 16.0, 16.0]]).to(images)
-        return [{"boxes": boxes, "labels": torch.tensor([1, 2]), "scores": one} for one in scores]
 
+def detr() -> Kind:
+    """A small DETR of transformers': the logit of the best query."""
+    from transformers import DetrConfig, DetrForObjectDetection, ResNetConfig
 
-def detection() -> Kind:
-    """The score of a detected box."""
-    return Kind(Boxes(), drawn(3, 16, 16), hp.targets.Box())
+    backbone = ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", out_features=["stage2"]
+    )
+    config = DetrConfig(
+        use_timm_backbone=False, use_pretrained_backbone=False, backbone=None, backbone_config=backbone, d_model=16,
+        encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=16,
+        decoder_ffn_dim=16, num_queries=5, num_labels=3,
+    )  # fmt: skip
+    return Kind(DetrForObjectDetection(config).eval(), drawn(3, 32, 32), hp.targets.Box())
 
 
 def small_cnn(outputs: int) -> nn.Module:
@@ -278,7 +292,8 @@ KINDS: dict[str, Callable[[], Kind]] = {
     "Conv1d on a series": series,
     "Conv3d on a volume": volume,
     "segmentation": segmentation,
-    "detection": detection,
+    "Faster R-CNN": faster_rcnn,
+    "DETR": detr,
     "regression": regression,
     "single logit": single_logit,
     "multi-label": multi_label,

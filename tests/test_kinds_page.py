@@ -42,6 +42,18 @@ def test_every_cell_works_or_is_refused_by_a_sentence() -> None:
     assert marks.count("✓") / len(marks) > 0.85
 
 
+def test_each_kind_has_a_path_of_ten_lines() -> None:
+    """They are run with the other pages (test_docs)."""
+    page = (DOCS / "howto" / "kinds.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) - 1 >= len(kinds_models.KINDS)  # the first is what they share
+    for block in blocks:
+        lines = [line for line in block.splitlines() if line.strip()]
+        assert len(lines) <= 10, block
+        assert "..." not in block, block
+        assert block is blocks[0] or "hp.audit(" in block, block
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in kinds_models.KINDS]
 )

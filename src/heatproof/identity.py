@@ -214,8 +214,13 @@ def _homes() -> tuple[Path, ...]:
 
 
 @functools.cache
-def _installed(module: str) -> bool:
-    """Whether a module belongs to Python, an installed package or heatproof: no code of the user's."""
+def _installed(module: str | None) -> bool:
+    """Whether a module belongs to Python, an installed package or heatproof: no code of the user's.
+
+    What was made by `exec` outside of any module is the user's.
+    """
+    if module is None:
+        return False
     if module.partition(".")[0] in ("torch", "heatproof", "builtins"):
         return True
     file = getattr(sys.modules.get(module), "__file__", None)

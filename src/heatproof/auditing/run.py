@@ -1,6 +1,8 @@
 """An audit, as it is asked for in Python, and the run that it gives."""
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -47,12 +49,20 @@ if TYPE_CHECKING:
     from heatproof.report.plots import Plots
 
 
+class _Passing:
+    """A folder that lives as long as this does, and goes without a word: whoever wants to keep it names one."""
+
+    def __init__(self) -> None:
+        self.name = tempfile.mkdtemp(prefix="heatproof-")
+        weakref.finalize(self, shutil.rmtree, self.name, ignore_errors=True)
+
+
 @dataclass(frozen=True)
 class Run:
     """The folder of an audit."""
 
     path: Path
-    _folder: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False, compare=False)
+    _folder: "_Passing | None" = field(default=None, repr=False, compare=False)
 
     def rows(self) -> pd.DataFrame:
         """Every row: check, method, setting, role, stage, position, sample, metric, value, seed. NaN is degenerate."""
@@ -289,7 +299,7 @@ def audited(
     if progress not in (True, False) and not callable(progress):
         raise InputError(f"Expected progress to be True, False or a function, but got {shown(progress)}.")
     asked = asked_of(subject, methods=methods, checks=checks, training=training, believable=believable, **settings)
-    folder = tempfile.TemporaryDirectory(prefix="heatproof-") if out is None else None
+    folder = _Passing() if out is None else None
     found = Run(given_path(folder.name if folder else out or ""), folder)
     with nullcontext() if isinstance(progress, bool) else to(progress):
         conduct(subject.model, subject.source, asked, way, found.path, subject.about, progress=progress is True)
