@@ -119,13 +119,16 @@ def take_apart(tab: Any) -> None:
     tab.wait_for_selector("#rows article")
 
 
-def test_a_dropped_picture_its_maps_and_numbers_are_the_librarys(opened: Any, tmp_path: Path) -> None:
+def test_a_dropped_picture_its_maps_and_numbers_are_the_librarys(opened: Any) -> None:
     take_apart(opened)
     settled(opened)
-    file = tmp_path / "mine.png"
-    file.write_bytes(picture(seed=5))
-    opened.set_input_files("#file", file)
-    shown(opened, 0)
+    mine = opened.evaluate_handle(
+        "bytes => { const held = new DataTransfer();"
+        " held.items.add(new File([new Uint8Array(bytes)], 'mine.png', { type: 'image/png' })); return held; }",
+        list(picture(seed=5)),
+    )
+    for event in ("dragenter", "dragover", "drop"):
+        opened.dispatch_event("#drop", event, {"dataTransfer": mine})
     opened.wait_for_function("() => document.body.dataset.shown.startsWith('picture')")
     model, method = net(), hp.methods.get("guided-backprop")
     inputs = dropped(picture(seed=5), a_subject().picture).inputs
@@ -251,6 +254,11 @@ def test_a_text_is_colored_word_by_word(browser: Any, tmp_path: Path) -> None:
         ground = "one => getComputedStyle(one).backgroundColor"
         assert tab.locator(".randomized .layers i").first.evaluate(ground) != "rgba(0, 0, 0, 0)"
         assert tab.locator("#file, #label:visible").count() == 0
+        tab.locator("details.choice summary").click()
+        tab.locator('input[name=method][value="grad-cam"]').check()
+        tab.wait_for_selector(".failed")
+        assert "Expected" in tab.locator('article[data-method="grad-cam"] .failed').inner_text()
+        assert tab.locator('article[data-method="gradient-x-input"] .failed').count() == 0
         tab.evaluate(script)
         assert [one["id"] for one in tab.evaluate("axe.run()")["violations"]] == []
         tab.context.close()

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from heatproof.cli import app
 from heatproof.errors import InputError, MissingExtraError, StoreError
 from heatproof.report.content import content
 from heatproof.view.bundle import bundled
-from heatproof.view.pages import Pages, headline
+from heatproof.view.pages import Pages, headline, listing
 from heatproof.view.runs import Runs
 from heatproof.view.server import listen
 
@@ -45,6 +46,15 @@ def test_every_run_below_the_folder_is_listed_with_what_it_is_about(several: Pat
     assert first.created == manifest["created"]
     assert found["damaged"].problem
     assert len({one.id for one in found.values()}) == 3
+
+
+def test_a_run_is_looked_into_again_when_its_files_change_only(run: Path, tmp_path: Path) -> None:
+    place = Path(shutil.copytree(run, tmp_path / "run")) / "manifest.json"
+    runs = Runs(tmp_path)
+    (first,) = runs.summaries()
+    assert runs.summaries()[0] is first
+    place.write_text(json.dumps({**json.loads(place.read_text()), "title": "Another title"}))
+    assert runs.summaries()[0].title == "Another title"
 
 
 def test_one_run_may_be_the_folder(run: Path) -> None:
@@ -82,6 +92,15 @@ def test_a_damaged_run_is_a_sentence_and_the_server_goes_on(server: Served) -> N
     assert server.lives()
 
 
+def test_a_run_that_is_not_finished_is_said_to_be_so_and_opens(run: Path, tmp_path: Path) -> None:
+    place = Path(shutil.copytree(run, tmp_path / "run")) / "manifest.json"
+    place.write_text(json.dumps({**json.loads(place.read_text()), "status": "incomplete"}))
+    runs = Runs(tmp_path)
+    assert not runs.summaries()[0].finished
+    assert '<span class="chip tone-mid">unfinished</span>' in listing(runs)
+    assert Pages(runs).report(runs.all()[0])
+
+
 @pytest.mark.parametrize("text", ["{}", "[]", "null", '{"schema": 2}', '{"schema": 2, "data": {}, "model": 3}'])
 def test_a_file_that_only_has_the_name_of_a_runs_is_a_sentence(tmp_path: Path, text: str) -> None:
     (tmp_path / "run").mkdir()
@@ -111,8 +130,6 @@ def test_looking_writes_nothing(server: Served) -> None:
 
 
 def test_a_run_that_changed_is_read_again(run: Path, tmp_path: Path) -> None:
-    import shutil
-
     runs = Runs(Path(shutil.copytree(run, tmp_path / "run")).parent)
     pages, (found,) = Pages(runs), runs.all()
     first = pages.report(found)

@@ -60,7 +60,7 @@ def a_text() -> Subject:
     data = Dataset(name="texts", inputs=tokens, targets=torch.tensor([1]), ids=("t",), tokens=words)
     return a_subject(
         model=hp.models.Bound(Reads().eval(), at="embedding", given={"ids": "ids"}),
-        methods={"gradient-x-input": hp.methods.get("gradient-x-input")},
+        methods={name: hp.methods.get(name) for name in ("gradient-x-input", "grad-cam")},
         chosen=("gradient-x-input",),
         samples=hp.data.as_blocks(data),
         picture=None,

@@ -53,6 +53,7 @@ class Runs:
             raise InputError(f"Expected a folder of runs, but {str(root)!r} is none.")
         self.root = root.resolve()
         self._known: dict[str, Found] = {}
+        self._summaries: dict[str, tuple[str, Summary]] = {}
         self.left_out = ""
 
     def all(self) -> list[Found]:
@@ -73,24 +74,13 @@ class Runs:
         return sorted((self.summary(one) for one in self.all()), key=lambda one: (one.created, one.name), reverse=True)
 
     def summary(self, found: Found) -> Summary:
-        """What a run is about, or why it cannot be read."""
+        """What a run is about, or why it cannot be read; kept while its files stay as they are."""
         name = found.name.encode("utf-8", "backslashreplace").decode()  # a file's name may be no text
         try:
-            self.stamp(found)
-            manifest = read_manifest(found.path)
-            data, model = manifest["data"], manifest["model"]
-            samples = data["samples"]
-            return Summary(
-                id=found.id,
-                name=name,
-                title=str(manifest.get("title") or f"{model['name']} on {data['name']}"),
-                model=str(model["name"]),
-                data=str(data["name"]),
-                samples=samples if isinstance(samples, int) else len(samples),
-                methods=len(manifest["methods"]),
-                created=str(manifest["created"]),
-                finished=manifest["status"] == "complete",
-            )
+            stamp = self.stamp(found)
+            if self._summaries.get(found.id, ("",))[0] != stamp:
+                self._summaries[found.id] = (stamp, _summary(found, name))
+            return self._summaries[found.id][1]
         except HeatproofError as error:
             return Summary(found.id, name, problem=str(error).replace(f"{self.root}/", ""))
         except Exception as error:  # a file of that name that is no run's: whatever reading it raises
@@ -135,6 +125,23 @@ class Runs:
                 return
             hidden = {name for name in folders if name.startswith(".")}
             folders[:] = [] if len(below.parts) >= DEEPEST else sorted(set(folders) - hidden)
+
+
+def _summary(found: Found, name: str) -> Summary:
+    manifest = read_manifest(found.path)
+    data, model = manifest["data"], manifest["model"]
+    samples = data["samples"]
+    return Summary(
+        id=found.id,
+        name=name,
+        title=str(manifest.get("title") or f"{model['name']} on {data['name']}"),
+        model=str(model["name"]),
+        data=str(data["name"]),
+        samples=samples if isinstance(samples, int) else len(samples),
+        methods=len(manifest["methods"]),
+        created=str(manifest["created"]),
+        finished=manifest["status"] == "complete",
+    )
 
 
 def _entries(path: Path) -> Iterator["os.DirEntry[str]"]:

@@ -11,7 +11,7 @@ from heatproof.errors import HeatproofError
 
 MOST_PAGES = 5  # that wait at a time: fewer than the server has threads, which wait with them
 
-OVERTAKEN = "This page has asked for something else since."
+OVERTAKEN, ENDING = "This page has asked for something else since.", "The server is ending."
 
 T = TypeVar("T")
 
@@ -58,12 +58,11 @@ class Turns:
         """Nothing more is begun, and who waits is told."""
         with self._change:
             self._closed = True
-            self._stop = True
             waiting = list(self._waiting.values())
             self._waiting.clear()
             self._change.notify()
         for _, answer in waiting:
-            answer.set_exception(BusyError("The server is ending."))
+            answer.set_exception(BusyError(ENDING))
 
     def _run(self) -> None:
         while True:
@@ -80,5 +79,7 @@ class Turns:
                 answer.set_exception(error)
 
     def _go_on(self, _: progress.Step) -> None:
+        if self._closed:
+            raise BusyError(ENDING)
         if self._stop:
             raise OvertakenError(OVERTAKEN)
