@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
 from heatproof.errors import InputError, bounded, shown
 
@@ -28,9 +29,9 @@ def check_model(model: nn.Module) -> None:
         if module.training and id(module) not in modeless:
             where = f"its submodule {name!r}" if name else "it"
             raise InputError(f"Expected a model in eval mode, but {where} is in training mode; call model.eval().")
+        if isinstance(module, LazyModuleMixin):
+            _check_lazy(name, model.get_submodule(name))
     for name, parameter in model.named_parameters():
-        if nn.parameter.is_lazy(parameter):
-            raise InputError(f"Expected parameters with values, but {name!r} has none yet; run the model once before.")
         if parameter.is_floating_point() and parameter.dtype not in FULL:
             raise InputError(
                 f"Expected parameters in float32 or float64, but {name!r} is {parameter.dtype}; call model.float()."
@@ -40,6 +41,15 @@ def check_model(model: nn.Module) -> None:
                 f"Expected parameters that derivatives can be computed with, but {name!r} was made under "
                 "torch.inference_mode; make the model outside of it, or take a copy.deepcopy of it there."
             )
+
+
+def _check_lazy(name: str, module: nn.Module) -> None:
+    """Refuse a lazy module that has met no input: its parameters and buffers have no values."""
+    for own, value in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
+        if nn.parameter.is_lazy(value):
+            kind = "parameters" if isinstance(value, nn.Parameter) else "buffers"
+            where = f"{name}.{own}" if name else own
+            raise InputError(f"Expected {kind} with values, but {where!r} has none yet; run the model once before.")
 
 
 def is_exported(module: nn.Module) -> bool:

@@ -288,3 +288,25 @@ class TestHostileSpecs:
             located("~nobody_is_called_so/a", Path("/b"))
         with pytest.raises(InputError, match=r"Expected a path, but got 'a\\x00b'"):
             located("a\0b", Path("/b"))
+
+
+def test_weights_fill_a_lazy_network(tmp_path: Path) -> None:
+    layers = "nn.Flatten(), nn.LazyLinear(3), nn.LazyBatchNorm1d()"
+    made = f"from torch import nn\n\n\ndef make():\n    return nn.Sequential({layers})\n"
+    (tmp_path / "lazy_spec.py").write_text(made)
+    trained = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.BatchNorm1d(3)).eval()
+    save_file(trained.state_dict(), tmp_path / "weights.safetensors")
+    inputs = torch.rand(2, 1, 2, 2)
+    net = ModelSpec(name="lazy_spec:make", weights="weights.safetensors").load(tmp_path)
+    assert torch.equal(net(inputs), trained(inputs))
+    open_ = ModelSpec(name="lazy_spec:make").load(tmp_path)
+    with pytest.raises(InputError, match=r"parameters with values, but '1.weight' has none yet; run the model once"):
+        hp.methods.Gradient()(open_, inputs, torch.tensor([0, 0]))
+
+
+def test_buffers_of_a_lazy_network_have_no_values_either() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.LazyBatchNorm1d(affine=False)).eval()
+    with pytest.raises(
+        InputError, match=r"Expected buffers with values, but '1.running_mean' has none yet; run the model"
+    ):
+        hp.methods.Gradient()(net, torch.rand(2, 1, 2, 2), torch.tensor([0, 0]))

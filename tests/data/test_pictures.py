@@ -369,3 +369,27 @@ def test_explain_reads_grey_rectangles_and_one_output_has_no_probability(
     # panels of 24 x 16 pixels enlarged nine times
     with Image.open(out) as drawn:
         assert drawn.size == (2 * 224 + 3 * 12, 16 * 9 + 74)  # titles above, a bar of numbers below
+
+
+@pytest.mark.parametrize(("ending", "kind"), [("jfif", "JPEG"), ("jpe", "JPEG"), ("jp2", "JPEG2000"), ("avif", "AVIF")])
+def test_endings_of_usual_formats_are_pictures(tmp_path: Path, ending: str, kind: str) -> None:
+    from PIL import features
+
+    needed = {"JPEG2000": "jpg_2000", "AVIF": "avif"}.get(kind)
+    if needed and not features.check(needed):
+        pytest.skip(f"this Pillow has no {kind}")
+    Image.new("RGB", (8, 8), (200, 0, 0)).save(tmp_path / f"a.{ending}", kind)
+    found = ImageFolder(root=str(tmp_path), resize=None, crop=None).load()
+    assert found.ids == (f"a.{ending}",)
+
+
+def test_pictures_of_kinds_that_are_not_read_are_named(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    for name in ("b.HEIC", "c.psd", "notes.txt"):
+        (tmp_path / name).write_bytes(b"\0")
+    found = ImageFolder(root=str(tmp_path), resize=None, crop=None).load()
+    assert found.ids == ("a.png",)
+    assert found.skipped == (
+        ("b.HEIC", "ValueError: pictures of the kind .heic are not read; save it as PNG or JPEG"),
+        ("c.psd", "ValueError: pictures of the kind .psd are not read; save it as PNG or JPEG"),
+    )

@@ -24,7 +24,8 @@ def gradient_picture(width: int, height: int, shift: int = 0) -> Image.Image:
 
 
 def test_names():
-    names = "coco demo huggingface image-file image-folder npz snapshot text torchvision voc webdataset"
+    names = "coco demo huggingface image-file image-folder npz series snapshot table text"
+    names += " torchvision voc volumes webdataset"
     assert data.names() == names.split()
 
 

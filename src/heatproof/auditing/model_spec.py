@@ -190,7 +190,8 @@ def load_weights(net: nn.Module, path: Path) -> None:
         raise InputError(f"Expected {path} to hold a state dict of tensors, but it holds {type(state).__name__}.")
     own = net.state_dict()
     missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    wrong = [k for k in own if k in state and own[k].shape != state[k].shape]
+    shapes = {k: value.shape for k, value in own.items() if not nn.parameter.is_lazy(value)}  # lazy ones take any
+    wrong = [k for k, shape in shapes.items() if k in state and shape != state[k].shape]
     if missing or extra or wrong:
         raise InputError(
             f"Expected the weights of {type(net).__name__} in {path}, but "

@@ -7,6 +7,7 @@ from heatproof.data.detection import Coco, PascalVOC
 from heatproof.data.files import NpzImages
 from heatproof.data.folder import ImageFile, ImageFolder
 from heatproof.data.hugging_face import HuggingFace
+from heatproof.data.measured import Series, Volumes
 from heatproof.data.snapshots import Snapshot, snapshot
 from heatproof.data.table import Table, table
 from heatproof.data.tars import WebDataset
@@ -28,11 +29,13 @@ __all__ = [
     "NpzImages",
     "PascalVOC",
     "PermutedLabels",
+    "Series",
     "Snapshot",
     "Source",
     "Table",
     "TextTable",
     "TorchvisionDataset",
+    "Volumes",
     "WebDataset",
     "as_blocks",
     "get",

@@ -106,8 +106,8 @@ def _arrays(source: NpzImages) -> tuple[dict[str, np.ndarray], Any]:
                 if name not in archive.files:
                     raise unknown(f"array in {path}", name, archive.files)
             wanted = sorted({source.images, source.labels, source.classes} & set(archive.files))
-            entries = {name: _entry(archive.zip, name) for name in wanted}
-            arrays = {name: _mapped(path, entries[name]) if name == source.images else None for name in wanted}
+            entries = {name: entry_of(archive.zip, name) for name in wanted}
+            arrays = {name: mapped(path, entries[name]) if name == source.images else None for name in wanted}
             found = {name: archive[name] if array is None else array for name, array in arrays.items()}
             return found, {name: [entry.CRC, entry.file_size] for name, entry in entries.items()}
     except (OSError, EOFError, ValueError, MemoryError, OverflowError, struct.error, zipfile.BadZipFile) as error:
@@ -119,11 +119,12 @@ def _arrays(source: NpzImages) -> tuple[dict[str, np.ndarray], Any]:
         ) from error
 
 
-def _entry(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+def entry_of(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    """Where an archive has an array: under its name, or with the ending that numpy.savez gives it."""
     return archive.getinfo(name if name in archive.namelist() else f"{name}.npy")
 
 
-def _mapped(path: str, entry: zipfile.ZipInfo) -> np.ndarray | None:
+def mapped(path: str, entry: zipfile.ZipInfo) -> np.ndarray | None:
     """An array of an archive, mapped into memory where it lies; None where it is compressed or of no plain numbers."""
     if entry.compress_type != zipfile.ZIP_STORED:
         return None

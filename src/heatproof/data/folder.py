@@ -23,7 +23,7 @@ from heatproof.data.base import (
     select,
 )
 from heatproof.data.listing import Listing, told
-from heatproof.data.pictures import ENDINGS, UNREADABLE, Decoded, PictureSource, read_each, stacked
+from heatproof.data.pictures import ENDINGS, UNREAD, UNREADABLE, Decoded, PictureSource, read_each, stacked
 from heatproof.errors import InputError, shown, unknown
 from heatproof.paths import given_path, regular
 
@@ -260,13 +260,15 @@ def _refused(root: Path, files: Sequence[str], *, outside: bool) -> dict[str, st
 
 
 def _pictures(root: Path, folder: Path) -> list[str]:
-    """The pictures in `folder` and below, as paths within `root`; nothing hidden is one."""
+    """The pictures in `folder` and below, as paths within `root`, unread kinds too; nothing hidden is one."""
     found = []
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         within = Path(place).relative_to(root).as_posix()
         prefix = "" if within == "." else f"{within}/"
-        found += [f"{prefix}{name}" for name in files if not name.startswith(".") and name.lower().endswith(ENDINGS)]
+        found += [
+            f"{prefix}{name}" for name in files if not name.startswith(".") and name.lower().endswith(ENDINGS + UNREAD)
+        ]
     return sorted(found, key=lambda file: file.split("/"))
 
 

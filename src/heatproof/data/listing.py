@@ -11,7 +11,7 @@ from heatproof.data.base import Dataset, Source, select
 from heatproof.errors import InputError
 
 # Fields that say where something lies, which is no part of what it is.
-PLACES = ("root", "path", "vocabulary", "tokenizer", "fit")
+PLACES = ("root", "path", "vocabulary", "tokenizer", "fit", "label_file")
 
 
 class Listing(ABC):

@@ -22,7 +22,13 @@ UNREADABLE = (
     OSError, SyntaxError, ValueError, EOFError, MemoryError,
     Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
-ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
+ENDINGS = (
+    ".jpg", ".jpeg", ".jfif", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif", ".avif", ".jp2",
+)  # fmt: skip
+# Pictures that are not read: they are named, and not passed over.
+UNREAD = (
+    ".heic", ".heif", ".jxl", ".psd", ".svg", ".raw", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".exr", ".hdr", ".dcm",
+)  # fmt: skip
 MOST_PIXELS = 2**26  # of a resized picture: a strip of 1 x 20000 pixels would become one of 4 GB
 ENLARGED, LONG = 4.0, 4.0  # beyond this, what the network sees is hardly the picture any more, and it is said
 
@@ -112,6 +118,8 @@ class PictureSource(Source):
 
         Raises: one of UNREADABLE, with the reason.
         """
+        if isinstance(path, Path) and path.name.lower().endswith(UNREAD):
+            raise ValueError(f"pictures of the kind {path.suffix.lower()} are not read; save it as PNG or JPEG")
         seen = shown(path, self.channels, self.background)
         image = seen.image
         width, height = image.size

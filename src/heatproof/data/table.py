@@ -1,5 +1,6 @@
 """Rows of a table with its columns' names: numbers as they are or standardized, categories as integers or one-hot."""
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from heatproof.data.base import DATA, MOST_LABELS, UNLABELLED, Dataset, Source, none_of
 from heatproof.data.ids import unique
-from heatproof.data.listing import Listing, told
+from heatproof.data.listing import Listing
 from heatproof.data.seen_as import Names
 from heatproof.data.table_fit import Fitted, fitted, is_whole
 from heatproof.data.table_rows import Held, floats, kept_by, rows_of, rule_of, words_of
@@ -151,7 +152,8 @@ class _Table(Listing):
     def content(self) -> Any:
         words = {name: list(words) for name, words in self.fitted.vocabularies.items()}
         scale = [self.fitted.mean.tolist(), self.fitted.std.tolist()]
-        return [self.table.digest, told(self.rows), self.numbers, self.categories, words, scale, self.classes]
+        kept = hashlib.sha256(np.asarray(self.rows, np.int64).tobytes()).hexdigest()
+        return [self.table.digest, kept, self.numbers, self.categories, words, scale, self.classes]
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -44,9 +44,9 @@ def fitted(
         at += len(part)
         chosen = part.take(pa.array(inside))
         for name in categories:
-            found[name].update(filter(None, words_of(chosen[name])))
+            found[name].update(filter(None, words_of(chosen[name].unique())))
         if label:
-            names.update(filter(None, words_of(chosen[label])))
+            names.update(filter(None, words_of(chosen[label].unique())))
         if numbers:
             values = np.stack([floats(chosen[name]) for name in numbers], 1)
             so_far = so_far.with_more(values[np.isfinite(values).all(1)])

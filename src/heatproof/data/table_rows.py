@@ -216,9 +216,18 @@ def kept_by(rows: Rows, rule: str, path: str) -> np.ndarray:
     name, value = asked
     if name not in rows.kinds:
         raise unknown(f"column of {path}", name, rows.kinds)
-    words = [word for part in rows.chunks([name]) for word in words_of(part[name])]
-    kept = np.array([place for place, word in enumerate(words) if word == value], dtype=np.int64)
-    if not len(kept):
-        found = ", ".join(sorted({str(word) for word in words})[:8])
-        raise InputError(f"Expected rows of {path} with {rule!r}, but there are none; {name} is {found}.")
-    return kept
+    kept, seen, at = list[np.ndarray](), set[str](), 0
+    for part in rows.chunks([name]):
+        coded = part[name].combine_chunks().dictionary_encode()
+        words = words_of(coded.dictionary)
+        codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        wanted = [place for place, word in enumerate(words) if word == value]
+        kept.append(np.flatnonzero(np.isin(codes, wanted)) + at)
+        seen.update(map(str, words[:8]))
+        at += len(part)
+    found = np.concatenate(kept) if kept else np.empty(0, np.int64)
+    if not len(found):
+        raise InputError(
+            f"Expected rows of {path} with {rule!r}, but there are none; {name} is {', '.join(sorted(seen)[:8])}."
+        )
+    return found

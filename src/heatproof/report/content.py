@@ -26,7 +26,7 @@ from heatproof.report.questions import QUESTIONS
 from heatproof.report.shown import Shown
 from heatproof.report.svg import drawn
 from heatproof.report.texts import texts_of
-from heatproof.report.words import lead, learned, unjudged, ways
+from heatproof.report.words import axes, lead, learned, unjudged, ways
 from heatproof.runs import read
 from heatproof.toml import dumped, inline
 
@@ -70,6 +70,7 @@ def content(run: Path) -> dict[str, Any]:
     return {
         "manifest": manifest,
         "title": manifest.get("title") or f"{manifest['model']['name']} on {manifest['data']['name']}",
+        "axes": axes(manifest),
         "features": _name(manifest["data"]["features"]),
         "question": QUESTION,
         "screen": screen,

@@ -33,6 +33,18 @@ def ways(randomized: Sequence[str]) -> str:
     return " or ".join(dict.fromkeys(order(group).way for group in randomized))
 
 
+def axes(manifest: Mapping[str, Any]) -> str:
+    """What the axes of samples are: leads by name, positions a second, spacing; "" where nothing is known."""
+    known = manifest["data"].get("axes") or {}
+    spacing = " × ".join(f"{one:g}" for one in known.get("spacing") or ())
+    parts = [
+        f"leads {', '.join(known['leads'])}" if known.get("leads") else "",
+        f"{known['rate']:g} positions a second" if known.get("rate") else "",
+        f"{spacing} {known.get('unit', '')} between positions".replace("  ", " ") if spacing else "",
+    ]
+    return "; ".join(filter(None, parts))
+
+
 def lead(manifest: Manifest) -> str:
     """What was done to the network, and what follows from it."""
     info = RunInfo(manifest)
