@@ -4,7 +4,7 @@ Made-up runs, written as an audit writes them: one file of rows a block of 64 sa
 cascading randomization of so many stages; one keeps the maps of six samples. `verdicts` opens the folder, reads every
 row, and gives the table of verdicts with its headline; `page` makes `report.html` with all curves and intervals. Each
 is a process of its own; memory is its peak, and beside it stands what the imports alone take. Seconds are the
-process's own work, on one thread. `a frame` is what `run.rows()` takes.
+process's own work, on one thread. A page of more than 10 MB is an error. `a frame` is what `run.rows()` takes.
 """
 
 import json
@@ -193,7 +193,8 @@ def verdicts(run: Path) -> None:
 def page(run: Path) -> None:
     from heatproof.report import write
 
-    write(run)
+    size = write(run).stat().st_size
+    assert size < 10_000_000, size
 
 
 def frame(run: Path) -> None:

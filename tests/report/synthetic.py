@@ -10,6 +10,7 @@ It is as the version before wrote it, of schema 2.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -310,16 +311,26 @@ def write_whole(run: Path, samples: int = 16, shown: int = 4) -> Path:
         "measure": "accuracy",
         "sentence": "The network is right on 98 % of 16 samples (80 % to 100 %); guessing would be right on 11 %.",
     }
-    path.write_text(json.dumps(manifest), encoding="utf-8")
     pictures, _ = digits(samples)
+    # Rows first: who reads meanwhile finds no checks of which there are no rows yet.
     write_rows(run, pd.concat([rows_of(pictures), more_rows(samples)]))
+    replace(path, json.dumps(manifest).encode())
     return run
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file as a whole, as a run's files are written."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_bytes(content)
+    beside.replace(path)
 
 
 def write_rows(run: Path, rows: pd.DataFrame) -> None:
     """Replace the run's rows."""
     table = pa.Table.from_pandas(rows[ROW_SCHEMA.names], schema=ROW_SCHEMA, preserve_index=False)
-    pq.write_table(table, run / "rows" / "all.parquet")
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer)
+    replace(run / "rows" / "all.parquet", buffer.getvalue().to_pybytes())
 
 
 def write_run(run: Path, samples: int = 16, shown: int = 4) -> Path:
@@ -341,5 +352,5 @@ def write_run(run: Path, samples: int = 16, shown: int = 4) -> Path:
     save_file(inputs, run / "maps" / "inputs.safetensors")
     named = {json.loads(name)[1]: ["c"] for name in maps}
     save_file(maps, run / "maps" / "block-0.safetensors", {"cells": json.dumps(named)})
-    (run / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    replace(run / "manifest.json", json.dumps(manifest).encode())
     return run

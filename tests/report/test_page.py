@@ -26,7 +26,7 @@ from heatproof.report import pictures
 from heatproof.report.colors import strokes
 from heatproof.report.content import content
 from heatproof.report.effects import effects
-from heatproof.report.gallery import _affordable
+from heatproof.report.gallery import FULL, SHEETS, _affordable
 from heatproof.runs import read_manifest, read_maps, read_rows
 from heatproof.runs.failures import failure
 
@@ -401,6 +401,25 @@ def test_maps_of_one_and_of_three_directions_are_drawn() -> None:
 def test_maps_that_fit_are_not_sent_twice(run: Path) -> None:
     gallery = content(run)["data"]["gallery"]
     assert (gallery["tile"], gallery["full"]) == ([SIDE, SIDE], None)
+
+
+def test_pages_of_many_maps_stay_below_ten_megabytes() -> None:
+    """Twenty methods, seventeen stages, five samples of 224² pixels of noise, which does not compress."""
+    rng = np.random.default_rng(0)
+    base = rng.standard_normal((224, 224), np.float32)
+    states, methods = [f"s{k}" for k in range(18)], {f"m{k}": bool(k % 2) for k in range(20)}
+    maps = {
+        (s, m, "x"): np.roll(base, (7 * i, 11 * j), (0, 1)) for i, s in enumerate(states) for j, m in enumerate(methods)
+    }
+    share = SHEETS / 5
+
+    def drawn(side: int, quality: int) -> str:
+        return pictures.sheet(maps, states, methods, "x", (224, 224), side, quality)
+
+    sheet = drawn(*_affordable(drawn, pictures.LARGEST, share))
+    assert len(sheet) <= share
+    most = len(sheet) * 5 + FULL + 20 * 5 * 18 * 60 + 500_000  # all samples, the first in full, numbers, the rest
+    assert most < 10_000_000
 
 
 def test_sheet_is_lossless_and_has_methods_down_and_states_across() -> None:

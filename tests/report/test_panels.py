@@ -1,6 +1,7 @@
 """A panel for each question: its figures hold the run's numbers, and it says what it cannot tell."""
 
 import json
+import re
 import shutil
 from functools import cache
 from itertools import pairwise
@@ -247,6 +248,19 @@ def test_methods_that_begin_alike_are_told_apart_in_a_figure() -> None:
     names = ("integrated-gradients-smoothgrad", "integrated-gradients-vargrad")
     svg = str(drawn(Dots(name="x", title="T", x="share", rows={name: {"": Point(0.5)} for name in names}), {}))
     assert all(f">{name}</text>" in svg for name in names)
+
+
+def test_a_key_of_many_series_wraps_and_each_has_a_shape_of_its_own() -> None:
+    names = ["every layer random, s", "itself permuted, c", "two runs, r", "two random networks"]
+    figure = Dots(name="x", title="T", x="share", rows={"a": {name: Point(0.5) for name in names}})
+    svg = str(drawn(figure, {}))
+    heights = re.findall(r'y="(\d+)">(?:every|itself|two)', svg)
+    assert len(set(heights)) == 2
+    shapes = re.findall(
+        r'<g class="tone-plain s\d">(?:<title>[^<]*</title>)?(<circle|<path class="shape" d="M[^,]*,[^hl]*[hl][^"]*)',
+        svg,
+    )
+    assert len({re.sub(r"M[^hl]*", "", shape) for shape in shapes}) == 4
 
 
 def test_ticks_are_round_and_few() -> None:

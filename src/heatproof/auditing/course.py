@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 
 from heatproof import allocator, artifacts, fast, signals
 from heatproof.arithmetic import pinned
-from heatproof.auditing import learning
+from heatproof.auditing import learning, lines
 from heatproof.auditing.asked import Asked
 from heatproof.auditing.engines import local, on_ray, processes, shared
 from heatproof.auditing.knowledge import Knowledge, known_of
@@ -70,7 +68,7 @@ def _conducted(
         first = {} if before else _first_blocks(plan, show=show)
         known = Knowledge(**before["knowledge"]) if before else _known(plan, first)
         for said in filter(None, (about.read, known.sentence)):
-            Console(stderr=True, quiet=not show).print(said, highlight=False, markup=False, soft_wrap=True)
+            lines.console(show=show).print(said, highlight=False, markup=False, soft_wrap=True)
         tried = trials(plan)
         warn(tried)
         question = question_of(
@@ -162,9 +160,8 @@ def _claimed(store: Store, way: Way, holder: str) -> Iterator[None]:
 def _first_blocks(plan: Plan, *, show: bool) -> dict[int, Looked]:
     """What the model predicts of the first blocks: so what cannot be explained is refused at the door."""
     blocks = plan.blocks[: max(1, LOOKED_AT // plan.batch)]
-    told = track(blocks, description="predictions", console=Console(stderr=True), transient=True, disable=not show)
     found = {}
-    for block in told:
+    for block in lines.following(blocks, "predictions", show=show):
         samples = plan.example if block == plan.first else plan.read(block)
         if samples is not None:
             found[block] = Looked(samples.digest, samples.rows)

@@ -9,10 +9,10 @@ from heatproof.arithmetic import pinned
 from heatproof.auditing import learning
 from heatproof.auditing.course import planned
 from heatproof.auditing.from_spec import load, settings, subject_of
+from heatproof.auditing.lines import duration
 from heatproof.auditing.maps_needed import methods_needed
 from heatproof.auditing.passes import seconds_a_pass
 from heatproof.auditing.plan import Plan, every
-from heatproof.auditing.progress import duration
 from heatproof.auditing.run import asked_of
 from heatproof.auditing.settings import chosen, measured, settings_of
 from heatproof.auditing.spec import AuditSpec

@@ -1,11 +1,10 @@
 """What states need before anything is computed in them, such as a network trained anew."""
 
-from rich.console import Console
-
+from heatproof.auditing import lines
 from heatproof.auditing.entries import Condition
 from heatproof.auditing.learning import Learned
+from heatproof.auditing.lines import duration
 from heatproof.auditing.plan import Missing, Plan, every, without
-from heatproof.auditing.progress import duration
 from heatproof.checks.base import State
 from heatproof.runs.workers import Failure, failure
 
@@ -21,7 +20,7 @@ def announce(plan: Plan, missing: Missing, seconds_a_pass: float, *, show: bool)
         return {}
     count = sum(1 for number in passes if number)
     what = "1 network" if count == 1 else f"{count} networks"
-    Console(stderr=True, quiet=not show).print(f"{what} to train first, {duration(seconds)} at most.")
+    lines.console(show=show).print(f"{what} to train first, {duration(seconds)} at most.")
     return {"seconds of preparation at most": seconds}
 
 

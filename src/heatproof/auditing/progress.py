@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from typing import Any, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.progress import TaskID
 
 from heatproof import progress
 from heatproof.auditing import learning
+from heatproof.auditing.lines import console, duration, shown
 from heatproof.auditing.maps_needed import methods_needed
 from heatproof.auditing.plan import Missing, Plan, distinct
 
@@ -20,7 +19,7 @@ class Progress:
     """
 
     def __init__(self, plan: Plan, missing: Missing, seconds_a_pass: float, *, show: bool) -> None:
-        self._console = Console(stderr=True, quiet=not show)
+        self._console = console(show=show)
         maps, total, of_checks = 0, 0.0, 0.0
         for ids, blocks in distinct(missing).items():
             needed = [m.label for some in methods_needed(plan, plan.asked(ids)).values() for m in some]
@@ -41,16 +40,7 @@ class Progress:
             "passes of fits": round(of_fits * plan.batch),
             "seconds": (total + of_fits) * seconds_a_pass,
         }
-        self._bar = Bar(
-            TextColumn("[progress.description]{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-            console=self._console,
-            transient=True,
-            speed_estimate_period=600,
-        )
+        self._bar = shown(show=show)
         self._task = self._bar.add_task("attributions", total=total)
         self._counting = progress.count(total * plan.batch)
         self._batch = plan.batch
@@ -89,10 +79,3 @@ class Progress:
         if self._fit is not None:
             self._bar.remove_task(self._fit)
             self._fit = None
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person would say them."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -9,7 +9,7 @@ from heatproof.report.sentences import rounded
 from heatproof.rows import Role
 
 NEEDS = {"localizes": "needs boxes", "labels": "needs training data"}
-MOST = 4
+MOST, FEW = 4, 5  # lines, and methods that are no longer named one by one
 
 
 def following(verdicts: Verdicts, unknown: Sequence[str]) -> list[str]:
@@ -64,4 +64,5 @@ def _more(verdicts: Verdicts, unknown: Sequence[str]) -> str:
         return f"Take about {rounded(number)} {instead} {short(question)} of {label}." if number else ""
     (fewest, first), (most, _) = told[0], told[-1]
     said = f"Take about {rounded(fewest)} {instead} {first}"
-    return f"{said}, about {rounded(most)} for {listed([label for _, label in told])}." if len(told) > 1 else f"{said}."
+    every = listed([label for _, label in told]) if len(told) < FEW else f"{len(told)} of {len(unknown)}"
+    return f"{said}, about {rounded(most)} for {every}." if len(told) > 1 else f"{said}."

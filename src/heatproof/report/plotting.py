@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Strokes = Mapping[str, tuple[str, str]]
 PLAIN, SOFT = "#1a1f27", "#8b95a1"
-MARKERS = ("o", "D", "|")
+MARKERS = ("o", "D", "|", "s")
 DASHES = {"": "-", "7 3": (0, (7, 3)), "2 3": (0, (2, 3)), "9 3 2 3": (0, (9, 3, 2, 3))}
 
 

@@ -13,7 +13,7 @@ Strokes = Mapping[str, tuple[str, str]]
 WIDTH, WIDE, ROW, LEFT = 460, 640, 19, 150
 NAME = 6.9  # width of a letter of a method's name
 LONGEST = 34  # letters of a name
-SHAPES = ("circle", "diamond", "bar")
+SHAPES = ("circle", "diamond", "bar", "square")
 SMALL = (150, 92)
 
 
@@ -66,7 +66,8 @@ def _dots(figure: Dots) -> Markup:
 
     labels, lines = above({name: x(value) for name, value in figure.marks.items()}, width)
     top, height = 10 + 14 * lines, ROW * len(figure.rows)
-    total = top + height + 36 + 18 * (len(series) > 1)
+    keys = _keys(series, width) if len(series) > 1 else []
+    total = top + height + 36 + 18 * (1 + max((line for _, line in keys), default=-1))
     parts = _axis(low, high, x, top, top + height)
     for name, value in figure.marks.items():
         parts.append(f'<line class="mark" x1="{x(value):.1f}" x2="{x(value):.1f}" y1="{top}" y2="{top + height}"/>')
@@ -91,13 +92,23 @@ def _dots(figure: Dots) -> Markup:
                 parts.append(f'<line class="range" {ends} y1="{y}" y2="{y}"/>')
             parts.append(f"{_shape(shape, x(point.mean), y)}</g>")
     parts.append(f'<text x="{width - 4:.1f}" y="{top + height + 30}" text-anchor="end">{escape(figure.x)}</text>')
-    if len(series) > 1:
-        at = 4.0
-        for k, name in enumerate(series):
-            parts.append(f'<g class="tone-plain s{k}">{_shape(k, at + 5, total - 6)}</g>')
-            parts.append(f'<text x="{at + 14}" y="{total - 2}">{escape(name)}</text>')
-            at += 34 + 6.6 * len(name)
+    for k, (at, line) in enumerate(keys):
+        y = top + height + 48 + 18 * line
+        parts.append(f'<g class="tone-plain s{k % len(SHAPES)}">{_shape(k, at + 5, y - 4)}</g>')
+        parts.append(f'<text x="{at + 14:.1f}" y="{y}">{escape(series[k])}</text>')
     return _svg(figure, width, total, parts)
+
+
+def _keys(series: Sequence[str], width: float) -> list[tuple[float, int]]:
+    """Where each series' name stands in the key: its place, and on which line."""
+    found, at, line = list[tuple[float, int]](), 4.0, 0
+    for name in series:
+        wide = 34 + 6.6 * len(name)
+        if at > 4 and at + wide > width:
+            at, line = 4.0, line + 1
+        found.append((at, line))
+        at += wide
+    return found
 
 
 def _curves(figure: Curves, strokes: Strokes) -> Markup:
@@ -252,6 +263,8 @@ def _shape(kind: int, x: float, y: float) -> str:
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5"/>'
     if SHAPES[kind % len(SHAPES)] == "diamond":
         return f'<path class="shape" d="M{x:.1f},{y - 5:.1f}l5,5l-5,5l-5,-5Z"/>'
+    if SHAPES[kind % len(SHAPES)] == "square":
+        return f'<path class="shape" d="M{x - 4:.1f},{y - 4:.1f}h8v8h-8Z"/>'
     return f'<path class="shape" d="M{x - 1.5:.1f},{y - 5:.1f}h3v10h-3Z"/>'
 
 
