@@ -1,13 +1,16 @@
 """What an audit would take, said before it is run."""
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
-from heatproof.auditing import from_spec
+import heatproof as hp
+from heatproof.auditing import from_spec, worker
 from heatproof.auditing import settings as audit_settings
 from heatproof.auditing.forecast import forecast
 from heatproof.auditing.spec import read
@@ -91,3 +94,27 @@ def test_status_and_finish_are_verbs(spec: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["finish", run])
     assert done.exit_code == 0, done.output
     assert done.stdout.strip().endswith("report.html")
+
+
+def test_before_the_first_block_a_slow_network_runs_three_blocks_and_few_rows(monkeypatch, tmp_path: Path) -> None:
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
+    seen: list[int] = []
+
+    def slow(_module: torch.nn.Module, given: tuple[torch.Tensor]) -> None:
+        seen.append(len(given[0]))
+        if len(given[0]) == 24:
+            time.sleep(0.11)
+
+    def block(*_: object) -> None:
+        before.extend(seen)
+        return iter(())
+
+    before: list[int] = []
+    model.eval().register_forward_pre_hook(slow)
+    monkeypatch.setattr(worker, "run_block", block)
+    checks = ["parameter-randomization", "sensitivity-n", "degradation"]
+    hp.audit(
+        model, torch.randn(24, 1, 8, 8), methods=["gradient"], checks=checks, batch=24, progress=False, out=tmp_path
+    )
+    assert before.count(24) == 3  # how many outputs, what is explained, which weights are used
+    assert sum(before) - 3 * 24 <= 17

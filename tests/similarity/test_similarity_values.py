@@ -256,3 +256,13 @@ def test_window_sums_leave_out_wrapped_windows():
     weights = torch.tensor(reference.gaussian_weights(5, 0.8), dtype=torch.float64)
     expected = (image.unfold(1, 5, 1).unfold(2, 5, 1) * weights).sum((3, 4))
     torch.testing.assert_close(inside(gaussian(rows, 5, 13, 0.8), 5, 9, 13), expected)
+
+
+def test_kept_ranks_take_four_bytes_a_feature_and_are_exact() -> None:
+    maps = torch.tensor([[[0.0, 2.0, 2.0, -1.0]], [[1.0, 1.0, 1.0, 1.0]], [[math.nan, 1.0, 2.0, 3.0]]])
+    ranks, squares = Spearman().prepare(maps).parts
+    assert ranks.dtype == torch.int32
+    assert ranks.tolist() == [[-1, 2, 2, -3], [0, 0, 0, 0], [0, 0, 0, 0]]  # twice the centered ones
+    assert squares[:2].tolist() == [18.0, 0.0]
+    assert squares[2].isnan()
+    assert Spearman().compare(Spearman().prepare(maps), maps).isnan().tolist() == [False, True, True]

@@ -48,6 +48,7 @@ class Plan:
     training: Dataset | Blocks | None = None
     shown: frozenset[str] = frozenset()
     fast: tuple[str, ...] = ()  # names of `heatproof.fast`: how passes are made cheaper
+    seconds: float = 0.0  # that a forward pass of the first block took
     shrinks: bool = False  # whether what runs out of memory is tried again with fewer rows a pass
 
     def __getstate__(self) -> dict[str, Any]:

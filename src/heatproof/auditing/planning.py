@@ -1,5 +1,6 @@
 """From what a caller asks to a plan: everything that can be refused is refused here."""
 
+import time
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import fields, is_dataclass
@@ -66,7 +67,9 @@ def make(
         raise InputError(f"Expected features such as heatproof.features.Tiles(size=8), but got {shown_as(features)}.")
     settled = door.enter(bound, first.inputs)
     block = door.plain(first.inputs)
+    start = time.perf_counter()
     outputs = door.guarded(lambda: door.plain_outputs(bound, block), bound, block, settled).shape[1]
+    seconds = time.perf_counter() - start
     meaning = outputs_of(said, outputs, two_sided=isinstance(model, TwoSided))
     if meaning.kind == "logit" and not isinstance(model, TwoSided):
         model, outputs = TwoSided(model), 2
@@ -93,6 +96,7 @@ def make(
         training=training,
         shown=frozenset(shown),
         fast=fast,
+        seconds=seconds,
         shrinks=shrinks,
     )
     plan.features.grid(first.inputs.shape[1:])

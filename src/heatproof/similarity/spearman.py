@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from heatproof.metrics import Metric
@@ -53,11 +54,11 @@ class Spearman(Similarity):
 
     def parts(self, maps: Tensor) -> tuple[Tensor, ...]:
         rows = maps.flatten(1)
-        ranks = centered_ranks(rows.abs() if self.absolute else rows)
-        return ranks, ranks.square().sum(1)
+        twice = centered_ranks(rows.abs() if self.absolute else rows).mul_(2)  # whole numbers: half the memory
+        return twice.nan_to_num().to(torch.int32), twice.square_().sum(1)
 
     def score(self, first: tuple[Tensor, ...], second: tuple[Tensor, ...]) -> Tensor:
-        return correlation(first[0], second[0], first[1], second[1])
+        return correlation(first[0].double(), second[0].double(), first[1], second[1])
 
 
 @SIMILARITIES.register("spearman-absolute")

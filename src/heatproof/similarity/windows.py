@@ -32,12 +32,14 @@ def inside(values: Tensor, size: int, height: int, width: int) -> Tensor:
 
 def _sums(rows: Tensor, size: int, step: int) -> Tensor:
     length = rows.shape[1] - (size - 1) * step
-    total, offset, power, width = None, 0, rows, 1
+    total, offset, power, width, parts = None, 0, rows, 1, 0
     while width <= size:
         if size & width:
             part = power[:, offset * step : offset * step + length]
-            total = part if total is None else total + part
+            # From the third part on in place: what was summed so far is nobody else's.
+            total = part if total is None else total.add_(part) if parts > 1 else total + part
             offset += width
+            parts += 1
         if 2 * width <= size:
             power = power[:, : -width * step] + power[:, width * step :]
         width *= 2
