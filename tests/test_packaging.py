@@ -136,3 +136,29 @@ def test_the_readme_of_the_package_has_no_link_into_the_repository(monkeypatch: 
     assert "New here? Start here, then how to read a verdict." in shown
     kept = "[a](https://a.org) ![b](https://a.org/b.png)"
     assert module.standalone(kept) == kept
+
+
+def test_importing_it_takes_no_time():
+    code = "import time; begun = time.process_time(); import heatproof; print(time.process_time() - begun)"
+    seconds = min(float(subprocess.check_output([sys.executable, "-c", code], text=True)) for _ in range(3))
+    assert seconds < 0.1, f"{seconds:.3f} s of CPU time"
+
+
+def test_listing_methods_takes_less_than_a_second(tmp_path):
+    """Once it is remembered: what is registered is found out with torch."""
+    code = (
+        "import sys, time; begun = time.process_time(); sys.argv = ['heatproof', 'methods']\n"
+        "from heatproof.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print(time.process_time() - begun, 'torch' in sys.modules, file=sys.stderr)"
+    )
+    found = []
+    for _ in range(3):
+        ran = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+            env={**os.environ, "HEATPROOF_CACHE": str(tmp_path)},
+        )  # fmt: skip
+        assert "expected-gradients" in ran.stdout
+        found.append(ran.stderr.split()[-2:])
+    assert found[-1][1] == "False"
+    assert min(float(seconds) for seconds, _ in found[1:]) < 1.0

@@ -115,6 +115,14 @@ class Target(ABC):
         return {name: torch.cat([part[name] for part in parts]).to(inputs.device) for name in parts[0]}
 
 
+class OfNumbers(Target):
+    """A target whose outputs are plain numbers in its unit: sums and scores, of which none is a probability."""
+
+    @property
+    def outputs(self) -> Outputs:
+        return Outputs("scalars", self.unit)
+
+
 class Aimed(Bound):
     """A model with the outputs (N, C) that a target reads; what is fixed of each sample stands among the side inputs.
 
@@ -170,6 +178,18 @@ def as_target(value: Any) -> Target:
         f"Expected a target such as heatproof.targets.Region(3), a label or a function of what the model returns, but "
         f"got {shown(value)}."
     )
+
+
+def samples_in(answer: Any) -> int:
+    """How many samples an answer is of; −1 where it is no tensor, which `scores_in` will say."""
+    return len(answer) if isinstance(answer, Tensor) and answer.dim() else -1
+
+
+def given_labels(labels: Tensor | None, target: Target) -> Tensor:
+    """The labels that somebody gave. Raises: InputError where nobody did."""
+    if labels is None:
+        raise InputError(f"Expected labels to explain {target.name}, but got none; give the label of each sample.")
+    return labels
 
 
 def scores_in(answer: Any, samples: int, *, dims: int = 2, what: str) -> Tensor:

@@ -11,8 +11,7 @@ from heatproof import modes
 from heatproof.errors import InputError
 from heatproof.fields import typed
 from heatproof.frozen import Frozen
-from heatproof.outputs import Outputs
-from heatproof.targets.base import LABEL, TARGETS, Sides, Target
+from heatproof.targets.base import LABEL, TARGETS, OfNumbers, Sides
 
 
 class _Found(NamedTuple):
@@ -33,7 +32,7 @@ class _Found(NamedTuple):
 @TARGETS.register("box")
 @typed
 @dataclass(frozen=True)
-class Box(Target):
+class Box(OfNumbers):
     """The score of a detector's box of a label that overlaps a given box most; 0 where none overlaps it enough.
 
     One output. A detector returns for each sample a mapping of `boxes` (K, 4) as corners (x₀, y₀, x₁, y₁), `labels` and
@@ -77,10 +76,6 @@ class Box(Target):
     def name(self) -> str:
         label = f"label {self.label}" if isinstance(self.label, int) else "the predicted label"
         return f"the score of {label} in {'the predicted' if self.box == 'predicted' else 'a given'} box"
-
-    @property
-    def outputs(self) -> Outputs:
-        return Outputs("scalars", self.unit)
 
     def settle(self, answer: Any, rows: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         found = self._found(answer)

@@ -10,14 +10,13 @@ from torch import Tensor
 from heatproof.errors import HeatproofError, InputError
 from heatproof.fields import typed
 from heatproof.named_code import named_code
-from heatproof.outputs import Outputs
-from heatproof.targets.base import LABEL, TARGETS, Sides, Target, as_target
+from heatproof.targets.base import LABEL, TARGETS, OfNumbers, Sides, Target, as_target
 
 
 @TARGETS.register("difference")
 @typed
 @dataclass(frozen=True)
-class Difference(Target):
+class Difference(OfNumbers):
     """One target less another, S_a − S_b: why this label and not that one. One output; labels stand for themselves.
 
     By default the predicted label less the one with the second largest output.
@@ -41,10 +40,6 @@ class Difference(Target):
     def unit(self) -> str:
         return as_target(self.a).unit
 
-    @property
-    def outputs(self) -> Outputs:
-        return Outputs("scalars", self.unit)
-
     def settle(self, answer: Any, rows: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         found = {LABEL: torch.zeros_like(rows)}
         for side, one in self._both():
@@ -66,7 +61,7 @@ class Difference(Target):
 @TARGETS.register("python")
 @typed
 @dataclass(frozen=True)
-class Function(Target):
+class Function(OfNumbers):
     """Any function of what the model returns: its values (N,), or outputs (N, C) of which `label` is explained.
 
     Args:
@@ -91,10 +86,6 @@ class Function(Target):
     @property
     def name(self) -> str:
         return self.title or str(getattr(self.call, "__name__", type(self.call).__name__))
-
-    @property
-    def outputs(self) -> Outputs:
-        return Outputs("scalars", self.unit)
 
     def settle(self, answer: Any, rows: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         found = self.read(answer, {})

@@ -13,7 +13,7 @@ from heatproof.fields import typed
 from heatproof.frozen import Frozen
 from heatproof.outputs import Outputs, TwoSided
 from heatproof.refusals import as_labels, check_inputs, check_model, check_targets
-from heatproof.targets.base import LABEL, TARGETS, Aim, Sides, Target, scores_in
+from heatproof.targets.base import LABEL, TARGETS, Aim, OfNumbers, Sides, Target, given_labels, samples_in, scores_in
 
 Which = Literal["predicted", "given", "own", "runner-up"]
 SAID = {
@@ -30,7 +30,7 @@ class _OfOutputs(Target):
     of_labels: ClassVar[bool] = True
 
     def read(self, answer: Any, sides: Sides) -> Tensor:
-        return scores_in(answer, _samples(answer), what=self.name)
+        return scores_in(answer, samples_in(answer), what=self.name)
 
     def aim(self, model: nn.Module, inputs: Tensor, labels: Any = None) -> Aim:
         return Aim(model, self.settled(model, inputs, labels)[LABEL], self.outputs)
@@ -66,7 +66,7 @@ class Label(_OfOutputs):
         if isinstance(self.which, int):
             found = torch.full_like(rows, self.which)
         elif self.which == "given":
-            found = _given(labels, self)
+            found = given_labels(labels, self)
         elif self.which == "runner-up":
             if scores.shape[1] < 2:
                 raise InputError(f"Expected 2 or more outputs to explain {self.name}, but the model has 1.")
@@ -133,7 +133,7 @@ class LabelSet(Target):
         return {LABEL: torch.zeros_like(rows), "set": chosen}
 
     def read(self, answer: Any, sides: Sides) -> Tensor:
-        scores = scores_in(answer, _samples(answer), what=self.name)
+        scores = scores_in(answer, samples_in(answer), what=self.name)
         if self.of == "each":
             return scores
         # Not a product: the score of a label that is left out may be minus infinity.
@@ -176,7 +176,7 @@ class LabelSet(Target):
 @TARGETS.register("scalar")
 @typed
 @dataclass(frozen=True)
-class Scalar(_OfOutputs):
+class Scalar(OfNumbers, _OfOutputs):
     """Output number `index` of a network whose outputs are numbers in `unit`: f_i(x), none of them a probability.
 
     >>> hp.methods.Gradient()(line, x, hp.targets.Scalar(1, unit="mm"))
@@ -189,10 +189,6 @@ class Scalar(_OfOutputs):
     @property
     def name(self) -> str:
         return f"output {self.index}"
-
-    @property
-    def outputs(self) -> Outputs:
-        return Outputs("scalars", self.unit)
 
     def settle(self, answer: Any, rows: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         scores = scores_in(answer, len(rows), what=self.name)
@@ -225,7 +221,7 @@ class Complement(Target):
         return {LABEL: torch.zeros_like(rows)}
 
     def read(self, answer: Any, sides: Sides) -> Tensor:
-        s = scores_in(answer, _samples(answer), what=self.name)
+        s = scores_in(answer, samples_in(answer), what=self.name)
         if s.shape[1] != 1:
             raise InputError(
                 f"Expected a network with one output, whose complement is explained, but got {s.shape[1]}."
@@ -236,16 +232,6 @@ class Complement(Target):
         check_model(model)
         check_inputs(model, inputs)
         return Aim(TwoSided(model), as_labels(inputs, 0), self.outputs)
-
-
-def _samples(answer: Any) -> int:
-    return len(answer) if isinstance(answer, Tensor) and answer.dim() else -1
-
-
-def _given(labels: Tensor | None, target: Target) -> Tensor:
-    if labels is None:
-        raise InputError(f"Expected labels to explain {target.name}, but got none; give the label of each sample.")
-    return labels
 
 
 def _check_rows(there: int, rows: Tensor, target: Target) -> None:

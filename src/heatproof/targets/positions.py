@@ -10,10 +10,8 @@ from torch import Tensor
 from heatproof.errors import InputError
 from heatproof.fields import typed
 from heatproof.frozen import Frozen
-from heatproof.outputs import Outputs
 from heatproof.refusals import check_targets
-from heatproof.targets.base import LABEL, TARGETS, Sides, Target, scores_in
-from heatproof.targets.labels import _given, _samples
+from heatproof.targets.base import LABEL, TARGETS, OfNumbers, Sides, Target, given_labels, samples_in, scores_in
 
 
 @TARGETS.register("index")
@@ -75,7 +73,7 @@ class Index(Target):
         return found
 
     def read(self, answer: Any, sides: Sides) -> Tensor:
-        scores = self._labels_last(answer, _samples(answer))
+        scores = self._labels_last(answer, samples_in(answer))
         if scores.dim() == 2:
             return scores
         places = [sides[f"place{k}"] for k in range(scores.dim() - 2)]
@@ -94,7 +92,7 @@ class Index(Target):
 @TARGETS.register("region")
 @typed
 @dataclass(frozen=True)
-class Region(Target):
+class Region(OfNumbers):
     """The score of a label over a region of a segmentation (N, C, positions …): Σ_{p ∈ mask} S_c(p).
 
     Its rivals are the other labels over the same region: outputs (N, C). They are sums of scores, of which none is a
@@ -131,10 +129,6 @@ class Region(Target):
         where = {"predicted": "where it is predicted", "all": "everywhere"}.get(str(self.mask), "over the given region")
         return f"{self.of} of {label} {where}"
 
-    @property
-    def outputs(self) -> Outputs:
-        return Outputs("scalars", self.unit)
-
     def settle(self, answer: Any, rows: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
         scores = scores_in(answer, len(rows), dims=3, what=self.name)
         count, positions = scores.shape[1], tuple(scores.shape[2:])
@@ -151,7 +145,7 @@ class Region(Target):
         return {LABEL: label, "mask": mask}
 
     def read(self, answer: Any, sides: Sides) -> Tensor:
-        scores = scores_in(answer, _samples(answer), dims=3, what=self.name)
+        scores = scores_in(answer, samples_in(answer), dims=3, what=self.name)
         mask = sides["mask"].to(scores)[:, None]
         total = (scores * mask).flatten(2).sum(2)
         return total if self.of == "sum" else total / mask.flatten(2).sum(2)
@@ -160,7 +154,7 @@ class Region(Target):
         if isinstance(self.label, int):
             return torch.full_like(rows, self.label)
         if self.label == "given":
-            return _given(labels, self)
+            return given_labels(labels, self)
         of_each = torch.stack([(winners == label).sum(1) for label in range(count)], 1)
         if self.background is not None and self.background < count:
             of_each[:, self.background] = -1
