@@ -1,7 +1,7 @@
 """The door of every method: what is settled once a model, what is refused of a call, and whose error an error is."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from heatproof import deferred, habits
 from heatproof.errors import MapsError
 from heatproof.habits import Habits
 from heatproof.hooks import left_on, with_backward_hooks
-from heatproof.intact import process_intact
+from heatproof.intact import guards, process_intact
 from heatproof.models import check_model
 from heatproof.propagation.independence import Settled, blame, check_independent, known, plain_outputs, vouch
 from heatproof.refusals import as_labels, check_form, check_labels, look, looked, parameters_like, plain
@@ -78,7 +78,11 @@ def guarded(call: Callable[[], T], model: nn.Module, inputs: Tensor, settled: Se
     Raises: InputError, in a sentence, for an error that the model itself raises on these inputs; any other as it is.
     """
     try:
-        with deferred.together(), process_intact(), habits.settled(model, settled.habits):
+        with (
+            deferred.together(),
+            nullcontext() if guards() else process_intact(),
+            habits.settled(model, settled.habits),
+        ):
             if not settled.leaves_traces:
                 return call()
             with unchanged(model, inputs.device):

@@ -45,12 +45,12 @@ def begun(run):
 
 # Of a call and, of that, of each linear layer and ReLU more; a tenth above what it is.
 MOST = {
-    "gradient": (230, 14),
-    "gradient-x-input": (345, 14),
-    "guided-backprop": (590, 180),
-    "lrp-epsilon": (805, 240),
-    "lrp-epsilon-plus": (805, 240),
-    "deeplift": (870, 290),
+    "gradient": (235, 10),
+    "gradient-x-input": (310, 10),
+    "guided-backprop": (530, 96),
+    "lrp-epsilon": (735, 152),
+    "lrp-epsilon-plus": (735, 152),
+    "deeplift": (800, 181),
 }
 
 

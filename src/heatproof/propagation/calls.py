@@ -91,7 +91,8 @@ class Call:
 
     def skeleton(self) -> Callable[[Sequence[Tensor]], Any]:
         """The call as a function of its inputs and choices, in that order, holding none of them; it writes nothing."""
-        at = [i for i, leaf in enumerate(self._leaves) if any(leaf is choice for choice in self.choices)]
+        chosen = {id(choice) for choice in self.choices}
+        at = [i for i, leaf in enumerate(self._leaves) if id(leaf) in chosen] if chosen else []
         places = [*self._places, *at]
         leaves: list[Any] = [None if i in places else leaf for i, leaf in enumerate(self._leaves)]
         function, spec, target, in_place = self.function, self._spec, self._target, self.in_place
@@ -113,7 +114,8 @@ class Call:
 
     def execute(self) -> Any:
         """The call itself, writes included."""
-        return self._result(self.function(*self.args, **self.kwargs), self.args)
+        result = self.function(*self.args, **self.kwargs)
+        return self.args[0] if result is None else result  # as `_result`
 
     def run(self, *inputs: Tensor, constants: Sequence[Tensor] | None = None, **kwargs: Any) -> Any:
         """The call with `inputs` in place of its own, without writing into anything."""

@@ -19,7 +19,7 @@ class Facts(Generic[T]):
         self._facts: ByTensor[tuple[int, T]] = ByTensor()
 
     def __setitem__(self, tensor: Tensor, fact: T) -> None:
-        self._facts[tensor] = (tensor._version, fact)
+        self._facts[tensor] = tensor._version, fact
 
     def get(self, tensor: object) -> T | None:
         """The fact, if there is one and the tensor has not changed since."""

@@ -157,7 +157,7 @@ class Engine(TorchFunctionMode):
             except UnsupportedCallError as why:
                 raise self._no_rule(call, str(why)) from None
         for tensor in call.inputs:
-            if not self.allow_detached and _may_be_broken(tensor):
+            if not self.allow_detached and (not tensor.requires_grad or tensor.dtype in HALF):
                 check_unbroken(tensor, call.name, self.model)
             if (node := tensor.grad_fn) is not None and node not in self._made:
                 check_made(tensor, self._made, self._aside)
@@ -299,17 +299,17 @@ class Engine(TorchFunctionMode):
 
     def _checked(self, call: Call, result: Any) -> Any:
         for leaf in tensors_in(result):
-            if is_number(leaf):
+            if leaf.is_floating_point() or leaf.is_complex():
                 if self.allow_detached and not leaf.requires_grad:
                     continue
-                if _may_be_broken(leaf):
+                if not leaf.requires_grad or leaf.dtype in HALF:
                     check_unbroken(leaf, call.name, self.model)
                 self._made.add(leaf.grad_fn)
                 if self._moving.any and self._rests(leaf):
                     continue
             elif call.name in ("_pack_padded_sequence", "_pad_packed_sequence"):
                 continue  # lengths, not places that the input chose
-            self._mark(leaf)
+            self._marks[leaf] = True
         # `buffer[:, :2].copy_(h)`: the whole depends on h.
         if call.in_place and (base := call.target._base) is not None:
             self._mark(base)
@@ -333,10 +333,6 @@ def _is_plain(call: Call) -> bool:
     if call.constants and call.kind == "nonlinearity":
         return False
     return not call.kwargs or _TOLD.isdisjoint(call.kwargs)
-
-
-def _may_be_broken(tensor: Tensor) -> bool:
-    return not tensor.requires_grad or tensor.dtype in HALF
 
 
 def _never(*_: Any) -> bool:

@@ -68,11 +68,10 @@ MOST = 4096  # calls of other kinds
 
 def _kinds(values: Collection[Any]) -> tuple[Any, ...]:
     """All that decides whether values fit the types of a signature."""
-    kinds = [type(value) for value in values]
-    for kind in kinds:
-        if kind not in _SINGLE:
-            return tuple([(type(v), _kinds(v)) if isinstance(v, tuple | list) else type(v) for v in values])
-    return tuple(kinds)
+    kinds = tuple(map(type, values))
+    if _SINGLE.issuperset(kinds):
+        return kinds
+    return tuple([(type(v), _kinds(v)) if isinstance(v, tuple | list) else type(v) for v in values])
 
 
 _SINGLE = frozenset((Tensor, torch.nn.Parameter, int, float, bool, str, type(None), torch.dtype, torch.device))
