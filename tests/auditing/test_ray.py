@@ -249,10 +249,66 @@ class TestOneResult:
         alone = toys.run(tmp_path / "alone", training_data=Practice(tmp_path / "reads"), **settings)
         pd.testing.assert_frame_equal(run.rows(), alone.rows(), check_exact=True)
 
+    @pytest.mark.skipif(not Path("/proc/net/tcp").is_file(), reason="nothing tells who listens where")
+    def test_no_port_is_open_to_other_machines(self, cluster: Any) -> None:
+        listening = {name: address for address, name in listeners()}
+        ours = {name for process in (os.getpid(), *below(os.getpid())) for name in sockets(process)}
+        addresses = [listening[name] for name in listening.keys() & ours]
+        assert len(addresses) > 3
+        # 127.0.0.1, ::1 and 127.0.0.1 as IPv6, as the kernel writes them.
+        assert set(addresses) <= {"0100007F", "0" * 24 + "01000000", "0" * 16 + "FFFF00000100007F"}
+
+    @pytest.mark.skipif(not Path("/proc/self/environ").is_file(), reason="nothing tells what was said to a process")
+    def test_nobody_is_told_of_it(self, cluster: Any) -> None:
+        servers = [process for process in below(os.getpid()) if "gcs_server" in called(process)]
+        for process in servers:
+            assert b"RAY_USAGE_STATS_ENABLED=0" in Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+        assert len(servers) == 1
+        assert not cluster._private.worker.global_worker.node.webui_url  # no dashboard
+
     def test_it_listens_on_this_machine_alone(self, cluster: Any) -> None:
         assert cluster.util.get_node_ip_address() == "127.0.0.1"
         assert cluster.nodes()[0]["NodeManagerAddress"] == "127.0.0.1"
         assert cluster.cluster_resources()["object_store_memory"] == cluster_of_ours.ROOM
+
+
+def below(process: int) -> list[int]:
+    """The processes that a process has begun, and those that they have."""
+    told = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True).stdout
+    pairs = [tuple(map(int, line.split())) for line in told.splitlines()]
+    found = [process]
+    for one in found:
+        found += [pid for pid, parent in pairs if parent == one]
+    return found[1:]
+
+
+def called(process: int) -> str:
+    """The words that a process was begun with."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text()
+    except OSError:  # it has ended
+        return ""
+
+
+def sockets(process: int) -> set[str]:
+    """The sockets that a process has open, by the kernel's number."""
+    found = set()
+    with suppress(OSError):  # it has ended
+        for file in Path(f"/proc/{process}/fd").iterdir():
+            with suppress(OSError):
+                name = str(file.readlink())
+                if name.startswith("socket:["):
+                    found.add(name[8:-1])
+    return found
+
+
+def listeners() -> Iterator[tuple[str, str]]:
+    """The address in hexadecimal digits, and the number, of each socket of TCP that listens on this machine."""
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A":
+                yield fields[1].partition(":")[0], fields[9]
 
 
 FACTORY = """
@@ -362,8 +418,10 @@ class TestAlone:
 SCRIPT = """
 import sys
 from pathlib import Path
+import test_ray
 import test_ways
-test_ways.audited(Path(sys.argv[1]), engine="ray", workers=2, address=sys.argv[2] or None)
+more = test_ray.PATIENT if sys.argv[2] else {}
+test_ways.audited(Path(sys.argv[1]), engine="ray", workers=2, address=sys.argv[2] or None, **more)
 """
 
 
@@ -424,31 +482,45 @@ def test_who_ends_it_leaves_a_run_that_goes_on_and_nothing_behind(
     same(tmp_path / "run", undisturbed)
 
 
+def patient(model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Maps that take a while: who is killed is in the middle of a block."""
+    time.sleep(0.05)
+    return inputs * targets[:, None, None, None]
+
+
+PATIENT: dict[str, Any] = {"methods": {"patient": patient}, "batch": 1}
+
+
 @pytest.mark.slow
 @NEEDED
-def test_killed_fifty_times_the_rows_are_the_same(tmp_path: Path, undisturbed: pd.DataFrame, cluster: Any) -> None:
-    """Drivers and their actors, on a cluster that stays."""
+def test_killed_fifty_times_the_rows_are_the_same(tmp_path: Path, cluster: Any) -> None:
+    """Drivers and their actors at random moments of their work, on a cluster that stays."""
     rng, address = random.Random(0), cluster.get_runtime_context().gcs_address
+    undisturbed = audited(tmp_path / "alone", **PATIENT).rows()
     killed = {"driver": 0, "actor": 0}
     round_ = 0
     while sum(killed.values()) < 50:
         out = tmp_path / str(round_)
         round_ += 1
         one = started(out, address)
-        for _ in range(5):
-            time.sleep(rng.uniform(1.0, 10.0))
-            kind = "driver" if rng.random() < 0.3 or not (there := actors()) else "actor"
+        while one.poll() is None and sum(killed.values()) < 5 * round_:
+            if not actors():
+                time.sleep(0.05)
+                continue
+            time.sleep(rng.uniform(0.0, 4.0))
+            kind = "driver" if rng.random() < 0.3 else "actor"
+            victims = [one.pid] if kind == "driver" else actors()
             with suppress(ProcessLookupError):  # it has ended meanwhile
-                if one.poll() is None:
-                    os.kill(one.pid if kind == "driver" else rng.choice(there), signal.SIGKILL)
+                if victims and one.poll() is None:
+                    os.kill(rng.choice(victims), signal.SIGKILL)
                     killed[kind] += 1
-            if kind == "driver" or one.poll() is not None:
+            if kind == "driver":
                 one.wait()
                 one = started(out, address)
-        one.wait(timeout=300)
-        audited(out)
+        assert one.wait(timeout=300) == 0
+        audited(out, **PATIENT)
         same(out, undisturbed)
-    print(killed)
+    print(killed, "in", round_, "runs")
     assert min(killed.values()) >= 10
 
 
