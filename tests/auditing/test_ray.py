@@ -525,6 +525,33 @@ def test_killed_fifty_times_the_rows_are_the_same(tmp_path: Path, cluster: Any) 
 
 
 @pytest.mark.slow
+@NEEDED
+def test_a_machine_that_dies_is_told_in_a_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A cluster of two machines, as Ray's own tests have them, of which one ends in the middle of a block."""
+    from ray.cluster_utils import Cluster
+
+    undisturbed = audited(tmp_path / "alone", **PATIENT).rows()
+    machines = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        second = machines.add_node(num_cpus=1)
+        one = started(tmp_path / "run", machines.address)
+        computing(tmp_path / "run", one)
+        while len(Store(tmp_path / "run").workers()) < 3:  # the driver, and one on each machine
+            time.sleep(0.1)
+            assert one.poll() is None
+        machines.remove_node(second, allow_graceful=False)
+        machines.add_node(num_cpus=1)
+        assert one.wait(timeout=300) == 0
+    finally:
+        machines.shutdown()
+    same(tmp_path / "run", undisturbed)
+    lines = capfd.readouterr().err.splitlines()
+    (said,) = [line for line in lines if line.startswith("A Ray worker ended (")]
+    assert said.endswith("; what it was at is handed to another.")
+    assert not [line for line in lines if "died" in line and line != said]  # and by nobody else
+
+
+@pytest.mark.slow
 def test_the_processes_of_the_cluster_itself_are_killed(tmp_path: Path, undisturbed: pd.DataFrame) -> None:
     """What Ray is made of, of a cluster that the audit began: it ends with an error or goes on, and is gone on with."""
     pytest.importorskip("ray", reason="the engine ray needs the extra ray")
