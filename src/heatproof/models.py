@@ -324,11 +324,12 @@ def with_given(model: nn.Module, sides: Mapping[str, Tensor]) -> nn.Module:
     """The model of some samples: a `Bound` with their rows of `sides` in place of its side inputs; others as they are.
 
     Side inputs are found under the names that `given` has for them, or else under the argument's own, and brought to
-    the device of the model's parameters, floating-point ones to their dtype.
+    the device of the model's parameters, floating-point ones to their dtype. What a target has fixed stays as it is.
 
     Raises: InputError for one that `sides` lacks.
     """
-    if not isinstance(model, Bound) or not (model.given or model.named):
+    settled = {name: value for name, value in sides.items() if name.startswith(SIDE)}
+    if not isinstance(model, Bound) or not (model.given or model.named or settled):
         return model
     wanted = {**{name: name for name in _arguments(model.given)}, **model.named}
     for argument, name in wanted.items():
@@ -336,9 +337,9 @@ def with_given(model: nn.Module, sides: Mapping[str, Tensor]) -> nn.Module:
             raise unknown(f"side input of the data, for the network's argument {argument!r}", name, sides)
     like = parameters_like(model)
     bound = copy(model)  # the same network; only the arguments are others
-    fixed = {name: value for name, value in model.given.items() if name.startswith(SIDE)}
+    settled |= {name: value for name, value in model.given.items() if name.startswith(SIDE) and name not in settled}
     bound._packing = None  # texts of another length
-    bound.given = {**{argument: _like(plain(sides[name]), like) for argument, name in wanted.items()}, **fixed}
+    bound.given = {**{argument: _like(plain(sides[name]), like) for argument, name in wanted.items()}, **settled}
     vars(bound).setdefault("origin", model)
     return bound
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import audit_toys as toys
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -100,6 +101,41 @@ def test_nothing_says_probability_of_it(runs: dict[str, Any], name: str) -> None
     assert "not judged" in run.manifest["knowledge"]["sentence"] or "not known" in run.manifest["knowledge"]["sentence"]
     page = run.report().read_text(encoding="utf-8")
     assert "probability" not in page.split("<body")[1].split("<script")[0].lower().replace("no probability", "")
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "complement"])
+def test_of_samples_that_are_read_block_by_block_it_is_settled_when_their_turn_comes(
+    runs: dict[str, Any], name: str, tmp_path: Path
+) -> None:
+    target, model, _, _ = CASES[name]
+    run = hp.audit(
+        model, hp.data.as_blocks(toys.images(4)), target, methods=METHODS, checks=CHECKS, out=tmp_path, batch=2,
+        threads=1, progress=False,
+    )  # fmt: skip
+    assert not run.manifest["failures"]
+    pd.testing.assert_frame_equal(run.rows(), runs[name].rows(), check_exact=True)
+    for part in ("target", "model"):
+        one, other = (dict(found.manifest[part]) for found in (run, runs[name]))
+        assert {**one, "fingerprint": 0, "probe": 0} == {**other, "fingerprint": 0, "probe": 0}
+
+
+def test_processes_settle_their_own_blocks(runs: dict[str, Any], tmp_path: Path) -> None:
+    target, model, _, _ = CASES["region"]
+    settings: dict[str, Any] = {"methods": METHODS, "checks": CHECKS, "batch": 2, "threads": 1, "progress": False}
+    blocks = hp.data.as_blocks(toys.images(4))
+    hp.audit(model, blocks, target, out=tmp_path, shard="1/2", **settings)
+    run = hp.audit(model, blocks, target, out=tmp_path, workers=1, **settings)
+    pd.testing.assert_frame_equal(run.rows(), runs["region"].rows(), check_exact=True)
+
+
+@pytest.mark.parametrize("target", [LabelSet([[0], [1], [2], [0]]), LabelSet((0, 1), of="each"), Complement()])
+def test_what_lists_something_for_each_sample_needs_all_of_them(target: Any, tmp_path: Path) -> None:
+    model = one_logit() if isinstance(target, Complement) else toys.network()
+    with pytest.raises(InputError, match="a target that is the same for every sample of data that are read block by"):
+        hp.audit(
+            model, hp.data.as_blocks(toys.images(4)), target, methods=METHODS, checks=CHECKS, out=tmp_path,
+            progress=False,
+        )  # fmt: skip
 
 
 def test_one_output_is_called_what_it_is(runs: dict[str, Any]) -> None:
@@ -235,9 +271,13 @@ def test_every_target_in_a_spec(said: str, target: Any) -> None:
     assert spec.targets == target
 
 
-def test_a_spec_end_to_end(tmp_path: Path) -> None:
+def test_a_spec_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import tomllib
 
+    def load(*_: Any) -> Any:
+        raise AssertionError("all samples at once")
+
+    monkeypatch.setattr(hp.data.DemoDigits, "load", load)
     (tmp_path / "spec_of_targets.py").write_text(
         "import torch\nfrom torch import nn\n\n"
         "def net():\n"

@@ -124,11 +124,10 @@ def test_data_that_changed_since_are_refused(tmp_path: Path) -> None:
         audited(data, tmp_path, targets=Label("given"), checks=["calibration"])
 
 
-def test_what_needs_all_samples_at_once_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="Expected labels as targets of data that are read block by block"):
-        audited(
-            toys.images(COUNT).numpy(), tmp_path, targets=hp.targets.Margin() if hasattr(hp.targets, "Margin") else len
-        )
+def test_a_target_that_the_answer_does_not_have_is_refused_at_the_door(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"Expected len to give floating values .*, but it gave int"):
+        audited(toys.images(COUNT).numpy(), tmp_path, targets=len)
+    assert list(tmp_path.iterdir()) == []
 
 
 class TestFinishing:

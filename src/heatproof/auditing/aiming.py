@@ -7,13 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from heatproof.auditing.samples import Tensors
+from heatproof.auditing.samples import Portion, Tensors, settled, taken
 from heatproof.checks import Check
 from heatproof.errors import InputError, shown
 from heatproof.outputs import Outputs
 from heatproof.recipes import describe
 from heatproof.refusals import as_labels
 from heatproof.targets import Label, Target, as_target
+from heatproof.targets.base import Aimed as AimedModel
+
+FAR = 2**40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,20 +49,82 @@ def aimed(model: nn.Module, source: Tensors, targets: Any, outputs: str | Output
     target = as_target(targets)
     aim = target.aim(model, source.inputs, source.labels if _whole(source.labels) else None)
     said = aim.outputs
-    if said is not None and outputs is not None and _kind(outputs) != said.kind:
-        raise InputError(
-            f"Expected no `outputs` beside a target that settles them, as {target.name} are {said.kind}, but got "
-            f"{_kind(outputs)!r}; leave it out."
-        )
+    _check_outputs(target, said, outputs)
     source = replace(source, targets=aim.labels)
     return Aimed(
         model=aim.model if aim.rows is None else aim.of(source.inputs)[0],
         source=source if aim.rows is None else _repeated(source, aim.rows),
         outputs=said or outputs,
-        target={"name": target.name, "unit": target.unit, "recipe": describe(target)},
-        name="" if target.of_labels else target.name,
-        own=isinstance(target, Label) and target.which == "own",
+        target=_said(target),
+        name=_name(target),
+        own=_is_own(target),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AimedByBlock:
+    """The same of samples that are read block by block, where what is explained is settled when their turn comes."""
+
+    model: nn.Module
+    target: Target
+    outputs: str | Outputs | None
+    said: Mapping[str, Any]
+    name: str = ""
+    own: bool = False
+
+
+def aimed_by_block(
+    model: nn.Module, first: Portion, targets: Any, outputs: str | Outputs | None
+) -> AimedByBlock | None:
+    """A target, or a function of the answer, for samples like the `first`; None where all must be there at once.
+
+    That is so for a target that lists something for each sample, or explains a sample several times.
+
+    Raises: InputError for anything else, for a target that the model's answer does not have, and for `outputs` that are
+        said to be others than the target makes.
+    """
+    target = as_target(targets)
+    bound, portion = taken(model, first, 0)
+    aim = target.aim(bound, portion.inputs[:1], _labels(portion))
+    try:
+        settled(target, bound, portion, FAR)
+    except (InputError, IndexError):  # a list has nothing so far behind all samples
+        return None
+    if aim.rows is not None or not (aim.model is bound or isinstance(aim.model, AimedModel)):
+        return None
+    _check_outputs(target, aim.outputs, outputs)
+    return AimedByBlock(
+        model=model if aim.model is bound else AimedModel(model, target, {}),
+        target=target,
+        outputs=aim.outputs or outputs,
+        said=_said(target),
+        name=_name(target),
+        own=_is_own(target),
+    )
+
+
+def _labels(portion: Portion) -> Tensor | None:
+    return portion.labels[:1] if _whole(portion.labels) and portion.labels is not None else None
+
+
+def _check_outputs(target: Target, said: Outputs | None, outputs: str | Outputs | None) -> None:
+    if said is not None and outputs is not None and _kind(outputs) != said.kind:
+        raise InputError(
+            f"Expected no `outputs` beside a target that settles them, as {target.name} are {said.kind}, but got "
+            f"{_kind(outputs)!r}; leave it out."
+        )
+
+
+def _said(target: Target) -> dict[str, Any]:
+    return {"name": target.name, "unit": target.unit, "recipe": describe(target)}
+
+
+def _name(target: Target) -> str:
+    return "" if target.of_labels else target.name
+
+
+def _is_own(target: Target) -> bool:
+    return isinstance(target, Label) and target.which == "own"
 
 
 def on_own_labels(check: Check) -> Check:

@@ -12,7 +12,7 @@ from torch import nn
 
 from heatproof.auditing.manifest import About
 from heatproof.auditing.model_spec import ModelSpec, hf_folder
-from heatproof.auditing.run import Run, Subject, audited, subject_of_tensor
+from heatproof.auditing.run import Run, Subject, audited, subject_of_blocks, subject_of_tensor
 from heatproof.auditing.samples import FromBlocks
 from heatproof.auditing.spec import AuditSpec, parse, read_table
 from heatproof.auditing.ways import Way
@@ -41,7 +41,8 @@ def run(
 ) -> Run:
     """Load the spec's network, and audit it on the spec's data, block by block, into the folder `out`.
 
-    A target that is no label of each sample is found on all of them, which are held in memory for that.
+    A target that lists something for each sample, or explains a sample several times, is found on all of them, which
+    are held in memory for that.
     """
     way = way or Way()
     if way.actors is not None:
@@ -135,11 +136,11 @@ def subject_of(spec: AuditSpec, found: Loaded) -> Subject:
     if spec.targets in (Label("predicted"), Label("given")):
         source = FromBlocks(blocks=blocks, explain=_explain(spec, found))
         return Subject(model=found.model, source=source, about=about, outputs=found.outputs)
-    return _held(spec, found, about)
+    return subject_of_blocks(found.model, blocks, spec.targets, found.outputs, about) or _held(spec, found, about)
 
 
 def _held(spec: AuditSpec, found: Loaded, about: About) -> Subject:
-    """All samples in memory, for a target that is found on all of them."""
+    """All samples in memory, for a target that lists something for each, or explains a sample several times."""
     data = found.data.load()
     model, inputs = met(found.model, data)
     about = replace(about, display=data.display, tokens=data.tokens, skipped=data.skipped)

@@ -104,7 +104,7 @@ class Plan:
 
     def bound(self, block: int, samples: Samples) -> nn.Module:
         """The model with the side inputs of a block, filled up."""
-        as_read = Portion(inputs=samples.inputs, ids=samples.ids, sides=samples.sides)
+        as_read = Portion(inputs=samples.inputs, ids=samples.ids, targets=samples.targets, sides=samples.sides)
         return select(taken(self.model, as_read, block * self.batch)[0], filled(len(samples.ids), self.batch))
 
     @cached_property

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 
-from heatproof.auditing.aiming import aimed, on_own_labels
+from heatproof.auditing.aiming import aimed, aimed_by_block, on_own_labels
 from heatproof.auditing.arguments import check_kinds, of_each
 from heatproof.auditing.asked import Asked
 from heatproof.auditing.course import conduct
@@ -23,6 +23,7 @@ from heatproof.auditing.manifest import About
 from heatproof.auditing.names import class_names, own_names, parts_or_names, told
 from heatproof.auditing.planning import check_labels, check_tensors
 from heatproof.auditing.samples import FromBlocks, Source, Tensors
+from heatproof.auditing.settings import some
 from heatproof.auditing.ways import Way
 from heatproof.checks import CHECKS, Boxes, Check
 from heatproof.data.base import Dataset
@@ -172,7 +173,8 @@ def audit(
             read block by block, when their turn comes.
         targets: what is explained: labels (N,) in any integers, or one for all; a target of `heatproof.targets`, or a
             function of what the model returns; the labels that the model predicts by default. Of data that are read
-            block by block labels, `Label("predicted")` or `Label("given")`, those that the data bring.
+            block by block a target is settled block by block, and `Label("given")` are those that the data bring; one
+            that lists something for each sample, or explains a sample several times, needs a tensor.
         methods: registered names, methods, or callables `(model, inputs, targets) -> attributions`; a mapping names
             their labels.
         checks: registered names or checks; a mapping names their labels.
@@ -387,10 +389,9 @@ def _of_blocks(
 ) -> Subject:
     """Samples that are read when their turn comes."""
     known = isinstance(targets, Label) and targets.which in ("predicted", "given")
-    if (isinstance(targets, Target | str) and not known) or callable(targets):
+    if isinstance(targets, str):
         raise InputError(
-            "Expected labels as targets of data that are read block by block, Label('predicted') or Label('given'), "
-            f"but got {shown(targets)}; give the samples as a tensor to explain another target of them."
+            f"Expected targets such as labels, Label('given') or Label('predicted'), but got {shown(targets)}."
         )
     if labels is not None:
         raise InputError(
@@ -398,8 +399,29 @@ def _of_blocks(
             "data, hp.data.as_blocks(data, labels), and say targets=Label('given') to explain them."
         )
     given = (model.given or list(model.named.values()) or None) if isinstance(model, Bound) else None
-    own = None if targets is None or isinstance(targets, Label) else targets
+    aimed_at = isinstance(targets, Target) or callable(targets)
+    own = None if targets is None or aimed_at else targets
     blocks = as_blocks(data, own, given=given, columns=parts, ids=ids, boxes=boxes)
     explain = "label" if own is not None or targets == Label("given") else "predicted"
     about = replace(about, data=about.data or blocks.name, classes=about.classes or blocks.classes)
+    if aimed_at and not known:
+        found = subject_of_blocks(model, blocks, targets, outputs, about)
+        if found is None:
+            raise InputError(
+                "Expected a target that is the same for every sample of data that are read block by block, and one map "
+                f"a sample, but got {shown(targets)}; give the samples as a tensor to explain it."
+            )
+        return found
     return Subject(model=model, source=FromBlocks(blocks=blocks, explain=explain), about=about, outputs=outputs)
+
+
+def subject_of_blocks(
+    model: nn.Module, blocks: Blocks, targets: Any, outputs: str | Outputs | None, about: About
+) -> Subject | None:
+    """What a target explains of samples that are read block by block; None where it needs all of them at once."""
+    first = some(model, FromBlocks(blocks=blocks), 4)[1]
+    if not first.ids or (aim := aimed_by_block(model, first, targets, outputs)) is None:
+        return None
+    about = replace(about, target=aim.said, classes=(aim.name,) if aim.name else about.classes)
+    source = FromBlocks(blocks=blocks, target=aim.target)
+    return Subject(model=aim.model, source=source, about=about, outputs=aim.outputs, own=aim.own)

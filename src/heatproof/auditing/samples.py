@@ -17,10 +17,11 @@ from heatproof.draws import digests
 from heatproof.errors import InputError
 from heatproof.features import Features
 from heatproof.fingerprint import tensor_digest
-from heatproof.models import Bound, forward, select, with_given
+from heatproof.models import SIDE, Bound, forward, returned, select, with_given
 from heatproof.outputs import Outputs
-from heatproof.recipes import digest
+from heatproof.recipes import describe, digest
 from heatproof.refusals import check_targets, parameters_like
+from heatproof.targets.base import LABEL, Aimed, Target
 
 Row = Mapping[str, Any]
 
@@ -33,6 +34,7 @@ class Portion:
     or numbers that the output should be. `box_labels` say whose the boxes are: only those of the explained label count.
     `names`, `cells` and `features` are as in a `Dataset`.
     `sides` are the side inputs that came with the samples; None where the model has those of all samples already.
+    `target` says what is explained where no `targets` do: what the trained network answers settles it (`taken`).
     """
 
     inputs: Tensor
@@ -48,6 +50,7 @@ class Portion:
     cells: Sequence[Sequence[str]] | None = None
     features: Features | None = None
     skipped: tuple[tuple[str, str], ...] = ()
+    target: Target | None = None
 
 
 Range = tuple[int, int]
@@ -124,11 +127,13 @@ class Tensors:
 class FromBlocks:
     """Samples that are read when they are needed, from a source of any kind.
 
-    `explain` says which label of each: "predicted", its own ("label"), or the one output that there is ("output").
+    `explain` says which label of each: "predicted", its own ("label"), or the one output that there is ("output"); or
+    `target` says what, settled block by block.
     """
 
     blocks: Blocks
     explain: str = "predicted"
+    target: Target | None = None
 
     def __len__(self) -> int:
         return len(self.blocks)
@@ -136,7 +141,7 @@ class FromBlocks:
     @property
     def identity(self) -> str:
         """What the data are, and what is explained of them."""
-        return digest([self.blocks.identity, self.explain])
+        return digest([self.blocks.identity, self.explain if self.target is None else describe(self.target)])
 
     def read(self, start: int, stop: int) -> Portion:
         """The samples at these positions, without those that cannot be used."""
@@ -168,6 +173,7 @@ class FromBlocks:
             cells=data.cells,
             features=data.features,
             skipped=data.skipped,
+            target=self.target,
         )
 
 
@@ -175,8 +181,31 @@ def taken(model: nn.Module, portion: Portion, start: int) -> tuple[nn.Module, Po
     """The model of the samples at positions `start` and on, and the portion with what is explained of them.
 
     Side inputs that came with the samples fill in the model's; one with `at` is explained from what that submodule
-    makes of them.
+    makes of them. Cost: a forward pass of the samples where a target is to be settled, by the network as it is now.
     """
+    bound, found = _bound(model, portion, start)
+    if found.target is None or found.targets is not None or not found.ids:
+        return bound, found
+    sides = settled(found.target, bound, found, start)
+    found = replace(found, targets=sides.pop(LABEL))
+    if not isinstance(bound, Aimed):
+        return bound, found
+    fixed = {**(found.sides or {}), **{SIDE + name: value for name, value in sides.items()}}
+    return with_given(bound, fixed), replace(found, sides=fixed, box_labels=None)
+
+
+def settled(target: Target, bound: nn.Module, portion: Portion, start: int) -> dict[str, Tensor]:
+    """What stays fixed of samples at positions `start` and on, the label among it."""
+    rows = torch.arange(len(portion.ids), device=portion.inputs.device)
+    with torch.no_grad():
+        answer = returned(bound.unread() if isinstance(bound, Aimed) else bound, portion.inputs, rows)
+    labels = portion.labels
+    if labels is not None:
+        labels = labels.to(rows.device) if labels.dtype == torch.int64 else None
+    return {name: value.to(rows.device) for name, value in target.settle(answer, start + rows, labels).items()}
+
+
+def _bound(model: nn.Module, portion: Portion, start: int) -> tuple[nn.Module, Portion]:
     like = parameters_like(model)
     if portion.sides is None:
         inputs = portion.inputs if like is None else portion.inputs.to(like[1])

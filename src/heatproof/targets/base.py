@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -143,7 +144,8 @@ class Aimed(Bound):
                 )
         else:
             super().__init__(model)
-        self._target, self.reads = target, digest(describe(target))
+        self._target: Target | None = target
+        self.reads = digest(describe(target))
         self.given = {**self.given, **{SIDE + name: value for name, value in sides.items()}}
         of_model: dict[Target, _Token] = _tokens.setdefault(vars(model).get("origin", model), {})  # type: ignore[no-untyped-call]
         self.origin = of_model.setdefault(target, _Token())
@@ -151,9 +153,17 @@ class Aimed(Bound):
     def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
         """The outputs (M, C) of variants `x` (M, …); `rows` (M,) names the sample of each variant."""
         answer = super().forward(x, rows)
+        if self._target is None:
+            return answer
         sides = {name: value for name, value in self.given.items() if name.startswith(SIDE)}
         chosen = self._rows_of_given(sides, x, rows)
         return self._target.read(answer, {name.removeprefix(SIDE): value for name, value in chosen.items()})
+
+    def unread(self) -> "Aimed":
+        """The same, which gives whatever the network returns: for who settles the target of other samples."""
+        found = copy(self)
+        found._target = None
+        return found
 
 
 class _Token:
