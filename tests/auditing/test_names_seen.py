@@ -143,3 +143,26 @@ def test_the_columns_of_a_table_of_hugging_face(tmp_path: Path) -> None:
 def test_errors(tmp_path: Path, settings: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         run(tmp_path / "run", **settings)
+
+
+def test_words_in_the_place_of_tokens(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.ReLU(), nn.Linear(12, 2)).eval()
+    bound = hp.Bound(net, at="0", given={"input": torch.tensor([[1, 2, 3], [4, 5, 6]])})
+    words = [["the", "<good>", "film"], ["a", "bad", "one"]]
+    found = hp.audit(
+        bound, bound.inputs(), tokens=words, methods=["gradient"], checks=["completeness"], out=tmp_path / "run",
+        progress=False, threads=1,
+    )  # fmt: skip
+    assert found.manifest["data"]["tokens"] == {"0": words[0], "1": words[1]}
+    assert found.manifest["data"]["grid"] == [3]
+    assert "&lt;good&gt;" in found.report().read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("settings", [{"tokens": [["a"]] * 3}, {"display": torch.zeros(3, 12, 12, dtype=torch.uint8)}])
+def test_what_blocks_bring_themselves_is_refused_beside_them(tmp_path: Path, settings: dict[str, Any]) -> None:
+    blocks = hp.data.as_blocks(toys.images(3))
+    with pytest.raises(
+        InputError, match=f"Expected no `{next(iter(settings))}` with data that are read block by block"
+    ):
+        hp.audit(toys.network(), blocks, methods=["gradient"], checks=["completeness"], progress=False, **settings)

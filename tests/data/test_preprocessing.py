@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import heatproof as hp
+from heatproof.auditing.model_spec import ModelSpec
 from heatproof.data import ImageFolder
 from heatproof.data.preprocessing import Preprocessing, as_wanted, of_folder, of_timm, preprocessing
 from heatproof.data.wanted import wanted, with_names
@@ -230,3 +231,37 @@ def test_the_weights_that_name_the_classes_tell_of_the_pictures_too(folder: Path
         threads=1, classes=Weights(meta={"categories": ["cat", "dog"]}), progress=False,
     )  # fmt: skip
     assert run.manifest["data"]["shape"] == [3, 12, 12]
+
+
+V1, V2 = (256, 224), (232, 224)  # resize and crop of ResNet-50's weights
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "said", "expected"),
+    [
+        ("squeezenet1_0", "mine.safetensors", "", (256, 224)),  # there are no others
+        ("resnet50", "resnet50-11ad3fa6.pth", "", V2),  # by the name that torchvision gives the file
+        ("resnet50", "sub/resnet50-0676ba61.safetensors", "", V1),
+        ("resnet50", "mine.safetensors", "IMAGENET1K_V2", V2),
+        ("resnet50", "mine.safetensors", "", None),  # nothing tells which
+        ("resnet50", "resnet50-11ad3fa6.pth", "none", None),
+    ],
+)
+def test_which_of_torchvision_s_weights_a_spec_has(
+    name: str, weights: str, said: str, expected: tuple[int, int] | None
+) -> None:
+    pytest.importorskip("torchvision")
+    spec = ModelSpec(name=f"torchvision:{name}", weights=weights, preprocessing=said)
+    told, names = spec.told(nn.Identity()), spec.names(nn.Identity())
+    assert (None if told is None else (told.resize, told.crop)) == expected
+    assert (None if names is None else names[0]) == (None if expected is None else "tench")
+
+
+def test_another_network_than_torchvision_trained_tells_nothing() -> None:
+    pytest.importorskip("torchvision")
+    spec = ModelSpec(name="torchvision:squeezenet1_0", weights="a.pt", arguments={"num_classes": 10})
+    assert spec.told(nn.Identity()) is None
+    with pytest.raises(InputError, match="set of weights of torchvision:resnet50, but got 'IMAGENET1K_V3'; did"):
+        ModelSpec(name="torchvision:resnet50", preprocessing="IMAGENET1K_V3").told(nn.Identity())
+    with pytest.raises(InputError, match="`preprocessing` of a:b to be none, or that of torchvision's weights"):
+        ModelSpec(name="a:b", preprocessing="IMAGENET1K_V1").told(nn.Identity())

@@ -393,6 +393,12 @@ def _of_blocks(
         raise InputError(
             f"Expected targets such as labels, Label('given') or Label('predicted'), but got {shown(targets)}."
         )
+    beside = [name for name in ("tokens", "display") if getattr(about, name) is not None]
+    if beside:
+        raise InputError(
+            f"Expected no `{beside[0]}` with data that are read block by block, as they bring their own; give the "
+            "samples as a tensor, or a source that has them."
+        )
     if labels is not None:
         raise InputError(
             "Expected no `labels` with data that are read block by block, as they bring their own; give them with the "
