@@ -65,7 +65,16 @@ class Kept:
 
     def run(self, x: Tensor, call: Call) -> Any:
         """What `call` returns on a copy of `x`, whose values are those of the inputs."""
-        graded = torch.is_grad_enabled()
+        try:
+            return self._run(x, call, torch.is_grad_enabled())
+        except torch.OutOfMemoryError:
+            if not self.most:
+                raise
+        self.most = 0  # what is kept may be what was lacking
+        self._tapes.clear()
+        return call(x.clone())
+
+    def _run(self, x: Tensor, call: Call, graded: bool) -> Any:
         tape = self._tapes.get(graded)
         if tape is None:
             return self._record(x, call, graded)
@@ -106,10 +115,22 @@ class Kept:
         return self._record(x, call, graded)
 
 
+def room(most: int, device: torch.device) -> int:
+    """At most so many bytes, and on a GPU no more than a quarter of what is free there."""
+    return min(most, torch.cuda.mem_get_info(device)[0] // 4) if device.type == "cuda" else most
+
+
 def kept_for(model: nn.Module, x: Tensor, rows: Tensor | None) -> Kept | None:
     """Who keeps passes of this model on these samples, if somebody does."""
     here = _open.get()
-    if here is None or rows is not None or here.model is not model or x.is_inference() or not same(x, here.inputs):
+    if (
+        here is None
+        or not here.most
+        or rows is not None
+        or here.model is not model
+        or x.is_inference()
+        or not same(x, here.inputs)
+    ):
         return None
     return here if x.requires_grad or not torch.is_grad_enabled() else None
 

@@ -209,6 +209,29 @@ def test_nothing_is_kept_of_more_than_fits() -> None:
     assert not kept.told
 
 
+def test_what_runs_out_of_memory_is_run_without_what_is_kept() -> None:
+    model, inputs = network("mlp")
+    labels, kept, left = torch.zeros(3, dtype=torch.int64), Kept(model, inputs, LARGE), list[int]()
+
+    def full(_module: nn.Module, _given: tuple[Tensor]) -> None:
+        if left:
+            left.pop()
+            raise torch.OutOfMemoryError("no room")
+
+    model[4].register_forward_pre_hook(full)
+    expected = Gradient()(model, inputs, labels)
+    with kept.opened():
+        Gradient()(model, inputs, labels)
+        left.append(1)
+        assert torch.equal(Gradient()(model, inputs, labels), expected)
+        told = Counter(kept.told)
+        assert torch.equal(Gradient()(model, inputs, labels), expected)
+        assert kept.told == told  # nothing is kept any more
+        left.append(1)
+        with pytest.raises(torch.OutOfMemoryError, match="no room"):
+            Gradient()(model, inputs, labels)
+
+
 def test_other_samples_and_models_are_run_as_ever() -> None:
     model, inputs = network("mlp")
     other, _ = network("mlp")

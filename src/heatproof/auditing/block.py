@@ -145,7 +145,8 @@ class _BlockRun:
         )
         if not partly or settled is None or settled.leaves_traces:
             return None
-        return prefix.Kept(self.model, self.inputs, kept_bytes(self.inputs.device))
+        device = self.inputs.device
+        return prefix.Kept(self.model, self.inputs, prefix.room(kept_bytes(device), device))
 
     def wants(self, condition: Condition, method: str) -> bool:
         """Whether any check misses rows about `method` here."""
