@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
+from serving import Served, everything
 
-from conftest import Served, everything
 from heatproof.view.application import MOST_BYTES
 from heatproof.view.runs import Runs
 from heatproof.view.server import CONNECTIONS

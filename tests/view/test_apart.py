@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from serving import Served, served
 from torch import nn
 from toys import a_subject, bomb, net, picture
 
-from conftest import Served, served
 from heatproof.view.apart import Apart
 from heatproof.view.bench import Bench
 

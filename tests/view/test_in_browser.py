@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from serving import Served, served
 from toys import a_subject, a_text, net, picture
 
 import heatproof as hp
-from conftest import Served, served
 from heatproof.data import Dataset
 from heatproof.features import Pixels
 from heatproof.randomization import Cascading

@@ -1,6 +1,7 @@
 """The list of runs, the page of each, several compared, and the same as a static site."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -10,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import synthetic
+from serving import Served, served
 from typer.testing import CliRunner
 
-from conftest import Served
 from heatproof import report
 from heatproof.cli import app
 from heatproof.errors import InputError, MissingExtraError, StoreError
@@ -99,6 +100,27 @@ def test_a_run_that_is_not_finished_is_said_to_be_so_and_opens(run: Path, tmp_pa
     assert not runs.summaries()[0].finished
     assert '<span class="chip tone-mid">unfinished</span>' in listing(runs)
     assert Pages(runs).report(runs.all()[0])
+
+
+def test_names_that_are_markup_or_no_text_are_shown_as_they_are(run: Path, tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>\ud800"
+    folders = [tmp_path / "runs" / "<b onclick=x>", tmp_path / "runs" / os.fsdecode(b"\xff\xfe")]
+    for folder in folders:
+        place = Path(shutil.copytree(run, folder)) / "manifest.json"
+        place.write_text(json.dumps({**json.loads(place.read_text()), "title": evil}))
+    for server in served(tmp_path / "runs"):
+        page = body(server.get("/"))
+        assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;\\ud800") == 4
+        assert "&lt;b onclick=x&gt;" in page
+        assert "\\udcff\\udcfe" in page
+        assert "<script>alert" not in page
+        for name, id_ in ids(server.folder).items():  # of a name that is no text no library reads the rows
+            for path in (f"/run/{id_}", f"/run/{id_}/headline"):
+                assert server.get(path).startswith(b"HTTP/1.1 200" if name.isascii() else b"HTTP/1.1 422")
+    index = bundled(Runs(tmp_path / "runs"), tmp_path / "site")
+    assert "<script>alert" not in index.read_text()
+    assert index.read_text().count("Cannot be opened.") == 1
+    assert len(list((tmp_path / "site" / "runs").iterdir())) == 1
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "null", '{"schema": 2}', '{"schema": 2, "data": {}, "model": 3}'])

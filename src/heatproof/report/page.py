@@ -68,7 +68,7 @@ def save(page: str, target: Path) -> Path:
     """Write a page under a temporary name first, and return its path. Raises: StoreError if it cannot be written."""
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")  # a name may hold half a character
         temporary.replace(target)
     except OSError as error:
         temporary.unlink(missing_ok=True)

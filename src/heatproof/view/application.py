@@ -107,12 +107,13 @@ HEADERS = {
 def html(page: str, policy: str) -> Response:
     """A page, held to one of `POLICIES`."""
     held = {"Content-Security-Policy": f"{POLICIES[policy]}; frame-ancestors 'none'"}
-    return Response(page, mimetype="text/html", headers=held)
+    text = page.encode("utf-8", "backslashreplace")  # a name in a run may hold half a character
+    return Response(text, mimetype="text/html", headers=held)
 
 
 def data(value: Mapping[str, Any], status: int = 200) -> Response:
     """Plain data."""
-    return Response(json.dumps(value, ensure_ascii=False, allow_nan=False), status, mimetype="application/json")
+    return Response(json.dumps(value, allow_nan=False), status, mimetype="application/json")
 
 
 def refused(request: Request, status: int, sentence: str, error: HTTPException | None = None) -> Response:

@@ -6,7 +6,7 @@ from pathlib import Path
 from heatproof.errors import HeatproofError, InputError, StoreError
 from heatproof.report import page, render
 from heatproof.report.content import content
-from heatproof.view.pages import OWN, headline, listed
+from heatproof.view.pages import OWN, headline, listed, readable
 from heatproof.view.runs import Runs
 
 INDEX, FOLDER = "index.html", "runs"
@@ -31,8 +31,11 @@ def bundled(runs: Runs, out: Path) -> Path:
         found = runs.get(one.id)
         if found is not None and not one.problem:
             try:
-                said[one.id] = headline(found.path)
-                target = page.save(render(content(found.path)), out / FOLDER / f"{_slug(one.name)}-{one.id[:6]}.html")
+                said[one.id] = readable(headline, found.path)
+                target = page.save(
+                    readable(lambda run: render(content(run)), found.path),
+                    out / FOLDER / f"{_slug(one.name)}-{one.id[:6]}.html",
+                )
                 links[one.id] = f"{FOLDER}/{target.name}"
             except HeatproofError as error:
                 one = one._replace(problem=str(error))

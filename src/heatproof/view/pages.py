@@ -55,14 +55,15 @@ class Pages:
             if key not in self._kept:
                 for old in [kept for kept in self._kept if kept[:2] == key[:2]]:
                     del self._kept[old]  # of the run as it was before
-                self._kept[key] = _readable(make, run)
+                self._kept[key] = readable(make, run)
             self._kept.move_to_end(key)
             while sum(map(len, self._kept.values())) > MOST_KEPT and len(self._kept) > 1:
                 self._kept.popitem(last=False)
             return self._kept[key]
 
 
-def _readable(make: Callable[[Path], str], run: Path) -> str:
+def readable(make: Callable[[Path], str], run: Path) -> str:
+    """What `make` makes of a run. Raises: StoreError for whatever is wrong with it."""
     try:
         return make(run)
     except HeatproofError:
