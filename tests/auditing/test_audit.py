@@ -426,7 +426,7 @@ class TestTheDoor:
         [
             ({"inputs": torch.rand(3, 2, 12, 12)}, r"inputs that the model runs on, but on \(3, 2, 12, 12\)"),
             ({"inputs": torch.rand(3, 1, 9, 9)}, r"inputs that the model runs on, but on \(3, 1, 9, 9\)"),
-            ({"batch": 0}, "Expected batch to be a whole number from 1 on, but got 0"),
+            ({"batch": 0}, 'Expected batch to be a whole number from 1 on or "measured", but got 0'),
             ({"features": "pixel"}, "name of a feature, but got 'pixel'; did you mean 'pixels'"),
             ({"features": hp.features.Tiles}, "features such as .*Tiles.size=8., but got the class Tiles"),
             ({"threads": -1}, "Expected threads to be a whole number from 1 on"),
