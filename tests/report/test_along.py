@@ -1,5 +1,7 @@
 """Tables as bars with their columns' names, series as lines, volumes as slices."""
 
+import base64
+import io
 import json
 import re
 import shutil
@@ -9,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import synthetic
+from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from heatproof import report
 from heatproof.report.along import bars, line
 from heatproof.report.content import content
-from heatproof.report.pictures import WIDEST
+from heatproof.report.pictures import WIDEST, strongest_slice
 
 
 def reshaped(run: Path, tmp_path: Path, shape: list[int], grid: list[int], **data: Any) -> Path:
@@ -153,3 +156,38 @@ def test_a_slider_goes_through_the_slices_of_a_volume(chromium: str, run: Path, 
         tab.wait_for_function("document.getElementById('slice-now').textContent === '3 of 3'")
         assert tab.locator("#maps canvas").first.evaluate("c => c.toDataURL()") != before
         browser.close()
+
+
+def test_the_effect_is_shown_as_bars_of_the_same_columns_and_as_lines(run: Path, tmp_path: Path) -> None:
+    names = [f"c{k}" for k in range(20)]
+    top = content(reshaped(run, tmp_path / "table", [20], [20], columns=names))["hero"]
+    assert (top.kind, top.picture) == ("lines", None)
+    for row in top.rows:
+        trained, random = (re.findall(r">(c\d+)</text>", str(drawn)) for drawn in (row.trained, row.random))
+        assert len(trained) == 8
+        assert trained == random
+    (tmp_path / "series").mkdir()
+    top = content(reshaped(run, tmp_path / "series", [4, 50], [50]))["hero"]
+    assert str(top.rows[0].trained).count('class="input"') == 2  # the first leads
+
+
+def test_the_effect_on_a_volume_is_shown_on_one_slice(run: Path, tmp_path: Path) -> None:
+    values = content(reshaped(run, tmp_path, [1, 3, 12, 12], [3, 12, 12]))
+    assert re.search(r"^s\d, slice [123] of 3, explained for ", values["hero"].sample)
+    uris = [values["hero"].picture, values["hero"].rows[0].trained]
+    sizes = [Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))).size for uri in uris]
+    assert sizes == [(12, 12), (12, 12)]
+
+
+def test_the_strongest_slice_of_a_volume_is_drawn_by_the_scale_of_all_of_it() -> None:
+    volume = np.zeros((3, 2, 2), np.float32)
+    volume[1], volume[2] = 2.0, -1.0
+    assert strongest_slice(volume, [3, 2, 2]) == 1
+    assert strongest_slice(volume[0], [2, 2]) == 0
+
+
+def test_panels_of_a_table_show_bars_beside_their_figures(run: Path, tmp_path: Path) -> None:
+    values = content(reshaped(run, tmp_path, [400], [400], columns=[f"c{k}" for k in range(400)]))
+    beside = next(maps for panel, _, maps in values["panels"] if panel.question == "depends")
+    assert beside[0].image == ""
+    assert "bars of 8 of 400 columns" in str(beside[0].figure)
