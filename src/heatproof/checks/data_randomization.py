@@ -80,7 +80,8 @@ class DataRandomization(Check):
         networks: of the zoo, of the model's architecture, that learned permuted labels: they stand in the place of
             those trained here, the first as seed 0, and no training data is read. There are no rows `true-labels` then.
         training: the recipe; `stop_at` is where training stops, at `accuracy` or above.
-        accuracy: what each network must reach on its training samples. 001 asks for 0.95, 000 for 0.98.
+        accuracy: what each network must reach on its training samples. Adebayo et al. 2018 ask for 0.95, Gupta & Arora
+            2019 for 0.98.
         seeds: one or more.
         initializer: draws the first weights: "default" is each layer's own way.
         test_share: share of the training data that is not trained on, but tested on.

@@ -78,7 +78,7 @@ class Degradation(Check):
             and there is more than one such tile, else 1.
         steps: replace in so many equal steps; 0 takes one tile a step.
         of: `probability`, or `score` for the raw output S_c, whose area is in its own units (s = S_c − S_c(degraded)
-            is not scaled): 003's Figure 3c with tile=1.
+            is not scaled): Ancona et al.'s Figure 3c with tile=1.
 
     Outputs that have no probability are taken as they are, as with `of="score"`.
     Cost: two forward passes a step, sample and method, beside two for all methods together.

@@ -47,7 +47,7 @@ class Detection(PictureSource):
     A label counts where at least `inside` of the area of a box of it lies in the crop. `boxes` are those of the objects
     that count, cut at the crop's border, and `box_labels` say whose they are. `targets` is the label whose boxes take
     most of the crop. Which label an audit explains is its own rule: by default the one with the highest prediction, as
-    002 has it for MSCOCO; then that label's boxes alone are its evidence.
+    Binder et al. have it for MSCOCO; then that label's boxes alone are its evidence.
 
     A picture that cannot be read, whose annotation cannot, or in which no label counts, is named in `skipped`.
 

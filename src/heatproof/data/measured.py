@@ -78,6 +78,11 @@ class Series(Measured):
         id: the column of a long table that says which series a row is of.
         time: the column of a long table by which the rows of a series are ordered; in the file's order by default.
         label: the column of labels of a table; "" for none.
+
+    >>> import numpy as np
+    >>> np.savez("beats.npz", x=np.zeros((4, 2, 30), np.float32), y=np.arange(4) % 2)
+    >>> hp.data.Series(path="beats.npz").load().inputs.shape
+    torch.Size([4, 2, 30])
     """
 
     rate: float | None = None
@@ -101,6 +106,11 @@ class Volumes(Measured):
     Attributes:
         spacing: the distance of neighboring voxels along D, H and W.
         unit: of the spacing.
+
+    >>> import numpy as np
+    >>> np.savez("scans.npz", x=np.zeros((2, 1, 4, 5, 6), np.float32), y=np.arange(2))
+    >>> hp.data.Volumes(path="scans.npz").load().inputs.shape
+    torch.Size([2, 1, 4, 5, 6])
     """
 
     spacing: tuple[float, ...] = ()

@@ -1,4 +1,4 @@
-"""Information bottlenecks: how many bits of each place the network needs for its decision (004)."""
+"""Information bottlenecks: how many bits of each place the network needs for its decision (Schulz et al. 2020)."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,21 +32,21 @@ class PerSampleBottleneck(FittedMethod):
 
     Maps (N, 1, H, W): bits per input pixel, Σ_C KL / ln 2 · (h·w)/(H·W), enlarged bilinearly; non-negative; they sum to
     L_I in bits (where H or W is no multiple of h or w, each map is scaled by the per mille that makes it so).
-    Diagnostics: `bits` L_I, `information` L_I / k in nats (004 Table 4), `probability-before` and `probability-after`
-    the bottleneck of the label, the latter the mean over fresh draws; `top-1-after` and `top-5-after`, the shares of
-    these draws in which the label is the likeliest, or one of five.
+    Diagnostics: `bits` L_I, `information` L_I / k in nats (Schulz et al. Table 4), `probability-before` and
+    `probability-after` the bottleneck of the label, the latter the mean over fresh draws; `top-1-after` and
+    `top-5-after`, the shares of these draws in which the label is the likeliest, or one of five.
 
     Cost: `steps` × `samples` forward and backward passes of the part of the network above the layer, one pass of the
     part below (see Split), and (`samples` + 1) forward passes of the part above for the probabilities. Where the part
     above is tiny, as in a network for 28² digits, drawing the noise takes nearly as long again.
 
     Args:
-        layer: a submodule by name, whose output is (N, C, h, w). None takes 004's: `layer2` of a torchvision ResNet
-            (conv3_4 in ResNet-50), conv4_1 of a torchvision VGG; in another network the deepest that is no coarser than
-            an eighth of the image, found in fitting, see `heatproof.methods.known_layers.found_layer`.
-        beta: β, in units of 1/k: 10 is 004's "β = 10/k".
-        steps, rate, samples: of the optimization; 004 Table 2. No step leaves the bottleneck as it begins ("Initial" in
-            Table 4).
+        layer: a submodule by name, whose output is (N, C, h, w). None takes Schulz et al.'s: `layer2` of a torchvision
+            ResNet (conv3_4 in ResNet-50), conv4_1 of a torchvision VGG; in another network the deepest that is no
+            coarser than an eighth of the image, found in fitting, see `heatproof.methods.known_layers.found_layer`.
+        beta: β, in units of 1/k: 10 is Schulz et al.'s "β = 10/k".
+        steps, rate, samples: of the optimization; Schulz et al. Table 2. No step leaves the bottleneck as it begins
+            ("Initial" in Table 4).
         smoothing: standard deviation σ_s of the blur, in places of the layer; its kernel has 2·round(2σ_s)+1 taps and
             reflects at borders. 0 for none.
         start: α at first; 5 lets 0.993 of R through.

@@ -1,4 +1,4 @@
-"""Where bottlenecks stand: where 004 puts them in networks that it names, and a rule for all others."""
+"""Where bottlenecks stand: where Schulz et al. put them in networks that they name, and a rule for all others."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ FEWEST = 7  # places along a side, if there is a layer with as many: 28 pixels b
 
 
 def layer_of(layer: str | None, model: nn.Module) -> str | None:
-    """The layer's name, or 004's choice for the per-sample bottleneck (Table 2); None for a network unknown to it."""
+    """The layer's name, or Schulz et al.'s for the per-sample bottleneck (Table 2); None for a network unknown."""
     if layer is not None:
         return layer
     known = _resnet(network(model))[1:2] or _vgg(network(model))[1:2]
@@ -24,7 +24,7 @@ def layer_of(layer: str | None, model: nn.Module) -> str | None:
 def readout_layers_of(
     layer: str | None, readouts: tuple[str, ...], model: nn.Module
 ) -> tuple[str | None, tuple[str, ...]]:
-    """The bottleneck's layer and those read out, or 004's choice (Table 3); nothing for a network unknown to it."""
+    """The bottleneck's layer and those read out, or Schulz et al.'s (Table 3); nothing for a network unknown to it."""
     known = _resnet(network(model)) or _vgg(network(model))
     return layer or (known[0] if known else None), readouts or known
 
@@ -32,9 +32,9 @@ def readout_layers_of(
 def found_layer(model: nn.Module, inputs: Tensor, *, share: int = 8) -> str:
     """The deepest layer whose map is no coarser than 1/`share` of the image along each side, nor than 7 places.
 
-    An eighth is where 004's per-sample bottlenecks stand in ResNet-50 and VGG-16. The layer is one through which
-    everything passes that the outputs know of the image: no skip connection leads around it. Where all maps are coarser
-    it is the deepest of the finest. Class maps are left out. Ours: 004 says nothing of other networks.
+    An eighth is where Schulz et al.'s per-sample bottlenecks stand in ResNet-50 and VGG-16. The layer is one through
+    which everything passes that the outputs know of the image: no skip connection leads around it. Where all maps are
+    coarser it is the deepest of the finest. Class maps are left out. Ours: Schulz et al. say nothing of other networks.
 
     Cost: a forward pass of two rows that is watched: two to six passes' time.
 
@@ -47,7 +47,7 @@ def found_readouts(model: nn.Module, inputs: Tensor, layer: str | None) -> tuple
     """A bottleneck's layer, as `found_layer` finds it at a quarter of the image, and the layers to read out.
 
     These are the deepest map of every size, from that layer on, that everything passes through, and the layer that
-    gives the outputs, if there is one: 004's choice in ResNet and VGG, by a rule.
+    gives the outputs, if there is one: Schulz et al.'s choice in ResNet and VGG, by a rule.
     """
     ways = _Ways.of(model, inputs)
     start = _found(ways, model, inputs, 4) if layer is None else layer

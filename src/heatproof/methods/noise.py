@@ -201,13 +201,13 @@ class VarGrad(Method):
 
 @METHODS.register("integrated-gradients-smoothgrad")
 def integrated_gradients_smoothgrad() -> SmoothGrad:
-    """SmoothGrad of Integrated Gradients: 25 copies as in 001's notebooks, 20 nodes a copy where 001 takes 50 steps."""
+    """SmoothGrad of Integrated Gradients: 25 copies as Adebayo et al., 20 nodes a copy where they take 50 steps."""
     return SmoothGrad(IntegratedGradients(steps=20), samples=25)
 
 
 @METHODS.register("integrated-gradients-vargrad")
 def integrated_gradients_vargrad() -> VarGrad:
-    """VarGrad of Integrated Gradients: 25 copies as in 001's notebooks, 20 nodes a copy where 001 takes 50 steps."""
+    """VarGrad of Integrated Gradients: 25 copies as Adebayo et al., 20 nodes a copy where they take 50 steps."""
     return VarGrad(IntegratedGradients(steps=20), samples=25)
 
 

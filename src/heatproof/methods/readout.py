@@ -1,4 +1,4 @@
-"""The readout bottleneck: a small network, trained once, that predicts the mask of any sample (004 §3.3)."""
+"""The readout bottleneck: a small network, trained once, that predicts any sample's mask (Schulz et al. 2020, 3.3)."""
 
 import json
 import math
@@ -44,13 +44,13 @@ class ReadoutBottleneck(FittedMethod):
     part above the layer; at last a forward pass of both for `floor`.
 
     Args:
-        layer: of the bottleneck. None takes 004's for torchvision's ResNet (conv2_3) and VGG (conv3_1); in another
-            network the deepest that is no coarser than a quarter of the image, found in training.
-        readouts: names of layers whose outputs (N, C, h, w) or (N, C) are read. Empty takes 004's for these networks;
-            in another the deepest map of each size from the layer on, and the outputs, see
+        layer: of the bottleneck. None takes Schulz et al.'s for torchvision's ResNet (conv2_3) and VGG (conv3_1); in
+            another network the deepest that is no coarser than a quarter of the image, found in training.
+        readouts: names of layers whose outputs (N, C, h, w) or (N, C) are read. Empty takes Schulz et al.'s for these
+            networks; in another the deepest map of each size from the layer on, and the outputs, see
             `heatproof.methods.known_layers.found_readouts`.
         beta: β, in units of 1/k.
-        epochs, rate: of Adam. The batch is the loader's; 004 takes 16.
+        epochs, rate: of Adam. The batch is the loader's; Schulz et al. take 16.
         smoothing, min_std, active, noise: as in PerSampleBottleneck.
         start: the bias of the last convolution, whose weights start at 1e-3 of their usual size: λ = 0.993 at first.
         samples: draws of ε for `probability-after`; training takes one a sample and epoch.

@@ -42,7 +42,8 @@ class Differences(Strategy):
 
     Each call runs a second time on the references of its tensors, so that shapes, views and writes follow the input's.
     Linear operations keep their derivative; a nonlinearity's is (f(x) − f(x̄))/(x − x̄), f′ where the two
-    meet; everything else has a secant that is complete (`heatproof.propagation.secants`), or 003's plain gradient.
+    meet; everything else has a secant that is complete (`heatproof.propagation.secants`), or, as in Ancona et al.
+    2018, the plain gradient.
 
     Args:
         reference: the baseline, of the shape of the explained tensor; one row expanded to it is run as one row.

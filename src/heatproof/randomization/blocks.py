@@ -57,7 +57,7 @@ class Modules(Blocking):
 
 @BLOCKINGS.register("inception-v3")
 def inception_v3() -> Modules:
-    """001's 17 blocks of Inception v3: the logits, eleven Mixed_…, and the first five convolutions with their norms.
+    """Adebayo et al.'s 17 blocks of Inception v3: the logits, eleven Mixed_…, the first five convolutions with norms.
 
     Under torchvision's and timm's names, where the logits are `fc`.
 
@@ -73,8 +73,8 @@ def inception_v3() -> Modules:
 class EndingAt(Blocking):
     """The last layer, then, from the output down, all layers to the next (or every `every`-th) that `pattern` matches.
 
-    Each block is called by the layer that it ends at. What lies below the last stop stays trained, as in 002; `rest`
-    makes it one last block, so that a cascade ends with everything random and can be judged.
+    Each block is called by the layer that it ends at. What lies below the last stop stays trained, as in Binder et al.
+    2023; `rest` makes it one last block, so that a cascade ends with everything random and can be judged.
 
     Raises: InputError if fewer than `every` layers match.
 
@@ -101,13 +101,13 @@ class EndingAt(Blocking):
 
 @BLOCKINGS.register("resnet-conv1")
 def resnet_conv1() -> EndingAt:
-    """002's 17 stages of ResNet-50: `fc`, then down to each of the 16 layers `.conv1`."""
+    """Binder et al.'s 17 stages of ResNet-50: `fc`, then down to each of the 16 layers `.conv1`."""
     return EndingAt()
 
 
 @BLOCKINGS.register("densenet-conv1")
 def densenet_conv1() -> EndingAt:
-    """002's stages of DenseNet-121: `classifier`, then down to every third of the 58 layers `.conv1`."""
+    """Binder et al.'s stages of DenseNet-121: `classifier`, then down to every third of the 58 layers `.conv1`."""
     return EndingAt(every=3)
 
 
@@ -116,8 +116,9 @@ def densenet_conv1() -> EndingAt:
 class Depthwise(Blocking):
     """The last layer, then, from the output down, all layers to the next depthwise convolution.
 
-    Found by its groups, one a channel and more than one, not by its name. For EfficientNet-B0 these are 002's stages:
-    its 16 depthwise convolutions (002 counts 17, which it does not have). Fields as in EndingAt.
+    Found by its groups, one a channel and more than one, not by its name. For EfficientNet-B0 these are the
+    stages of Binder et al.: its 16 depthwise convolutions (they count 17, which it does not have). Fields as in
+    EndingAt.
 
     Source: Binder et al. 2023, A.1.
 

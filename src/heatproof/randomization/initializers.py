@@ -83,7 +83,7 @@ class TruncatedNormal(WeightByWeight):
 
     Raises: InputError unless `std` is positive and finite.
 
-    Source: 001 appendix B (mean 0, std 0.01).
+    Source: Adebayo et al. 2018 appendix B (mean 0, std 0.01).
 
     >>> initializer = hp.randomization.TruncatedNormal(std=0.01)
     >>> with hp.randomization.Cascading(initializer=initializer).stages(net, images)[-1]:
@@ -112,7 +112,7 @@ class Uniform(WeightByWeight):
 
     Raises: InputError unless `std` is positive and finite.
 
-    Source: 001 appendix B tries a uniform distribution and gives no range; this one has the same standard deviation
+    Source: Adebayo et al. 2018 appendix B tries a uniform distribution, without a range; this has the same deviation
     as its normal distribution before the cut.
 
     >>> initializer = hp.randomization.Uniform(std=0.01)
@@ -144,7 +144,7 @@ class He(WeightByWeight):
     dimensions that is no bias (layer norm, layer scale) multiplies one number: its fan-in is 1. A weight is a bias if
     its name or its operation says so.
 
-    Source: He et al. 2015, eq. 10, biases after eq. 10; used by 002 A.1.
+    Source: He et al. 2015, eq. 10, biases after eq. 10; used by Binder et al. 2023 A.1.
 
     >>> with hp.randomization.Cascading(initializer="he").stages(net, images)[-1]:
     ...     net[0].bias.tolist()

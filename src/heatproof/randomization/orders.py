@@ -40,8 +40,8 @@ class Randomization(ABC):
             Or a Blocking, or the name of one: `inception-v3`, `resnet-conv1`, `densenet-conv1`, `depthwise`.
         batch_norm: batch norm takes scale 1, shift 0, mean 0 and variance 1 under every initializer (a drawn variance
             would be negative half the time), and "permutation" permutes each. `keep` leaves mean and variance as
-            trained (001's code); `re-estimate` takes them from the inputs of `stages`, under the random weights.
-        only: patterns such as `*.conv1`; stages whose label matches none are left out. 002 stops at such layers.
+            trained (Adebayo et al.'s code); `re-estimate` takes them from the inputs of `stages`, under random weights.
+        only: patterns such as `*.conv1`; stages whose label matches none are left out. Binder et al. stop at such ones.
 
     A layer is a module that directly owns parameters. Layers stand in execution order, found by running the model.
     One that runs several times stands at its last use in Cascading and Independent, at its first use in BottomUp, so
@@ -56,7 +56,7 @@ class Randomization(ABC):
     singular vectors of a spectral norm are those of the drawn matrix. What decides the outputs and is drawn by no stage
     (position codes, attention masks, constants) is named in `Stages.fixed`.
 
-    Source: 001 appendix B; 002 A.1.
+    Source: Adebayo et al. 2018 appendix B; Binder et al. 2023 A.1.
 
     >>> hp.randomization.names(), hp.randomization.get("cascading", seed=3).seed
     (['bottom-up', 'cascading', 'independent'], 3)
@@ -231,7 +231,7 @@ class Independent(Randomization):
 @RANDOMIZATIONS.register("bottom-up")
 @dataclass(frozen=True, kw_only=True)
 class BottomUp(Randomization):
-    """From the input up, cumulatively: 001's reverse cascading; stage k randomizes the first k blocks.
+    """From the input up, cumulatively: Adebayo et al.'s reverse cascading; stage k randomizes the first k blocks.
 
     >>> [stage.label for stage in hp.randomization.BottomUp().stages(net, images)]
     ['0', '3']

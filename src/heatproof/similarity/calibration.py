@@ -1,4 +1,4 @@
-"""What a measure says about maps that show nothing: the yardstick beside every similarity (001, appendix B)."""
+"""What a measure says about maps that show nothing: the yardstick beside every similarity (Adebayo et al., B)."""
 
 from torch import Tensor
 

@@ -32,14 +32,15 @@ class HOG(Similarity):
     normalized to v/√(‖v‖² + ε²), cut off at 0.2, normalized again (ε = 1e-5). Pixels beyond the last whole cell count
     for differences only. Same numbers as `skimage.feature.hog` with its defaults.
 
-    `correlation` of descriptors: `pearson` (001, appendix A) or `spearman` (001's code). In [−1, 1]; NaN if one map is
-    constant or not finite, or its descriptor constant. Needs 3 · `cell` pixels a side: `fits` names a smaller cell.
-    Chance is not 0: two maps of uniform noise of 299 × 299 give 0.078 on average, as in 001, because differences of
-    uniform numbers prefer oblique directions; of Gaussian noise, which prefers none, 0.013. Descriptors of few blocks
-    share the block's own pattern (0.15 at 28 × 28, cell 8). So `metric` names no chance level: calibrate.
+    `correlation` of descriptors: `pearson` (Adebayo et al. 2018, appendix A) or `spearman` (their code). In [−1, 1];
+    NaN if one map is constant or not finite, or its descriptor constant. Needs 3 · `cell` pixels a side: `fits` names a
+    smaller cell. Chance is not 0: two maps of uniform noise of 299 × 299 give 0.078 on average, as in Adebayo et al.,
+    because differences of uniform numbers prefer oblique directions; of Gaussian noise, which prefers none, 0.013.
+    Descriptors of few blocks share the block's own pattern (0.15 at 28 × 28, cell 8). So `metric` names no chance
+    level: calibrate.
     Cost: a square root, nine comparisons and one count a pixel.
 
-    Source: Dalal and Triggs 2005; 001, appendix A (16 × 16 cells, values in [−1, 1]).
+    Source: Dalal and Triggs 2005; Adebayo et al. 2018, appendix A (16 × 16 cells, values in [−1, 1]).
     Deviations: an angle that rounds up to 180° exactly counts in the last bin, where scikit-image drops it; before
     ranking, descriptors are rounded to ten decimals, so that the order of a sum decides no tie.
 
@@ -106,7 +107,7 @@ class HOG(Similarity):
 
 @SIMILARITIES.register("hog-spearman")
 def spearman() -> HOG:
-    """HOG as in 001's code: the rank correlation of descriptors."""
+    """HOG as in Adebayo et al.'s code: the rank correlation of descriptors."""
     return HOG(correlation="spearman")
 
 

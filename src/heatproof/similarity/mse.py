@@ -21,10 +21,10 @@ class MSE(Similarity):
 
     A distance, not a similarity: 0 for equal maps. Under `second-moment` it is at most 4 (B = −A), and among processes
     with σ_AB ≥ 0 zero covariance maximizes its expectation, at 2 − 2 μ_A μ_B / √(E[A²] E[B²]): 2 for zero-mean maps,
-    2 − 4/π ≈ 0.73 for half-normal ones (002, theorem 4 and eq. 15). A high value alone is therefore no merit.
+    2 − 4/π ≈ 0.73 for half-normal ones (Binder et al., theorem 4 and eq. 15). A high value alone is therefore no merit.
     NaN if one map is constant or not finite (or as `normalized` says). Units: those of the normalized map, squared.
 
-    Source: 002, section D, eq. 11.
+    Source: Binder et al., section D, eq. 11.
 
     >>> one = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]])
     >>> hp.similarity.MSE()(one, 2 * one), hp.similarity.MSE()(one, -one)

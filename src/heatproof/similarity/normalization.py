@@ -13,10 +13,11 @@ def normalized(maps: Tensor, name: str) -> Tensor:
     """Maps (n, *grid) as (n, *grid) float64, each normalized by itself under `name`:
 
     - `none`: as they are;
-    - `max-abs`: h / max|h|, in [−1, 1], 0 stays 0 (001, A: "normalized to [−1, +1]");
-    - `second-moment`: h / √(mean h²) (002, eq. 11), the one to compare distances with;
-    - `min-max`: (h − min) / (max − min), in [0, 1] (001's code);
-    - `percentile`: clamped at the 1st and 99th percentile (interpolated linearly), then rescaled to [0, 1] (004, G.1).
+    - `max-abs`: h / max|h|, in [−1, 1], 0 stays 0 (Adebayo et al., A: "normalized to [−1, +1]");
+    - `second-moment`: h / √(mean h²) (Binder et al., eq. 11), the one to compare distances with;
+    - `min-max`: (h − min) / (max − min), in [0, 1] (Adebayo et al.'s code);
+    - `percentile`: clamped at the 1st and 99th percentile (interpolated linearly), then rescaled to [0, 1] (Schulz et
+      al., G.1).
 
     Float64, because gradients of 1e-22 have squares that are 0 in float32. A constant or non-finite map becomes NaN
     under every name, and so does one with equal percentiles under `percentile`.

@@ -16,15 +16,15 @@ from heatproof.similarity.ranks import centered_ranks, correlation
 class Spearman(Similarity):
     """Rank correlation ρ = Σ(r−r̄)(s−s̄) / √(Σ(r−r̄)² Σ(s−s̄)²) of all features; ties share their average rank.
 
-    Signed values by default ("diverging" in 001); `absolute` ranks |h|. In [−1, 1], 1 for equal orders; NaN if one map
-    is constant or holds NaN. Invariant to increasing transforms of either map. No normalization matters.
+    Signed values by default ("diverging" in Adebayo et al.); `absolute` ranks |h|. In [−1, 1], 1 for equal orders; NaN
+    if one map is constant or holds NaN. Invariant to increasing transforms of either map. No normalization matters.
 
     Ranks and sums are float64 and exact. Where most features are exactly 0 (ReLU, masks), `absolute` is ruled by the
     zeros that both maps share. Among maps with σ_AB ≥ 0, independence minimizes it: a low value alone is no merit.
     Cost: one sort a map.
 
-    Source: 001, appendix A; 002, theorem 3. Deviation: 001's code clips at a percentile before ranking, which only ties
-    the top 1 %; here nothing is clipped.
+    Source: Adebayo et al., appendix A; Binder et al., theorem 3. Deviation: the former's code clips at a percentile
+    before ranking, which only ties the top 1 %; here nothing is clipped.
 
     >>> one = torch.tensor([[[0.0, 1.0], [2.0, 3.0]]])
     >>> hp.similarity.Spearman()(one, torch.tensor([[[0.0, 1.0], [3.0, 2.0]]]))

@@ -29,15 +29,16 @@ class SSIM(Similarity):
 
     `data_range` None is the length of the normalization's interval: 2 for `max-abs`, 1 for `min-max` and `percentile`;
     with any other normalization it must be given. It moves the level: a larger one raises the similarity of flat maps.
-    `flip` takes the larger of SSIM(A, B) and SSIM(A, −B), normalized after the change of sign (004, G.1, for LRP).
+    `flip` takes the larger of SSIM(A, B) and SSIM(A, −B), normalized after the change of sign (Schulz et al., G.1, for
+    LRP).
 
     In [−1, 1], 1 for equal maps; NaN if one is constant or not finite. Among processes with σ_AB ≥ 0, zero covariance
-    minimizes it, at ≤ C₂/(σ_A² + σ_B² + C₂) (002, theorem 1): a low value alone is no merit. Two maps of Gaussian
-    noise of 299 × 299 give 0.008, of uniform noise 0.0003; as `ssim-adebayo` 0.13 and 0.02, so a normalization that
-    moves 0 has no fixed chance level.
+    minimizes it, at ≤ C₂/(σ_A² + σ_B² + C₂) (Binder et al., theorem 1): a low value alone is no merit. Two maps of
+    Gaussian noise of 299 × 299 give 0.008, of uniform noise 0.0003; as `ssim-adebayo` 0.13 and 0.02, so a normalization
+    that moves 0 has no fixed chance level.
     Cost: four window sums a pair, three with a kept reference, which holds two float64 a feature; twice with `flip`.
 
-    Source: Wang et al. 2004; 001 and 004 (window 5). 001 and 004 name no data range.
+    Source: Wang et al. 2004; Adebayo et al. and Schulz et al. (window 5), who name no data range.
 
     >>> hp.similarity.SSIM(window=3)(images[:, 0], images[:, 0]).round(decimals=6)
     tensor([1., 1., 1., 1.], dtype=torch.float64)
@@ -138,7 +139,7 @@ class SSIM(Similarity):
 
 @SIMILARITIES.register("ssim-adebayo")
 def adebayo() -> SSIM:
-    """SSIM as 001's code computes it: min-max maps, Gaussian weights (σ 1.5, 11 × 11), and L = 2.
+    """SSIM as Adebayo et al.'s code has it: min-max maps, Gaussian weights (σ 1.5, 11 × 11), and L = 2.
 
     The code gives no range, and its scikit-image then took that of floating images, −1 to 1. Deviation: the code
     averages over three channels of a signed map; here channels are pooled before.
@@ -148,5 +149,5 @@ def adebayo() -> SSIM:
 
 @SIMILARITIES.register("ssim-flip")
 def flip() -> SSIM:
-    """SSIM as 004 computes it for LRP, whose sign may turn: the larger of h and −h, clamped at percentiles."""
+    """SSIM as Schulz et al. have it for LRP, whose sign may turn: the larger of h and −h, clamped at percentiles."""
     return SSIM(normalization="percentile", flip=True)

@@ -34,7 +34,7 @@ def demo_cnn_trained() -> Trained:
 
 
 def mnist_cnn(data_folder: str | Path = "") -> nn.Module:
-    """001's CNN trained on MNIST to at least 99 % test accuracy; minutes the first time.
+    """Adebayo et al.'s CNN trained on MNIST to at least 99 % test accuracy; minutes the first time.
 
     MNIST is read in torchvision's layout from `data_folder`, or the folder in HEATPROOF_DATA.
     """

@@ -1,4 +1,4 @@
-"""The networks of 003 (Ancona et al. 2018, appendix C), with the first weights that Keras gives: Glorot, biases 0."""
+"""The networks of Ancona et al. 2018, appendix C, with the first weights that Keras gives: Glorot, biases 0."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class AnconaMLP(nn.Module):
-    """003's perceptron for MNIST: dense 512, 512, 10 outputs.
+    """Ancona et al.'s perceptron for MNIST: dense 512, 512, 10 outputs.
 
     Inputs (N, 1, 28, 28) in [−1, 1], outputs logits (N, 10).
 
@@ -41,7 +41,7 @@ class AnconaMLP(nn.Module):
 
 
 class AnconaCNN(nn.Module):
-    """003's convolutional network for MNIST: conv 3×3-32, conv 3×3-64, pool, dense 128, 10 outputs.
+    """Ancona et al.'s convolutional network for MNIST: conv 3×3-32, conv 3×3-64, pool, dense 128, 10 outputs.
 
     Inputs (N, 1, 28, 28) in [−1, 1], outputs logits (N, 10). Convolutions are unpadded, as Keras has them by default.
 
@@ -68,10 +68,10 @@ class AnconaCNN(nn.Module):
 
 
 class AnconaCifarCNN(nn.Module):
-    """003's network for CIFAR-10: twice (conv 3×3, conv 3×3, pool, dropout) with 32 and 64 kernels, dense 256, 10.
+    """Ancona et al.'s network for CIFAR-10: twice (conv 3×3, conv 3×3, pool, dropout) 32 and 64 kernels, dense 256, 10.
 
     Inputs (N, 3, 32, 32) in [−1, 1], outputs logits (N, 10). The first convolution of a pair is padded and the second
-    is not, as in the Keras example that has these layers; 003 does not say. Dropout 0.25, 0.25 and 0.5.
+    is not, as in the Keras example that has these layers; Ancona et al. do not say. Dropout 0.25, 0.25 and 0.5.
 
     Source: Ancona et al. 2018, C.2.
     """
@@ -96,7 +96,7 @@ class AnconaCifarCNN(nn.Module):
 
 
 class ImdbMLP(nn.Module):
-    """003's shallow network for film reviews: an embedding 5000 × 32 of 500 words, dense 250, ONE output.
+    """Ancona et al.'s shallow network for film reviews: an embedding 5000 × 32 of 500 words, dense 250, ONE output.
 
     Inputs token ids (N, 500), int64, outputs the logit (N, 1) of a positive review. Explained from the output of
     `embedding` on.
@@ -117,7 +117,7 @@ class ImdbMLP(nn.Module):
 
 
 class ImdbLSTM(nn.Module):
-    """003's recurrent network for film reviews: an embedding 5000 × 32, LSTM with 64 units, ONE output.
+    """Ancona et al.'s recurrent network for film reviews: an embedding 5000 × 32, LSTM with 64 units, ONE output.
 
     Inputs token ids (N, T), int64, outputs the logit (N, 1) of a positive review, from the last hidden state: padding
     belongs before the text. Explained from the output of `embedding` on. Recurrent weights start orthogonal, the forget

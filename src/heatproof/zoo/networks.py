@@ -1,4 +1,4 @@
-"""The demo's network, and those of 000 and 001."""
+"""The demo's network, and those of Gupta & Arora 2019 and Adebayo et al. 2018."""
 
 import math
 
@@ -38,7 +38,7 @@ class DemoCNN(nn.Module):
 
 
 class MnistCNN(nn.Module):
-    """001's convolutional network for MNIST: conv 5×5-32, pool, conv 5×5-64, pool, dense 1024, 10 outputs; ReLU.
+    """Adebayo et al.'s convolutional network for MNIST: conv 5×5-32, pool, conv 5×5-64, pool, dense 1024, 10; ReLU.
 
     Inputs (N, 1, 28, 28) in [0, 1], outputs logits (N, 10). Convolutions keep the size, pooling halves it.
 
@@ -60,7 +60,7 @@ class MnistCNN(nn.Module):
 
 
 class MnistMLP(nn.Module):
-    """001's multi-layer perceptron for MNIST: dense 2500, 1500, 500, 10 outputs; ReLU.
+    """Adebayo et al.'s multi-layer perceptron for MNIST: dense 2500, 1500, 500, 10 outputs; ReLU.
 
     Inputs (N, 1, 28, 28) in [0, 1], outputs logits (N, 10).
 
@@ -84,7 +84,7 @@ class MnistMLP(nn.Module):
 
 
 class MnistCNNAsPublished(MnistCNN):
-    """`MnistCNN` with the first weights of 001's code: normal, σ 0.1, cut off at 2σ; biases 0.1.
+    """`MnistCNN` with the first weights of Adebayo et al.'s code: normal, σ 0.1, cut off at 2σ; biases 0.1.
 
     For memorizing permuted labels: from torch's first weights it begins later.
     """
@@ -97,7 +97,7 @@ class MnistCNNAsPublished(MnistCNN):
 
 
 class MnistMLPAsPublished(MnistMLP):
-    """`MnistMLP` with the first weights of 001's code: normal, σ 2/√inputs, cut off at 2σ; biases 0.
+    """`MnistMLP` with the first weights of Adebayo et al.'s code: normal, σ 2/√inputs, cut off at 2σ; biases 0.
 
     For memorizing permuted labels: from torch's first weights it begins later.
     """
@@ -116,10 +116,10 @@ def _start(module: nn.Conv2d | nn.Linear, *, std: float, bias: float) -> None:
 
 
 class MnistAlexNet(nn.Module):
-    """000's AlexNet for MNIST: torchvision's, its first convolution for one channel, with 10 outputs.
+    """Gupta & Arora's AlexNet for MNIST: torchvision's, its first convolution for one channel, with 10 outputs.
 
     Inputs (N, 1, 28, 28) in [0, 1], outputs logits (N, 10). Images are enlarged to 224 × 224, bilinear, within the
-    network, so that a pixel of a map is a pixel of the digit; 000 does not say how it fits 28 pixels to AlexNet.
+    network, so that a pixel of a map is a pixel of the digit; Gupta & Arora do not say how they fit 28 to AlexNet.
 
     Args:
         dropout: of the two dense layers; 0 for memorizing.
