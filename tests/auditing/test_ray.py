@@ -449,7 +449,7 @@ def of_session(session: int) -> list[int]:
 
 def actors() -> list[int]:
     """The processes that compute for somebody on the cluster that this process has begun."""
-    told = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True).stdout
+    told = subprocess.run(["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True).stdout
     every = [line.split(None, 2) for line in told.splitlines()]
     ours = {pid for pid, parent, name in every if int(parent) == os.getpid() and "/raylet " in name}
     return [int(pid) for pid, parent, name in every if parent in ours and name.startswith("ray::Remote")]
