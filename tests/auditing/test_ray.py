@@ -140,7 +140,8 @@ def interrupted(out: Path, folder: Path, **way: Any) -> None:
     begun = calls(folder)
     assert Store(out).finished() == {}
     parts = [part for part in Store(out).parts(PARTIAL) if part.kind == "parquet"]
-    put_down = {name for part in parts for name in Store(out).table(part)["stage"].to_pylist()}
+    tables = (Store(out).table(part).select(["stage", "seed"]).to_pylist() for part in parts)
+    put_down = {(row["stage"], row["seed"]) for rows in tables for row in rows}
     assert begun - 1 <= len(put_down) <= begun < 8  # all but the one in hand
     assert leases.held(LocalFiles(out)) == []
     toys.run(out, **settings)
