@@ -34,6 +34,14 @@ def test_channels_that_are_not_resolved_are_not_multiplied():
     assert torch.equal(Tokens().pool(tokens, (7, 16)), tokens[:, :, 0])
 
 
+def test_a_direction_that_a_map_does_not_resolve_is_the_same_everywhere():
+    maps = randn(2, 1, 1, 5)
+    assert torch.equal(Pixels().pool(maps, (3, 4, 5)), maps[:, 0].expand(2, 4, 5))
+    last = randn(2, 4, 1, 3)
+    assert torch.equal(Pixels(layout="channels-last").pool(last, (4, 5, 3)), last.sum(3).expand(2, 4, 5))
+    assert torch.equal(Tiles(size=2).pool(torch.ones(1, 1, 1, 4), (1, 4, 4)), torch.full((1, 2, 2), 4.0))
+
+
 @given(height=st.integers(1, 20), width=st.integers(1, 20), size=st.integers(1, 9), channels=st.sampled_from([1, 3]))
 def test_tiles_equal_their_slow_twin(height, width, size, channels):
     maps = randn(2, channels, height, width)

@@ -366,3 +366,11 @@ def test_which_samples_fill_it_in_is_no_part_of_the_network():
     assert network_fingerprint(filled) == network_fingerprint(bound)
     assert network_fingerprint(bound) != network_fingerprint(Bound(net, given={"w": "other"}))
     assert network_fingerprint(Bound(net, given={"w": w})) == network_fingerprint(Bound(net, given={"w": w[:1]}))
+
+
+def test_a_lazy_network_is_not_given_random_weights_on_the_way():
+    net = nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.LazyLinear(2)).eval()
+    bound = Bound(net, at="0", given={"input": torch.zeros(2, 4, dtype=torch.int64)})
+    with pytest.raises(InputError, match=r"parameters with values, but '2\.weight' has none yet; run the model once"):
+        bound.inputs()
+    assert isinstance(net[2], nn.LazyLinear)

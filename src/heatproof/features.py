@@ -62,7 +62,8 @@ class Pixels(Features):
     """One feature a position: the channels of a pixel, or of a time step of a series, together.
 
     Samples are (C, positions …), or (positions …, C) with `layout="channels-last"`. `reduction` over channels: `sum`
-    (default, keeps units and signs), `mean`, `l2` norm, or `max`.
+    (default, keeps units and signs), `mean`, `l2` norm, or `max`. A map of size 1 along a direction, such as Grad-CAM's
+    of a layer that has no places along it, is the same everywhere along it.
 
     >>> hp.features.Pixels().pool(torch.ones(1, 3, 2, 2), (3, 2, 2))
     tensor([[[3., 3.],
@@ -83,7 +84,7 @@ class Pixels(Features):
         return tuple(shape[1:] if self.layout == "channels-first" else shape[:-1])
 
     def pool(self, maps: Tensor, shape: Sequence[int]) -> Tensor:
-        self._check(maps, shape)
+        maps = self._resolved(maps, shape)
         axis = 1 if self.layout == "channels-first" else maps.dim() - 1
         if self.reduction == "l2":
             # In float64: the squares of a dying network's gradients are 0 in float32.
@@ -95,14 +96,16 @@ class Pixels(Features):
     def spread(self, values: Tensor, shape: Sequence[int]) -> Tensor:
         return _fitting(values, self.grid(shape)).unsqueeze(1 if self.layout == "channels-first" else -1)
 
-    def _check(self, maps: Tensor, shape: Sequence[int]) -> None:
-        first = self.layout == "channels-first"
+    def _resolved(self, maps: Tensor, shape: Sequence[int]) -> Tensor:
+        """Maps of every position: one of size 1 along a direction is the same everywhere along it."""
+        first, grid = self.layout == "channels-first", self.grid(shape)
         channels, found = (shape[0], maps.shape[1]) if first else (shape[-1], maps.shape[-1])
         at = maps.shape[2:] if first else maps.shape[1:-1]
-        if at != torch.Size(self.grid(shape)) or found not in (1, channels):
-            grid = self.grid(shape)
+        fits = len(at) == len(grid) and all(one in (1, side) for one, side in zip(at, grid, strict=True))
+        if not fits or found not in (1, channels):
             wanted = f"{channels} or 1, {grid}" if first else f"{grid}, {channels} or 1"
             raise InputError(f"Expected maps (N, {wanted}), but got {tuple(maps.shape)}.")
+        return maps.expand(len(maps), *((found, *grid) if first else (*grid, found)))
 
 
 @FEATURES.register("tiles")

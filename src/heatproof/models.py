@@ -26,7 +26,7 @@ from heatproof.modules import modules_of
 from heatproof.packing import Packing, Parts
 from heatproof.places import Place
 from heatproof.propagation.proofs import where
-from heatproof.refusals import Like, check_precision, is_exported, parameters_like, plain
+from heatproof.refusals import Like, check_lazy, check_precision, is_exported, parameters_like, plain
 from heatproof.refusals import check_inputs as check_inputs
 from heatproof.refusals import check_model as check_model
 from heatproof.refusals import check_targets as check_targets
@@ -174,6 +174,7 @@ class Bound(nn.Module):
         if not self._at:
             raise InputError("Expected a Bound with `at`, whose layer's output is the input; this one has none.")
         self._check_filled()
+        check_lazy(self.net)  # a pass would draw their values
         arguments, seen = _arguments(self.given), dict[str, Tensor]()
         for one in self._at:
             if isinstance(one, str):

@@ -29,8 +29,7 @@ def check_model(model: nn.Module) -> None:
         if module.training and id(module) not in modeless:
             where = f"its submodule {name!r}" if name else "it"
             raise InputError(f"Expected a model in eval mode, but {where} is in training mode; call model.eval().")
-        if isinstance(module, LazyModuleMixin):
-            _check_lazy(name, model.get_submodule(name))
+    check_lazy(model)
     for name, parameter in model.named_parameters():
         if parameter.is_floating_point() and parameter.dtype not in FULL:
             raise InputError(
@@ -43,13 +42,15 @@ def check_model(model: nn.Module) -> None:
             )
 
 
-def _check_lazy(name: str, module: nn.Module) -> None:
-    """Refuse a lazy module that has met no input: its parameters and buffers have no values."""
-    for own, value in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
-        if nn.parameter.is_lazy(value):
-            kind = "parameters" if isinstance(value, nn.Parameter) else "buffers"
-            where = f"{name}.{own}" if name else own
-            raise InputError(f"Expected {kind} with values, but {where!r} has none yet; run the model once before.")
+def check_lazy(model: nn.Module) -> None:
+    """Refuse lazy modules that have met no input: their parameters and buffers have no values."""
+    for name in [name for name, module in model.named_modules() if isinstance(module, LazyModuleMixin)]:
+        module = model.get_submodule(name)
+        for own, value in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
+            if nn.parameter.is_lazy(value):
+                kind = "parameters" if isinstance(value, nn.Parameter) else "buffers"
+                where = f"{name}.{own}" if name else own
+                raise InputError(f"Expected {kind} with values, but {where!r} has none yet; run the model once before.")
 
 
 def is_exported(module: nn.Module) -> bool:

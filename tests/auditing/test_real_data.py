@@ -41,6 +41,7 @@ def test_squeezenet_with_competition_among_1000_labels(data_folder: Path, tmp_pa
     assert finished.report().exists()
 
 
+@pytest.mark.filterwarnings("ignore:.*are longer than 500 tokens")
 def test_reviews_with_the_perceptron_of_ancona(data_folder: Path, tmp_path: Path) -> None:
     """003's finding 6: on a network this shallow all methods are as good as occlusion, for every number of words."""
     spec = read(EXAMPLES / "imdb.toml")

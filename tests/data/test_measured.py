@@ -1,5 +1,6 @@
 """Series and volumes: from NumPy's files, folders and tables, with names of leads, a rate and a spacing."""
 
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from heatproof.data import Series, Volumes
+from heatproof.data import Series, Table, Volumes
 from heatproof.errors import InputError, UnknownNameError
 
 ECG = np.arange(3 * 2 * 4, dtype=np.float64).reshape(3, 2, 4)  # three series of two leads and four positions
@@ -194,3 +195,40 @@ def test_long_tables_that_do_not_fit(tmp_path: Path) -> None:
         Series(path=str(path), id="id").load()
     with pytest.raises(UnknownNameError, match="did you mean 'id'"):
         Series(path=str(path), id="ids").load()
+
+
+def test_rows_of_a_long_table_without_id_or_time_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "long.csv"
+    path.write_text("id,t,x,label\na,1,1,0\na,0,2,0\n,0,3,0\n,1,4,0\n")
+    with pytest.raises(InputError, match=r"a value in 'id' for every row of .*, but row 2 has none"):
+        Series(path=str(path), id="id").load()
+    path.write_text("id,t,x,label\na,1,1,0\na,,2,0\n")
+    with pytest.raises(InputError, match=r"a value in 't' for every row of .*, but row 1 has none"):
+        Series(path=str(path), id="id", time="t").load()
+
+
+def test_labels_of_another_name_are_not_left_out_in_silence(tmp_path: Path) -> None:
+    path = kept(tmp_path / "ecg.npz", ECG, found=np.array([0, 1, 0]))
+    assert Series(path=path).load().targets.tolist() == [-1, -1, -1]
+    with pytest.raises(UnknownNameError, match="did you mean 'found'"):
+        Series(path=path, labels="foun").load()
+
+
+def test_hidden_files_are_no_samples(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((2, 5), np.float32))
+    (tmp_path / "._a.npy").write_bytes(b"of another system")
+    os.mkfifo(tmp_path / "b.npy")
+    data = Series(path=str(tmp_path)).load()
+    assert (data.ids, data.skipped) == (("a.npy",), (("b.npy", "OSError: it is no file that ends"),))
+
+
+def test_one_number_that_changed_makes_other_data(tmp_path: Path) -> None:
+    values, identities = np.arange(200.0).reshape(50, 2, 2), set()
+    for number in (7.0, 7.5):  # neither first nor last nor an extreme of its column
+        values[30, 1, 0] = number
+        np.save(tmp_path / "x.npy", values)
+        identities.add(Series(path=str(tmp_path / "x.npy")).blocks().identity)
+        frame = pd.DataFrame({"x": values.reshape(-1), "label": 0})
+        frame.to_parquet(tmp_path / "x.parquet", compression=None)
+        identities.add(Table(path=str(tmp_path / "x.parquet")).blocks().identity)
+    assert len(identities) == 4

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import heatproof as hp
 from heatproof.auditing.model_spec import ModelSpec
-from heatproof.data import ImageFolder
+from heatproof.data import ImageFolder, NpzImages
 from heatproof.data.preprocessing import Preprocessing, as_wanted, of_folder, of_timm, preprocessing
 from heatproof.data.wanted import wanted, with_names
 from heatproof.errors import HeatproofWarning, InputError
@@ -184,6 +184,22 @@ def test_subfolders_that_the_network_does_not_know_are_said(folder: Path) -> Non
     with pytest.warns(HeatproofWarning, match=r"have not \('cat'; the model's are 'dog', 'eel', …\), so label"):
         source = with_names(ImageFolder(root=str(folder), resize=None, crop=None), ("dog", "eel"))
     assert source.load().targets.tolist() == [0, 1]
+
+
+def test_labels_by_number_whose_names_are_other_labels_of_the_network_s_are_said(tmp_path: Path) -> None:
+    pixels = np.zeros((2, 8, 8), np.uint8)
+    np.savez(tmp_path / "pets.npz", x=pixels, y=np.arange(2), classes=np.array(["cat", "dog"]))
+    source = NpzImages(path=str(tmp_path / "pets.npz"))
+    with pytest.warns(HeatproofWarning, match="Label 0 of the data is called 'cat', and that is label 1 of the model"):
+        assert with_names(source, ("dog", "cat")) == source
+    assert with_names(source, ("cat", "dog", "eel")) == source
+    assert with_names(source, ("wolf", "fox")) == source  # other words: nobody knows
+
+
+def test_a_name_of_two_of_the_network_s_labels_is_said(folder: Path) -> None:
+    with pytest.warns(HeatproofWarning, match="2 labels called 'dog', 0 and 2, and the data's are taken for the first"):
+        source = with_names(ImageFolder(root=str(folder), resize=None, crop=None), ("dog", "cat", "dog"))
+    assert source.load().targets.tolist() == [1, 0]
 
 
 class Mean(nn.Module):

@@ -141,6 +141,7 @@ def joined(parts: list[Dataset], name: str) -> list[object] | None:
 PER_SAMPLE = ("inputs", "targets", "ids", "display", "boxes", "box_labels", "tokens", "mask")
 
 
+@pytest.mark.filterwarnings("ignore:.*texts of t are longer")
 @pytest.mark.parametrize("shuffle", [None, 1])
 def test_blocks_together_are_the_whole(source: Source, shuffle: int | None):
     source = replace(source, shuffle=shuffle)

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heatproof.data import TextTable
-from heatproof.errors import InputError, UnknownNameError
+from heatproof.errors import HeatproofWarning, InputError, UnknownNameError
 
 ROWS = [
     ("The cat, the CAT: don't!", 1, "train"),
@@ -46,8 +47,10 @@ def test_by_hand(table: str):
 def test_sides_case_and_size_of_the_vocabulary(table: str):
     first = TextTable(path=table, limit=1, length=3, words=4)
     assert list(first.numbered) == ["<pad>", "<unk>", "the", "cat"]  # the 5, cat and dog 3, counted in every row
-    assert first.load().tokens == (("the", "cat", "[don't]"),)
-    assert TextTable(path=table, limit=1, length=3, side="right").load().tokens == (("the", "cat", "the"),)
+    with pytest.warns(HeatproofWarning, match=r"1 of 1 texts of reviews are longer than 3 tokens .*their beginning"):
+        assert first.load().tokens == (("the", "cat", "[don't]"),)
+    with pytest.warns(HeatproofWarning, match=r"cut \(row 0\): the network does not see their end"):
+        assert TextTable(path=table, limit=1, length=3, side="right").load().tokens == (("the", "cat", "the"),)
     assert TextTable(path=table, limit=1, length=7, side="right").load().inputs[0, 5:].tolist() == [0, 0]
     assert "CAT" in TextTable(path=table, lowercase=False).numbered
 
@@ -72,6 +75,38 @@ def test_named_labels_are_numbered_in_sorted_order(tmp_path: Path):
         TextTable(path=str(path), length=2, classes=("positve", "negative")).load()
 
 
+def test_texts_that_are_cut_are_said_once_and_others_never(tmp_path: Path):
+    texts = ["one two three four", "one two three", "four five six seven eight", "one"]
+    pd.DataFrame({"text": texts, "label": 0}).to_csv(tmp_path / "t.csv", index=False)
+    blocks = TextTable(path=str(tmp_path / "t.csv"), length=3).blocks()
+    with pytest.warns(HeatproofWarning, match=r"1 of 2 texts of t are longer than 3 tokens and cut \(row 0\)"):
+        blocks.read(0, 2)
+    blocks.read(2, 4)  # said already
+    TextTable(path=str(tmp_path / "t.csv"), length=5).load()  # nothing is cut
+
+
+def test_a_changed_vocabulary_is_other_data(tmp_path: Path):
+    pd.DataFrame({"text": ["one two"], "label": 0}).to_csv(tmp_path / "t.csv", index=False)
+    identities = set()
+    for words in ("<pad>\n<unk>\none\ntwo\n", "<pad>\n<unk>\ntwo\none\n"):
+        (tmp_path / "words.txt").write_text(words)
+        source = TextTable(path=str(tmp_path / "t.csv"), vocabulary=str(tmp_path / "words.txt"))
+        identities.add(source.blocks().identity)
+    assert len(identities) == 2
+
+
+def test_a_link_that_leads_nowhere_and_a_pipe_are_no_texts(tmp_path: Path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("one two")
+    (tmp_path / "texts" / "b.txt").symlink_to(tmp_path / "gone.txt")
+    os.mkfifo(tmp_path / "texts" / "c.txt")
+    source = TextTable(path=str(tmp_path / "texts"), label="")
+    data = source.load()
+    assert (data.ids, [name for name, _ in data.skipped]) == (("a.txt",), ["b.txt", "c.txt"])
+    assert source.blocks().identity
+
+
+@pytest.mark.filterwarnings("ignore:.*are longer than")
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=8), st.integers(1, 6), st.sampled_from(["left", "right"]))
 def test_every_text_has_the_length_and_its_tokens_are_its_numbers(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str], length: int, side: str

@@ -28,7 +28,7 @@ from heatproof.auditing.settings import settings_of, some
 from heatproof.auditing.summaries import sum_up, summarize
 from heatproof.auditing.trials import entered, trials, warn
 from heatproof.auditing.ways import Way
-from heatproof.auditing.worker import Worker, at_work, missing_of, write_samples
+from heatproof.auditing.worker import Worker, at_work, check_same, missing_of, write_samples
 from heatproof.errors import HeatproofWarning, StoreError, TornError
 from heatproof.intact import intact
 from heatproof.runs import leases
@@ -77,6 +77,8 @@ def _conducted(
         )  # fmt: skip
         if before:
             check_same_run(before, question, mixed=asked.mixed)
+            if not asked.mixed:  # which may round the samples' embeddings otherwise
+                check_same(store.samples(), plan.first, plan.example)  # no other finished block is read again
         store.open()
         holder = leases.fresh()
         with _claimed(store, way, holder):

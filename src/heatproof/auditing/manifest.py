@@ -192,7 +192,7 @@ def check_same_run(before: Mapping[str, Any], question: Mapping[str, Any], *, mi
     if not same_outputs(before["model"]["probe"], question["model"]["probe"]):
         raise StoreError(
             "Expected the model to give the outputs that it gave when this run began, but it does not: its weights are "
-            "the same and its arithmetic is not. Choose another folder."
+            "the same, and its arithmetic, or the first two samples, are not. Choose another folder."
         )
     for name, what in (("device", "kind of device"), ("torch", "version of torch"), ("heatproof", "heatproof")):
         past, present = before["settings"][name], question["settings"][name]

@@ -97,14 +97,9 @@ class Worker:
         samples = self.plan.example if block == self.plan.first else self.plan.explained(block, portion)
         if samples is None:
             return None
-        name = samples.digest[: blocks.DIGITS]
         if block not in self.known:
             write_samples(self.store, block, Looked(samples.digest, samples.rows))
-        elif self.known[block] != name:
-            raise StoreError(
-                f"Expected the samples that block {block} had when it was begun ({samples.ids[0]!r} and on), but they, "
-                "or what the model predicts of them, are others now. Choose another folder."
-            )
+        check_same(self.known, block, samples)
         return samples
 
     def _fail(self, failures: Collection[Any], block: int) -> None:
@@ -134,6 +129,15 @@ def at_work(
         yield Worker(plan, learned, store, log, known, max_errors)
     finally:
         log.write(last=True)
+
+
+def check_same(known: Mapping[int, str], block: int, samples: Samples) -> None:
+    """Refuse samples that are not those that a block was begun with. Raises: StoreError."""
+    if known.get(block, samples.digest[: blocks.DIGITS]) != samples.digest[: blocks.DIGITS]:
+        raise StoreError(
+            f"Expected the samples that block {block} had when it was begun ({samples.ids[0]!r} and on), but they, "
+            "or what the model predicts of them, are others now. Choose another folder."
+        )
 
 
 def too_many(count: int, allowed: int, last: str) -> AuditError:

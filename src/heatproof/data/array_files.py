@@ -11,9 +11,11 @@ import numpy as np
 
 from heatproof.data.base import MOST_LABELS, UNLABELLED
 from heatproof.data.files import entry_of, mapped
+from heatproof.data.table_rows import WHOLE
 from heatproof.errors import InputError, shown, unknown
 
 UNREADABLE = (OSError, EOFError, ValueError, MemoryError, OverflowError, zipfile.BadZipFile)
+LABELS = "y"  # the name of labels where nobody says another; it need not be there
 NIFTI = (".nii", ".nii.gz", ".mgz", ".dcm", ".nrrd", ".mha")
 
 
@@ -39,8 +41,9 @@ def arrays_of(path: str, samples: str, labels: str, words: Sequence[str] = ()) -
             array = np.load(path, mmap_mode="r", allow_pickle=False)
             return Arrays(array, None, {}, [list(array.shape), str(array.dtype), _probe(array), file.stat().st_size])
         with file.open("rb") as opened, zipfile.ZipFile(opened) as archive, np.load(path, allow_pickle=False) as found:
-            if samples not in found.files:
-                raise unknown(f"array in {path}", samples, found.files)
+            for name in (samples, *([labels] if labels not in ("", LABELS) else [])):
+                if name not in found.files:
+                    raise unknown(f"array in {path}", name, found.files)
             entries = {name: entry_of(archive, name) for name in found.files if name in (samples, labels, *words)}
             array = mapped(path, entries[samples])
             return Arrays(
@@ -113,8 +116,9 @@ def files_in(root: Path) -> tuple[list[str], np.ndarray | None]:
     for place, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         within = Path(place).relative_to(root)
-        found += [(within / name).as_posix() for name in sorted(files) if name.endswith(".npy")]
-        others += [name for name in files if name.lower().endswith(NIFTI)]
+        seen = sorted(name for name in files if not name.startswith("."))
+        found += [(within / name).as_posix() for name in seen if name.endswith(".npy")]
+        others += [name for name in seen if name.lower().endswith(NIFTI)]
     if others:
         raise InputError(
             f"Expected .npy files in {str(root)!r}, but found {others[0]!r}: save each volume once as an array, "
@@ -137,11 +141,15 @@ def files_in(root: Path) -> tuple[list[str], np.ndarray | None]:
 
 def one_array(path: Path) -> np.ndarray:
     """The array of one file. Raises: ValueError or OSError for what is none."""
+    if not path.is_file():
+        raise OSError("it is no file that ends")
     array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     return array
 
 
 def _probe(array: np.ndarray) -> str:
-    """What a few samples hold, for the identity of a mapped file."""
-    rows = np.unique(np.linspace(0, max(0, len(array) - 1), 16).round().astype(int))[: len(array)]
+    """What the samples hold, of more than 64 MiB a few of them, for the identity of a mapped file."""
+    rows = np.arange(len(array))
+    if array.nbytes > WHOLE:
+        rows = np.unique(np.linspace(0, len(array) - 1, 16).round().astype(int))
     return hashlib.sha256(b"".join(np.ascontiguousarray(array[row]).tobytes() for row in rows)).hexdigest()

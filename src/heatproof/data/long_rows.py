@@ -47,12 +47,17 @@ class LongRows:
         if not self.leads:
             raise InputError(f"Expected a column of numbers for each lead in {asked.path}, but it has none.")
         self.digest, self.where = self.rows.digest, asked.path
-        names = [str(word) for part in self.rows.chunks([asked.id]) for word in words_of(part[asked.id])]
+        words_there = [word for part in self.rows.chunks([asked.id]) for word in words_of(part[asked.id])]
+        if None in words_there:
+            raise _lacking(asked.path, asked.id, words_there.index(None))
+        names = [str(word) for word in words_there]
         self.ids = tuple(dict.fromkeys(names))
         number = {name: place for place, name in enumerate(self.ids)}
         of = np.array([number[name] for name in names], np.int64)
         if asked.time:
             times = np.concatenate([floats(part[asked.time]) for part in self.rows.chunks([asked.time])])
+            if np.isnan(times).any():
+                raise _lacking(asked.path, asked.time, int(np.isnan(times).argmax()))
             order = np.lexsort((times, of))
         else:
             order = np.argsort(of, kind="stable")
@@ -144,6 +149,10 @@ def _label_of(rows: Rows, asked: Asked) -> str:
     if asked.label in ("", "label"):
         return ""
     raise unknown(f"column of {asked.path}", asked.label, rows.kinds)
+
+
+def _lacking(path: str, column: str, row: int) -> InputError:
+    return InputError(f"Expected a value in {column!r} for every row of {path}, but row {row} has none.")
 
 
 def _check(rows: Rows, names: Sequence[str], path: str) -> None:

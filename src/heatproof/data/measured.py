@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from heatproof.data.array_files import arrays_of, files_in, labels_in, numbered, one_array
+from heatproof.data.array_files import LABELS, arrays_of, files_in, labels_in, numbered, one_array
 from heatproof.data.base import DATA, Dataset, Source, finite, none_of
 from heatproof.data.listing import Listing, told
 from heatproof.data.long_rows import Asked, LongRows, WideRows, is_table
@@ -28,7 +28,7 @@ class Measured(Source):
     Attributes:
         path: an .npy file, an .npz file, or a folder of .npy files, one a sample, a subfolder a class.
         samples: the name of an .npz file's array of samples.
-        labels: the name of its array of labels: whole numbers from 0 on, or names.
+        labels: the name of its array of labels: whole numbers from 0 on, or names; "y", if it is there, or none.
         label_file: labels beside an .npy file: another one, or a text file with a label a line.
         classes: the names of labels in the network's order.
         leads: the names of channels; an .npz file may have an array of them, `leads`.
@@ -37,7 +37,7 @@ class Measured(Source):
 
     path: str = ""
     samples: str = "x"
-    labels: str = "y"
+    labels: str = LABELS
     label_file: str = ""
     classes: tuple[str, ...] = ()
     leads: tuple[str, ...] = ()

@@ -17,6 +17,7 @@ from heatproof.errors import InputError, shown, unknown
 UNREADABLE = (OSError, EOFError, ValueError, KeyError)  # pyarrow's own errors are some of these
 _NO_NUMBER = re.compile(r"column #(?P<column>\d+): Row #(?P<line>\d+): .* to double: invalid value '(?P<value>.*)'")
 GROUPS = 4  # row groups that are kept decoded
+WHOLE = 2**26  # bytes of a file that is told from others by all of it
 
 
 class Rows(Protocol):
@@ -188,7 +189,10 @@ def _holds_numbers(kind: Any) -> bool:
 
 
 def _footer(path: Path) -> str:
-    """SHA-256 of a Parquet file's last part, which has the statistics of every column and row group, and its size."""
+    """SHA-256 of a Parquet file; of one above 64 MiB that of its size and its last part, which has statistics of every
+    column and row group."""
+    if path.stat().st_size <= WHOLE:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     with path.open("rb") as file:
         file.seek(0, 2)
         size = file.tell()

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,8 +17,8 @@ from heatproof.data.base import DATA, UNLABELLED, Dataset, Source
 from heatproof.data.defaults import LENGTH, is_default
 from heatproof.data.listing import Listing, told
 from heatproof.data.text_rows import TextRows, column
-from heatproof.data.tokenizers import FILES, Tokenizer, tokenizer_of
-from heatproof.errors import InputError, shown, unknown
+from heatproof.data.tokenizers import FILES, Tokenized, Tokenizer, tokenizer_of
+from heatproof.errors import HeatproofWarning, InputError, shown, unknown
 from heatproof.fields import ADDED
 
 T = TypeVar("T")
@@ -31,9 +32,10 @@ class TextTable(Source):
 
     Each text becomes `length` tokens. With `tokenizer` these are the tokens of Hugging Face's tokenizer there; else a
     token is a run of letters and digits, with inner apostrophes; everything else separates. A text that is longer
-    than `length` is cut, a shorter one filled up with the token `pad`, both on `side`. A word that is not in the
-    vocabulary becomes the token `unknown`, and is shown in [brackets]. Inputs are token numbers (N, length), int64:
-    such a network is explained from the output of its embedding on (`at` of a specification's model).
+    than `length` is cut, which a warning says, a shorter one filled up with the token `pad`, both on `side`. A word
+    that is not in the vocabulary becomes the token `unknown`, and is shown in [brackets]. Inputs are token numbers
+    (N, length), int64: such a network is explained from the output of its embedding on (`at` of a specification's
+    model).
 
     A row without text or label is named in `skipped` and left out; that no row is left is an error.
 
@@ -168,19 +170,19 @@ class _Texts(Listing):
         self.table = TextRows(source.path, source.text)
         self.classes, self.numbers = _labels(source, self.table)
         self.rows = self.table.where(source.rows)
-        self.hint = f"a row needs a text in {source.text!r} and a label in {source.label!r}"
+        self.hint, self.said = f"a row needs a text in {source.text!r} and a label in {source.label!r}", False
 
     @property
     def content(self) -> Any:
         found = told(self.rows, map((self.numbers or {}).get, self.rows), self.table.content(self.rows))
-        return [found, _digest(self.source.tokenizer)] if self.source.tokenizer else found
+        return [found, _digest(self.source.tokenizer) if self.source.tokenizer else told(self.source.numbered)]
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def read(self, places: Sequence[int]) -> Dataset:
         source = self.source
-        made: list[tuple[Sequence[int], Sequence[int], tuple[str, ...]]] = []
+        made: list[Tokenized] = []
         kept: list[int] = []
         skipped: list[tuple[str, str]] = []
         chosen = [self.rows[place] for place in places]
@@ -194,25 +196,40 @@ class _Texts(Listing):
             kept.append(row)
             made.append(source.tokens_of(text, source.tokens_a_text) if source.tokenizer else _counted(source, text))
         length, labels = source.tokens_a_text, self.numbers or {}
+        self._say_cut([row for row, text in zip(kept, made, strict=True) if text.cut], len(kept), length)
         return Dataset(
             name=self.name,
-            inputs=torch.tensor([ids for ids, _, _ in made], dtype=torch.int64).reshape(len(made), length),
+            inputs=torch.tensor([text.ids for text in made], dtype=torch.int64).reshape(len(made), length),
             targets=torch.tensor([labels.get(row, UNLABELLED) for row in kept], dtype=torch.int64),
             ids=tuple(map(self.table.id_of, kept)),
             classes=self.classes,
-            tokens=tuple(words for _, _, words in made),
-            mask=torch.tensor([mask for _, mask, _ in made], dtype=torch.int64).reshape(len(made), length),
+            tokens=tuple(text.words for text in made),
+            mask=torch.tensor([text.mask for text in made], dtype=torch.int64).reshape(len(made), length),
             skipped=tuple(skipped),
         )
 
+    def _say_cut(self, cut: Sequence[int], count: int, length: int) -> None:
+        """Warn of texts of which the network sees a part alone; once, as the others' turn comes block by block."""
+        if cut and not self.said:
+            self.said = True
+            side = self.source.tokens_of.cut_on if self.source.tokenizer else self.source.side
+            end = "beginning" if side == "left" else "end"
+            warnings.warn(
+                f"{len(cut)} of {count} texts of {self.name} are longer than {length} tokens and cut "
+                f"({', '.join(map(self.table.id_of, cut[:3]))}): the network does not see their {end}. Others may be, "
+                "too; `length` says how many tokens a text may have.",
+                HeatproofWarning,
+                stacklevel=3,
+            )
 
-def _counted(source: TextTable, text: str) -> tuple[list[int], list[int], tuple[str, ...]]:
-    """The tokens of a counted or listed vocabulary: their numbers, the mask, and the words."""
+
+def _counted(source: TextTable, text: str) -> Tokenized:
+    """The tokens of a counted or listed vocabulary."""
     numbered = source.numbered
     words, pad = source.tokenize(text), numbered[source.pad]
     ids = source.filled([numbered.get(word, numbered[source.unknown]) for word in words], pad)
     shown_as = source.filled([word if word in numbered else f"[{word}]" for word in words], source.pad)
-    return ids, [int(one != pad) for one in ids], tuple(shown_as)
+    return Tokenized(ids, [int(one != pad) for one in ids], tuple(shown_as), len(words) > source.length)
 
 
 def _digest(folder: str) -> str:

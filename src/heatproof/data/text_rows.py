@@ -43,8 +43,9 @@ class TextRows:
             yield from (one if isinstance(one, str) else None for one in self.table[self.text].iloc[list(rows)])
             return
         for name in self.table[FILE].iloc[list(rows)]:
-            try:
-                yield (self.root / str(name)).read_text(encoding="utf-8", errors="replace")
+            path = self.root / str(name)
+            try:  # a pipe would be waited for
+                yield path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
             except OSError:
                 yield None
 
@@ -52,8 +53,8 @@ class TextRows:
         """What tells rows apart without reading files: a table's texts, or files' names and sizes."""
         if self.root is None:
             return list(self.table[self.text].iloc[list(rows)])
-        names = self.table[FILE].iloc[list(rows)]
-        return [(str(name), (self.root / str(name)).stat().st_size) for name in names]
+        files = [(str(name), self.root / str(name)) for name in self.table[FILE].iloc[list(rows)]]
+        return [(name, path.stat().st_size if path.exists() else 0) for name, path in files]
 
     def where(self, rule: str) -> list[int]:
         """The places of the rows that `rule`, "column=value", keeps; "" keeps all."""

@@ -13,11 +13,12 @@ ENDLESS = 10**6  # what transformers says of a tokenizer that knows no length is
 
 
 class Tokenized(NamedTuple):
-    """A text's tokens, filled up: their numbers, 1 where the text stands, and what of the text each stands for."""
+    """A text's tokens, filled up: their numbers, 1 where the text stands, what each token is, whether it is cut."""
 
     ids: list[int]
     mask: list[int]
     words: tuple[str, ...]
+    cut: bool
 
 
 class Tokenizer:
@@ -59,6 +60,11 @@ class Tokenizer:
             lengths += [int(found[name]) for name in LENGTHS if isinstance(found.get(name), int) and found[name] > 0]
         return min(lengths, default=None)
 
+    @property
+    def cut_on(self) -> str:
+        """The side on which longer texts are cut: "left" or "right"."""
+        return str(self.made.truncation_side)
+
     def __call__(self, text: str, length: int) -> Tokenized:
         """A text's tokens, cut or filled up to `length`, on the tokenizer's own sides."""
         fast = bool(self.made.is_fast)
@@ -74,7 +80,14 @@ class Tokenizer:
                 name if special else _shown(text[start:stop], name, unknown=name == self.made.unk_token)
                 for name, (start, stop), special in spans
             ]
-        return Tokenized(ids, [int(one) for one in found["attention_mask"]], tuple(names))
+        mask = [int(one) for one in found["attention_mask"]]
+        return Tokenized(ids, mask, tuple(names), all(mask) and self._is_cut(found, text, length))
+
+    def _is_cut(self, found: Any, text: str, length: int) -> bool:
+        """Whether a text that fills its `length` was longer."""
+        if self.made.is_fast:
+            return bool(found.encodings[0].overflowing)
+        return len(self.made.tokenize(text)) + int(self.made.num_special_tokens_to_add()) > length
 
 
 @lru_cache(maxsize=4)

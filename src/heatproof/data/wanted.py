@@ -40,13 +40,27 @@ def with_names(source: Source, names: Sequence[str] | None) -> Source:
     Where a source has labels by name (subfolders, words in a column), all of which the network has, label k is the
     network's k; else it is the k-th of the source's own, in sorted order.
 
-    Warns: HeatproofWarning where some names are not the network's.
+    Warns: HeatproofWarning where some names are not the network's, or stand for several of its labels; and where labels
+        have their places already, in `classes` or by number, and these are not the network's.
     """
-    if not names or not source.labels_by_name or getattr(source, "classes", None):
+    if not names:
         return source
     own = source.blocks().classes
     if own is None or tuple(own) == tuple(names):
         return source
+    if not source.labels_by_name or getattr(source, "classes", None):
+        _say_order(own, names)
+        return source
+    twice = [name for name in own if list(names).count(name) > 1]
+    if twice:
+        places = [place for place, name in enumerate(names) if name == twice[0]]
+        warnings.warn(
+            f"The model has {len(places)} labels called {twice[0]!r}, {' and '.join(map(str, places))}, and the data's "
+            "are taken for the first; give the samples' labels as numbers, in a CSV file as `index`, to tell them "
+            "apart.",
+            HeatproofWarning,
+            stacklevel=3,
+        )
     strange = [name for name in own if name not in names]
     if not strange:
         return replace(source, classes=tuple(names))  # type: ignore[call-arg]  # it has the field, as asked above
@@ -58,3 +72,18 @@ def with_names(source: Source, names: Sequence[str] | None) -> Source:
         stacklevel=3,
     )
     return source
+
+
+def _say_order(own: Sequence[str], names: Sequence[str]) -> None:
+    """Warn where label k of the data has a name that the network has for another label."""
+    known = list(names)
+    other = [(k, name) for k, name in enumerate(own) if name in known and not (k < len(known) and known[k] == name)]
+    if other:
+        place, name = other[0]
+        warnings.warn(
+            f"Label {place} of the data is called {name!r}, and that is label {known.index(name)} of the model "
+            f"({len(other)} such names), so what is explained and called right may be another label than is said. "
+            "Bring the data's labels into the order of the model's.",
+            HeatproofWarning,
+            stacklevel=4,
+        )
