@@ -14,12 +14,11 @@ class Habits:
     def __init__(self) -> None:
         self.known = False
         self.hooks = False  # whether somebody put hooks on something
-        self.batch_norms = self.instance_norms = False
 
-    def to_be_watched(self, samples: int) -> bool:
-        """Whether a pass of so many samples is to be watched: for hooks, and for norms whose derivative is unsound."""
-        one = self.batch_norms and samples == 1
-        return not self.known or self.hooks or self.instance_norms or one
+    @property
+    def to_be_watched(self) -> bool:
+        """Whether the next pass is to be watched: for hooks that are put on tensors meanwhile."""
+        return not self.known or self.hooks
 
 
 _of_call: ContextVar[tuple[nn.Module, Habits] | None] = ContextVar("habits", default=None)

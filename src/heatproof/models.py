@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from heatproof import habits, modes, prefix
+from heatproof import habits, modes, prefix, sound
 from heatproof.arguments import Shared as Shared
 from heatproof.arguments import check_arguments, content, is_shared, parameters_of
 from heatproof.callables import as_model as as_model
@@ -393,7 +393,7 @@ def returned(model: nn.Module, x: Tensor, rows: Tensor | None = None, *, derived
 
 def _run(model: nn.Module, x: Tensor, rows: Tensor | None) -> Any:
     kept = prefix.kept_for(model, x, rows)
-    if kept is not None and not _rules_apply(besides=_SoundDerivatives):
+    if kept is not None and not _rules_apply(besides=_HooksHeld):
         return kept.run(x, model)
     x = x.clone()
     return model(x, rows) if isinstance(model, Bound) else model(x)
@@ -408,19 +408,18 @@ def _derivable(model: nn.Module, x: Tensor, rows: Tensor | None) -> Any:
     """What is derived is run as it was written, with sound derivatives, and hooks that change none."""
     known, before = habits.of(model), habits.hooks_so_far()
     with uncompiled():
-        if not known.to_be_watched(len(x)):
+        if not known.to_be_watched:
             out = _run(model, x, rows)
             if habits.hooks_so_far() == before:
-                return out
+                return sound.derived(out)
             before = habits.hooks_so_far()  # hooks that nobody held: the pass is run again
             prefix.forget(model)
-        with _SoundDerivatives(model) as watch:
+        with _HooksHeld(model):
             out = _run(model, x, rows)
     known.known, known.hooks = True, habits.hooks_so_far() != before
     if known.hooks:  # which are of one pass
         prefix.forget(model)
-    known.batch_norms, known.instance_norms = watch.batch_norms, watch.instance_norms
-    return out
+    return sound.derived(out)
 
 
 class _OneWay(Undoing):
@@ -444,37 +443,19 @@ class _OneWay(Undoing):
             modes.become(self._modes)
 
 
-# As modules call it, as exported programs do, and as decomposed ones do.
-_NORMS = "batch_norm native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training"
-_BATCH_NORMS = frozenset(_NORMS.split())
-
-
-class _SoundDerivatives(TorchFunctionMode):
-    """Hands batch norms and instance norms cotangents without gaps or permuted strides; holds tensor hooks to looking.
-
-    torch's own derivative (2.12, on a CPU) of a batch norm in eval mode is wrong, not by rounding, for one sample whose
-    cotangent comes back through a transposition, as in LeViT and XCiT; so is that of an instance norm, which is to
-    torch a batch norm of one sample. Rules have their own way with them.
-    """
+class _HooksHeld(TorchFunctionMode):
+    """Holds hooks that a model registers on its tensors to looking."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self._model = model
-        self.batch_norms = self.instance_norms = False
 
     def __torch_function__(
         self, function: Any, kinds: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if function is Tensor.register_hook:
             return register_held(args, kwargs or {}, where(self._model))
-        out = function(*args, **(kwargs or {}))
-        name = getattr(function, "__name__", "").removesuffix(".default")
-        if (batch := name in _BATCH_NORMS) or name == "instance_norm":
-            self.batch_norms, self.instance_norms = self.batch_norms or batch, self.instance_norms or not batch
-            normalized = out if isinstance(out, Tensor) else out[0]
-            if normalized.requires_grad and (len(normalized) == 1 or not batch):
-                normalized.register_hook(lambda cotangent: cotangent.contiguous())
-        return out
+        return function(*args, **(kwargs or {}))
 
 
 def _rules_apply(besides: type[TorchFunctionMode] | None = None) -> bool:
