@@ -17,11 +17,14 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_leaves
 
-from heatproof.sharing import same
+from heatproof.sharing import Samples
 
 Call = Callable[[Tensor], Any]
 PLAIN = (int, float, complex, str, bytes, bool, type(None), slice, torch.dtype, torch.device, torch.layout,
          torch.memory_format, torch.Size, type(Ellipsis))  # fmt: skip
+
+# What hands out a tensor's memory, into which something may be written that nobody sees.
+MEMORY = frozenset(("numpy", "__array__", "__dlpack__", "data_ptr", "storage", "untyped_storage"))
 
 # Storages of the weights that a randomization has written to and not yet restored.
 _random: Counter[int] = Counter()
@@ -50,9 +53,10 @@ class Kept:
     """
 
     def __init__(self, model: nn.Module, inputs: Tensor, most: int) -> None:
-        self.model, self.inputs, self.most = model, inputs, most
+        self.model, self.samples, self.most = model, Samples(inputs), most
         self.told: Counter[str] = Counter()
         self._tapes: dict[bool, _Tape] = {}
+        self._leaf: Tensor | None = None
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -78,8 +82,6 @@ class Kept:
         tape = self._tapes.get(graded)
         if tape is None:
             return self._record(x, call, graded)
-        if x is not tape.leaf and graded:
-            return call(x.clone())  # a graph of somebody's own
         replay = _Replay(tape)
         try:
             with replay:
@@ -96,9 +98,15 @@ class Kept:
         """Without what was recorded with a graph, which was not as it should be."""
         self._tapes.pop(True, None)
 
-    def leaf(self) -> Tensor | None:
-        """What the recorded graph begins with."""
-        return self._tapes[True].leaf if True in self._tapes else None
+    def leaf(self) -> Tensor:
+        """What a graph that is kept begins with, for who retains it and puts no hook on it."""
+        if self._leaf is None:
+            self._leaf = self.samples.inputs.detach().requires_grad_()
+        return self._leaf
+
+    def keeps(self, x: Tensor) -> bool:
+        """Whether a pass on `x` is one of those that are kept: a graph from any other leaf is somebody's own."""
+        return x is self._leaf if torch.is_grad_enabled() else self.samples.are(x)
 
     def _record(self, x: Tensor, call: Call, graded: bool) -> Any:
         tape = _Tape(x, self.most)
@@ -123,16 +131,9 @@ def room(most: int, device: torch.device) -> int:
 def kept_for(model: nn.Module, x: Tensor, rows: Tensor | None) -> Kept | None:
     """Who keeps passes of this model on these samples, if somebody does."""
     here = _open.get()
-    if (
-        here is None
-        or not here.most
-        or rows is not None
-        or here.model is not model
-        or x.is_inference()
-        or not same(x, here.inputs)
-    ):
+    if here is None or not here.most or rows is not None or here.model is not model:
         return None
-    return here if x.requires_grad or not torch.is_grad_enabled() else None
+    return here if here.keeps(x) else None
 
 
 def forget(model: nn.Module) -> None:
@@ -143,9 +144,10 @@ def forget(model: nn.Module) -> None:
 
 
 def leaf_of(model: nn.Module, inputs: Tensor) -> Tensor | None:
-    """The leaf of the graph that is kept of this model on these samples; None where there is none."""
+    """The leaf of a graph of this model on these samples that is kept, or will be; None where there is none."""
     here = _open.get()
-    return here.leaf() if here is not None and here.model is model and same(inputs, here.inputs) else None
+    kept = here is not None and here.most and here.model is model and here.samples.are(inputs)
+    return here.leaf() if here is not None and kept else None
 
 
 class _Stale(Exception):  # noqa: N818  # nobody sees it
@@ -164,7 +166,7 @@ class _Tape:
     """The calls of one pass."""
 
     def __init__(self, leaf: Tensor, most: int) -> None:
-        self.leaf, self.start, self.most = leaf, leaf.clone(), most
+        self.start, self.most = leaf.clone(), most
         self.calls: list[_Called] = []
         self.graded = torch.is_grad_enabled()
         self.ended = False
@@ -180,6 +182,9 @@ class _Tape:
         """Run a call, and keep it."""
         leaves, spec = tree_flatten((args, kwargs))
         tensors = [one for one in leaves if isinstance(one, Tensor)]
+        if getattr(func, "__name__", "") in MEMORY:
+            self._drop()
+            return run()
         if torch.is_grad_enabled() != self.graded or any(one.is_inference() for one in tensors):
             self._end()  # a part that is not derived, or by a way of its own
             return run()
@@ -189,11 +194,13 @@ class _Tape:
         ]
         self._weights.update(_storage(one) for one in tensors if _storage(one) not in self._made)
         result = run()
-        place, made = len(self.calls), [one for one in tree_leaves(result) if isinstance(one, Tensor)]
+        given = tree_leaves(result)
+        place, made = len(self.calls), [one for one in given if isinstance(one, Tensor)]
         written = {_storage(one) for one, then in zip(tensors, before, strict=True) if one._version != then}
         # What gives nothing does something else, such as turning gradients off.
         acts = (result is None and not written) or torch.is_grad_enabled() != self.graded
-        if acts or written & self._weights or any(one.layout != torch.strided for one in made):
+        used_up = not all(isinstance(one, (Tensor, *PLAIN)) for one in given)  # an iterator, say
+        if acts or used_up or written & self._weights or any(one.layout != torch.strided for one in made):
             self._end()
             return result
         self._written += [(place, self._made[storage]) for storage in written]
@@ -204,10 +211,14 @@ class _Tape:
                 self._bytes += one.untyped_storage().nbytes()
         self.calls.append(_Called(func, leaves, spec, versions, result))
         if self._bytes > self.most:
-            self.calls.clear()
-            self._tensors.clear()
-            self._end()
+            self._drop()
         return result
+
+    def _drop(self) -> None:
+        """Nothing is kept of this pass."""
+        self.calls.clear()
+        self._tensors.clear()
+        self._end()
 
     def _end(self) -> None:
         """What comes now is computed each time."""

@@ -17,11 +17,30 @@ if TYPE_CHECKING:
     from heatproof.methods.base import Explanation, Method
 
 
+class Samples:
+    """Samples (N, …) as they were when somebody began to keep what is made of them."""
+
+    def __init__(self, inputs: Tensor) -> None:
+        self.inputs, self._written = inputs, _writes(inputs)
+
+    def are(self, inputs: Tensor) -> bool:
+        """Whether these are the same values in the same place, into which nothing was written since.
+
+        Not so without a version that tells: of tensors made under inference mode.
+        """
+        known = self._written is not None and same(inputs, self.inputs)
+        return known and _writes(inputs) == self._written
+
+
+def _writes(tensor: Tensor) -> int | None:
+    return None if tensor.is_inference() else tensor._version
+
+
 class _Shared:
     """Explanations of these samples that will be asked for again, and the network's outputs on them."""
 
     def __init__(self, model: nn.Module, inputs: Tensor, targets: Tensor, recipes: Iterable[Any]) -> None:
-        self.model, self.inputs, self.targets = model, inputs, targets
+        self.model, self.samples, self.targets = model, Samples(inputs), targets
         self.left = Counter(asked for recipe in recipes for asked in _asked(recipe))
         self.explanations: dict[Any, Explanation] = {}
         self.seconds: dict[Any, float] = {}  # what each took, or would have taken
@@ -67,7 +86,7 @@ def known(method: "Method", model: nn.Module, inputs: Tensor, targets: Tensor) -
     here = _shared.get()
     if here is None or here.model is not model or not _hashed(method) or method not in here.explanations:
         return None
-    if not (same(inputs, here.inputs) and same(targets, here.targets)):
+    if not (here.samples.are(inputs) and same(targets, here.targets)):
         return None
     found = here.explanations[method]
     here.saved += here.seconds[method]
@@ -82,7 +101,7 @@ def keep(
     here = _shared.get()
     if here is None or here.model is not model or not _hashed(method) or here.left[method] < 2:
         return
-    if same(inputs, here.inputs) and same(targets, here.targets):
+    if here.samples.are(inputs) and same(targets, here.targets):
         here.explanations[method], here.seconds[method] = found, seconds
         _count(here, method)
 
@@ -90,7 +109,7 @@ def keep(
 def known_outputs(model: nn.Module, inputs: Tensor) -> Tensor | None:
     """The network's outputs (N, C) on these samples, made without a graph, where they are known."""
     here = _shared.get()
-    if here is None or here.outputs is None or here.model is not model or not same(inputs, here.inputs):
+    if here is None or here.outputs is None or here.model is not model or not here.samples.are(inputs):
         return None
     here.saved += here.seconds[_OUTPUTS]
     return here.outputs
@@ -99,7 +118,7 @@ def known_outputs(model: nn.Module, inputs: Tensor) -> Tensor | None:
 def keep_outputs(model: nn.Module, inputs: Tensor, outputs: Tensor, seconds: float) -> None:
     """Keep them; they took so many seconds."""
     here = _shared.get()
-    if here is not None and here.model is model and same(inputs, here.inputs):
+    if here is not None and here.model is model and here.samples.are(inputs):
         here.outputs, here.seconds[_OUTPUTS] = outputs, seconds
 
 

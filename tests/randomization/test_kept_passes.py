@@ -8,11 +8,12 @@ from randomizable import Attending, Bare, Normed, Recurrent, Reused, Shuffled, T
 from torch import Tensor, nn
 
 import heatproof as hp
-from heatproof import prefix
+from heatproof import prefix, sharing
 from heatproof.auditing import block
 from heatproof.checks import ParameterRandomization
 from heatproof.checks.swapping import swapped, tensors_of
-from heatproof.methods import Gradient, GradientXInput, IntegratedGradients, Saliency
+from heatproof.methods import Explanation, Gradient, GradientXInput, IntegratedGradients, Method, Saliency
+from heatproof.methods.base import outputs_of
 from heatproof.models import Bound, forward
 from heatproof.prefix import Kept
 from heatproof.randomization import RANDOMIZATIONS, Cascading
@@ -268,3 +269,69 @@ def test_the_rows_of_an_audit_are_the_same(monkeypatch, tmp_path, seeds) -> None
     assert rows[0].equals(rows[1])
     assert len(told) == 3
     assert all(each["answered"] > each["computed"] / 2 for each in told)
+
+
+class FreesItsGraph(Method):
+    def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
+        x = inputs.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(forward(model, x).gather(1, targets[:, None]).sum(), x)
+        return Explanation(gradient)
+
+
+class HooksItsLeaf(Method):
+    def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
+        x = inputs.detach().requires_grad_()
+        x.register_hook(lambda gradient: 2 * gradient)
+        out = forward(model, x).gather(1, targets[:, None]).sum()
+        (gradient,) = torch.autograd.grad(out, x, retain_graph=True)
+        return Explanation(gradient)
+
+
+class WritesIntoInputs(Method):
+    """By how much the first output falls without the first feature, which is put back."""
+
+    def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
+        before, trained = inputs.clone(), outputs_of(model, inputs)
+        inputs[:, 0] = 0
+        fall = trained - outputs_of(model, inputs)
+        inputs.copy_(before)
+        return Explanation(fall[:, :1].expand_as(inputs))
+
+
+@pytest.mark.parametrize("first", [FreesItsGraph(), HooksItsLeaf(), WritesIntoInputs()])
+def test_graphs_and_writes_of_somebodys_own_method_change_no_other_map(first: Method) -> None:
+    model, inputs = network("mlp")
+    labels, methods = torch.tensor([0, 1, 2]), (Gradient(), first, Gradient())
+    expected = [method(model, inputs, labels) for method in methods]
+    with sharing.shared(model, inputs, labels, methods), Kept(model, inputs, LARGE).opened():
+        found = [method(model, inputs, labels) for method in methods]
+    assert expected[1].any()
+    assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))
+    with sharing.shared(model, inputs, labels, methods), Kept(model, inputs, LARGE).opened():
+        found = [method(model, inputs, labels) for method in methods[1:]]
+    assert all(torch.equal(one, other) for one, other in zip(found, expected[1:], strict=True))
+
+
+class WritesIntoMemory(nn.Module):
+    """What a layer below gave is doubled in memory, which counts no version up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.below, self.head = nn.Linear(4, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.below(x)
+        h.detach().numpy()[:] *= 2
+        return self.head(h)
+
+
+def test_what_is_written_into_a_tensors_memory_is_not_taken_up() -> None:
+    torch.manual_seed(0)
+    model, inputs = WritesIntoMemory().eval(), torch.randn(3, 4)
+    kept = Kept(model, inputs, LARGE)
+    with torch.no_grad(), kept.opened():
+        forward(model, inputs)
+    with RANDOMIZATIONS.get("independent").stages(model, inputs)[0], torch.no_grad():
+        expected = forward(model, inputs)
+        with kept.opened():
+            assert torch.equal(forward(model, inputs), expected)

@@ -96,8 +96,8 @@ def gradients(
 
     Parameters are left alone.
     """
-    known = prefix.leaf_of(model, inputs) if rows is None else None
-    x = inputs.detach().requires_grad_() if known is None else known
+    kept = prefix.leaf_of(model, inputs) if rows is None else None  # the pull retains the graph
+    x = inputs.detach().requires_grad_() if kept is None else kept
     with torch.enable_grad(), _differentiable_recurrence(model) if x.is_cuda else nullcontext():
         outputs = forward(model, x, rows)
     if not outputs.requires_grad:
