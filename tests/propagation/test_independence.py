@@ -154,3 +154,50 @@ def test_rows_of_a_bound_model_are_proven_by_it():
     made = len(passes)
     Gradient()(select(bound, torch.tensor([1, 1, 2])), X[:3], TARGETS[:3])
     assert len(passes) == made + 1
+
+
+class Mixing(nn.Module):
+    def forward(self, h):
+        return h - h.mean(0, keepdim=True)
+
+
+class Chain(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm, self.last = nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Identity()
+
+    def forward(self, x):
+        return self.last(self.norm(self.first(x)))
+
+
+def hook_all(net):
+    return nn.modules.module.register_module_forward_hook(lambda module, inputs, h: h - h.mean(0, keepdim=True))
+
+
+def forget_statistics(net):
+    net.norm.running_mean = net.norm.running_var = None
+
+
+def put_on_a_forward(net):
+    own, mixing = net.first.forward, Mixing()
+    net.first.forward = lambda x: mixing(own(x))
+
+
+def put_another_where_it_was(net):
+    """Memory of a module that is gone is another's at once."""
+    number, net.last = id(net.last), None
+    several = [Mixing().eval() for _ in range(200)]
+    net.last = next((one for one in several if id(one) == number), several[0])
+
+
+@pytest.mark.parametrize("change", [hook_all, forget_statistics, put_on_a_forward, put_another_where_it_was])
+def test_a_model_that_begins_to_mix_samples_is_probed_again(change):
+    net, x = Chain().eval(), torch.randn(3, 4)
+    Gradient()(net, x, 0)
+    handle = change(net)
+    try:
+        with pytest.raises(OperationError, match="do not depend on the other samples"):
+            Gradient()(net, x, 0)
+    finally:
+        if handle is not None:
+            handle.remove()

@@ -34,6 +34,7 @@ class Settled(NamedTuple):
     habits: Habits
 
 
+EVERYWHERE = ("_global_forward_hooks", "_global_forward_pre_hooks", *hooks.EVERYWHERE)
 # By identity, as long as the structure stays; parameters may take other values. torch's weak dictionaries cost as much
 # as all else that is looked at in a call.
 _known: dict[int, tuple[weakref.ref[nn.Module], Settled]] = {}
@@ -95,16 +96,24 @@ def _keep(model: nn.Module, settled: Settled) -> None:
 
 
 def structure_of(model: nn.Module) -> tuple[Any, ...]:
-    """What decides what a model computes, but for the values of its tensors: modules, modes, hooks, dtypes, devices."""
-    parts: list[Any] = [tuple(getattr(nn.modules.module, kind)) for kind in hooks.EVERYWHERE]
+    """What decides what a model computes, but for the values of its tensors.
+
+    Modules, a `forward` put on one, modes, hooks, dtypes, devices, and which buffers there are. Modules are held
+    weakly, as the number of one that is gone may be another's.
+    """
+    parts: list[Any] = [tuple(getattr(nn.modules.module, kind)) for kind in EVERYWHERE]
     seen: set[int] = set()
     todo, device = [model], None
     while todo:
         module = todo.pop()
         own = module.__dict__
         if module is not model:  # a selection of a Bound's rows is another module around the same network
-            parts.append(id(module))
+            parts.append(weakref.ref(module))
         parts.append(own.get("training", module.training))
+        if (put_on := own.get("forward")) is not None:
+            parts.append(id(put_on))
+        if buffers := own.get("_buffers"):  # a batch norm without statistics takes those of the batch
+            parts.append([buffer is None for buffer in buffers.values()])
         for kind in ("_forward_hooks", "_forward_pre_hooks", *hooks.OF_MODULES):
             if registered := own.get(kind):
                 parts.append(tuple(registered))
