@@ -191,6 +191,11 @@ def test_what_the_configuration_says_of_outputs(root: Path) -> None:
     saved(root, "vit", problem_type="multi_label_classification")
     manifest = audited(root, {"name": "hf:vit"}, {"name": "image-folder", "root": "pictures"})
     assert manifest["model"]["meaning"]["kind"] == "multi-label"
+    run = hp.audit(
+        hp.pretrained.load(root / "vit"), ImageFolder(root=str(root / "pictures")), methods=["gradient"],
+        checks=["completeness"], out=root / "from-python", threads=1,
+    )  # fmt: skip
+    assert run.manifest["model"]["meaning"]["kind"] == "multi-label"
 
 
 def invoked(*arguments: str) -> str:

@@ -232,3 +232,24 @@ def test_one_number_that_changed_makes_other_data(tmp_path: Path) -> None:
         frame.to_parquet(tmp_path / "x.parquet", compression=None)
         identities.add(Table(path=str(tmp_path / "x.parquet")).blocks().identity)
     assert len(identities) == 4
+
+
+def test_folders_called_by_numbers_are_these_labels(tmp_path: Path) -> None:
+    for name in ("0", "2", "10"):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "a.npy", np.zeros((2, 5), np.float32))
+    data = Series(path=str(tmp_path)).load()
+    assert sorted(zip(data.ids, data.targets.tolist(), strict=True)) == [
+        ("0/a.npy", 0),
+        ("10/a.npy", 10),
+        ("2/a.npy", 2),
+    ]
+
+
+def test_labels_that_are_numbers_and_no_labels_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("-1\n0\n1\n")
+    source = Series(path=kept(tmp_path / "ecg.npy", ECG), label_file=str(tmp_path / "labels.txt"))
+    with pytest.raises(InputError, match=r"labels of ecg as names or as whole numbers from 0 on, .* but got '-1'"):
+        source.load()
+    (tmp_path / "labels.txt").write_text("1.0\n0.0\n1.0\n")
+    assert source.load().targets.tolist() == [1, 0, 1]

@@ -256,3 +256,15 @@ def test_a_broken_file_is_an_error(tmp_path: Path, name: str, content: bytes) ->
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=f"{name} to be a .* file, but reading it failed"):
         Table(path=str(tmp_path / name)).load()
+
+
+def test_what_is_taken_of_the_audited_table_itself_is_said(tmp_path: Path) -> None:
+    path = str(tmp_path / "t.csv")
+    pd.DataFrame({"age": [1.0, 2.0], "sex": ["f", "m"], "label": [0, 1]}).to_csv(path, index=False)
+    note = Table(path=path, standardize=True).blocks().note
+    assert note == (
+        "The integers of 'sex' and mean and std are taken of the audited table itself; where the network was trained "
+        "with others, name its training part as `fit`."
+    )
+    assert Table(path=path, standardize=True, fit=path).blocks().note == ""
+    assert Table(path=path, vocabularies={"sex": ("f", "m")}).blocks().note == ""

@@ -85,6 +85,26 @@ def test_texts_that_are_cut_are_said_once_and_others_never(tmp_path: Path):
     TextTable(path=str(tmp_path / "t.csv"), length=5).load()  # nothing is cut
 
 
+def test_labels_that_are_numbers_in_words(tmp_path: Path):
+    frame = pd.DataFrame({"text": ["one", "two", "three"], "label": [1.0, None, 2.0]})  # a missing one makes all floats
+    frame.to_parquet(tmp_path / "t.parquet")
+    loaded = TextTable(path=str(tmp_path / "t.parquet")).load()
+    assert (loaded.targets.tolist(), loaded.classes) == ([1, 2], None)
+    frame.assign(label=[-1, 0, 1]).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(InputError, match=r"whole numbers from 0 on, below .*, but got '-1'; name all of them"):
+        TextTable(path=str(tmp_path / "t.csv")).load()
+    named = TextTable(path=str(tmp_path / "t.csv"), classes=("0", "1", "-1")).load()
+    assert named.targets.tolist() == [2, 0, 1]
+
+
+def test_a_vocabulary_of_the_audited_texts_themselves_is_said(tmp_path: Path):
+    pd.DataFrame({"text": ["one two"], "label": 0}).to_csv(tmp_path / "t.csv", index=False)
+    (tmp_path / "words.txt").write_text("<pad>\n<unk>\none\n")
+    source = TextTable(path=str(tmp_path / "t.csv"))
+    assert "counted in the audited texts themselves" in source.blocks().note
+    assert TextTable(path=source.path, vocabulary=str(tmp_path / "words.txt")).blocks().note == ""
+
+
 def test_a_changed_vocabulary_is_other_data(tmp_path: Path):
     pd.DataFrame({"text": ["one two"], "label": 0}).to_csv(tmp_path / "t.csv", index=False)
     identities = set()

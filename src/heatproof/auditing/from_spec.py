@@ -130,7 +130,7 @@ def subject_of(spec: AuditSpec, found: Loaded) -> Subject:
         data=blocks.name,
         title=spec.title,
         classes=blocks.classes or found.names,
-        read=found.read,
+        read=" ".join(filter(None, [found.read, getattr(blocks, "note", "")])),
         spec=_without_folders(spec.source),
     )
     if spec.targets in (Label("predicted"), Label("given")):

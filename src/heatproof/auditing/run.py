@@ -39,7 +39,7 @@ from heatproof.methods.base import METHODS, Attribution, Method, Targets
 from heatproof.models import Bound, as_model, check_inputs, check_model
 from heatproof.outputs import Outputs
 from heatproof.paths import given_path
-from heatproof.pretrained import folder_of
+from heatproof.pretrained import folder_of, kind_of_outputs
 from heatproof.progress import Listener, to
 from heatproof.reading.believable import needed
 from heatproof.runs import failures, read, read_manifest, read_rows
@@ -248,6 +248,7 @@ def audit(
         about, model,
         title=title, classes=classes, columns=names, tokens=tokens, display=display,
     )  # fmt: skip
+    outputs = _kind_told(model, targets) if outputs is None else outputs
     subject = made(model, data, targets, outputs, about, labels=labels, ids=ids, boxes=boxes)
     found = audited(
         subject,
@@ -283,6 +284,13 @@ def _as_wanted(model: nn.Module, data: Any, training: Any, about: About | None, 
     if isinstance(training, DataSource):
         training = with_names(wanted(training, told=pictures, folder=place).source, names)
     return with_names(data, names), training, replace(about, read=about.read or read)
+
+
+def _kind_told(model: nn.Module, targets: Any) -> str | None:
+    """What the outputs are, where the network's configuration says so, and its outputs are what is explained."""
+    other = callable(targets) or (isinstance(targets, Target) and not isinstance(targets, Label))
+    inside = isinstance(model, Bound) and model.layer is not None
+    return None if other or inside else kind_of_outputs(network(model))
 
 
 def audited(
@@ -409,7 +417,8 @@ def _of_blocks(
     own = None if targets is None or aimed_at else targets
     blocks = as_blocks(data, own, given=given, columns=parts, ids=ids, boxes=boxes)
     explain = "label" if own is not None or targets == Label("given") else "predicted"
-    about = replace(about, data=about.data or blocks.name, classes=about.classes or blocks.classes)
+    read = " ".join(filter(None, [about.read, getattr(blocks, "note", "")]))
+    about = replace(about, data=about.data or blocks.name, classes=about.classes or blocks.classes, read=read)
     if aimed_at and not known:
         found = subject_of_blocks(model, blocks, targets, outputs, about)
         if found is None:

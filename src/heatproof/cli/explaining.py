@@ -33,7 +33,7 @@ def explain(
             help="Side of the square in the middle; or HEIGHT,WIDTH; or none to keep all. As the model tells, or 224."
         ),
     ] = None,
-    channels: Annotated[int, typer.Option(help="3 for RGB, 1 for grey.")] = 3,
+    channels: Annotated[int | None, typer.Option(help="3 for RGB (the default), 1 for grey.")] = None,
     mean: Annotated[
         str | None,
         typer.Option(help="Mean of each channel, by commas. As the model tells, or ImageNet's for RGB, none for grey."),

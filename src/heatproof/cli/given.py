@@ -12,7 +12,7 @@ def read_as(
     """The fields of a source of pictures that somebody gave."""
     given: dict[str, Any] = {name: _pixels(size) for name, size in (("resize", resize), ("crop", crop)) if size}
     given |= {name: _numbers(numbers) for name, numbers in (("mean", mean), ("std", std)) if numbers is not None}
-    return given if channels in (None, 3) else {**given, "channels": channels}
+    return given if channels is None else {**given, "channels": channels}
 
 
 def _numbers(text: str) -> tuple[float, ...]:

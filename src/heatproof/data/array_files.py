@@ -3,7 +3,7 @@
 import hashlib
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,7 +75,28 @@ def labels_in(path: str) -> np.ndarray:
         raise InputError(
             f"Expected labels in {path}, an .npy or text file, but reading it failed ({error})."
         ) from error
-    return np.array([int(line) for line in lines]) if all(map(str.isdecimal, lines)) else np.array(lines)
+    return np.array(lines)
+
+
+def whole_numbers(words: Collection[str], where: str) -> list[int] | None:
+    """Labels that are written as numbers, such as 1 or 1.0; None where some are names.
+
+    Raises: InputError where all are numbers and some are no labels, such as −1 or 0.5: names in sorted order would
+        number them anew.
+    """
+    try:
+        values = [float(word) for word in words]
+    except ValueError:
+        return None
+    odd = next((word for word, value in zip(words, values, strict=True) if not 0 <= value < MOST_LABELS), None)
+    odd = odd or next((word for word, value in zip(words, values, strict=True) if value != int(value)), None)
+    if odd is not None:
+        raise InputError(
+            f"Expected labels of {where} as names or as whole numbers from 0 on, below {MOST_LABELS}, but got "
+            f"{shown(odd)}; name all of them in their order as `classes` where numbers are names, and leave out the "
+            "label of what has none."
+        )
+    return [int(value) for value in values]
 
 
 def numbered(
@@ -91,6 +112,8 @@ def numbered(
         raise InputError(f"Expected a label for each of {count} samples of {where}, but got {labels.shape}.")
     if labels.dtype.kind in "US":
         words = [str(word.decode() if isinstance(word, bytes) else word) for word in labels]
+        if not classes and (whole := whole_numbers(words, where)) is not None:
+            return numbered(np.array(whole, np.int64), count, (), where)
         names = classes or tuple(sorted(set(words)))
         strange = sorted(set(words) - set(names))
         if strange:

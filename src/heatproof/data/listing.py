@@ -22,6 +22,7 @@ class Listing(ABC):
         classes: the name of each label, or None.
         content: plain data that tells these samples from others as far as is known without reading them, wherever they
             lie: file names and labels, sizes, checksums.
+        note: what a reader should know of how samples are made, in a sentence; "" for nothing.
         hint: what to do where none of the wanted samples can be used.
         one_shape: what to do where samples differ in shape.
     """
@@ -29,6 +30,7 @@ class Listing(ABC):
     name: str
     classes: tuple[str, ...] | None = None
     content: Any = None
+    note: str = ""
     hint: str = ""
     one_shape: str = "bring them to one shape"
 
@@ -98,6 +100,11 @@ class SourceBlocks:
     def classes(self) -> tuple[str, ...] | None:
         """The name of each label, or None."""
         return self._listing.classes
+
+    @property
+    def note(self) -> str:
+        """What a reader should know of how samples are made, in a sentence; "" for nothing."""
+        return self._listing.note
 
     @property
     def identity(self) -> str:

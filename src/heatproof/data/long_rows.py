@@ -138,8 +138,8 @@ class WideRows:
 
 
 def as_labels(words: Sequence[str]) -> np.ndarray:
-    """Labels as whole numbers where all are, else as words."""
-    return np.array([int(word) for word in words]) if all(map(str.isdecimal, words)) else np.array(words)
+    """Labels, one a series."""
+    return np.array(words)
 
 
 def _label_of(rows: Rows, asked: Asked) -> str:

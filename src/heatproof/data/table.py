@@ -146,6 +146,7 @@ class _Table(Listing):
         if source.id:
             found = [one for part in self.table.chunks([source.id]) for one in words_of(part[source.id])]
             self.ids = unique([one or "" for one in found])
+        self.note = self._of_itself()
         self.hint = "a row needs a value in every column"
 
     @property
@@ -252,6 +253,22 @@ class _Table(Listing):
         mean = np.array(source.mean) if source.mean else found.mean if source.standardize else np.zeros(1)
         std = np.array(source.std) if source.std else found.std if source.standardize else np.ones(1)
         return Fitted(words, mean, std, source.classes or found.classes)
+
+    def _of_itself(self) -> str:
+        """What is taken of the audited table for want of another, in a sentence."""
+        source = self.source
+        if source.fit or source.fit_rows:
+            return ""
+        counted = [repr(name) for name in self.categories if name not in source.vocabularies]
+        parts = [f"the integers of {', '.join(counted[:3])}{', …' if counted[3:] else ''}"] if counted else []
+        parts += ["mean and std"] if source.standardize else []
+        if not parts:
+            return ""
+        said = " and ".join(parts)
+        return (
+            f"{said[0].upper()}{said[1:]} are taken of the audited table itself; where the network was trained with "
+            "others, name its training part as `fit`."
+        )
 
     def _features(self) -> tuple[Features | None, Names]:
         """What counts as one feature of the inputs, if not each column by itself; and all columns' names."""

@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 import pandas as pd
 import torch
 
+from heatproof.data.array_files import whole_numbers
 from heatproof.data.base import DATA, UNLABELLED, Dataset, Source
 from heatproof.data.defaults import LENGTH, is_default
 from heatproof.data.listing import Listing, told
 from heatproof.data.text_rows import TextRows, column
 from heatproof.data.tokenizers import FILES, Tokenized, Tokenizer, tokenizer_of
-from heatproof.errors import HeatproofWarning, InputError, shown, unknown
+from heatproof.errors import HeatproofWarning, InputError, unknown
 from heatproof.fields import ADDED
 
 T = TypeVar("T")
@@ -170,6 +171,11 @@ class _Texts(Listing):
         self.table = TextRows(source.path, source.text)
         self.classes, self.numbers = _labels(source, self.table)
         self.rows = self.table.where(source.rows)
+        if not (source.tokenizer or source.vocabulary or source.vocabulary_rows):
+            self.note = (
+                "The words' numbers are counted in the audited texts themselves; where the network was trained with "
+                "others, name its `vocabulary`."
+            )
         self.hint, self.said = f"a row needs a text in {source.text!r} and a label in {source.label!r}", False
 
     @property
@@ -251,12 +257,10 @@ def _labels(source: TextTable, table: TextRows) -> tuple[tuple[str, ...] | None,
         for row, value in enumerate(column(table.table, source.label, source.path))
         if not pd.isna(value) and str(value).strip()
     }
-    if all(value.isdecimal() for value in given.values()):
-        long = next((value for value in given.values() if len(value) > 8), None)
-        if long is not None:
-            raise InputError(f"Expected labels below 10⁸ in {source.path}, but got {shown(long)}.")
-        numbers = {row: int(value) for row, value in given.items()}
-        names = source.classes
+    as_names = bool(source.classes) and set(given.values()) <= set(source.classes)
+    whole = None if as_names else whole_numbers(list(given.values()), f"column {source.label!r} of {source.path}")
+    if whole is not None:
+        numbers, names = dict(zip(given, whole, strict=True)), source.classes
     else:
         names = source.classes or tuple(sorted(set(given.values())))
         strange = sorted(set(given.values()) - set(names))
