@@ -13,6 +13,8 @@ from heatproof.undo import Undoing
 
 EVERYWHERE = ("_global_backward_hooks", "_global_backward_pre_hooks")
 OF_MODULES = ("_backward_hooks", "_backward_pre_hooks")
+FORWARD_EVERYWHERE = ("_global_forward_hooks", "_global_forward_pre_hooks")
+FORWARD_OF_MODULES = ("_forward_hooks", "_forward_pre_hooks")
 
 
 def any_backward_hooks(modules: Iterable[nn.Module]) -> bool:
@@ -24,6 +26,14 @@ def any_backward_hooks(modules: Iterable[nn.Module]) -> bool:
         if own.get("_backward_hooks") or own.get("_backward_pre_hooks"):
             return True
     return False
+
+
+def forward_hooks(model: nn.Module) -> list[tuple[int, ...]]:
+    """The numbers of the forward hooks on the model's modules, and on all modules: no number is given twice."""
+    found = [tuple(getattr(nn.modules.module, kind)) for kind in FORWARD_EVERYWHERE]
+    for module in modules_of(model):
+        found += [tuple(own) for kind in FORWARD_OF_MODULES if (own := module.__dict__.get(kind))]
+    return found
 
 
 def with_backward_hooks(model: nn.Module) -> list[str]:

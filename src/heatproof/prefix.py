@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_leaves
 
+from heatproof.hooks import forward_hooks
 from heatproof.sharing import Samples
 
 Call = Callable[[Tensor], Any]
@@ -57,6 +58,7 @@ class Kept:
         self.told: Counter[str] = Counter()
         self._tapes: dict[bool, _Tape] = {}
         self._leaf: Tensor | None = None
+        self._hooks = forward_hooks(model)
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -105,8 +107,13 @@ class Kept:
         return self._leaf
 
     def keeps(self, x: Tensor) -> bool:
-        """Whether a pass on `x` is one of those that are kept: a graph from any other leaf is somebody's own."""
-        return x is self._leaf if torch.is_grad_enabled() else self.samples.are(x)
+        """Whether a pass on `x` is one of those that are kept.
+
+        A graph from any other leaf is somebody's own; and hooks that a method or a check put on are to be called once
+        a pass, and with what a layer gave, not with what was written into it later.
+        """
+        known = x is self._leaf if torch.is_grad_enabled() else self.samples.are(x)
+        return known and forward_hooks(self.model) == self._hooks
 
     def _record(self, x: Tensor, call: Call, graded: bool) -> Any:
         tape = _Tape(x, self.most)

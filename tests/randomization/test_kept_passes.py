@@ -1,6 +1,7 @@
 """What lies below the randomized layers is not computed again, and nothing of a result changes by that."""
 
 from collections import Counter
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from heatproof import prefix, sharing
 from heatproof.auditing import block
 from heatproof.checks import ParameterRandomization
 from heatproof.checks.swapping import swapped, tensors_of
-from heatproof.methods import Explanation, Gradient, GradientXInput, IntegratedGradients, Method, Saliency
+from heatproof.methods import Explanation, GradCAM, Gradient, GradientXInput, IntegratedGradients, Method, Saliency
 from heatproof.methods.base import outputs_of
 from heatproof.models import Bound, forward
 from heatproof.prefix import Kept
@@ -212,7 +213,7 @@ def test_nothing_is_kept_of_more_than_fits() -> None:
 
 def test_what_runs_out_of_memory_is_run_without_what_is_kept() -> None:
     model, inputs = network("mlp")
-    labels, kept, left = torch.zeros(3, dtype=torch.int64), Kept(model, inputs, LARGE), list[int]()
+    labels, left = torch.zeros(3, dtype=torch.int64), list[int]()
 
     def full(_module: nn.Module, _given: tuple[Tensor]) -> None:
         if left:
@@ -220,6 +221,7 @@ def test_what_runs_out_of_memory_is_run_without_what_is_kept() -> None:
             raise torch.OutOfMemoryError("no room")
 
     model[4].register_forward_pre_hook(full)
+    kept = Kept(model, inputs, LARGE)
     expected = Gradient()(model, inputs, labels)
     with kept.opened():
         Gradient()(model, inputs, labels)
@@ -335,3 +337,30 @@ def test_what_is_written_into_a_tensors_memory_is_not_taken_up() -> None:
         expected = forward(model, inputs)
         with kept.opened():
             assert torch.equal(forward(model, inputs), expected)
+
+
+def test_a_layer_before_a_relu_in_place_is_seen_once_and_as_it_was() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 3), nn.ReLU(inplace=True), nn.Flatten()]
+    model, inputs = nn.Sequential(*layers, nn.Linear(64, 3)).eval(), torch.randn(2, 1, 8, 8)
+    labels, kept = torch.tensor([0, 1]), Kept(model, inputs, LARGE)
+
+    class Seen(Method):
+        def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
+            seen: list[Tensor] = []
+            handle = model[2].register_forward_hook(lambda _module, _given, out: seen.append(out.clone()))
+            with torch.no_grad():
+                forward(model, inputs)
+            handle.remove()
+            (made,) = seen
+            return Explanation(made.mean((1, 2, 3), keepdim=True).expand_as(inputs))
+
+    def look() -> list[Tensor]:
+        return [outputs_of(model, inputs), GradCAM(layer="2")(model, inputs, labels), Seen()(model, inputs, labels)]
+
+    for stage in (nullcontext(), *Cascading().stages(model, inputs), *Cascading(seed=1).stages(model, inputs)):
+        with stage:
+            expected = look()
+            with kept.opened():
+                found = look()
+        assert all(torch.equal(one, other) for one, other in zip(found, expected, strict=True))

@@ -34,7 +34,7 @@ class Settled(NamedTuple):
     habits: Habits
 
 
-EVERYWHERE = ("_global_forward_hooks", "_global_forward_pre_hooks", *hooks.EVERYWHERE)
+EVERYWHERE = (*hooks.FORWARD_EVERYWHERE, *hooks.EVERYWHERE)
 # By identity, as long as the structure stays; parameters may take other values. torch's weak dictionaries cost as much
 # as all else that is looked at in a call.
 _known: dict[int, tuple[weakref.ref[nn.Module], Settled]] = {}
@@ -114,7 +114,7 @@ def structure_of(model: nn.Module) -> tuple[Any, ...]:
             parts.append(id(put_on))
         if buffers := own.get("_buffers"):  # a batch norm without statistics takes those of the batch
             parts.append([buffer is None for buffer in buffers.values()])
-        for kind in ("_forward_hooks", "_forward_pre_hooks", *hooks.OF_MODULES):
+        for kind in (*hooks.FORWARD_OF_MODULES, *hooks.OF_MODULES):
             if registered := own.get(kind):
                 parts.append(tuple(registered))
         if parameters := own.get("_parameters"):
