@@ -1,6 +1,7 @@
 import check_toys as toys
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 import heatproof as hp
 from heatproof.checks import BoundingBox
@@ -47,6 +48,34 @@ def test_the_indicator_scores_one_and_its_negative_nothing():
     for metric in ("box-ratio", "pointing-game"):
         assert toys.row(rows, "it", metric, "").tolist() == [1.0] * 3
         assert toys.row(scored(Given(-indicator(BOXES))), "it", metric, "").tolist() == [0.0] * 3
+
+
+def test_a_mask_of_a_boxs_pixels_scores_as_the_box_does():
+    boxes = [*BOXES, [], [(0, 0, 6, 2)]]  # none, and too large a one, too
+    masks = indicator(boxes).bool()
+    inputs, targets = toys.images(5), torch.arange(5) % 4
+    for methods in (toys.METHODS, {"it": Given(torch.zeros(5, 6, 6))}):
+        ours, theirs = (
+            play(BoundingBox(), stage(toys.network(), inputs, targets, methods, **where))
+            for where in ({"masks": masks}, {"boxes": boxes})
+        )
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[row].nan_to_num(-1), theirs[row].nan_to_num(-1)) for row in ours)
+
+
+def test_a_mask_of_any_shape_is_the_region():
+    mask = (torch.arange(36).reshape(1, 6, 6) * 7) % 5 == 0
+    maps = torch.where(mask, 1.0, 0.0)
+    maps[0, 0, 0], maps[0, 0, 1] = -1.0, 5.0  # one inside is lost to one outside
+    assert mask[0, 0, 0]
+    assert not mask[0, 0, 1]
+    inputs = toys.images(1)
+    on = stage(toys.network(), inputs, torch.arange(1), {"it": Given(maps)}, masks=mask)
+    rows = play(BoundingBox(), on)
+    n = int(mask.sum())
+    assert toys.row(rows, "", "box-area", "").tolist() == [n / 36]
+    assert toys.row(rows, "it", "box-ratio", "").tolist() == [(n - 1) / n]
+    assert toys.row(rows, "it", "pointing-game", "").tolist() == [0.0]
 
 
 def test_a_random_map_scores_the_area():
@@ -96,6 +125,35 @@ def test_an_audit_hands_over_the_boxes(tmp_path):
     assert found == toys.row(scored(GradientXInput()), "it", "box-ratio", "").tolist()
 
 
+@pytest.mark.parametrize("held", [True, False])
+def test_an_audit_hands_over_the_masks(tmp_path, held):
+    data = hp.data.Dataset(
+        name="mine", inputs=toys.images(), targets=torch.arange(3), ids=("0", "1", "2"), masks=indicator(BOXES).bool()
+    )
+    samples, more = (data.inputs, {"masks": data.masks}) if held else (data, {})
+    run = hp.audit(
+        toys.network(), samples, data.targets, methods=["gradient-x-input"], checks=["bounding-box"], batch=2,
+        out=tmp_path, progress=False, **more,
+    )  # fmt: skip
+    rows = run.rows()
+    found = rows[(rows.method == "gradient-x-input") & (rows.metric == "box-ratio")].value.tolist()
+    assert found == toys.row(scored(GradientXInput()), "it", "box-ratio", "").tolist()
+    kept = load_file(tmp_path / "maps" / "inputs.safetensors")
+    assert (kept["mask:1"] == data.masks[1].numpy()).all()
+
+
+def test_other_masks_are_other_data(tmp_path):
+    def run(masks):
+        return hp.audit(
+            toys.network(), toys.images(), methods=["random"], checks=["bounding-box"],
+            masks=masks, out=tmp_path, progress=False,
+        )  # fmt: skip
+
+    run(indicator(BOXES).bool())
+    with pytest.raises(hp.errors.StoreError, match="data differ"):
+        run(indicator(BOXES[::-1]).bool())
+
+
 def test_other_boxes_are_other_data(tmp_path):
     def run(boxes):
         return hp.audit(
@@ -110,7 +168,10 @@ def test_other_boxes_are_other_data(tmp_path):
 
 class TestTheDoor:
     def test_data_need_boxes(self, tmp_path):
-        with pytest.raises(InputError, match="Expected data with boxes, but these have none"):
+        with pytest.raises(
+            InputError,
+            match=r"Expected data with boxes or masks of their objects, but these have neither; .* `boxes` or `masks`",
+        ):
             hp.audit(toys.network(), toys.images(), methods=["random"], checks=["bounding-box"], out=tmp_path)
 
     def test_one_list_a_sample(self, tmp_path):
@@ -119,6 +180,18 @@ class TestTheDoor:
                 toys.network(), toys.images(), methods=["random"], checks=["bounding-box"],
                 boxes=BOXES[:2], out=tmp_path,
             )  # fmt: skip
+
+    def test_masks_are_bool_and_alone(self, tmp_path):
+        masks = indicator(BOXES)
+        for more, said in (
+            ({"masks": masks}, r"Expected masks of samples to be a bool tensor \(3, 6, 6\), True inside, but got"),
+            ({"masks": masks.bool()[:2]}, r"bool tensor \(3, 6, 6\), True inside, but got torch.bool \(2, 6, 6\)"),
+            ({"masks": masks.bool(), "boxes": BOXES}, "Expected boxes or masks of the objects, but got both"),
+        ):
+            with pytest.raises(InputError, match=said):
+                hp.audit(
+                    toys.network(), toys.images(), methods=["random"], checks=["bounding-box"], out=tmp_path, **more
+                )
 
     def test_features_are_pixels(self):
         features = hp.features.Tiles(size=2)

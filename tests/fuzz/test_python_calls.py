@@ -84,7 +84,19 @@ def bound(generator: random.Random) -> Any:
 def audit(generator: random.Random) -> Any:
     """An audit with one argument that is something else."""
     given: dict[str, Any] = {"methods": ["gradient"], "checks": ["calibration"], "progress": False, "threads": 1}
-    places = ["model", "data", "targets", "methods", "checks", "ids", "boxes", "labels", "outputs", "training_data"]
+    places = [
+        "model",
+        "data",
+        "targets",
+        "methods",
+        "checks",
+        "ids",
+        "boxes",
+        "masks",
+        "labels",
+        "outputs",
+        "training_data",
+    ]
     place = generator.choice([*places, "features", "batch", "threads", "believable", "gallery", "max_errors", "about"])
     given |= {"model": NET, "data": torch.zeros(2, 1, 8, 8)}
     given[place] = values.tensor(generator) if generator.random() < 0.3 else values.strange(generator)

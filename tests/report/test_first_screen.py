@@ -80,8 +80,8 @@ def test_what_to_run_next(whole: Path, run: Path, tmp_path: Path) -> None:
     ]
     assert screen(run).following[0] == "Add degradation (faithful)."
     assert (
-        "Could be asked, too: data-randomization (labels, needs training data), bounding-box (localizes, needs boxes) "
-        "and completeness (complete)."
+        "Could be asked, too: data-randomization (labels, needs training data), bounding-box (localizes, needs boxes "
+        "or masks) and completeness (complete)."
     ) in screen(run).following
     methods = [{**m, "controls": False} for m in json.loads((run / "manifest.json").read_text())["methods"]]
     folder = copy(run, tmp_path, status="running", methods=methods)

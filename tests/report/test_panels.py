@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from heatproof import report
 from heatproof.reading import Verdicts
-from heatproof.report.beside import Rectangle, beside
+from heatproof.report.beside import Rectangle, beside, outline_of
 from heatproof.report.colors import strokes
 from heatproof.report.content import content
 from heatproof.report.figures import Between, Cells, Curves, Dots, Point, Scatter
@@ -197,6 +197,31 @@ def test_best_and_worst_map_stand_beside_with_the_objects_boxes_on_them(whole: P
     assert target == 1
     assert found[0].boxes == [Rectangle(6.0, 3.0, 12.0, 18.0)]
     assert beside(panel(whole, "steady"), kept, manifest, "s1")[0].boxes == []
+
+
+def test_the_outline_of_the_objects_mask_is_drawn_on_the_maps(whole: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(whole, tmp_path / "masked"))
+    inputs = load_file(folder / "maps" / "inputs.safetensors")
+    manifest = read_manifest(folder)
+    height, width = manifest["data"]["shape"][1:]
+    mask = np.zeros((height, width), bool)
+    mask[3:21, 6:18] = True
+    mask[5:8, 9:11] = False  # a hole has an outline, too
+    inputs["mask:s1"] = mask
+    save_file(inputs, folder / "maps" / "inputs.safetensors")
+    kept = Shown.of(folder, manifest)
+    found = beside(panel(whole, "localizes"), kept, manifest, "s1")
+    assert [one.outline for one in found] == [
+        "M6 3H18M9 5H11M9 8H11M6 21H18M6 3V21M9 5V8M11 5V8M18 3V21",
+    ] * 2
+    assert all("; the outline of the object's mask" in one.alt for one in found)
+    assert beside(panel(whole, "steady"), kept, manifest, "s1")[0].outline == ""
+    fine = dict(kept.inputs) | {"mask:s1": np.kron(mask, np.ones((10, 10), bool))}
+    drawn_at = [float(x) for x in re.findall(r"M([0-9.]+) ", outline_of(kept._replace(inputs=fine), "s1", (24, 24)))]
+    assert max(drawn_at) == pytest.approx(18 * 24 / width, abs=0.3)
+    inputs["mask:s0"] = mask
+    save_file(inputs, folder / "maps" / "inputs.safetensors")
+    assert report.render(content(folder)).count('<path class="box" d="M6 3H18') == 2
 
 
 def test_shares_that_are_out_of_the_scale_are_written_at_the_edge() -> None:

@@ -153,6 +153,7 @@ def _repeated(source: Tensors, rows: Tensor) -> Tensors:
         labels=every(source.labels),
         boxes=each(source.boxes),
         box_labels=each(source.box_labels),
+        masks=every(source.masks),
         display=every(source.display),
         tokens=each(source.tokens),
     )

@@ -132,6 +132,7 @@ class _BlockRun:
         self.inputs, self.targets = samples.inputs[rows], samples.targets[rows]
         boxes = samples.boxes
         self.boxes = None if boxes is None else [boxes[i] for i in rows.tolist()]
+        self.masks = None if samples.masks is None else samples.masks[rows.to(samples.masks.device)]
         self.kept: dict[tuple[str, str], Maps] = {}
         self.passes = self._passes()
 
@@ -180,6 +181,7 @@ class _BlockRun:
             samples=self.samples,
             features=self.plan.features,
             boxes=self.boxes,
+            masks=self.masks,
             meaning=self.plan.meaning,
             originals=self.inputs,
         )

@@ -146,8 +146,9 @@ def _held(spec: AuditSpec, found: Loaded, about: About) -> Subject:
     about = replace(about, display=data.display, tokens=data.tokens, skipped=data.skipped)
     labels = data.targets if data.labelled and data.box_labels is None else None
     return subject_of_tensor(
-        model, inputs, spec.targets, found.outputs, about, labels=labels, ids=data.ids, boxes=data.boxes
-    )
+        model, inputs, spec.targets, found.outputs, about,
+        labels=labels, ids=data.ids, boxes=data.boxes, masks=data.masks,
+    )  # fmt: skip
 
 
 def _first(data: Blocks) -> Dataset:

@@ -204,7 +204,7 @@ def check_same_run(before: Mapping[str, Any], question: Mapping[str, Any], *, mi
 
 
 def pictures(shown: Portion) -> dict[str, Any]:
-    """The inputs of the samples shown, how the data set would show them, and their boxes, as arrays by name."""
+    """Inputs of the samples shown, how the data set would show them, and their boxes or masks, as arrays by name."""
     arrays = {name: one.float().cpu().numpy() for name, one in zip(shown.ids, shown.inputs, strict=True)}
     if shown.display is not None:
         arrays |= {f"display:{name}": one.cpu().numpy() for name, one in zip(shown.ids, shown.display, strict=True)}
@@ -214,6 +214,8 @@ def pictures(shown: Portion) -> dict[str, Any]:
     if shown.boxes is not None and shown.box_labels is not None:
         for name, labels in zip(shown.ids, shown.box_labels, strict=True):
             arrays[f"box-labels:{name}"] = np.array(labels, dtype=np.int64)
+    if shown.masks is not None:
+        arrays |= {f"mask:{name}": one.cpu().numpy() for name, one in zip(shown.ids, shown.masks, strict=True)}
     return arrays
 
 

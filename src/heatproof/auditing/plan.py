@@ -68,7 +68,7 @@ class Plan:
             example=self.example.inputs[rows],
             outputs=self.outputs,
             features=self.features,
-            boxed=self.example.boxes is not None,
+            boxed=self.example.boxes is not None or self.example.masks is not None,
             training=self.training,
             meaning=self.meaning,
         )

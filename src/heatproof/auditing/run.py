@@ -26,7 +26,7 @@ from heatproof.auditing.samples import FromBlocks, Source, Tensors
 from heatproof.auditing.settings import some
 from heatproof.auditing.ways import Way
 from heatproof.checks import CHECKS, Boxes, Check
-from heatproof.data.base import Dataset
+from heatproof.data.base import Dataset, check_masks
 from heatproof.data.base import Source as DataSource
 from heatproof.data.blocks import Blocks, as_blocks
 from heatproof.data.choosing import held
@@ -136,6 +136,7 @@ def audit(
     out: str | Path | None = None,
     ids: Sequence[str] | None = None,
     boxes: Sequence[Boxes] | None = None,
+    masks: Tensor | None = None,
     labels: Tensor | np.ndarray | Sequence[int] | None = None,
     outputs: str | Outputs | None = None,
     training_data: Dataset | Blocks | DataSource | None = None,
@@ -182,6 +183,7 @@ def audit(
         ids: a unique name a sample; its position by default.
         boxes: for each sample the boxes (xmin, ymin, xmax, ymax) of its object, in pixels of `data`, pixel x inside
             where xmin <= x < xmax.
+        masks: (N, H, W) bool, the pixels of each sample's object, in place of `boxes`; False everywhere for none.
         labels: the true labels (N,), int64, to say how often the network is right, or float numbers that its output
             should be; the `targets` by default. A network that is not surely better than guessing gets no good word.
         outputs: what the model's outputs are: `labels` (one is right, softmax), `logit` (one output, label 1 against
@@ -249,7 +251,7 @@ def audit(
         title=title, classes=classes, columns=names, tokens=tokens, display=display,
     )  # fmt: skip
     outputs = _kind_told(model, targets) if outputs is None else outputs
-    subject = made(model, data, targets, outputs, about, labels=labels, ids=ids, boxes=boxes)
+    subject = made(model, data, targets, outputs, about, labels=labels, ids=ids, boxes=boxes, masks=masks)
     found = audited(
         subject,
         methods={label: method for label, (_, method) in named(methods, METHODS, Method).items()},
@@ -359,17 +361,23 @@ def subject_of_tensor(
     labels: Any,
     ids: Sequence[str] | None,
     boxes: Sequence[Boxes] | None,
+    masks: Tensor | None = None,
 ) -> Subject:
     """Samples in memory, all checked now."""
     check_inputs(model, inputs)
     about = replace(about, data=about.data or f"{len(inputs)} samples")
     about.check(len(inputs))
+    if masks is not None:
+        check_masks(masks, inputs.shape, "samples")
+        if boxes is not None:
+            raise InputError("Expected boxes or masks of the objects, but got both; leave one out.")
     names, placed = of_each(len(inputs), ids=ids, boxes=boxes, labels=labels, targets=targets)
     source = Tensors(
         inputs=inputs.detach(),
         labels=labels,
         ids=names,
         boxes=placed,
+        masks=masks,
         display=about.display,
         tokens=about.tokens,
     )
@@ -393,6 +401,7 @@ def _of_blocks(
     labels: Any,
     ids: Sequence[str] | None,
     boxes: Sequence[Boxes] | None,
+    masks: Tensor | None = None,
     parts: Mapping[str, str | int] | None = None,
 ) -> Subject:
     """Samples that are read when their turn comes."""
@@ -415,7 +424,7 @@ def _of_blocks(
     given = (model.given or list(model.named.values()) or None) if isinstance(model, Bound) else None
     aimed_at = isinstance(targets, Target) or callable(targets)
     own = None if targets is None or aimed_at else targets
-    blocks = as_blocks(data, own, given=given, columns=parts, ids=ids, boxes=boxes)
+    blocks = as_blocks(data, own, given=given, columns=parts, ids=ids, boxes=boxes, masks=masks)
     explain = "label" if own is not None or targets == Label("given") else "predicted"
     read = " ".join(filter(None, [about.read, getattr(blocks, "note", "")]))
     about = replace(about, data=about.data or blocks.name, classes=about.classes or blocks.classes, read=read)

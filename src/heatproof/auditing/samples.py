@@ -32,6 +32,7 @@ class Portion:
 
     `targets` (n,) are the labels to be explained, the predicted ones where there are none; `labels` (n,) the true ones,
     or numbers that the output should be. `box_labels` say whose the boxes are: only those of the explained label count.
+    `masks` (n, H, W) bool are the objects' pixels, in place of boxes.
     `names`, `cells` and `features` are as in a `Dataset`.
     `sides` are the side inputs that came with the samples; None where the model has those of all samples already.
     `target` says what is explained where no `targets` do: what the trained network answers settles it (`taken`).
@@ -43,6 +44,7 @@ class Portion:
     labels: Tensor | None = None
     boxes: Sequence[Boxes] | None = None
     box_labels: Sequence[Sequence[int]] | None = None
+    masks: Tensor | None = None
     display: Tensor | None = None
     tokens: Sequence[Sequence[str]] | None = None
     sides: Mapping[str, Tensor] | None = None
@@ -82,6 +84,7 @@ class Tensors:
     ids: Sequence[str] | None = None
     boxes: Sequence[Boxes] | None = None
     box_labels: Sequence[Sequence[int]] | None = None
+    masks: Tensor | None = None
     display: Tensor | None = None
     tokens: Sequence[Sequence[str]] | None = None
 
@@ -92,7 +95,7 @@ class Tensors:
     def identity(self) -> str:
         """SHA-256 of everything, at the speed of memory."""
         boxes = None if self.boxes is None else [[list(box) for box in one] for one in self.boxes]
-        parts = [tensor_digest(one) for one in (self.inputs, self.targets, self.labels) if one is not None]
+        parts = [tensor_digest(one) for one in (self.inputs, self.targets, self.labels, self.masks) if one is not None]
         return digest([parts, None if self.ids is None else list(self.ids), boxes])
 
     @property
@@ -114,6 +117,7 @@ class Tensors:
             labels=some(self.labels),
             boxes=some(self.boxes),
             box_labels=some(self.box_labels),
+            masks=some(self.masks),
             display=some(self.display),
             tokens=some(self.tokens),
         )
@@ -166,6 +170,7 @@ class FromBlocks:
             labels=data.targets if known else data.numbers,
             boxes=data.boxes,
             box_labels=data.box_labels,
+            masks=data.masks,
             display=data.display,
             tokens=data.tokens,
             sides=data.sides,
@@ -229,6 +234,7 @@ class Samples:
     targets: Tensor
     ids: tuple[str, ...]
     boxes: Sequence[Boxes] | None
+    masks: Tensor | None
     keys: tuple[str, ...]
     values: Tensor
     sides: Mapping[str, Tensor] | None = field(default=None, repr=False)
@@ -237,7 +243,7 @@ class Samples:
 
     @cached_property
     def digest(self) -> str:
-        """What the block's samples are: ids, values, targets, boxes, side inputs."""
+        """What the block's samples are: ids, values, targets, boxes or masks, side inputs."""
         return digest([list(self.keys), tensor_digest(self.inputs)])
 
 
@@ -279,6 +285,8 @@ def explained(portion: Portion, model: nn.Module, start: int, batch: int, meanin
     keys = [f"{one}:{said}:{target}" for one, said, target in zip(portion.ids, names, targets.tolist(), strict=True)]
     if boxes is not None:
         keys = [f"{key}:{[list(box) for box in ours]}" for key, ours in zip(keys, boxes, strict=True)]
+    if portion.masks is not None:
+        keys = [f"{key}:{name}" for key, name in zip(keys, digests(portion.masks), strict=True)]
     if isinstance(bound, Bound) and bound.given:
         given = digest([tensor_digest(value) for _, value in sorted(bound.given.items())])
         keys = [f"{key}:{given}" for key in keys]
@@ -287,6 +295,7 @@ def explained(portion: Portion, model: nn.Module, start: int, batch: int, meanin
         targets=targets,
         ids=portion.ids,
         boxes=boxes,
+        masks=portion.masks,
         keys=tuple(keys),
         values=values,
         sides=portion.sides,

@@ -119,7 +119,7 @@ class Study:
     example: Tensor
     outputs: int
     features: Features
-    boxed: bool = False  # whether samples come with the boxes of their object
+    boxed: bool = False  # whether samples come with the boxes, or masks, of their object
     training: Dataset | Blocks | None = None  # labelled samples like those that the model was trained on
     meaning: Outputs = LABELS  # what the model's outputs are
 
@@ -139,8 +139,9 @@ class Block:
     """Some samples under a model in some state.
 
     The last block of a run is filled up with repeated inputs; `samples` names those that count, the first ones.
-    `boxes` are those of each input's object, where the data have them; a sample may have none. `meaning` is what the
-    model's outputs are, `originals` the inputs before the state changed them.
+    `boxes` are those of each input's object, where the data have them; a sample may have none. `masks` (N, H, W) bool
+    take their place, where the data have those. `meaning` is what the model's outputs are, `originals` the inputs
+    before the state changed them.
 
     >>> block = hp.checks.Block(
     ...     model=net, inputs=images, targets=labels, samples=tuple("abcd"), features=hp.features.Pixels()
@@ -155,6 +156,7 @@ class Block:
     samples: tuple[str, ...]
     features: Features
     boxes: Sequence[Boxes] | None = None
+    masks: Tensor | None = None
     meaning: Outputs = LABELS
     originals: Tensor | None = None
 

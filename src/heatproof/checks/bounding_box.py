@@ -22,7 +22,7 @@ RATIO = Metric(
     high=1.0,
     ideal=1.0,
     higher_is_better=True,
-    text="Of the n highest pixels, n being the size of the object's boxes, the share inside them.",
+    text="Of the n highest pixels, n being the size of the object's boxes or mask, the share inside them.",
 )
 HIT = Metric(
     name="pointing-game",
@@ -31,19 +31,19 @@ HIT = Metric(
     high=1.0,
     ideal=1.0,
     higher_is_better=True,
-    text="1 where the highest pixel lies inside the object's boxes.",
+    text="1 where the highest pixel lies inside the object's boxes or mask.",
 )
 AREA = Metric(
     name="box-area",
     unit="share of pixels",
     low=0.0,
     high=1.0,
-    text="Share of the image that the object's boxes cover: what a random map scores.",
+    text="Share of the image that the object's boxes or mask cover: what a random map scores.",
 )
 
 
 class Inside(NamedTuple):
-    """Where the boxes are, and which samples count."""
+    """Where the boxes or masks are, and which samples count."""
 
     mask: Tensor  # (N, H·W) bool
     left_out: Tensor  # (N,) bool
@@ -53,12 +53,13 @@ class Inside(NamedTuple):
 @CHECKS.register("bounding-box")
 @dataclass(frozen=True, kw_only=True)
 class BoundingBox(Check):
-    """With n pixels in the object's boxes, the share of the n highest-scored pixels that lie inside (`box-ratio`).
+    """With n pixels in the object's boxes or mask, the share of the n highest-scored pixels inside (`box-ratio`).
 
     `pointing-game` is 1 where the single highest pixel lies inside. Both in [0, 1]; the indicator of the boxes scores
     1, a random map the `box-area`, n / (H·W), on average. Rows without a method give that area and, as setting
     `center`, what a map scores that knows nothing but where the middle of the image is. Pixels of equal value come in
-    random order. NaN where boxes cover `largest` of the image or more, or nothing, and where the map is constant.
+    random order. NaN where boxes cover `largest` of the image or more, or nothing, and where the map is constant. In
+    all of this a mask counts as boxes do: one of the pixels in a box scores as that box does.
     Cost: no pass through the network beyond the map itself.
 
     Source: Schulz et al. 2020, section 4.5 (boxes below 33 %); Zhang et al. 2018 (pointing game). Deviation: the
@@ -89,13 +90,19 @@ class BoundingBox(Check):
                 f"Expected pixels of images (C, H, W) to lie in boxes, but got {study.features} of {shape}."
             )
         if not study.boxed:
-            raise InputError("Expected data with boxes, but these have none; leave out the check or give `boxes`.")
+            raise InputError(
+                "Expected data with boxes or masks of their objects, but these have neither; leave out the check or "
+                "give `boxes` or `masks`."
+            )
         return (TRAINED,)
 
     def shared(self, block: Block, state: State) -> Inside:
         height, width = block.inputs.shape[2:]
-        assert block.boxes is not None  # by `states`
-        inside = torch.stack([pixels_inside(boxes, height, width) for boxes in block.boxes])
+        if block.masks is not None:
+            inside = block.masks.flatten(1)
+        else:
+            assert block.boxes is not None  # by `states`
+            inside = torch.stack([pixels_inside(boxes, height, width) for boxes in block.boxes])
         mask = inside.to(block.inputs.device, non_blocking=True)
         area = mask.double().mean(1)
         return Inside(mask, (area >= self.largest) | (area == 0), draws.digests(block.inputs))

@@ -47,6 +47,8 @@ class Dataset:
         boxes: for each sample the boxes of its object (xmin, ymin, xmax, ymax), in pixels of `inputs`, pixel x inside
             where xmin <= x < xmax; or None. A sample may have no box.
         box_labels: for each sample the label of each of its boxes, where it may have several; or None.
+        masks: (N, H, W) bool, the pixels of each sample's object, in place of `boxes`; or None. A sample may have none:
+            False everywhere.
         tokens: for each text the words behind `inputs`, to be shown; or None. Texts have them.
         mask: (N, T) int64, 1 where a text stands and 0 where it is filled up; or None.
         given: side inputs by name, tensors with one row a sample: what a network takes beside the explained tensor.
@@ -71,6 +73,7 @@ class Dataset:
     display: Tensor | None = None
     boxes: tuple[tuple[Box, ...], ...] | None = None
     box_labels: tuple[tuple[int, ...], ...] | None = None
+    masks: Tensor | None = None
     tokens: tuple[tuple[str, ...], ...] | None = None
     mask: Tensor | None = None
     given: Mapping[str, Tensor] = field(default_factory=dict)
@@ -104,6 +107,7 @@ class Dataset:
             ("display pictures", self.display),
             ("box lists", self.boxes),
             ("lists of box labels", self.box_labels),
+            ("masks of objects", self.masks),
             ("token lists", self.tokens),
             ("masks", self.mask),
             ("numbers", self.numbers),
@@ -112,6 +116,10 @@ class Dataset:
         ):
             if value is not None and len(value) != n:
                 raise InputError(f"Expected {n} {what}, one a sample of {self.name}, but got {len(value)}.")
+        if self.masks is not None:
+            check_masks(self.masks, self.inputs.shape, f"samples of {self.name}")
+            if self.boxes is not None:
+                raise InputError(f"Expected boxes or masks of the objects of {self.name}, but got both; leave one out.")
         if len(set(self.ids)) != n:
             twice = next(name for i, name in enumerate(self.ids) if name in self.ids[:i])
             raise InputError(f"Expected unique sample ids in {self.name}, but {twice!r} comes twice.")
@@ -163,7 +171,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the inputs, the targets, and the side inputs if there are any."""
+        """SHA-256 of the inputs, the targets, and the side inputs and masks if there are any."""
         shape = json.dumps([list(self.inputs.shape), str(self.inputs.dtype)]).encode()
         content = hashlib.sha256(shape)
         content.update(bytes_of(self.inputs))
@@ -171,6 +179,9 @@ class Dataset:
         for name, rows in sorted(self.given.items()):
             content.update(json.dumps([name, list(rows.shape), str(rows.dtype)]).encode())
             content.update(bytes_of(rows))
+        if self.masks is not None:
+            content.update(b"masks")
+            content.update(bytes_of(self.masks))
         return content.hexdigest()
 
 
@@ -275,6 +286,18 @@ def pixels_inside(boxes: Sequence[Box], height: int, width: int) -> Tensor:
     return mask.flatten()
 
 
+def check_masks(masks: object, shape: Sequence[int], what: str) -> None:
+    """Refuse masks that are not bool (N, H, W) for pictures of `shape` (N, C, H, W). Raises: InputError."""
+    if len(shape) != 4:
+        raise InputError(
+            f"Expected masks of pictures (N, C, H, W), but {what} are {tuple(shape)}; leave out the masks."
+        )
+    wanted = (shape[0], *shape[2:])
+    if not isinstance(masks, Tensor) or masks.dtype != torch.bool or tuple(masks.shape) != wanted:
+        got = f"{masks.dtype} {tuple(masks.shape)}" if isinstance(masks, Tensor) else type(masks).__name__
+        raise InputError(f"Expected masks of {what} to be a bool tensor {wanted}, True inside, but got {got}.")
+
+
 def select(data: Dataset, chosen: Sequence[int]) -> Dataset:
     """The samples of `data` at the places `chosen`, in that order."""
     rows = torch.tensor(list(chosen), dtype=torch.int64)
@@ -286,6 +309,7 @@ def select(data: Dataset, chosen: Sequence[int]) -> Dataset:
         display=None if data.display is None else data.display[rows],
         boxes=None if data.boxes is None else tuple(data.boxes[i] for i in chosen),
         box_labels=None if data.box_labels is None else tuple(data.box_labels[i] for i in chosen),
+        masks=None if data.masks is None else data.masks[rows],
         tokens=None if data.tokens is None else tuple(data.tokens[i] for i in chosen),
         mask=None if data.mask is None else data.mask[rows],
         given={name: value[rows] for name, value in data.given.items()},
@@ -304,7 +328,9 @@ def joined(parts: Sequence[Dataset]) -> Dataset:
             return None
         return torch.cat(values) if isinstance(values[0], Tensor) else tuple(one for value in values for one in value)
 
-    each = ("inputs", "targets", "ids", "display", "boxes", "box_labels", "tokens", "mask", "numbers", "cells")
+    each = (
+        "inputs", "targets", "ids", "display", "boxes", "box_labels", "masks", "tokens", "mask", "numbers", "cells",
+    )  # fmt: skip
     return replace(
         full[0],
         **{name: together(name) for name in each},

@@ -70,6 +70,7 @@ def as_blocks(
     classes: Sequence[str] | None = None,
     ids: Sequence[str] | None = None,
     boxes: Sequence[Sequence[Box]] | None = None,
+    masks: Tensor | None = None,
     name: str = "",
 ) -> Blocks:
     """Any data as blocks.
@@ -87,6 +88,7 @@ def as_blocks(
         classes: the name of each label, where items' labels are names or the data say none.
         ids: a unique name a sample; its position by default, or the data's own.
         boxes: for each sample the boxes (xmin, ymin, xmax, ymax) of its object.
+        masks: (N, H, W) bool, the pixels of each sample's object, in place of boxes.
         name: what the data is called in reports.
 
     Raises: InputError for data of another kind, that cannot be read by position, or what is not one a sample.
@@ -95,7 +97,7 @@ def as_blocks(
     names = None if classes is None else tuple(classes)
     asked = Columns(of=columns or {}, given=keys, transform=transform, classes=names)
     found = _found(data, asked, name)
-    anew: dict[str, Any] = {"targets": targets, "given": rows or None, "ids": ids, "boxes": boxes}
+    anew: dict[str, Any] = {"targets": targets, "given": rows or None, "ids": ids, "boxes": boxes, "masks": masks}
     anew |= {"name": name or None, "classes": None if names == found.classes else names}
     return found if all(one is None for one in anew.values()) else Overlaid(found, **anew)
 

@@ -86,15 +86,15 @@ def _shown(path: Path | IO[bytes], channels: int, background: tuple[int, int, in
             )
         if stored.format == "TIFF" and getattr(stored, "n_frames", 1) > 1:
             raise ValueError(f"it holds {stored.n_frames} pages; save the one that is meant")  # type: ignore[attr-defined]
-        before = _orientation(stored)
+        before = orientation_of(stored)
         if before in SIDEWAYS and stored.info.get("compression") == "raw":
             raise ValueError("it is a turned TIFF without compression, which Pillow garbles; save it upright")
         photometric, bits = (_tag(stored, tag) for tag in (PHOTOMETRIC, BITS))
         stored.load()  # a TIFF is turned here by Pillow, and a PNG's orientation may be known only now
-        orientation = before if before != 1 else _orientation(stored)
+        orientation = before if before != 1 else orientation_of(stored)
         flat = _flat(_eight_bits(stored, photometric, bits), background)
-        turned = _orientation(stored)
-        upright = flat if turned == 1 else ImageOps.exif_transpose(_with_orientation(flat, turned))
+        left = orientation_of(stored)
+        upright = flat if left == 1 else turned(flat, left)
     return Shown(_as("L" if channels == 1 else "RGB", upright), orientation)
 
 
@@ -103,16 +103,18 @@ def _as(mode: str, image: Image.Image) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation that a picture says, 1 (upright) where it says none or nonsense."""
     found = image.getexif().get(ExifTags.Base.Orientation, 1)
     return found if found in range(1, 9) else 1
 
 
-def _with_orientation(image: Image.Image, orientation: int) -> Image.Image:
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """A picture that is stored in this EXIF orientation, upright."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     image.info["exif"] = exif.tobytes()
-    return image
+    return ImageOps.exif_transpose(image)
 
 
 def _tag(image: Image.Image, number: int) -> int | None:

@@ -5,7 +5,7 @@ import os
 import struct
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from heatproof.data.base import DATA, Dataset, Source, finite, picture_channels
 from heatproof.data.listing import Listing
 from heatproof.errors import InputError, unknown
+from heatproof.fields import ADDED
 
 LOCAL_NAME = 26  # where a zip file's local header says how long its name is
 
@@ -34,6 +35,7 @@ class NpzImages(Source):
         labels: the name of the array of N integer labels.
         classes: the name of an array with the name of each label; left out if the file has none.
         layout: "channels-first" or "channels-last".
+        masks: the name of an array (N, H, W) of the pixels of each image's object, nonzero inside; none by default.
 
     >>> import numpy as np
     >>> np.savez("digits.npz", x=np.zeros((4, 1, 8, 8), np.float32), y=np.arange(4))
@@ -46,6 +48,7 @@ class NpzImages(Source):
     labels: str = "y"
     classes: str = "classes"
     layout: str = "channels-first"
+    masks: str | None = field(default=None, metadata=ADDED)
 
     def listing(self) -> Listing:
         if self.layout not in ("channels-first", "channels-last"):
@@ -72,6 +75,14 @@ class _Archive(Listing):
             )
         first = images.ndim == 4 and source.layout == "channels-first"
         self.images, self.labels = images.transpose(0, 2, 3, 1) if first else images, labels
+        self.masks = None if source.masks is None else arrays[source.masks]
+        if self.masks is not None and (
+            self.masks.shape != self.images.shape[:3] or self.masks.dtype.kind not in "biuf"
+        ):
+            raise InputError(
+                f"Expected array {source.masks!r} of {source.path} to be masks {self.images.shape[:3]}, nonzero "
+                f"inside, but got {self.masks.dtype} {self.masks.shape}."
+            )
         names = arrays.get(source.classes)
         self.classes = None if names is None else tuple(str(name) for name in names)
 
@@ -88,6 +99,7 @@ class _Archive(Listing):
             ids=tuple(str(i) for i in chosen),
             classes=self.classes,
             display=_display(picked),
+            masks=None if self.masks is None else torch.from_numpy(np.asarray(self.masks[chosen]) != 0),
         )
 
 
@@ -102,12 +114,14 @@ def _arrays(source: NpzImages) -> tuple[dict[str, np.ndarray], Any]:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile) or archive.zip is None:
                 raise ValueError("it holds a single array")
-            for name in (source.images, source.labels):
+            masks = [] if source.masks is None else [source.masks]
+            for name in (source.images, source.labels, *masks):
                 if name not in archive.files:
                     raise unknown(f"array in {path}", name, archive.files)
-            wanted = sorted({source.images, source.labels, source.classes} & set(archive.files))
+            asked = {source.images, source.labels, source.classes, *masks}
+            wanted = sorted(asked & set(archive.files))
             entries = {name: entry_of(archive.zip, name) for name in wanted}
-            arrays = {name: mapped(path, entries[name]) if name == source.images else None for name in wanted}
+            arrays = {name: mapped(path, entries[name]) if name in (source.images, *masks) else None for name in wanted}
             found = {name: archive[name] if array is None else array for name, array in arrays.items()}
             return found, {name: [entry.CRC, entry.file_size] for name, entry in entries.items()}
     except (OSError, EOFError, ValueError, MemoryError, OverflowError, struct.error, zipfile.BadZipFile) as error:

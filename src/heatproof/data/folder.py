@@ -4,10 +4,11 @@ import csv
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from heatproof.data.base import (
@@ -23,8 +24,10 @@ from heatproof.data.base import (
     select,
 )
 from heatproof.data.listing import Listing, told
+from heatproof.data.masks import mask_of, masks_in
 from heatproof.data.pictures import ENDINGS, UNREAD, UNREADABLE, Decoded, PictureSource, read_each, stacked
 from heatproof.errors import InputError, shown, unknown
+from heatproof.fields import ADDED
 from heatproof.paths import given_path, regular
 
 
@@ -53,10 +56,14 @@ class ImageFolder(PictureSource):
         boxes: a CSV file (relative to `root`) with a line a box: `file`, `xmin`, `ymin`, `xmax`, `ymax` in pixels of
             the picture, and perhaps its `width` and `height`, which are then checked and tell how a box of a picture
             that is stored turned was drawn. They are moved with the image and cut at its border.
+        masks: a folder (relative to `root`; in it, it is no class) of PNG files, in place of `boxes`: of the same path
+            within it as a picture within `root`, or of the same name where no other picture has that; nonzero is
+            inside. A mask goes through the picture's turning, resize and crop, by the nearest pixel. A picture without
+            a mask has none.
         outside: whether pictures outside of `root` are read, where a link or the index leads to them. Of several names
             of one file the first counts.
-        boxes_below: only images whose boxes, cut like that, cover some of the picture and less than this share of it
-            (004, section 4.5: 0.33); None keeps all.
+        boxes_below: only images whose boxes or mask, cut like that, cover some of the picture and less than this share
+            of it (004, section 4.5: 0.33); None keeps all.
 
     >>> from pathlib import Path
     >>> from PIL import Image
@@ -75,6 +82,7 @@ class ImageFolder(PictureSource):
     boxes: str | None = None
     outside: bool = False
     boxes_below: float | None = None
+    masks: str | None = field(default=None, metadata=ADDED)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -85,10 +93,13 @@ class ImageFolder(PictureSource):
         return self.index is None
 
     def listing(self) -> Listing:
-        if self.boxes_below is not None and (self.boxes is None or not 0 < self.boxes_below <= 1):
+        if self.boxes is not None and self.masks is not None:
+            raise InputError("Expected `boxes` or `masks` of the objects, but got both; leave one out.")
+        none = self.boxes is None and self.masks is None
+        if self.boxes_below is not None and (none or not 0 < self.boxes_below <= 1):
             raise InputError(
-                f"Expected boxes_below, a share in (0, 1], beside a file of `boxes`, but got {self.boxes_below} and "
-                f"boxes {self.boxes!r}."
+                f"Expected boxes_below, a share in (0, 1], beside a file of `boxes` or a folder of `masks`, but got "
+                f"{self.boxes_below} and boxes {self.boxes!r}."
             )
         return _Folder(self, data_root(self.root))
 
@@ -100,20 +111,26 @@ class _Folder(Listing):
 
     def __init__(self, source: ImageFolder, root: Path) -> None:
         self.source, self.root, self.name = source, root, root.name
-        self.files, classes = _in_folders(root, source.classes) if source.index is None else _index(root / source.index)
+        apart = None if source.masks is None else root / source.masks
+        self.files, classes = (
+            _in_folders(root, source.classes, apart) if source.index is None else _index(root / source.index)
+        )
         self.classes = source.classes or classes
         self.boxes = None if source.boxes is None else _boxes(root / source.boxes)
+        self.masks = None if apart is None else masks_in(apart, [file for file, _ in self.files])
         self.said: set[str] = set()
         self.refused = _refused(root, [file for file, _ in self.files], outside=source.outside)
         if source.boxes_below is not None:
             self.hint = (
-                f"files that can be read need boxes that cover less than {source.boxes_below:g} of them: raise "
-                "`boxes_below` or `limit`"
+                f"files that can be read need boxes or masks that cover less than {source.boxes_below:g} of them: "
+                "raise `boxes_below` or `limit`"
             )
 
     @property
     def content(self) -> Any:
-        drawn = self.boxes or {}
+        drawn: dict[str, Any] = self.boxes or {}
+        if self.masks is not None:  # as of pictures, its name and not what is in it
+            drawn = {file: path.name for file, path in self.masks.items()}
         return told(*zip(*self.files, strict=True), [drawn.get(file, ()) for file, _ in self.files])
 
     def __len__(self) -> int:
@@ -124,7 +141,8 @@ class _Folder(Listing):
         seen, skipped = read_each(list(labels), self._look)
         if not seen:
             return none_of(self.name, self.classes, skipped)
-        display = stacked([(file, decoded) for file, (decoded, _) in seen], str(self.root), self.said)
+        display = stacked([(file, decoded) for file, (decoded, _, _) in seen], str(self.root), self.said)
+        masks = [mask for _, (_, _, mask) in seen if mask is not None]
         data = Dataset(
             name=self.name,
             inputs=self.source.normalize(picture_channels(display)),
@@ -132,23 +150,29 @@ class _Folder(Listing):
             ids=tuple(file for file, _ in seen),
             classes=self.classes,
             display=display,
-            boxes=None if self.boxes is None else tuple(boxes for _, (_, boxes) in seen),
+            boxes=None if self.boxes is None else tuple(boxes for _, (_, boxes, _) in seen),
+            masks=torch.from_numpy(np.stack(masks)) if masks else None,
             skipped=tuple(skipped),
         )
         return data if self.source.boxes_below is None else select(data, self._with_small_boxes(data))
 
-    def _look(self, file: str) -> tuple[Decoded, tuple[Box, ...]]:
+    def _look(self, file: str) -> tuple[Decoded, tuple[Box, ...], np.ndarray | None]:
+        """The picture, its boxes and its mask; None where the source has no masks."""
         if file in self.refused:
             raise ValueError(self.refused[file])
         decoded = self.source.decode(self.root / file)
         cut = (decoded.cut(*drawn) for drawn in (self.boxes or {}).get(file, ()))
-        return decoded, tuple(box for box in cut if box is not None)
+        mask = None if self.masks is None else mask_of(self.masks.get(file), decoded)
+        return decoded, tuple(box for box in cut if box is not None), mask
 
     def _with_small_boxes(self, data: Dataset) -> list[int]:
-        assert data.boxes is not None  # by `listing`
         assert self.source.boxes_below is not None
-        height, width = data.inputs.shape[2:]
-        shares = [float(pixels_inside(boxes, height, width).double().mean()) for boxes in data.boxes]
+        if data.masks is not None:
+            shares = data.masks.double().mean((1, 2)).tolist()
+        else:
+            assert data.boxes is not None  # by `listing`
+            height, width = data.inputs.shape[2:]
+            shares = [float(pixels_inside(boxes, height, width).double().mean()) for boxes in data.boxes]
         return [i for i, share in enumerate(shares) if 0 < share < self.source.boxes_below]
 
 
@@ -198,9 +222,18 @@ class _File(Listing):
         return select(data, places)
 
 
-def _in_folders(root: Path, known: tuple[str, ...]) -> tuple[list[tuple[str, int]], tuple[str, ...] | None]:
-    """Each picture's path below `root` and its label by its subfolder; UNLABELLED for all where there is none."""
-    folders = sorted(path.name for path in root.iterdir() if _is_class(path, root))
+def _in_folders(
+    root: Path, known: tuple[str, ...], apart: Path | None
+) -> tuple[list[tuple[str, int]], tuple[str, ...] | None]:
+    """Each picture's path below `root` and its label by its subfolder; UNLABELLED for all where there is none.
+
+    What holds `apart`, a folder of masks, is no class.
+    """
+    folders = sorted(
+        path.name
+        for path in root.iterdir()
+        if _is_class(path, root) and not (apart is not None and apart.resolve().is_relative_to(path.resolve()))
+    )
     found = {name: _pictures(root, root / name) for name in folders}
     flat = [file for file in _pictures(root, root) if "/" not in file]
     if not flat and not any(found.values()):

@@ -1,4 +1,4 @@
-"""Blocks of a `Dataset` in memory, and blocks whose labels, ids or boxes are given anew."""
+"""Blocks of a `Dataset` in memory, and blocks whose labels, ids, boxes or masks are given anew."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +14,7 @@ from heatproof.data.base import Box, Dataset, select
 from heatproof.data.ids import unique
 from heatproof.data.picking import picked
 from heatproof.data.reading import Reading
-from heatproof.errors import InputError
+from heatproof.errors import InputError, shown
 from heatproof.refusals import check_targets, plain
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class DatasetBlocks:
 
 
 class Overlaid:
-    """Blocks with labels, side inputs, ids or boxes in place of their own, one for each position.
+    """Blocks with labels, side inputs, ids, boxes or masks in place of their own, one for each position.
 
     Args:
         blocks: the samples.
@@ -67,6 +67,7 @@ class Overlaid:
         given: tensors with one row a position, beside those that the blocks have.
         ids: unique names.
         boxes: of each position's object.
+        masks: (N, H, W) bool, of each position's object, in place of boxes.
         name: what the data is called in reports.
         classes: the name of each label.
     """
@@ -78,6 +79,7 @@ class Overlaid:
         given: Mapping[str, Tensor] | None = None,
         ids: Sequence[str] | None = None,
         boxes: Sequence[Sequence[Box]] | None = None,
+        masks: Tensor | None = None,
         name: str | None = None,
         classes: tuple[str, ...] | None = None,
     ) -> None:
@@ -93,6 +95,12 @@ class Overlaid:
             self.each["ids"] = unique(ids)
         if boxes is not None:
             self.each["boxes"] = tuple(tuple(one) for one in boxes)
+        if masks is not None:
+            if boxes is not None:
+                raise InputError("Expected boxes or masks of the objects, but got both; leave one out.")
+            if not isinstance(masks, Tensor) or masks.dim() != 3:
+                raise InputError(f"Expected masks to be a bool tensor (N, H, W), True inside, but got {shown(masks)}.")
+            self.each["masks"] = plain(masks).cpu()
         self.given = {argument: plain(rows) for argument, rows in (given or {}).items()}
         for what, values in {**self.each, **{f"given[{key!r}]": rows for key, rows in self.given.items()}}.items():
             if len(values) != count:
@@ -142,6 +150,8 @@ class Overlaid:
             for key, values in self.each.items()
         }
         if "boxes" in anew:
-            anew["box_labels"] = None  # those of the boxes before
+            anew |= {"box_labels": None, "masks": None}  # those of the boxes before
+        elif "masks" in anew:
+            anew |= {"boxes": None, "box_labels": None}
         anew["given"] = {**data.given, **{key: values[rows] for key, values in self.given.items()}}
         return replace(data, name=self.name, classes=self.classes, **anew)

@@ -47,6 +47,12 @@ class Decoded(NamedTuple):
     corner: tuple[int, int]  # (x, y) of the cut-out in resized pixels
     shown: Shown
 
+    @property
+    def resized_to(self) -> tuple[int, int]:
+        """Width and height of all that the file shows, in resized pixels."""
+        (across, down), (width, height) = self.scale, self.shown.image.size
+        return round(width * across), round(height * down)
+
     def resized(self, box: Box, annotated: tuple[int, int] | None = None) -> Box:
         """A box of the file in pixels of the cut-out, which it may overhang; `annotated` as in `Shown.upright`."""
         xmin, ymin, xmax, ymax = self.shown.upright(box, annotated)

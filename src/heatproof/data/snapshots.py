@@ -25,7 +25,7 @@ from heatproof.errors import InputError, StoreError
 
 INDEX = "snapshot.json"
 SCHEMA = 1
-EACH = ("display", "mask", "numbers")  # tensors that a data set may have beside inputs and targets
+EACH = ("display", "masks", "mask", "numbers")  # tensors that a data set may have beside inputs and targets
 LISTS = ("boxes", "box_labels", "tokens")
 
 

@@ -1,4 +1,4 @@
-"""Localizes: do a map's highest pixels lie in the object's boxes, more than those of a map without the network?
+"""Localizes: do a map's highest pixels lie in the object's boxes or mask, more than without the network?
 
 `box-ratio`, the share of the n highest pixels inside boxes of n pixels, is judged by the difference, sample by sample,
 to the best of what knows no network: the controls of the run, the middle of the image, and the boxes' area, which a
@@ -44,7 +44,7 @@ class Localizes(Reading):
             ours, others = _known(evidence, check.label, method, RATIO, area)
             if ours is None or area is None:
                 continue
-            sentence = f"{ours.mean:.2f} of its highest pixels lie in the object's boxes"
+            sentence = f"{ours.mean:.2f} of its highest pixels lie in the object's boxes or mask"
             yield against_controls("localizes", evidence, check, method, RATIO, ours, others, sentence)
             hits, rivals = _known(evidence, check.label, method, HIT, None)
             if hits is not None and method not in evidence.info.controls:
@@ -90,7 +90,7 @@ def _pointing(
 
     rival = f", that of {best} in {percent(rivals[best].mean)}" if best else ""
     random = percent(float(both[:, 1].mean())) if n else "? %"
-    told = f"Its highest pixel lies in the object's boxes in {made} of {n} samples"
+    told = f"Its highest pixel lies in the object's boxes or mask in {made} of {n} samples"
     told += f"; that of a random map would in {random} of them{rival}."
     words = {"yes": "points at it", "no": "points elsewhere", "unknown": "cannot be told"}
     return Judgement(

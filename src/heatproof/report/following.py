@@ -8,7 +8,7 @@ from heatproof.report.questions import QUESTIONS, short
 from heatproof.report.sentences import rounded
 from heatproof.rows import Role
 
-NEEDS = {"localizes": "needs boxes", "labels": "needs training data"}
+NEEDS = {"localizes": "needs boxes or masks", "labels": "needs training data"}
 MOST, FEW = 4, 5  # lines, and methods that are no longer named one by one
 
 

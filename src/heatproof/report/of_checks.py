@@ -35,7 +35,7 @@ def boxes(verdicts: Verdicts, order: Sequence[str]) -> Iterator[Dots]:
             if values is not None and np.isfinite(values.mean)
         }
         if rows:
-            title = "Share of the highest pixels inside the object's boxes"
+            title = "Share of the highest pixels inside the object's boxes or mask"
             yield Dots(name=f"{check.label}-ratio", title=title, x="share of pixels", rows=rows, marks=marks)
 
 

@@ -87,8 +87,9 @@ QUESTIONS = {
     ),
     "localizes": Question(
         short="localizes",
-        asks="Do the highest pixels lie in the object's boxes, more than those of the best map made without a network?",
-        cannot="A network may use what lies outside of the box, and a map that says so is right.",
+        asks="Do the highest pixels lie in the object's boxes or mask, more than those of the best map made without a "
+        "network?",
+        cannot="A network may use what lies outside of the object, and a map that says so is right.",
         source="Schulz et al. 2020, 4.5; Zhang et al. 2018 (pointing game).",
         fails="finds the object no better than without a network",
         few="find the object no better than without a network",

@@ -59,6 +59,7 @@ class Stage:
     names: Sequence[str]
     counted: int
     boxes: Sequence[Boxes] | None = None
+    masks: Tensor | None = None
     training: Dataset | None = None
     example: Tensor | None = None
 
@@ -74,6 +75,7 @@ class Stage:
             names=[self.names[i] for i in chosen],
             counted=len(rows),
             boxes=None if self.boxes is None else [self.boxes[i] for i in chosen],
+            masks=None if self.masks is None else self.masks[list(chosen)],
             training=self.training,
             example=self.inputs if self.example is None else self.example,
         )
@@ -88,7 +90,7 @@ class Stage:
             example=self.inputs if self.example is None else self.example,
             outputs=outputs,
             features=self.features,
-            boxed=self.boxes is not None,
+            boxed=self.boxes is not None or self.masks is not None,
             training=self.training,
         )
 
@@ -102,6 +104,7 @@ def stage(
     features: Features | None = None,
     counted: int | None = None,
     boxes: Sequence[Boxes] | None = None,
+    masks: Tensor | None = None,
     training: Dataset | None = None,
 ) -> Stage:
     """A stage for `play`, with the features that an audit chooses by default."""
@@ -114,6 +117,7 @@ def stage(
         names=[str(i) for i in range(len(inputs))],
         counted=len(inputs) if counted is None else counted,
         boxes=boxes,
+        masks=masks,
         training=training,
     )
 
@@ -167,6 +171,7 @@ def _block(on: Stage, state: State) -> Block:
         samples=names,
         features=on.features,
         boxes=on.boxes,
+        masks=on.masks,
         originals=on.inputs,
     )
 
