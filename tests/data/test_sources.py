@@ -265,7 +265,8 @@ def test_only_images_with_small_boxes(indexed: Path):
     with pytest.raises(InputError, match=r"none of 2 can be used; .* cover less than 0\.125 of them"):
         source(0.125).load()
     with pytest.raises(
-        InputError, match=r"boxes_below, a share in .* beside a file of `boxes`, but got 0.5 and boxes None"
+        InputError,
+        match=r"boxes_below, a share in .* beside a file of `boxes` or a folder of `masks`, but got 0.5 and boxes None",
     ):
         ImageFolder(root=str(indexed), index="all.csv", boxes_below=0.5).load()
 
