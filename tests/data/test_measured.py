@@ -253,3 +253,18 @@ def test_labels_that_are_numbers_and_no_labels_are_refused(tmp_path: Path) -> No
         source.load()
     (tmp_path / "labels.txt").write_text("1.0\n0.0\n1.0\n")
     assert source.load().targets.tolist() == [1, 0, 1]
+
+
+def test_columns_of_a_wide_table_that_are_no_positions_are_not_taken_for_some(tmp_path: Path) -> None:
+    path = tmp_path / "wide.csv"
+    path.write_text("id,t_10,t_2,t_1,label\n7,10,2,1,0\n")
+    with pytest.raises(
+        InputError, match=r"called like 't_10', but 'id' is called otherwise; name the leads, leads=\('t'"
+    ):
+        Series(path=str(path)).load()
+    assert Series(path=str(path), leads=("t",)).load().inputs.tolist() == [[[1.0, 2.0, 10.0]]]
+    path.write_text("I_0,I_1,II_0,II_1\n1,2,3,4\n")
+    with pytest.raises(InputError, match="but 'II_0' is called otherwise"):
+        Series(path=str(path)).load()
+    path.write_text("mon,tue\n1,2\n")
+    assert Series(path=str(path)).load().inputs.tolist() == [[[1.0, 2.0]]]

@@ -268,3 +268,12 @@ def test_what_is_taken_of_the_audited_table_itself_is_said(tmp_path: Path) -> No
     )
     assert Table(path=path, standardize=True, fit=path).blocks().note == ""
     assert Table(path=path, vocabularies={"sex": ("f", "m")}).blocks().note == ""
+
+
+def test_two_columns_of_one_name_and_lists_in_a_column_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,a,label\n1,2,0\n")
+    with pytest.raises(InputError, match="but two are called 'a'"):
+        Table(path=str(tmp_path / "t.csv")).load()
+    pd.DataFrame({"x": [[1, 2], [3, 4]], "label": [0, 1]}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=r"column 'x' of t, but it holds list<.*leave it out, ignore=\['x'\]"):
+        Table(path=str(tmp_path / "t.parquet")).load()

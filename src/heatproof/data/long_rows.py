@@ -1,6 +1,7 @@
 """Series in a table: wide, a row a series; or long, a row a position."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -104,6 +105,8 @@ class WideRows:
         self.rows: Rows = rows_of(asked.path, (), words)
         label = _label_of(self.rows, asked)
         free = [name for name, number in self.rows.kinds.items() if number and name != label]
+        if not asked.leads:
+            _check_one_lead(free, asked.path)
         self.leads = asked.leads or ("",)
         self.columns = [free] if not asked.leads else [_columns(lead, free) for lead in asked.leads]
         if len(asked.leads) == 1 and not self.columns[0]:
@@ -159,6 +162,19 @@ def _check(rows: Rows, names: Sequence[str], path: str) -> None:
     for name in names:
         if name not in rows.kinds:
             raise unknown(f"column of {path}", name, rows.kinds)
+
+
+def _check_one_lead(names: Sequence[str], path: str) -> None:
+    """Refuse columns called like positions beside others, such as a patient's number: these would be positions, too."""
+    stems = {name: m[1] for name in names if (m := re.fullmatch(r"(.*?)[_. -]?\d+", name))}
+    most, count = next(iter(Counter(stems.values()).most_common(1)), ("", 0))
+    odd = [name for name in names if stems.get(name) != most]
+    if odd and count > 1:
+        first = next(name for name, stem in stems.items() if stem == most)
+        raise InputError(
+            f"Expected columns of numbers of one series in {path}, called like {first!r}, but {odd[0]!r} is called "
+            f"otherwise; name the leads, leads=({most!r}, …), whose columns alone count then."
+        )
 
 
 def _columns(lead: str, names: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from heatproof.data.table_rows import Rows, floats, words_of
-from heatproof.errors import unknown
+from heatproof.errors import InputError, unknown
 
 
 class Fitted(NamedTuple):
@@ -44,6 +44,11 @@ def fitted(
         at += len(part)
         chosen = part.take(pa.array(inside))
         for name in categories:
+            if pa.types.is_nested(chosen[name].type):
+                raise InputError(
+                    f"Expected numbers or words in column {name!r} of {where}, but it holds {chosen[name].type}; leave "
+                    f"it out, ignore=[{name!r}]."
+                )
             found[name].update(filter(None, words_of(chosen[name].unique())))
         if label:
             names.update(filter(None, words_of(chosen[label].unique())))

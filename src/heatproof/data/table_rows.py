@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -62,10 +63,18 @@ class Held(str):
         return held
 
 
+def _check_names(names: Sequence[str], where: str) -> None:
+    """Refuse a table with two columns of one name. Raises: InputError."""
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError(f"Expected columns with a name of their own in {where}, but two are called {twice[0]!r}.")
+
+
 class InMemory:
     """Rows of a table of pyarrow."""
 
     def __init__(self, table: pa.Table, digest: str) -> None:
+        _check_names(table.schema.names, "the table")
         self.table, self.digest = table, digest
         self.kinds = {field.name: _holds_numbers(field.type) for field in table.schema}
 
@@ -91,6 +100,7 @@ class ParquetRows:
             self.digest = _footer(Path(path))
         except UNREADABLE as error:
             raise InputError(f"Expected {path} to be a Parquet file, but reading it failed ({error}).") from error
+        _check_names(self.file.schema_arrow.names, path)
         self.kinds = {field.name: _holds_numbers(field.type) for field in self.file.schema_arrow}
         sizes = [self.file.metadata.row_group(i).num_rows for i in range(self.file.num_row_groups)]
         self.starts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
@@ -149,11 +159,14 @@ def _csv(path: str, numbers: Sequence[str], words: Sequence[str]) -> InMemory:
     read = arrow_csv.ReadOptions(use_threads=False)
     try:
         with arrow_csv.open_csv(path, parse_options=parse, read_options=read) as first:
+            _check_names(first.schema.names, path)
             kinds = {field.name: _holds_numbers(field.type) for field in first.schema}
         kinds |= {name: True for name in numbers if name in kinds} | {name: False for name in words if name in kinds}
         types = {name: pa.float64() if number else pa.string() for name, number in kinds.items()}
         convert = arrow_csv.ConvertOptions(column_types=types, strings_can_be_null=False)
         table = arrow_csv.read_csv(path, parse_options=parse, read_options=read, convert_options=convert)
+    except InputError:
+        raise
     except UNREADABLE as error:
         wrong = _NO_NUMBER.search(str(error))
         if wrong is not None:
