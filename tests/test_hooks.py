@@ -1,5 +1,7 @@
 """Hooks that somebody left on a network: those that look change nothing, those that change a gradient are named."""
 
+from threading import Thread
+
 import pytest
 import torch
 from torch import nn
@@ -204,3 +206,25 @@ def test_only_a_pass_that_may_need_it_is_watched(monkeypatch):
     with pytest.raises(InputError):
         Gradient()(asked, X, TARGETS)
     assert asked.runs == 2 + 1 + 2 * BLAMED
+
+
+def test_hooks_that_another_thread_puts_on_meanwhile_change_nothing():
+    """Grad-CAM's layer would have run twice."""
+    meanwhile = []
+
+    class Meanwhile(nn.Module):
+        def forward(self, h):
+            if meanwhile:
+                thread = Thread(target=lambda: torch.ones(1, requires_grad=True).register_hook(lambda gradient: None))
+                thread.start()
+                thread.join()
+            return h
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), Meanwhile(), nn.Flatten(), nn.Linear(144, 3)).eval()
+    methods = (GradCAM(layer="0"), Gradient())
+    expected = [method(net, X, TARGETS) for method in methods]
+    meanwhile.append(1)
+    for _ in range(2):
+        for method, maps in zip(methods, expected, strict=True):
+            assert torch.equal(method(net, X, TARGETS), maps)
