@@ -101,7 +101,7 @@ def test_what_a_sample_lacks_is_named(tmp_path: Path):
     assert loaded.ids == ("a",)
     reasons = dict(loaded.skipped)
     assert list(reasons) == ["b", "c", "d"]
-    assert reasons["b"].startswith("ValueError: it has no file jpg or jpeg or png")
+    assert reasons["b"].startswith("ValueError: it has no file jpg or jpeg or jfif or jpe or png")
     assert reasons["c"] == "ValueError: it has no file .cls"
     assert "UnidentifiedImageError" in reasons["d"]
 
