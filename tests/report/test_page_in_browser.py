@@ -401,6 +401,10 @@ def test_a_mark_tells_its_number_interval_and_rule_by_keyboard_too(opened: Any) 
     assert focused == "depends"
 
 
+def test_powers_of_ten_are_read_as_numbers(opened: Any) -> None:
+    assert opened.evaluate("[-0.5, 0, 1.5, -4, 6].map(power)") == ["0.32", "1", "32", "1e-4", "1e6"]
+
+
 def test_matrix_stays_a_matrix_on_a_phone(opened: Any) -> None:
     opened.set_viewport_size({"width": 390, "height": 800})
     tops = (

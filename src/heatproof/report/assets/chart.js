@@ -15,6 +15,9 @@ function make(tag, attributes = {}, ...children) {
 
 const say = (value) => (value === null || value === undefined ? "–" : Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2).replace(/^-(0\.0+)$/, "$1"));
 
+// A power of ten as a number that is read at once; beyond a thousand, with its exponent.
+const power = (t) => (Math.abs(t) <= 3 ? String(+(10 ** t).toPrecision(2)) : (10 ** t).toExponential(Number.isInteger(t) ? 0 : 1).replace("e+", "e"));
+
 function ticksOf(low, high) {
   const step = [0.1, 0.2, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100].find((s) => (high - low) / s <= 6) || (high - low) / 5;
   const ticks = [];
@@ -38,7 +41,7 @@ function drawChart(host, { stages, lines, bands = [], marks = [], focus = null, 
   const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": title });
   for (const t of ticksOf(low, high)) {
     svg.append(make("line", { class: "grid", x1: left, x2: width - right, y1: y(t), y2: y(t) }));
-    svg.append(make("text", { x: left - 8, y: y(t) + 4, "text-anchor": "end" }, log ? (t === 0 ? "1" : `1e${+t.toFixed(1)}`) : percent ? `${Math.round(100 * t)} %` : String(+t.toFixed(2))));
+    svg.append(make("text", { x: left - 8, y: y(t) + 4, "text-anchor": "end" }, log ? power(t) : percent ? `${Math.round(100 * t)} %` : String(+t.toFixed(2))));
   }
   const letters = Math.min(12, Math.max(...stages.map(([, label]) => label.length)));
   const every = Math.ceil(stages.length / Math.max(2, Math.floor((width - left) / (small ? 90 : Math.max(64, 7 * letters)))));
