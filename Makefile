@@ -1,6 +1,6 @@
 # make demo: a virtual environment with what the demo needs, its audit, and the path of its report.
 # make test: the same environment with the test tools, then lint, types and tests. make docs: the documentation as a site.
-# make bench: all benchmarks, into docs/benchmarks; on a quiet machine, half an hour. ONLY="growth checks": some of them.
+# make bench: all benchmarks, into docs/benchmarks; on a quiet machine; each says how long it took. ONLY="growth checks": some of them.
 
 PYTHON ?= python3
 VENV ?= .venv
