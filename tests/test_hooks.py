@@ -186,14 +186,15 @@ def test_only_a_pass_that_may_need_it_is_watched(monkeypatch):
         models._HooksHeld, "__enter__", lambda self: (watched.append(type(self._model).__name__), enter(self))[1]
     )
 
-    def watches(net, x):
+    def watches(net, x, method=PLAIN[0]):
         watched.clear()
         for _ in range(3):
-            Gradient()(net.eval(), x, TARGETS[: len(x)])
+            method(net.eval(), x, TARGETS[: len(x)])
         return len(watched)
 
     norm = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.Flatten())
     assert watches(network(), X) == watches(norm, X[:1]) == 1  # what a model does is seen once
+    assert watches(network(), X, GradCAM()) == 1  # its own hooks are none of the model's
     hooked = network()
     on_tensors([].append)(hooked)
     assert watches(hooked, X) == 3

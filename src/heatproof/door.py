@@ -75,8 +75,18 @@ def _enter(model: nn.Module, inputs: Tensor, targets: Tensor | None, runs: bool)
 def guarded(call: Callable[[], T], model: nn.Module, inputs: Tensor, settled: Settled) -> T:
     """What `call` returns; the model is afterwards as it was.
 
+    Where hooks were put on in a pass that was not watched for them, it is called again, from its beginning.
+
     Raises: InputError, in a sentence, for an error that the model itself raises on these inputs; any other as it is.
     """
+    try:
+        return _guarded(call, model, inputs, settled)
+    except habits.UnseenError:
+        pass  # which is no context of an error that the second call raises
+    return _guarded(call, model, inputs, settled._replace(habits=Habits(always=True)))
+
+
+def _guarded(call: Callable[[], T], model: nn.Module, inputs: Tensor, settled: Settled) -> T:
     try:
         with (
             deferred.together(),

@@ -8,17 +8,27 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 
-class Habits:
-    """Of one model, as long as it is built and hooked as it is; nothing is known before a pass was watched."""
+class UnseenError(BaseException):
+    """A pass that was not watched put hooks on, or another thread did: the call is begun again, and all is watched.
 
-    def __init__(self) -> None:
-        self.known = False
+    It goes past everybody who takes errors for those of a method or a model.
+    """
+
+
+class Habits:
+    """Of one model, as long as it is built and hooked as it is; nothing is known before a pass was watched.
+
+    With `always`, every pass is to be watched whatever was seen.
+    """
+
+    def __init__(self, *, always: bool = False) -> None:
+        self.always, self.known = always, False
         self.hooks = False  # whether somebody put hooks on something
 
     @property
     def to_be_watched(self) -> bool:
         """Whether the next pass is to be watched: for hooks that are put on tensors meanwhile."""
-        return not self.known or self.hooks
+        return self.always or not self.known or self.hooks
 
 
 _of_call: ContextVar[tuple[nn.Module, Habits] | None] = ContextVar("habits", default=None)

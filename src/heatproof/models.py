@@ -30,7 +30,7 @@ from heatproof.refusals import Like, check_lazy, check_precision, is_exported, p
 from heatproof.refusals import check_inputs as check_inputs
 from heatproof.refusals import check_model as check_model
 from heatproof.refusals import check_targets as check_targets
-from heatproof.undo import Undoing, hooked, is_open
+from heatproof.undo import Undoing
 
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 Output = str | int | Callable[[Any], Tensor]
@@ -408,13 +408,14 @@ def _derivable(model: nn.Module, x: Tensor, rows: Tensor | None) -> Any:
     """What is derived is run as it was written, with sound derivatives, and hooks that change none."""
     known, before = habits.of(model), habits.hooks_so_far()
     with uncompiled():
-        # A method's own hooks are to see one pass; other threads put hooks on, too, and the number is everybody's.
-        if not (known.to_be_watched or is_open(hooked)):
+        if not known.to_be_watched:
             out = _run(model, x, rows)
             if habits.hooks_so_far() == before:
                 return sound.derived(out)
-            before = habits.hooks_so_far()  # hooks that nobody held: the pass is run again
+            known.hooks = True  # hooks that nobody held
             prefix.forget(model)
+            # Whatever a method put on is to see one pass: not this one alone is run again, but all of the call.
+            raise habits.UnseenError
         with _HooksHeld(model):
             out = _run(model, x, rows)
     known.known, known.hooks = True, habits.hooks_so_far() != before
