@@ -19,7 +19,7 @@ def measured(verdicts: Verdicts, one: Requirement, method: str) -> Iterator[Outc
     """A metric of one method, in each check and setting that has it."""
     evidence = verdicts.evidence
     checks = _checks(verdicts, one)
-    known = evidence.info.manifest.get("knowledge") or {}
+    withheld = evidence.info.withheld
     some = False
     for chosen in checks:
         _decides(one, chosen.metrics[one.metric])
@@ -34,8 +34,8 @@ def measured(verdicts: Verdicts, one: Requirement, method: str) -> Iterator[Outc
             place = f"{chosen.label}{', ' + setting if setting else ''}"
             missing = f" of {evidence.samples}" if found.n < evidence.samples else ""
             told = _judged(one, method, place, found.mean, found.low, found.high, f"{found.n}{missing}")
-            if known.get("near_chance"):  # of a network that has learned nothing no number is a merit
-                told = replace(told, kept=False, why=f"Withheld: {known['sentence']} {told.why}")
+            if withheld:  # of a network that has learned nothing no number is a merit
+                told = replace(told, kept=False, why=f"{withheld} {told.why}")
             yield told
     if not some:
         where = f" in setting {one.setting!r}" if one.setting else ""
