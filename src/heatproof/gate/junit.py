@@ -8,27 +8,26 @@ from heatproof.gate.outcome import Outcome
 
 def junit(outcomes: Sequence[Outcome], suite: str) -> str:
     """A test case for each outcome; what is not kept is a failure with its reason."""
-    failed = sum(not one.kept for one in outcomes)
-    root = ElementTree.Element("testsuites")
-    tests = ElementTree.SubElement(
-        root, "testsuite", name=suite, tests=str(len(outcomes)), failures=str(failed), errors="0", skipped="0"
-    )
-    for one in outcomes:
-        case = ElementTree.SubElement(tests, "testcase", classname=f"heatproof.{suite}", name=_allowed(one.name))
-        if not one.kept:
-            ElementTree.SubElement(case, "failure", message=_allowed(one.why)).text = _allowed(one.why)
-        else:
-            ElementTree.SubElement(case, "system-out").text = _allowed(one.why)
-    ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+    return _written(suite, [(one.name, "system-out" if one.kept else "failure", one.why) for one in outcomes])
 
 
 def broken(message: str, suite: str) -> str:
     """A gate that could not be asked, as one error: what an older file says must not stand."""
+    return _written(suite, [("the gate", "error", message)])
+
+
+def _written(suite: str, cases: Sequence[tuple[str, str, str]]) -> str:
+    """The file of test cases, each with its name, what became of it, and why."""
+    ends = [end for _, end, _ in cases]
+    failed, broke = str(ends.count("failure")), str(ends.count("error"))
     root = ElementTree.Element("testsuites")
-    tests = ElementTree.SubElement(root, "testsuite", name=suite, tests="1", failures="0", errors="1", skipped="0")
-    case = ElementTree.SubElement(tests, "testcase", classname=f"heatproof.{suite}", name="the gate")
-    ElementTree.SubElement(case, "error", message=_allowed(message)).text = _allowed(message)
+    tests = ElementTree.SubElement(
+        root, "testsuite", name=suite, tests=str(len(cases)), failures=failed, errors=broke, skipped="0"
+    )
+    for name, end, why in cases:
+        case = ElementTree.SubElement(tests, "testcase", classname=f"heatproof.{suite}", name=_allowed(name))
+        message = {} if end == "system-out" else {"message": _allowed(why)}
+        ElementTree.SubElement(case, end, message).text = _allowed(why)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
