@@ -95,8 +95,7 @@ def audit(
     else:
         from heatproof.auditing.without_spec import spec_of
 
-        asked = {"weights": weights, "methods": method, "checks": check, "limit": limit}
-        read_spec = spec_of(str(spec), data, trusted=trust, **asked)  # type: ignore[arg-type]  # by their options
+        read_spec = spec_of(str(spec), data, weights=weights, methods=method, checks=check, limit=limit, trusted=trust)
     if max_errors is not None:
         read_spec = replace(read_spec, max_errors=max_errors)
     target = run_folder(spec, read_spec, folder)
