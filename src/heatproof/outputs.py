@@ -12,7 +12,7 @@ from heatproof.models import Bound
 
 KindName = Literal["labels", "logit", "multi-label", "scalars", "score"]
 # What a user may say; "score" is what nobody said anything of.
-SAID: tuple[str, ...] = tuple(name for name in get_args(KindName) if name != "score")
+SAID: tuple[KindName, ...] = tuple(name for name in get_args(KindName) if name != "score")
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,7 @@ def outputs_of(said: str | Outputs | None, count: int, *, two_sided: bool = Fals
         count, said = 1, said or "logit"
     if said is None:
         return Outputs("labels" if count > 1 else "score")
-    if isinstance(said, Outputs):
-        found = said
-    elif said in SAID:
-        found = Outputs(said)  # type: ignore[arg-type]  # one of them
-    else:
-        raise unknown("kind of outputs", str(said), SAID)
+    found = said if isinstance(said, Outputs) else Outputs(kind_of(said))
     if two_sided and found.kind != "logit":
         raise InputError(f"Expected outputs='logit' of a TwoSided network, but got {found.kind!r}.")
     if found.kind == "labels" and count == 1:
@@ -78,6 +73,14 @@ def outputs_of(said: str | Outputs | None, count: int, *, two_sided: bool = Fals
             "right, 'multi-label' where they do not exclude one another."
         )
     return found
+
+
+def kind_of(said: str) -> KindName:
+    """The kind of outputs that somebody names. Raises: UnknownNameError for one that does not exist."""
+    for kind in SAID:
+        if kind == said:
+            return kind
+    raise unknown("kind of outputs", str(said), SAID)
 
 
 class TwoSided(Bound):

@@ -22,7 +22,7 @@ from heatproof.data.wanted import wanted, with_names
 from heatproof.door import plain_outputs
 from heatproof.errors import InputError
 from heatproof.named_code import code_beside
-from heatproof.outputs import Outputs
+from heatproof.outputs import Outputs, kind_of
 from heatproof.pretrained import kind_of_outputs
 from heatproof.progress import Listener
 from heatproof.runs import failures
@@ -118,7 +118,7 @@ def load(spec: AuditSpec) -> Loaded:
         model = spec.model.bound(net, first)
     data = with_names(data, names)
     kind = spec.outputs or (kind_of_outputs(net) if place is not None else None)
-    outputs = None if kind is None else Outputs(kind, spec.unit)  # type: ignore[arg-type]  # read as one
+    outputs = None if kind is None else Outputs(kind_of(kind), spec.unit)
     return Loaded(model, data, training, first, names, outputs, read)
 
 

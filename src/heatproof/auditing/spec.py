@@ -15,7 +15,7 @@ from heatproof.errors import InputError, unknown
 from heatproof.features import FEATURES, Features
 from heatproof.methods.base import METHODS, Attribution
 from heatproof.named_code import code_beside, found_in
-from heatproof.outputs import SAID
+from heatproof.outputs import kind_of
 from heatproof.paths import given_path, located, regular
 from heatproof.recipes import build, coerced
 from heatproof.targets import TARGETS, Label, Target
@@ -115,20 +115,19 @@ def parse(table: Mapping[str, Any], folder: Path = Path()) -> AuditSpec:
         said = table["targets"]
         with found_in(folder):
             values["targets"] = Label(said) if type(said) is int else build(TARGETS, said)
-    of_hub = (
-        str(dict(table["model"]).get("name", "")).startswith("hf:") if isinstance(table["model"], Mapping) else False
-    )
+    model = table["model"]
+    of_hub = isinstance(model, Mapping) and str(model.get("name", "")).startswith("hf:")
     if values.get("unit") and values.get("outputs") != "scalars" and not (of_hub and "outputs" not in values):
         raise InputError(
             f'Expected `unit`, {values["unit"]!r}, beside outputs = "scalars", which it is the unit of, but got '
             f"{'no outputs' if 'outputs' not in values else repr(values['outputs'])}; a target has a unit of its own."
         )
-    if values.get("outputs") is not None and values["outputs"] not in SAID:
-        raise unknown("kind of outputs", values["outputs"], SAID)
+    if values.get("outputs") is not None:
+        kind_of(values["outputs"])
     if "features" in table:
         values["features"] = build(FEATURES, table["features"])
     return AuditSpec(
-        model=_table(ModelSpec, table["model"], "model"),
+        model=_table(ModelSpec, model, "model"),
         data=_data(table["data"], folder),
         training_data=_data(table["training_data"], folder) if "training_data" in table else None,
         methods=_methods(table["methods"], folder),
