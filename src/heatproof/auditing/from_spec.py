@@ -12,9 +12,10 @@ from torch import nn
 
 from heatproof.auditing.manifest import About
 from heatproof.auditing.model_spec import ModelSpec, hf_folder
-from heatproof.auditing.run import Run, Subject, audited, subject_of_blocks, subject_of_tensor
+from heatproof.auditing.run import Run, audited
 from heatproof.auditing.samples import FromBlocks
 from heatproof.auditing.spec import AuditSpec, parse, read_table
+from heatproof.auditing.subject import Subject, subject_of_blocks, subject_of_tensor
 from heatproof.auditing.ways import Way
 from heatproof.data import Blocks, Dataset, Source
 from heatproof.data.binding import met

@@ -14,19 +14,17 @@ import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 
-from heatproof.auditing.aiming import aimed, aimed_by_block, on_own_labels
-from heatproof.auditing.arguments import check_kinds, of_each
+from heatproof.auditing.aiming import on_own_labels
+from heatproof.auditing.arguments import check_kinds
 from heatproof.auditing.asked import Asked
 from heatproof.auditing.course import conduct
 from heatproof.auditing.listing import named
 from heatproof.auditing.manifest import About
 from heatproof.auditing.names import class_names, own_names, parts_or_names, told
-from heatproof.auditing.planning import check_labels, check_tensors
-from heatproof.auditing.samples import FromBlocks, Source, Tensors
-from heatproof.auditing.settings import some
+from heatproof.auditing.subject import Subject, subject_of_data, subject_of_tensor
 from heatproof.auditing.ways import Way
 from heatproof.checks import CHECKS, Boxes, Check
-from heatproof.data.base import Dataset, check_masks
+from heatproof.data.base import Dataset
 from heatproof.data.base import Source as DataSource
 from heatproof.data.blocks import Blocks, as_blocks
 from heatproof.data.choosing import held
@@ -36,7 +34,7 @@ from heatproof.errors import InputError, shown
 from heatproof.features import Features
 from heatproof.layouts.seen import network
 from heatproof.methods.base import METHODS, Attribution, Method, Targets
-from heatproof.models import Bound, as_model, check_inputs, check_model
+from heatproof.models import Bound, as_model, check_model
 from heatproof.outputs import Outputs
 from heatproof.paths import given_path
 from heatproof.pretrained import folder_of, kind_of_outputs
@@ -63,7 +61,7 @@ class Run:
     """The folder of an audit."""
 
     path: Path
-    _folder: "_Passing | None" = field(default=None, repr=False, compare=False)
+    _folder: _Passing | None = field(default=None, repr=False, compare=False)
 
     def rows(self) -> pd.DataFrame:
         """Every row: check, method, setting, role, stage, position, sample, metric, value, seed. NaN is degenerate."""
@@ -245,7 +243,7 @@ def audit(
     parts, names = parts_or_names(columns)
     data, training_data, about = _as_wanted(model, data, training_data, about, classes)
     in_memory = isinstance(data, Tensor) and parts is None
-    made = subject_of_tensor if in_memory else partial(_of_blocks, parts=parts)
+    made = subject_of_tensor if in_memory else partial(subject_of_data, parts=parts)
     about = told(
         about, model,
         title=title, classes=classes, columns=names, tokens=tokens, display=display,
@@ -296,7 +294,7 @@ def _kind_told(model: nn.Module, targets: Any) -> str | None:
 
 
 def audited(
-    subject: "Subject",
+    subject: Subject,
     *,
     methods: Mapping[str, Attribution],
     checks: Mapping[str, tuple[str, Check]],
@@ -319,7 +317,7 @@ def audited(
 
 
 def asked_of(
-    subject: "Subject",
+    subject: Subject,
     *,
     methods: Mapping[str, Attribution],
     checks: Mapping[str, tuple[str, Check]],
@@ -338,114 +336,3 @@ def asked_of(
         believable=tuple(needed(believable)),
         **settings,
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """What an audit is about: model, samples, and what is explained of them."""
-
-    model: nn.Module
-    source: Source
-    about: About
-    outputs: str | Outputs | None
-    own: bool = False
-
-
-def subject_of_tensor(
-    model: nn.Module,
-    inputs: Tensor,
-    targets: Any,
-    outputs: str | Outputs | None,
-    about: About,
-    *,
-    labels: Any,
-    ids: Sequence[str] | None,
-    boxes: Sequence[Boxes] | None,
-    masks: Tensor | None = None,
-) -> Subject:
-    """Samples in memory, all checked now."""
-    check_inputs(model, inputs)
-    about = replace(about, data=about.data or f"{len(inputs)} samples")
-    about.check(len(inputs))
-    if masks is not None:
-        check_masks(masks, inputs.shape, "samples")
-        if boxes is not None:
-            raise InputError("Expected boxes or masks of the objects, but got both; leave one out.")
-    names, placed = of_each(len(inputs), ids=ids, boxes=boxes, labels=labels, targets=targets)
-    source = Tensors(
-        inputs=inputs.detach(),
-        labels=labels,
-        ids=names,
-        boxes=placed,
-        masks=masks,
-        display=about.display,
-        tokens=about.tokens,
-    )
-    aim = aimed(model, source, targets, outputs)
-    source = aim.source
-    check_labels(source.labels, len(source))
-    if source.labels is None and not aim.target:
-        source = replace(source, labels=source.targets)
-    check_tensors(aim.model, source)
-    about = replace(about, target=aim.target, classes=(aim.name,) if aim.name else about.classes)
-    return Subject(model=aim.model, source=source, about=about, outputs=aim.outputs, own=aim.own)
-
-
-def _of_blocks(
-    model: nn.Module,
-    data: Any,
-    targets: Any,
-    outputs: str | Outputs | None,
-    about: About,
-    *,
-    labels: Any,
-    ids: Sequence[str] | None,
-    boxes: Sequence[Boxes] | None,
-    masks: Tensor | None = None,
-    parts: Mapping[str, str | int] | None = None,
-) -> Subject:
-    """Samples that are read when their turn comes."""
-    known = isinstance(targets, Label) and targets.which in ("predicted", "given")
-    if isinstance(targets, str):
-        raise InputError(
-            f"Expected targets such as labels, Label('given') or Label('predicted'), but got {shown(targets)}."
-        )
-    beside = [name for name in ("tokens", "display") if getattr(about, name) is not None]
-    if beside:
-        raise InputError(
-            f"Expected no `{beside[0]}` with data that are read block by block, as they bring their own; give the "
-            "samples as a tensor, or a source that has them."
-        )
-    if labels is not None:
-        raise InputError(
-            "Expected no `labels` with data that are read block by block, as they bring their own; give them with the "
-            "data, hp.data.as_blocks(data, labels), and say targets=Label('given') to explain them."
-        )
-    given = (model.given or list(model.named.values()) or None) if isinstance(model, Bound) else None
-    aimed_at = isinstance(targets, Target) or callable(targets)
-    own = None if targets is None or aimed_at else targets
-    blocks = as_blocks(data, own, given=given, columns=parts, ids=ids, boxes=boxes, masks=masks)
-    explain = "label" if own is not None or targets == Label("given") else "predicted"
-    read = " ".join(filter(None, [about.read, getattr(blocks, "note", "")]))
-    about = replace(about, data=about.data or blocks.name, classes=about.classes or blocks.classes, read=read)
-    if aimed_at and not known:
-        found = subject_of_blocks(model, blocks, targets, outputs, about)
-        if found is None:
-            raise InputError(
-                "Expected a target that is the same for every sample of data that are read block by block, and one map "
-                f"a sample, but got {shown(targets)}; give the samples as a tensor to explain it."
-            )
-        return found
-    return Subject(model=model, source=FromBlocks(blocks=blocks, explain=explain), about=about, outputs=outputs)
-
-
-def subject_of_blocks(
-    model: nn.Module, blocks: Blocks, targets: Any, outputs: str | Outputs | None, about: About
-) -> Subject | None:
-    """What a target explains of samples that are read block by block; None where it needs all of them at once."""
-    first = some(model, FromBlocks(blocks=blocks), 4)[1]
-    if not first.ids or (aim := aimed_by_block(model, first, targets, outputs)) is None:
-        return None
-    about = replace(about, target=aim.said, classes=(aim.name,) if aim.name else about.classes)
-    source = FromBlocks(blocks=blocks, target=aim.target)
-    return Subject(model=aim.model, source=source, about=about, outputs=aim.outputs, own=aim.own)
