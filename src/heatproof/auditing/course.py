@@ -105,9 +105,10 @@ def _conducted(
                 ) as worker,
             ):
                 computed = _compute(worker, way, show=show, mixed=asked.mixed)
-            if (computed or store.summed_up() is None) and (not way.shared or is_complete(question, store.finished())):
+            complete = handing is None or is_complete(question, store.finished())
+            if (computed or store.summed_up() is None) and (complete or not way.shared):
                 sum_up(store, question, LOOKED_AT)
-            if handing is not None and is_complete(question, store.finished()):
+            if handing is not None and complete:
                 handing.clear()
     return True
 
