@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from heatproof.auditing.spec import AuditSpec, parse
+from heatproof.data import long_rows
 from heatproof.data.pictures import ENDINGS
+from heatproof.data.text_rows import JSON_LINES
 from heatproof.errors import InputError
 from heatproof.named_code import code_beside
 from heatproof.paths import given_path
 
 METHODS = ("gradient-x-input", "integrated-gradients", "random")
 CHECKS = ("steadiness", "parameter-randomization", "degradation")
-TABLES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
+TABLES = (*long_rows.TABLES, *JSON_LINES)
 
 
 def spec_of(
