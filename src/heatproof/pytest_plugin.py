@@ -53,7 +53,9 @@ class GateFile(pytest.File):
 
 def _place(folder: Path, named: str) -> Path | str:
     """A run's folder beside the file, or its URL."""
-    return named if "://" in named else folder / named
+    from heatproof.paths import url_of
+
+    return folder / named if url_of(named) is None else named
 
 
 class GateItem(pytest.Item):

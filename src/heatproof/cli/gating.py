@@ -34,7 +34,7 @@ def check(
     from heatproof.gate import check as judge
     from heatproof.gate import junit as written
 
-    suite = run.rstrip("/").rpartition("/")[2] if "://" in run else Path(run).resolve().name
+    suite = Path(run).resolve().name  # of a URL, too
     try:
         outcomes = judge(run, require or [], baseline=baseline, allow_failures=allow_failures)
     except HeatproofError as error:
