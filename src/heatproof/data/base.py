@@ -263,15 +263,16 @@ class Source:
             raise InputError(f"Expected offset below the {total} samples there are, but got {self.offset}.")
         return chosen
 
-    def normalize(self, images: Tensor) -> Tensor:
-        """Images (N, C, H, W) in [0, 1], with `mean` and `std` of each channel taken out."""
+    def normalize(self, samples: Tensor) -> Tensor:
+        """Samples (N, C, …), images in [0, 1], with `mean` and `std` of each channel taken out."""
         if not self.mean:
-            return images
-        if len(self.mean) != images.shape[1]:
+            return samples
+        if len(self.mean) != samples.shape[1]:
             raise InputError(
-                f"Expected `mean` and `std` for {images.shape[1]} channels, but got {len(self.mean)} of each."
+                f"Expected `mean` and `std` for {samples.shape[1]} channels, but got {len(self.mean)} of each."
             )
-        return (images - torch.tensor(self.mean).view(1, -1, 1, 1)) / torch.tensor(self.std).view(1, -1, 1, 1)
+        shape = (1, -1, *[1] * (samples.dim() - 2))
+        return (samples - torch.tensor(self.mean).view(shape)) / torch.tensor(self.std).view(shape)
 
 
 DATA: Registry[Source] = Registry("data source", "heatproof.data", group="heatproof.data")

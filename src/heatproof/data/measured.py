@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from heatproof.data.array_files import LABELS, arrays_of, files_in, labels_in, numbered, one_array
 from heatproof.data.base import DATA, Dataset, Source, finite, none_of
@@ -153,7 +152,7 @@ class _Measured(Listing):
         values = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))
         return finite(
             name=self.name,
-            inputs=_normalized(self.source, values),
+            inputs=self.source.normalize(values),
             targets=torch.from_numpy(self.targets[list(places)]),
             ids=tuple(ids),
             classes=self.classes,
@@ -239,15 +238,3 @@ class _Rows(_Measured):
 
     def read(self, places: Sequence[int]) -> Dataset:
         return self._dataset(self.rows.read(places), [self.rows.ids[place] for place in places], places)
-
-
-def _normalized(source: Source, values: Tensor) -> Tensor:
-    """Values (N, C, …) with mean and std of each channel taken out."""
-    if not source.mean:
-        return values
-    if len(source.mean) != values.shape[1]:
-        raise InputError(
-            f"Expected `mean` and `std` for {values.shape[1]} channels, but got {len(source.mean)} of each."
-        )
-    shape = (1, -1, *[1] * (values.dim() - 2))
-    return (values - torch.tensor(source.mean).view(shape)) / torch.tensor(source.std).view(shape)
