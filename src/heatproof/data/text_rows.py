@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from heatproof.data.table_rows import rule_of
 from heatproof.errors import InputError, unknown
 
 # pandas and pyarrow report broken files through these.
@@ -58,18 +59,15 @@ class TextRows:
 
     def where(self, rule: str) -> list[int]:
         """The places of the rows that `rule`, "column=value", keeps; "" keeps all."""
-        if not rule:
+        asked = rule_of(rule)
+        if asked is None:
             return list(range(len(self)))
-        name, equals, value = rule.partition("=")
-        if not equals:
-            raise InputError(f"Expected rows as 'column=value', but got {rule!r}.")
-        values = column(self.table, name.strip(), self.path).astype(str)
-        kept = [row for row, found in enumerate(values) if found == value.strip()]
+        name, value = asked
+        values = column(self.table, name, self.path).astype(str)
+        kept = [row for row, found in enumerate(values) if found == value]
         if not kept:
             found = ", ".join(sorted(map(str, values.unique()))[:8])
-            raise InputError(
-                f"Expected rows of {self.path} with {rule!r}, but there are none; {name.strip()} is {found}."
-            )
+            raise InputError(f"Expected rows of {self.path} with {rule!r}, but there are none; {name} is {found}.")
         return kept
 
 
