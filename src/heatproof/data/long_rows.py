@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from heatproof.data.table_rows import Rows, floats, rows_of, words_of
+from heatproof.data.table_rows import Rows, floats, rows_of, words_in
 from heatproof.errors import InputError, unknown
 
 TABLES = (".csv", ".tsv", ".parquet")
@@ -48,7 +48,7 @@ class LongRows:
         if not self.leads:
             raise InputError(f"Expected a column of numbers for each lead in {asked.path}, but it has none.")
         self.digest, self.where = self.rows.digest, asked.path
-        words_there = [word for part in self.rows.chunks([asked.id]) for word in words_of(part[asked.id])]
+        words_there = words_in(self.rows, asked.id)
         if None in words_there:
             raise _lacking(asked.path, asked.id, words_there.index(None))
         names = [str(word) for word in words_there]
@@ -86,7 +86,7 @@ class LongRows:
     def _labels(self, label: str) -> np.ndarray | None:
         if not label:
             return None
-        words = [word for part in self.rows.chunks([label]) for word in words_of(part[label])]
+        words = words_in(self.rows, label)
         found = [{words[row] for row in rows} for rows in self.places.tolist()]
         several = next((i for i, one in enumerate(found) if len(one) != 1 or None in one), None)
         if several is not None:
@@ -94,7 +94,7 @@ class LongRows:
                 f"Expected one label a series in column {label!r} of {self.where}, but {self.ids[several]!r} has "
                 f"{', '.join(sorted(map(str, found[several])))}."
             )
-        return as_labels([str(next(iter(one))) for one in found])
+        return np.array([str(next(iter(one))) for one in found])
 
 
 class WideRows:
@@ -121,10 +121,10 @@ class WideRows:
         self.length, self.digest = lengths.pop(), self.rows.digest
         self.labels = None
         if label:
-            found = [word for part in self.rows.chunks([label]) for word in words_of(part[label])]
+            found = words_in(self.rows, label)
             if None in found:
                 raise InputError(f"Expected a label in {label!r} for every row, but row {found.index(None)} has none.")
-            self.labels = as_labels([str(word) for word in found])
+            self.labels = np.array(found)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -138,11 +138,6 @@ class WideRows:
         """Series (n, leads, T)."""
         part = self.rows.take(list(places), [name for names in self.columns for name in names])
         return np.stack([np.stack([floats(part[name]) for name in names], 1) for names in self.columns], 1)
-
-
-def as_labels(words: Sequence[str]) -> np.ndarray:
-    """Labels, one a series."""
-    return np.array(words)
 
 
 def _label_of(rows: Rows, asked: Asked) -> str:

@@ -15,7 +15,7 @@ from heatproof.data.ids import unique
 from heatproof.data.listing import Listing
 from heatproof.data.seen_as import Names
 from heatproof.data.table_fit import Fitted, fitted, is_whole
-from heatproof.data.table_rows import Held, floats, kept_by, rows_of, rule_of, words_of
+from heatproof.data.table_rows import Held, floats, kept_by, rows_of, rule_of, words_in, words_of
 from heatproof.errors import InputError, shown, unknown
 from heatproof.features import Features, Segments
 from heatproof.frozen import Frozen
@@ -144,8 +144,7 @@ class _Table(Listing):
         self.features, self.names = self._features()
         self.ids = None
         if source.id:
-            found = [one for part in self.table.chunks([source.id]) for one in words_of(part[source.id])]
-            self.ids = unique([one or "" for one in found])
+            self.ids = unique([one or "" for one in words_in(self.table, source.id)])
         self.note = self._of_itself()
         self.hint = "a row needs a value in every column"
 

@@ -197,6 +197,11 @@ def words_of(column: Any) -> list[str | None]:
     return [None if value is None or value == "" else value for value in column.cast(pa.string()).to_pylist()]
 
 
+def words_in(rows: Rows, column: str) -> list[str | None]:
+    """A whole column as text, as `words_of`."""
+    return [word for part in rows.chunks([column]) for word in words_of(part[column])]
+
+
 def _holds_numbers(kind: Any) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
