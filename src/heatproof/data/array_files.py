@@ -1,7 +1,6 @@
 """Samples in NumPy's files: one array of all of them, or a folder with one a sample, never with pickles inside."""
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 
 from heatproof.data.base import MOST_LABELS, UNLABELLED
 from heatproof.data.files import entry_of, mapped
+from heatproof.data.listing import files_below
 from heatproof.data.table_rows import WHOLE
 from heatproof.errors import InputError, shown, unknown
 
@@ -134,17 +134,12 @@ def files_in(root: Path) -> tuple[list[str], np.ndarray | None]:
 
     Raises: InputError for none, files in both ways, and files of other kinds, with what to do.
     """
-    found: list[str] = []
-    others: list[str] = []
-    for place, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        within = Path(place).relative_to(root)
-        seen = sorted(name for name in files if not name.startswith("."))
-        found += [(within / name).as_posix() for name in seen if name.endswith(".npy")]
-        others += [name for name in seen if name.lower().endswith(NIFTI)]
-    if others:
+    there = list(files_below(root))
+    found = [name for name in there if name.endswith(".npy")]
+    other = next((name for name in there if name.lower().endswith(NIFTI)), None)
+    if other is not None:
         raise InputError(
-            f"Expected .npy files in {str(root)!r}, but found {others[0]!r}: save each volume once as an array, "
+            f"Expected .npy files in {str(root)!r}, but found {Path(other).name!r}: save each volume once as an array, "
             "numpy.save(name, nibabel.load(file).get_fdata(dtype='float32')), and give its voxels' `spacing`."
         )
     if not found:

@@ -1,9 +1,8 @@
 """A folder of image files, labelled by an index or by subfolders."""
 
 import csv
-import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +22,7 @@ from heatproof.data.base import (
     pixels_inside,
     select,
 )
-from heatproof.data.listing import Listing, told
+from heatproof.data.listing import Listing, files_below, told
 from heatproof.data.masks import mask_of, masks_in
 from heatproof.data.pictures import ENDINGS, UNREAD, UNREADABLE, Decoded, PictureSource, read_each, stacked
 from heatproof.errors import InputError, shown, unknown
@@ -234,8 +233,8 @@ def _in_folders(
         for path in root.iterdir()
         if _is_class(path, root) and not (apart is not None and apart.resolve().is_relative_to(path.resolve()))
     )
-    found = {name: _pictures(root, root / name) for name in folders}
-    flat = [file for file in _pictures(root, root) if "/" not in file]
+    found = {name: _pictures(f"{name}/{file}" for file in files_below(root / name)) for name in folders}
+    flat = _pictures(path.name for path in root.iterdir() if not (path.name.startswith(".") or path.is_dir()))
     if not flat and not any(found.values()):
         raise InputError(
             f"Expected a subfolder of images for each class in {str(root)!r}, or images without labels, but found no "
@@ -292,17 +291,9 @@ def _refused(root: Path, files: Sequence[str], *, outside: bool) -> dict[str, st
     return refused
 
 
-def _pictures(root: Path, folder: Path) -> list[str]:
-    """The pictures in `folder` and below, as paths within `root`, unread kinds too; nothing hidden is one."""
-    found = []
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        within = Path(place).relative_to(root).as_posix()
-        prefix = "" if within == "." else f"{within}/"
-        found += [
-            f"{prefix}{name}" for name in files if not name.startswith(".") and name.lower().endswith(ENDINGS + UNREAD)
-        ]
-    return sorted(found, key=lambda file: file.split("/"))
+def _pictures(files: Iterable[str]) -> list[str]:
+    """Those of some files that are pictures, unread kinds too, in the order of their paths' parts."""
+    return sorted((file for file in files if file.lower().endswith(ENDINGS + UNREAD)), key=lambda file: file.split("/"))
 
 
 def _index(path: Path) -> tuple[list[tuple[str, int]], tuple[str, ...] | None]:

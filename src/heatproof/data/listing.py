@@ -1,10 +1,12 @@
 """What a source holds, known before a sample is read, and the wanted part of it as blocks."""
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from heatproof.data.base import Dataset, Source, select
@@ -145,6 +147,15 @@ class SourceBlocks:
         first = "; the first, {}: {}".format(*data.skipped[0]).rstrip(".") if data.skipped else ""
         hint = f"; {self._listing.hint}" if self._listing.hint else ""
         return InputError(f"Expected samples of {self.name}, but none of {len(self)} can be used{first}{hint}.")
+
+
+def files_below(folder: Path) -> Iterator[str]:
+    """The files in a folder and below it, as POSIX paths within it, in sorted order; nothing hidden (`.name`)."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        within = Path(place).relative_to(folder).as_posix()
+        prefix = "" if within == "." else f"{within}/"
+        yield from (f"{prefix}{name}" for name in sorted(files) if not name.startswith("."))
 
 
 def told(*columns: Iterable[object]) -> str:

@@ -1,7 +1,6 @@
 """Where texts and their labels stand: a table (CSV, TSV, JSON lines, Parquet), or a folder of text files."""
 
 import json
-import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from heatproof.data.listing import files_below
 from heatproof.data.table_rows import rule_of
 from heatproof.errors import InputError, unknown
 
@@ -110,14 +110,8 @@ def _json_lines(path: Path) -> pd.DataFrame:
 
 def _files(root: Path) -> pd.DataFrame:
     """The .txt files of a folder, each with its subfolder; without a label where they lie beside one another."""
-    found: list[tuple[str, str | None]] = []
-    for place, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        within = Path(place).relative_to(root)
-        label = within.parts[0] if within.parts else None
-        for name in sorted(files):
-            if name.endswith(".txt") and not name.startswith("."):
-                found.append(((within / name).as_posix(), label))
+    texts = [name for name in files_below(root) if name.endswith(".txt")]
+    found = [(name, name.split("/")[0] if "/" in name else None) for name in texts]
     labels = {label for _, label in found}
     if None in labels and len(labels) > 1:
         found = [pair for pair in found if pair[1] is not None]  # word lists and read-mes beside the classes
