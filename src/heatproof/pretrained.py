@@ -62,18 +62,13 @@ def load_folder(folder: Path) -> nn.Module:
             f"Expected weights as safetensors in {str(folder)!r}, but there are none; heatproof unpickles nothing: "
             "save them with model.save_pretrained(folder)."
         )
-    transformers = _transformers(f"The model in {str(folder)!r}")
+    transformers = library(f"The model in {str(folder)!r}")
     made = getattr(transformers, kind, None)
     if made is None:
         raise InputError(f"Expected a network that transformers {transformers.__version__} has, but got {kind!r}.")
-    try:
-        with _quiet(transformers.utils.logging):
-            net, told = made.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32,
-                output_loading_info=True,
-            )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError) as error:
-        raise InputError(f"Expected {kind} in {str(folder)!r}, but loading it failed ({error}).") from error
+    settings = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
+    with _quiet(transformers.utils.logging):
+        net, told = loaded(made, folder, f"{kind} in {str(folder)!r}", **settings)
     missing = sorted(map(str, told.get("missing_keys", ())))
     wrong = sorted(str(one[0]) for one in told.get("mismatched_keys", ()))
     if missing or wrong:
@@ -83,6 +78,26 @@ def load_folder(folder: Path) -> nn.Module:
         )
     result: nn.Module = net.eval()
     return result
+
+
+def loaded(made: Any, folder: Path, what: str, **settings: Any) -> Any:
+    """What a class of transformers makes of a folder. Nothing is fetched, and no code of the folder's own is run.
+
+    Raises: InputError, which says that `what` was expected.
+    """
+    try:
+        return made.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **settings)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError) as error:
+        raise InputError(f"Expected {what}, but loading it failed ({error}).") from error
+
+
+def library(purpose: str) -> Any:
+    """The package transformers. Raises: MissingExtraError."""
+    try:
+        import transformers
+    except ImportError:
+        raise MissingExtraError("transformers", "transformers", purpose) from None
+    return transformers
 
 
 def folder_of(net: nn.Module) -> Path | None:
@@ -131,11 +146,3 @@ def _quiet(logging: Any) -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-def _transformers(purpose: str) -> Any:
-    try:
-        import transformers
-    except ImportError:
-        raise MissingExtraError("transformers", "transformers", purpose) from None
-    return transformers

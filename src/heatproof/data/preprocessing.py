@@ -16,9 +16,9 @@ from torch import nn
 from heatproof.data.base import picture_channels
 from heatproof.data.defaults import is_default
 from heatproof.data.pictures import INTERPOLATIONS, PictureSource, Size
-from heatproof.errors import HeatproofWarning, InputError, MissingExtraError, shown
+from heatproof.errors import HeatproofWarning, InputError, shown
 from heatproof.layouts.seen import network
-from heatproof.pretrained import folder_of
+from heatproof.pretrained import folder_of, library, loaded
 
 PROCESSOR = "preprocessor_config.json"
 WARPED = 384  # from this size on ConvNeXt's processor changes the shape of pictures instead of cropping them
@@ -130,18 +130,8 @@ def of_folder(folder: Path) -> Preprocessing | None:
     """
     if not (folder / PROCESSOR).is_file():
         return None
-    try:
-        import transformers
-    except ImportError:
-        raise MissingExtraError("transformers", "transformers", f"The image processor in {str(folder)!r}") from None
-    load: Any = transformers.AutoImageProcessor
-    try:
-        processor = load.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
-        raise InputError(
-            f"Expected {folder / PROCESSOR} to describe an image processor of transformers, but loading it failed "
-            f"({error})."
-        ) from None
+    made = library(f"The image processor in {str(folder)!r}").AutoImageProcessor
+    processor = loaded(made, folder, f"{folder / PROCESSOR} to describe an image processor of transformers")
     told_by = type(processor).__name__
     read = _of_processor(processor, told_by)
     if read is not None and _does_the_same(read, processor):

@@ -5,7 +5,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from heatproof.errors import InputError, MissingExtraError
+from heatproof.errors import InputError
+from heatproof.pretrained import library, loaded
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")
 LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length")
@@ -33,16 +34,8 @@ class Tokenizer:
                 f"Expected a tokenizer in {str(folder)!r} ({', '.join(FILES[:2])}, …), but there is none; save it "
                 "there with tokenizer.save_pretrained(folder), or name a `vocabulary`."
             )
-        try:
-            import transformers
-        except ImportError:
-            raise MissingExtraError("transformers", "transformers", f"The tokenizer in {str(folder)!r}") from None
-        try:
-            self.made: Any = transformers.AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
-            raise InputError(f"Expected a tokenizer in {str(folder)!r}, but loading it failed ({error}).") from error
+        made = library(f"The tokenizer in {str(folder)!r}").AutoTokenizer
+        self.made: Any = loaded(made, folder, f"a tokenizer in {str(folder)!r}")
         if self.made.pad_token is None:
             raise InputError(
                 f"Expected the tokenizer in {str(folder)!r} to have a token that fills texts up, but it has none; save "
