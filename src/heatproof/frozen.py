@@ -1,6 +1,6 @@
-"""A tensor as a value: what a recipe may hold, so that it still compares, hashes and pickles."""
+"""A tensor, and arguments by name, as values: what a recipe may hold, so that it compares, hashes and pickles."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,28 @@ class Frozen:
 
     def __reduce__(self) -> "tuple[object, ...]":
         return Frozen, (self._tensor,)
+
+
+class Settings(Mapping[str, Any]):
+    """Arguments by name, which nobody changes: they compare, hash and print as a dict would."""
+
+    def __init__(self, values: "Mapping[str, Any] | Settings" = {}) -> None:  # noqa: B006  # it is copied
+        self._values = {name: tuple(v) if isinstance(v, list) else v for name, v in sorted(values.items())}
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __hash__(self) -> int:
+        return hash(repr(self._values))
+
+    def __repr__(self) -> str:
+        return repr(self._values)
 
 
 def _tensor(values: Any) -> Tensor:

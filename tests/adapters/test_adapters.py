@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 import heatproof as hp
 from heatproof.adapters import Captum, Python, PytorchGradCAM, Shap, TorchCAM, Zennit
-from heatproof.adapters.base import Settings, as_maps
+from heatproof.adapters.base import as_maps
 from heatproof.errors import InputError, MissingExtraError, UnknownNameError
+from heatproof.frozen import Settings
 
 
 def network() -> nn.Module:

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from heatproof.adapters.base import ADAPTERS, Adapter, Settings
+from heatproof.adapters.base import ADAPTERS, Adapter
 from heatproof.adapters.cams import PytorchGradCAM, TorchCAM
 from heatproof.adapters.captum import Captum
 from heatproof.adapters.python import Python
 from heatproof.adapters.shap import Shap
 from heatproof.adapters.zennit import Zennit
+from heatproof.frozen import Settings
 from heatproof.methods.given import Given
 
 ADAPTERS.register("given")(Given)

@@ -2,7 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from importlib import import_module
@@ -21,28 +21,6 @@ from heatproof.registry import Registry
 ADAPTERS: "Registry[Any]" = Registry("adapter", "heatproof.adapters")
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 _OF_MODULES = ("_parameters", "_modules", *_HOOKS)
-
-
-class Settings(Mapping[str, Any]):
-    """Arguments by name, which nobody changes: they compare, hash and print as a dict would."""
-
-    def __init__(self, values: "Mapping[str, Any] | Settings" = {}) -> None:  # noqa: B006  # it is copied
-        self._values = {name: tuple(v) if isinstance(v, list) else v for name, v in sorted(values.items())}
-
-    def __getitem__(self, name: str) -> Any:
-        return self._values[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __hash__(self) -> int:
-        return hash(repr(self._values))
-
-    def __repr__(self) -> str:
-        return repr(self._values)
 
 
 class Adapter(ABC):

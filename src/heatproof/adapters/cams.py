@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from heatproof.adapters.base import ADAPTERS, Adapter, Settings, each_alone, layers_of, named, package
+from heatproof.adapters.base import ADAPTERS, Adapter, each_alone, layers_of, named, package
 from heatproof.fields import ADDED, typed
+from heatproof.frozen import Settings
 from heatproof.named_code import named_code
 
 Reshape = Callable[[Tensor], Tensor] | str | None

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from heatproof.adapters.base import ADAPTERS, Adapter, Settings, WithRows, as_maps, layers_of, named, package
+from heatproof.adapters.base import ADAPTERS, Adapter, WithRows, as_maps, layers_of, named, package
 from heatproof.fields import typed
+from heatproof.frozen import Settings
 
 
 @ADAPTERS.register("captum")

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from heatproof import draws
-from heatproof.adapters.base import ADAPTERS, Adapter, OfOneSample, Settings, as_maps, named, package, tidied
+from heatproof.adapters.base import ADAPTERS, Adapter, OfOneSample, as_maps, named, package, tidied
 from heatproof.errors import InputError
 from heatproof.fields import ADDED, typed
-from heatproof.frozen import Frozen
+from heatproof.frozen import Frozen, Settings
 from heatproof.state import RandomState
 
 

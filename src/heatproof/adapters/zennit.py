@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from heatproof.adapters.base import ADAPTERS, Adapter, Settings, as_maps, named, package
+from heatproof.adapters.base import ADAPTERS, Adapter, as_maps, named, package
 from heatproof.fields import typed
+from heatproof.frozen import Settings
 
 
 @ADAPTERS.register("zennit")

@@ -18,19 +18,9 @@ from heatproof.data.table_fit import Fitted, fitted, is_whole
 from heatproof.data.table_rows import Held, floats, kept_by, rows_of, rule_of, words_in, words_of
 from heatproof.errors import InputError, shown, unknown
 from heatproof.features import Features, Segments
-from heatproof.frozen import Frozen
+from heatproof.frozen import Frozen, Settings
 
 NUMBERS, CATEGORIES = "numbers", "categories"  # names of side inputs
-
-
-class Lists(dict[str, tuple[str, ...]]):
-    """Lists of words by name, which hash."""
-
-    def __hash__(self) -> int:  # type: ignore[override]  # nobody changes one
-        return hash(tuple(sorted(self.items())))
-
-
-NO_LISTS = Lists()
 
 
 @DATA.register("table")
@@ -85,9 +75,9 @@ class Table(Source):
     categories: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     encoding: Literal["integers", "one-hot"] = "integers"
-    vocabularies: Mapping[str, tuple[str, ...]] = NO_LISTS
+    vocabularies: Mapping[str, tuple[str, ...]] = Settings()
     unknown: str = ""
-    groups: Mapping[str, tuple[str, ...]] = NO_LISTS
+    groups: Mapping[str, tuple[str, ...]] = Settings()
     standardize: bool = False
     fit: str = ""
     fit_rows: str = ""
@@ -100,7 +90,7 @@ class Table(Source):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         for name in ("vocabularies", "groups"):
             lists = {str(key): tuple(map(str, words)) for key, words in getattr(self, name).items()}
-            object.__setattr__(self, name, Lists(lists))
+            object.__setattr__(self, name, Settings(lists))
         if self.standardize and self.mean:
             raise InputError("Expected either `standardize` or `mean` and `std`, but got both.")
         for name, words in self.vocabularies.items():
