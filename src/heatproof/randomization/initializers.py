@@ -53,7 +53,7 @@ class WeightByWeight(Initializer):
 
     >>> isinstance(hp.randomization.He(), hp.randomization.WeightByWeight)
     True
-    >>> isinstance(hp.randomization.Default(), hp.randomization.WeightByWeight)  # a layer"s own way draws it whole
+    >>> isinstance(hp.randomization.Default(), hp.randomization.WeightByWeight)  # a layer's own way draws it whole
     False
     """
 
