@@ -14,10 +14,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from heatproof.errors import InputError, unknown
 from heatproof.models import forward
+from heatproof.propagation.trees import tensors_in
 from heatproof.refusals import half_meant
 from heatproof.undo import Undoing
 
@@ -124,7 +124,7 @@ class channels_last(Undoing):  # noqa: N801  # reads like contextlib's own
 
 
 def _convertible(model: nn.Module) -> list[Tensor]:
-    held = [value for module in model.modules() for value in tree_leaves(_held(module)) if isinstance(value, Tensor)]
+    held = [value for module in model.modules() for value in tensors_in(_held(module))]
     tensors = {id(one): one for one in held if one.layout == torch.strided and one.numel()}.values()
     sharing = Counter(one.untyped_storage().data_ptr() for one in tensors)
     return [

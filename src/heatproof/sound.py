@@ -3,7 +3,8 @@
 from typing import Any, TypeVar
 
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
+
+from heatproof.propagation.trees import tensors_in
 
 T = TypeVar("T")
 _SEEN = "heatproof"  # among what torch keeps of a node for its users
@@ -18,8 +19,7 @@ def derived(outputs: T) -> T:
 
     Cost: a look at each node of the graph, a fifteenth of what a tiny convolutional network takes forward.
     """
-    tensors = [outputs] if isinstance(outputs, Tensor) else tree_leaves(outputs)
-    todo: list[Any] = [one.grad_fn for one in tensors if isinstance(one, Tensor) and one.grad_fn is not None]
+    todo: list[Any] = [one.grad_fn for one in tensors_in(outputs) if one.grad_fn is not None]
     seen = set(todo)
     for node in todo:  # which grows meanwhile
         if "BatchNorm" in type(node).__name__ and _SEEN not in node.metadata:

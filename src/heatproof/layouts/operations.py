@@ -7,10 +7,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from heatproof.layouts.facts import Fact, Place, joined, known, line, place
 from heatproof.layouts.told import Told
+from heatproof.propagation.trees import tensors_in
 
 Facts = Callable[[object], Fact | None]
 
@@ -36,7 +37,7 @@ class Step:
     def __init__(self, name: str, kind: str, function: Any, args: Any, kwargs: Any, result: Any, facts: Facts) -> None:
         self.name, self.kind, self.function, self.args, self.kwargs = name, kind, function, args, kwargs
         self.result, self.facts = result, facts
-        leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        leaves = tensors_in((args, kwargs))
         self.tensors: list[Tensor] = leaves
         self.operands: list[Fact] = [fact for leaf in leaves if (fact := facts(leaf)) is not None]
         self.raw = all(fact.raw for fact in self.operands)
@@ -59,7 +60,7 @@ class Step:
 
 def described(step: Step, told: Told) -> list[tuple[Tensor, Fact]]:
     """What is known of the tensors in a call's result."""
-    outputs = [leaf for leaf in tree_leaves(step.result) if isinstance(leaf, Tensor)]
+    outputs = tensors_in(step.result)
     try:
         facts = _rule(step)(step, told)
     except (RuntimeError, IndexError, TypeError, ValueError, KeyError, AttributeError):
@@ -101,7 +102,7 @@ def _rule(step: Step) -> Callable[[Step, Told], list[Fact] | None]:
 
 
 def _elementwise(step: Step, told: Told) -> list[Fact]:
-    shape = next(leaf for leaf in tree_leaves(step.result) if isinstance(leaf, Tensor)).shape
+    shape = tensors_in(step.result)[0].shape
     flow = sum((fact.flow.expand(shape) for fact in step.operands), torch.zeros(()))
     places = joined(p for fact in step.operands for p in _expanded(fact.places, shape))
     return [known(flow, places, raw=step.raw)]
@@ -129,7 +130,7 @@ def _rearranged(step: Step, told: Told) -> list[Fact]:
         stood = [of(leaf) if _carries(leaf, step) else leaf for leaf in leaves]
         args, kwargs = tree_unflatten(stood, spec)
         result = step.function(*args, **kwargs)
-        return [leaf for leaf in tree_leaves(args[0] if result is None else result) if isinstance(leaf, Tensor)]
+        return tensors_in(args[0] if result is None else result)
 
     def flow(leaf: Tensor) -> Tensor:
         fact = step.facts(leaf)
@@ -223,7 +224,7 @@ def _pooled_away(step: Step, told: Told) -> list[Fact] | None:
     over = step.dimensions(shape)
     told.pooled(fact, frozenset(over))
     flow, places = fact.flow.mean(over, keepdim=True), _reduced(fact.places, frozenset(over))
-    output = next(leaf for leaf in tree_leaves(step.result) if isinstance(leaf, Tensor))
+    output = tensors_in(step.result)[0]
     if output.dim() == len(shape):
         return [known(flow, places, raw=fact.raw)]
     left = [i for i in range(len(shape)) if i not in over]
@@ -314,7 +315,7 @@ def _convolved(step: Step, told: Told) -> list[Fact]:
 
 def _pooled(step: Step, told: Told) -> list[Fact]:
     fact = step.operands[0]
-    output = next(leaf for leaf in tree_leaves(step.result) if isinstance(leaf, Tensor))
+    output = tensors_in(step.result)[0]
     given = step.bind("input kernel_size stride padding dilation ceil_mode")
     if "adaptive" in step.name or step.name.startswith("fractional"):
         dims = fact.flow.dim() - (2 if fact.flow.dim() > 2 else 1)
@@ -473,7 +474,7 @@ def _tokens(step: Step, told: Told) -> list[Fact]:
     """A recurrent layer, or multi-head attention: every token of a sample depends on all, and features stand last."""
     facts = [step.facts(tensor) for tensor in step.tensors]
     fact = next(one for one in facts if one is not None)
-    output = next(leaf for leaf in tree_leaves(step.result) if isinstance(leaf, Tensor))
+    output = tensors_in(step.result)[0]
     last = frozenset((fact.flow.dim() - 1,))
     for one in step.operands:
         told.mixed(one, frozenset((one.flow.dim() - 1,)))
@@ -491,7 +492,7 @@ def _tokens(step: Step, told: Told) -> list[Fact]:
 def _cell(step: Step, told: Told) -> list[Fact]:
     for fact in step.operands:
         told.mixed(fact, frozenset((fact.flow.dim() - 1,)))
-    return [opaque(step.operands, leaf) for leaf in tree_leaves(step.result) if isinstance(leaf, Tensor)]
+    return [opaque(step.operands, output) for output in tensors_in(step.result)]
 
 
 def _gated(step: Step, told: Told) -> list[Fact]:

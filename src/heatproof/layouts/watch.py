@@ -14,6 +14,7 @@ from heatproof.layouts.told import Told
 from heatproof.propagation.operations import identify, key
 from heatproof.propagation.respelled import BY_PLACE, RESPELLED
 from heatproof.propagation.schemas import bound
+from heatproof.propagation.trees import tensors_in
 
 
 class Watch(TorchFunctionMode):
@@ -45,7 +46,7 @@ class Watch(TorchFunctionMode):
         self, function: Any, kinds: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        leaves = tensors_in((args, kwargs))
         if all(self.get(leaf) is None for leaf in leaves):
             return function(*args, **kwargs)
         operation = identify(key(function))
@@ -55,7 +56,7 @@ class Watch(TorchFunctionMode):
         versions = {id(leaf): _version(leaf) for leaf in leaves}
         result = function(*args, **kwargs)
         made = args[0] if result is None and args else result
-        if operation.kind == "independent" or not any(isinstance(leaf, Tensor) for leaf in tree_leaves(made)):
+        if operation.kind == "independent" or not tensors_in(made):
             return result
         kind = operation.kind or ("foreign" if "::" in operation.name else "")
         with torch.inference_mode(False), torch.enable_grad():
@@ -75,7 +76,7 @@ class Watch(TorchFunctionMode):
         with torch.no_grad(), self:
             same = respelled.body(**bound(step.function, name, step.args, step.kwargs))
         fact = self.get(same)
-        outputs = [leaf for leaf in tree_leaves(step.result) if isinstance(leaf, Tensor)]
+        outputs = tensors_in(step.result)
         if fact is None or not outputs:
             return None
         return [(outputs[0], fact), *((output, opaque(step.operands, output)) for output in outputs[1:])]

@@ -37,11 +37,11 @@ def rebuilt(leaves: Sequence[Any], spec: Spec) -> Arguments:
     return tuple(leaves[:count]), dict(zip(names, leaves[count:], strict=True))
 
 
-def tensors_in(result: Any) -> list[Tensor]:
-    """The tensors in what a call returns: mostly one, itself."""
-    if isinstance(result, Tensor):
-        return [result]
-    return [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+def tensors_in(tree: Any) -> list[Tensor]:
+    """The tensors in what a call returns (mostly one, itself) or takes, in their order."""
+    if isinstance(tree, Tensor):
+        return [tree]
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
 def _is_leaf(value: Any) -> bool:

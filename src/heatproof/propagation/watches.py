@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
 from heatproof.propagation.operations import identify, key
 from heatproof.propagation.proofs import where
+from heatproof.propagation.trees import tensors_in
 
 FULL, HALF = (torch.float32, torch.float64), (torch.float16, torch.bfloat16)
 
@@ -56,7 +56,7 @@ class Precision(Watch):
         self._marks[x] = True
 
     def after(self, function: Any, args: Any, kwargs: Any, result: Any) -> None:
-        given = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        given = tensors_in((args, kwargs))
         if not self._inference and any(leaf.is_inference() for leaf in given):
             self._refuse_inference(function, next(leaf for leaf in given if leaf.is_inference()))
             return
@@ -67,9 +67,7 @@ class Precision(Watch):
                 "remove it from the model."
             )
             return
-        for leaf in tree_leaves(result) if marked else ():
-            if not isinstance(leaf, Tensor):
-                continue
+        for leaf in tensors_in(result) if marked else ():
             self._marks[leaf] = True
             if leaf.dtype in HALF and any(one.dtype in FULL for one in marked):
                 autocast = torch.is_autocast_enabled(leaf.device.type)
@@ -135,6 +133,6 @@ class Mixing(Watch):
 
 
 def _spoiled(values: Any) -> float:
-    floats = [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+    floats = [leaf for leaf in tensors_in(values) if leaf.is_floating_point()]
     shares = [(leaf.numel(), float(leaf.isnan().double().mean())) for leaf in floats if leaf.numel()]
     return max(((size, share) for size, share in shares if share), default=(0, 0.0))[1]

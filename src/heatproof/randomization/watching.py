@@ -13,6 +13,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from heatproof.errors import InputError
 from heatproof.propagation.operations import identify, key
 from heatproof.propagation.schemas import bound
+from heatproof.propagation.trees import tensors_in
 from heatproof.randomization.memory import Region, region
 from heatproof.randomization.norms import Role, norm_arguments
 
@@ -127,13 +128,11 @@ class Watch(TorchFunctionMode):
         operation = identify(key(func))
         self._note_roles(func, operation.name, args, kwargs)
         # In the order of the arguments: attention takes its output projection last.
-        given = [leaf for leaf in tree_leaves((tuple(args), dict(kwargs))) if isinstance(leaf, Tensor)]
+        given = tensors_in((tuple(args), dict(kwargs)))
         on_input = [self._depends(tensor) for tensor in given]
         carried = [None if on else self._carries(tensor) for tensor, on in zip(given, on_input, strict=True)]
         result = func(*args, **kwargs)
-        made = [
-            leaf for leaf in tree_leaves(args[0] if result is None and args else result) if isinstance(leaf, Tensor)
-        ]
+        made = tensors_in(args[0] if result is None and args else result)
         if _looks_at_frame(func, result):
             for tensor in made:
                 self._made[tensor] = True
