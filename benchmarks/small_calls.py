@@ -8,13 +8,11 @@ its layer and the part above, with its gradient. The last column counts what no 
 many Python functions a call runs, and a plain pass.
 """
 
-import sys
 import time
 import warnings
 from collections.abc import Callable
 from copy import deepcopy
 from functools import partial
-from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
@@ -22,6 +20,7 @@ from torch import Tensor, nn
 
 from common import Row, interleaved, parser, report
 from heatproof.methods import LRP, GradCAM, IntegratedGradients, get
+from heatproof.testing.begun import functions_begun
 from propagation import floor, with_modules, zennit
 
 SHAPES = {
@@ -111,20 +110,8 @@ def peers(one: Subject) -> dict[str, tuple[str, Callable[[], object]]]:
 
 
 def python_calls(run: Callable[[], object]) -> int:
-    """How many Python functions begin while it runs."""
-    begun = 0
-
-    def see(_frame: FrameType, event: str, _arg: Any) -> None:
-        nonlocal begun
-        begun += event == "call"
-
-    before = sys.getprofile()
-    sys.setprofile(see)
-    try:
-        run()
-    finally:
-        sys.setprofile(before)
-    return begun - 1  # its own
+    """How many Python functions begin inside the one that is run."""
+    return functions_begun(run) - 1
 
 
 def measure(name: str, repeats: int) -> list[Row]:

@@ -1,7 +1,6 @@
 """A call's Python beside its arithmetic, counted: what a researcher's loop on a small network waits for."""
 
 import gc
-import sys
 import weakref
 from functools import partial
 
@@ -12,6 +11,7 @@ from torch import nn
 import heatproof as hp
 from heatproof.methods import LRP, get
 from heatproof.propagation.facts import ByTensor, Facts
+from heatproof.testing.begun import functions_begun
 
 X = torch.randn(8, 10, generator=torch.Generator().manual_seed(0))
 Y = torch.arange(8) % 4
@@ -28,19 +28,7 @@ def begun(run):
     """How many Python functions a call runs, once what is settled of the model is."""
     for _ in range(3):
         run()
-    count = 0
-
-    def see(_frame, event, _arg):
-        nonlocal count
-        count += event == "call"
-
-    before = sys.getprofile()
-    sys.setprofile(see)
-    try:
-        run()
-    finally:
-        sys.setprofile(before)
-    return count
+    return functions_begun(run)
 
 
 # Of a call and, of that, of each linear layer and ReLU more; a tenth above what it is.
