@@ -112,6 +112,18 @@ def mlp() -> nn.Sequential:
     return nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3)).eval()
 
 
+# What builds each, and the shape of its samples.
+NETWORKS = {
+    "shuffled": (Shuffled, (4,)),
+    "bare": (Bare, (4,)),
+    "attending": (Attending, (8,)),
+    "recurrent": (Recurrent, (8,)),
+    "tied": (Tied, (4,)),
+    "reused": (Reused, (4,)),
+    "normed": (Normed, (2, 8, 8)),
+}
+
+
 def snapshot(model: nn.Module) -> dict[str, Tensor]:
     """A copy of every parameter and buffer, also of those that no state dict holds."""
     named = [*model.named_parameters(), *model.named_buffers()]

@@ -4,8 +4,9 @@ from collections import Counter
 from contextlib import nullcontext
 
 import pytest
+import randomizable
 import torch
-from randomizable import Attending, Bare, Normed, Recurrent, Reused, Shuffled, Tied, mlp
+from randomizable import mlp
 from torch import Tensor, nn
 
 import heatproof as hp
@@ -77,14 +78,8 @@ class Hooked(nn.Module):
 
 
 NETWORKS = {
+    **randomizable.NETWORKS,
     "mlp": (mlp, (4,)),
-    "shuffled": (Shuffled, (4,)),
-    "bare": (Bare, (4,)),
-    "attending": (Attending, (8,)),
-    "recurrent": (Recurrent, (8,)),
-    "tied": (Tied, (4,)),
-    "reused": (Reused, (4,)),
-    "normed": (Normed, (2, 8, 8)),
     "residual": (Residual, (4,)),
     "custom": (Custom, (4,)),
     "hooked": (Hooked, (4,)),

@@ -9,7 +9,7 @@ import torch
 import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
-from randomizable import Attending, Bare, Normed, Recurrent, Reused, Shuffled, Tied, changed, mlp, snapshot
+from randomizable import NETWORKS, Normed, changed, mlp, snapshot
 from torch import Tensor, nn
 
 from heatproof.errors import InputError
@@ -23,16 +23,6 @@ from heatproof.randomization import (
     Stages,
     TruncatedNormal,
 )
-
-NETWORKS = {
-    "shuffled": (Shuffled, (4,)),
-    "bare": (Bare, (4,)),
-    "attending": (Attending, (8,)),
-    "recurrent": (Recurrent, (8,)),
-    "tied": (Tied, (4,)),
-    "reused": (Reused, (4,)),
-    "normed": (Normed, (2, 8, 8)),
-}
 
 
 def network(name: str) -> tuple[nn.Module, Tensor]:
