@@ -128,20 +128,14 @@ def report(name: str, rows: Sequence[Row], out: Path | None) -> None:
     text = f"# {name}\n\n{environment()}\n\n{markdown(rows)}\n"
     print(text)
     if out is not None:
-        writable(out)
+        if (busy := load() or 0.0) > QUIET:
+            raise SystemExit(
+                f"Expected a machine that does nothing else (a load of at most {QUIET}), but it is {busy:.1f}: the "
+                f"figures are not written to {out}."
+            )
         out.mkdir(parents=True, exist_ok=True)
         (out / f"{name}.md").write_text(text)
         with (out / f"{name}.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-
-
-def writable(out: Path) -> bool:
-    """True where this machine is quiet. Raises: SystemExit where others keep it busy."""
-    if (busy := load() or 0.0) > QUIET:
-        raise SystemExit(
-            f"Expected a machine that does nothing else (a load of at most {QUIET}), but it is {busy:.1f}: the "
-            f"figures are not written to {out}."
-        )
-    return True
