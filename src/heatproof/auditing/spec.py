@@ -28,6 +28,7 @@ __all__ = [
     "load_weights",
     "located",
     "parse",
+    "parse_beside",
     "read",
     "read_table",
 ]
@@ -76,9 +77,13 @@ def read(path: Path, trusted: Sequence[str] = ()) -> AuditSpec:
 
     Raises: InputError for what cannot be read, an unknown key or name (with the nearest known), or a wrong type.
     """
-    folder = Path(path).resolve().parent
+    return parse_beside(read_table(path), Path(path).resolve().parent, trusted)
+
+
+def parse_beside(table: Mapping[str, Any], folder: Path, trusted: Sequence[str] = ()) -> AuditSpec:
+    """The audit that a table describes, whose code must lie in `folder`, or in a package that is `trusted`."""
     with code_beside(folder, trusted):
-        return replace(parse(read_table(path), folder), trusted=tuple(trusted))
+        return replace(parse(table, folder), trusted=tuple(trusted))
 
 
 def read_table(path: Path) -> dict[str, Any]:

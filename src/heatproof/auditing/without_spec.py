@@ -2,16 +2,14 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from heatproof.auditing.spec import AuditSpec, parse
+from heatproof.auditing.spec import AuditSpec, parse_beside
 from heatproof.data import long_rows
 from heatproof.data.pictures import ENDINGS
 from heatproof.data.text_rows import JSON_LINES
 from heatproof.errors import InputError
-from heatproof.named_code import code_beside
 from heatproof.paths import given_path
 
 METHODS = ("gradient-x-input", "integrated-gradients", "random")
@@ -44,9 +42,7 @@ def spec_of(
         "checks": list(checks or CHECKS),
         "out": f"runs/{_name(model)}",
     }
-    folder = Path.cwd()
-    with code_beside(folder, trusted):
-        return replace(parse(table, folder), trusted=tuple(trusted))
+    return parse_beside(table, Path.cwd(), trusted)
 
 
 def _name(model: str) -> str:

@@ -1,7 +1,7 @@
 """The network that is taken apart, from a spec, a run's own, or by its name, and how a picture becomes its input."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import nn
 from heatproof.auditing.explain import as_told
 from heatproof.auditing.from_spec import load
 from heatproof.auditing.model_spec import ModelSpec
-from heatproof.auditing.spec import AuditSpec, parse, read
+from heatproof.auditing.spec import AuditSpec, parse_beside, read
 from heatproof.checks import ParameterRandomization
 from heatproof.data import Blocks, Dataset, ImageFolder, Source
 from heatproof.data.base import picture_channels
@@ -22,7 +22,6 @@ from heatproof.features import Features
 from heatproof.methods.base import METHODS, Attribution
 from heatproof.methods.fitted import learners
 from heatproof.methods.given import Given
-from heatproof.named_code import code_beside
 from heatproof.outputs import Outputs
 from heatproof.randomization import RANDOMIZATIONS, Randomization
 from heatproof.runs import read_manifest
@@ -83,9 +82,7 @@ def subject(
                 f"Expected a run that was made from a spec, but {named} was made in Python; name its network as "
                 "module:function."
             )
-        here = Path.cwd()
-        with code_beside(here, trusted):
-            spec = replace(parse(table, here), trusted=tuple(trusted))
+        spec = parse_beside(table, Path.cwd(), trusted)
     elif path.suffix == ".toml" or path.is_file():
         spec = read(path, trusted)
     else:
