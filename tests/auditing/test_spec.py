@@ -10,10 +10,11 @@ from torch import nn
 
 import heatproof as hp
 from heatproof.auditing.from_spec import demo_spec, run
-from heatproof.auditing.spec import ModelSpec, located, parse, read
+from heatproof.auditing.spec import ModelSpec, parse, read
 from heatproof.data import DemoDigits
 from heatproof.errors import InputError, UnknownNameError
 from heatproof.methods import Competitive, GradientXInput, IntegratedGradients, SmoothGrad
+from heatproof.paths import located
 from heatproof.randomization import He, Independent
 from heatproof.similarity import HOG, Spearman
 

@@ -7,7 +7,7 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
-from heatproof.auditing.model_spec import DTYPES, ModelSpec, load_weights
+from heatproof.auditing.model_spec import DTYPES, ModelSpec
 from heatproof.checks import CHECKS, Check
 from heatproof.data import DATA, Source
 from heatproof.data.listing import PLACES
@@ -25,8 +25,6 @@ __all__ = [
     "AuditSpec",
     "ModelSpec",
     "labeled",
-    "load_weights",
-    "located",
     "parse",
     "parse_beside",
     "read",
