@@ -116,15 +116,7 @@ class Reading(ABC):
 def no_method(question: str, method: str, check: str) -> Judgement:
     """What can be told of maps that were given, where another one would have to be made: nothing."""
     why = "No method given: its maps were made elsewhere, and of another network, or once more of this, there is none."
-    return Judgement(
-        method=method,
-        question=question,
-        check=check,
-        metric="",
-        estimate=NOTHING,
-        decide=lambda _: "unknown",
-        tell=lambda _: ("no method given", why),
-    )
+    return untold(method, question, check, "", NOTHING, ("no method given", why))
 
 
 def shown(
@@ -140,6 +132,11 @@ def shown(
         setting=setting,
         tell=lambda _: told,
     )
+
+
+def untold(method: str, question: str, check: str, metric: str, estimate: Estimate, told: Told) -> Judgement:
+    """A number that was to be judged and cannot be, at any level, with its word and its sentence."""
+    return replace(shown(method, question, check, metric, estimate, told), decide=lambda _: "unknown")
 
 
 def lacking(found: Judgement, why: str) -> Judgement:

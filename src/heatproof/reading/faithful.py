@@ -8,11 +8,11 @@ enough: an edge detector is better than chance, too. Without a control in the ru
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from heatproof.metrics import Metric
-from heatproof.reading.base import READINGS, Judgement, Reading, judged, shown
+from heatproof.reading.base import READINGS, Judgement, Reading, judged, shown, untold
 from heatproof.reading.entries import CheckInfo
 from heatproof.reading.evidence import Evidence
 from heatproof.reading.rule import Margin
@@ -107,8 +107,7 @@ def against_controls(
         return shown(method, question, check.label, metric, plain, (f"{plain.mean:z.2f}", why))
     if not controls:
         why = f"{sentence}, and the run has no control to hold that against: add edge-detector, say, to its methods."
-        untold = shown(method, question, check.label, metric, plain, ("cannot be told", why))
-        return replace(untold, decide=lambda _: "unknown")
+        return untold(method, question, check.label, metric, plain, ("cannot be told", why))
     best = max(controls, key=lambda label: sign * controls[label].mean)
     ahead = (difference(ours, controls[best]) * sign).estimate(evidence.samples)
     scale = _scale(declared)
