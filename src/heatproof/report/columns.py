@@ -1,13 +1,15 @@
 """The states whose maps stand side by side: the trained network, the stages of randomization, networks trained anew."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from heatproof.report.words import order
 
 MOST_STAGES = 16
+
+T = TypeVar("T")
 
 
 def columns_of(manifest: Mapping[str, Any], kept: set[str]) -> list[dict[str, Any]]:
@@ -27,7 +29,6 @@ def columns_of(manifest: Mapping[str, Any], kept: set[str]) -> list[dict[str, An
     for group in dict.fromkeys(s["group"] for s in drawn):
         seed = min(s["seed"] for s in drawn if s["group"] == group)
         stages = sorted((s for s in drawn if (s["group"], s["seed"]) == (group, seed)), key=lambda s: int(s["index"]))
-        picks = sorted(set(np.linspace(0, len(stages) - 1, min(len(stages), MOST_STAGES)).round().astype(int)))
         found += [
             {
                 "state": stored[s["name"]],
@@ -37,9 +38,14 @@ def columns_of(manifest: Mapping[str, Any], kept: set[str]) -> list[dict[str, An
                 "said": f"{order(group).stage} {s['label']}",
                 "random": bool(s.get("complete", False)),
             }
-            for s in (stages[k] for k in picks)
+            for s in thinned(stages, MOST_STAGES)
         ]
     return found + _retrained([s for s in states if s["kind"] == "retrained"], stored)
+
+
+def thinned(stages: Sequence[T], most: int) -> list[T]:
+    """At most so many, evenly from the first to the last."""
+    return [stages[k] for k in sorted(set(np.linspace(0, len(stages) - 1, min(len(stages), most)).round().astype(int)))]
 
 
 def _retrained(states: Sequence[Mapping[str, Any]], stored: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from heatproof.drawing import flat, scale_of
 from heatproof.reading import Verdicts
 from heatproof.report.along import cells_of, is_table, names_of
-from heatproof.report.columns import columns_of
+from heatproof.report.columns import columns_of, thinned
 from heatproof.report.figures import Figure
 from heatproof.report.gallery import class_name, scores_of
 from heatproof.report.pictures import Maps as Kept
@@ -67,11 +67,8 @@ def maps_of(verdicts: Verdicts, shown: Shown, order: Sequence[str]) -> list[Maps
     axes = manifest["data"].get("axes") or {}
     data, every = manifest["data"], columns_of(manifest, {state for state, _, _ in shown.maps})
     groups = [str(c["group"]) for c in every if c["random"]] or [str(c["group"]) for c in every if c["group"]]
-    stages = [c for c in every if c["group"] == (groups[0] if groups else "")] if groups else []
-    picks = (
-        sorted(set(np.linspace(0, len(stages) - 1, min(len(stages), MOST - 1)).round().astype(int))) if stages else []
-    )
-    columns = [c for c in every if not c["group"]] + [stages[k] for k in picks]
+    stages = [c for c in every if groups and c["group"] == groups[0]]
+    columns = [c for c in every if not c["group"]] + thinned(stages, MOST - 1)
     found = []
     for sample in manifest["shown"]:
         methods = [m for m in order if any((c["state"], m, sample) in shown.maps for c in columns)]
