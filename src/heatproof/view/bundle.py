@@ -6,7 +6,7 @@ from pathlib import Path
 from heatproof.errors import HeatproofError, InputError, StoreError
 from heatproof.report import page, render
 from heatproof.report.content import content
-from heatproof.view.pages import OWN, headline, listed, readable
+from heatproof.view.pages import OWN, listed, readable
 from heatproof.view.runs import Runs
 
 INDEX, FOLDER = "index.html", "runs"
@@ -31,17 +31,20 @@ def bundled(runs: Runs, out: Path) -> Path:
         found = runs.get(one.id)
         if found is not None and not one.problem:
             try:
-                said[one.id] = readable(headline, found.path)
-                target = page.save(
-                    readable(lambda run: render(content(run)), found.path),
-                    out / FOLDER / f"{_slug(one.name)}-{one.id[:6]}.html",
-                )
-                links[one.id] = f"{FOLDER}/{target.name}"
+                sentence, text = readable(_read, found.path)
+                target = page.save(text, out / FOLDER / f"{_slug(one.name)}-{one.id[:6]}.html")
+                said[one.id], links[one.id] = sentence, f"{FOLDER}/{target.name}"
             except HeatproofError as error:
                 one = one._replace(problem=str(error))
         summaries.append(one)
     values |= {"links": links, "said": said, "runs": summaries}
     return page.save(page.render("list.html", values, scripts=(), own=OWN), out / INDEX)
+
+
+def _read(run: Path) -> tuple[str, str]:
+    """The sentence that a run's page begins with, and the page: its rows are read once."""
+    values = content(run)
+    return values["screen"].text, render(values)
 
 
 def _slug(name: str) -> str:

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 from heatproof.errors import HeatproofError, StoreError
 from heatproof.reading import Verdicts
@@ -21,6 +21,8 @@ MOST_KEPT = 2**27  # bytes of pages in memory
 OWN = "heatproof.view"
 log = logging.getLogger("heatproof.view")
 OF_LIST, OF_APART = ("list.js",), ("apart.js",)
+
+T = TypeVar("T")
 
 
 class Pages:
@@ -62,7 +64,7 @@ class Pages:
             return self._kept[key]
 
 
-def readable(make: Callable[[Path], str], run: Path) -> str:
+def readable(make: Callable[[Path], T], run: Path) -> T:
     """What `make` makes of a run. Raises: StoreError for whatever is wrong with it."""
     try:
         return make(run)
