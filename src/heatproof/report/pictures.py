@@ -76,9 +76,13 @@ def tile(values: Floats, grid: Sequence[int], *, signed: bool, slice_: int | Non
         at = strongest_slice(values, grid) if slice_ is None else slice_
         one = values.reshape(-1, *grid[-2:])[at].astype(np.float32)
         level = levels(one, scale, signed=signed)
-        return webp(Image.fromarray(colored(level, signed=signed)), lossless=True)
-    drawn = grey(drawable(values, grid), signed=signed, side=LARGEST)
-    return webp(Image.fromarray(colored(drawn, signed=signed)), lossless=True)
+        return in_colors(level, signed=signed)
+    return in_colors(grey(drawable(values, grid), signed=signed, side=LARGEST), signed=signed)
+
+
+def in_colors(level: NDArray[np.uint8], *, signed: bool) -> str:
+    """Data URI of levels of grey (H, W) in the colors of maps."""
+    return webp(Image.fromarray(colored(level, signed=signed)), lossless=True)
 
 
 def shrunk(shape: Sequence[int], side: int) -> tuple[int, int]:

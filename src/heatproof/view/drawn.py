@@ -5,10 +5,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from heatproof.data import Dataset
-from heatproof.drawing import colored
 from heatproof.drawing.scale import flat, scale_of
 from heatproof.report import pictures, texts
 
@@ -28,7 +26,7 @@ def drawn(values: NDArray[Any], grid: Sequence[int], words: Sequence[str] | None
         found["text"] = str(texts.colored(words, values.reshape(-1).astype(np.float32), signed=signed))
     else:
         level = pictures.grey(pictures.drawable(values.astype(np.float32), grid), signed=signed, side=LARGEST)
-        found["image"] = pictures.webp(Image.fromarray(colored(level, signed=signed)), lossless=True)
+        found["image"] = pictures.in_colors(level, signed=signed)
     return found
 
 
