@@ -26,7 +26,7 @@ from heatproof.report.questions import QUESTIONS
 from heatproof.report.shown import Shown
 from heatproof.report.svg import drawn
 from heatproof.report.texts import texts_of
-from heatproof.report.words import axes, lead, learned, unjudged, ways
+from heatproof.report.words import axes, lead, learned, title, unjudged, ways
 from heatproof.runs import read
 from heatproof.toml import dumped, inline
 
@@ -69,7 +69,7 @@ def content(run: Path) -> dict[str, Any]:
     scatter, layers = cost_against_belief(verdicts), structure(verdicts)
     return {
         "manifest": manifest,
-        "title": manifest.get("title") or f"{manifest['model']['name']} on {manifest['data']['name']}",
+        "title": title(manifest),
         "axes": axes(manifest),
         "features": _name(manifest["data"]["features"]),
         "question": QUESTION,

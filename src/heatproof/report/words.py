@@ -33,6 +33,11 @@ def ways(randomized: Sequence[str]) -> str:
     return " or ".join(dict.fromkeys(order(group).way for group in randomized))
 
 
+def title(manifest: Mapping[str, Any]) -> str:
+    """What a run is called: by its own title, else by its network and its data."""
+    return str(manifest.get("title") or f"{manifest['model']['name']} on {manifest['data']['name']}")
+
+
 def axes(manifest: Mapping[str, Any]) -> str:
     """What the axes of samples are: leads by name, positions a second, spacing; "" where nothing is known."""
     known = manifest["data"].get("axes") or {}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from heatproof.errors import HeatproofError, InputError, StoreError
+from heatproof.report.words import title
 from heatproof.runs import read_manifest
 from heatproof.runs.store import BEFORE, LEASES, RUN
 
@@ -134,7 +135,7 @@ def _summary(found: Found, name: str) -> Summary:
     return Summary(
         id=found.id,
         name=name,
-        title=str(manifest.get("title") or f"{model['name']} on {data['name']}"),
+        title=title(manifest),
         model=str(model["name"]),
         data=str(data["name"]),
         samples=samples if isinstance(samples, int) else len(samples),
