@@ -43,7 +43,8 @@ class Apart:
         self.turns.close()
 
     def _page(self, request: Request) -> Response:
-        values = {"about": self.bench.about(), "data": self.bench.about()}
+        about = self.bench.about()
+        values = {"about": about, "data": about}
         return html(page.render("apart.html", values, scripts=OF_APART, own=OWN, asks=True), "apart")
 
     def _sample(self, request: Request, place: int) -> Response:

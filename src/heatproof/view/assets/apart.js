@@ -96,6 +96,12 @@
     }
     return known.get(key);
   };
+  const stageName = () => {
+    const stage = Number(at("stage").value);
+    const said = stage ? `${stage} of ${now.stages.length}: ${now.stages[stage - 1]}` : "trained";
+    at("stage-name").textContent = said;
+    at("stage").setAttribute("aria-valuetext", said);
+  };
   const show = async () => { // everything that is chosen, method after method; what was asked before and not answered is dropped
     now.abort.abort();
     now.abort = new AbortController();
@@ -103,9 +109,7 @@
     rows();
     if (!now.sample) return;
     const stage = Number(at("stage").value);
-    const name = stage ? `${stage} of ${now.stages.length}: ${now.stages[stage - 1]}` : "trained";
-    at("stage-name").textContent = name;
-    at("stage").setAttribute("aria-valuetext", name);
+    stageName();
     problem(null);
     for (const row of at("rows").children) row.querySelectorAll("figure").forEach((one) => one.setAttribute("aria-busy", "true"));
     for (const row of [...at("rows").children]) {
@@ -173,8 +177,7 @@
   let soon = 0;
   const later = () => { clearTimeout(soon); soon = setTimeout(show, 80); };
   at("stage").addEventListener("input", () => {
-    const stage = Number(at("stage").value);
-    at("stage-name").textContent = stage ? `${stage} of ${now.stages.length}: ${now.stages[stage - 1]}` : "trained";
+    stageName();
     later();
   });
   at("label").addEventListener("change", show);
