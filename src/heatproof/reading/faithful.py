@@ -7,7 +7,7 @@ enough: an edge detector is better than chance, too. Without a control in the ru
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -75,17 +75,26 @@ class Faithful(Reading):
             measure, ours = next((pair for pair in found if pair[1] is not None), (None, None))
             if measure is None or ours is None:
                 continue
-            controls = {
-                label: values
-                for label in evidence.info.controls
-                if label != method
-                and (values := evidence.averaged(check.label, label, measure.metric, after=measure.after)) is not None
-                and math.isfinite(values.mean)
-            }
+            controls = controls_of(evidence, check, measure)
+            controls.pop(method, None)
             sentence = measure.sentence.replace("{mean}", f"{ours.mean:z.2f}")
             if not math.isfinite(ours.mean):
                 sentence = f"No sample gives a value of {measure.metric}"
             yield against_controls("faithful", evidence, check, method, measure.metric, ours, controls, sentence)
+
+
+def controls_of(evidence: Evidence, check: CheckInfo, measure: Measure) -> dict[str, Values]:
+    """The run's controls that have a value of this measure."""
+    found = {
+        label: evidence.averaged(check.label, label, measure.metric, after=measure.after)
+        for label in evidence.info.controls
+    }
+    return {label: values for label, values in found.items() if values is not None and math.isfinite(values.mean)}
+
+
+def best_of(controls: Mapping[str, Values], metric: Metric) -> str:
+    """The control that others are held against."""
+    return max(controls, key=lambda label: _sign(metric) * controls[label].mean)
 
 
 def against_controls(
@@ -100,7 +109,6 @@ def against_controls(
 ) -> Judgement:
     """The judgement by the difference to the best control, sample by sample."""
     declared = check.metrics[metric]
-    sign = -1.0 if declared.higher_is_better is False else 1.0
     plain = ours.estimate(evidence.samples)
     if method in evidence.info.controls:
         why = f"{sentence}. It is a control: others must beat it."
@@ -108,8 +116,8 @@ def against_controls(
     if not controls:
         why = f"{sentence}, and the run has no control to hold that against: add edge-detector, say, to its methods."
         return untold(method, question, check.label, metric, plain, ("cannot be told", why))
-    best = max(controls, key=lambda label: sign * controls[label].mean)
-    ahead = (difference(ours, controls[best]) * sign).estimate(evidence.samples)
+    best = best_of(controls, declared)
+    ahead = (difference(ours, controls[best]) * _sign(declared)).estimate(evidence.samples)
     scale = _scale(declared)
     told = f"{sentence}; the best map made with no network, {best}, reaches {controls[best].mean:z.2f}."
     return judged(
@@ -125,6 +133,10 @@ def against_controls(
             "unknown": ("cannot be told", told),
         },
     )
+
+
+def _sign(metric: Metric) -> float:
+    return -1.0 if metric.higher_is_better is False else 1.0
 
 
 def _scale(metric: Metric) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 
 from heatproof.reading import Verdicts
 from heatproof.reading.entries import CheckInfo
-from heatproof.reading.faithful import MEASURES
+from heatproof.reading.faithful import MEASURES, best_of, controls_of
 from heatproof.reading.values import Values
 from heatproof.report.figures import Between, Curves, Dots, Figure, Point
 from heatproof.report.of_rows import curves
@@ -85,17 +85,12 @@ def _area(verdicts: Verdicts, check: CheckInfo, method: str, way: str) -> Values
 
 def best_control(verdicts: Verdicts, check: CheckInfo, lines: Mapping[str, Sequence[Point]]) -> str:
     """The control that the verdicts of this check hold others against; empty where there is none."""
-    evidence = verdicts.evidence
     for measure in MEASURES[check.id]:
-        found = {
-            label: evidence.averaged(check.label, label, measure.metric, after=measure.after)
-            for label in evidence.info.controls
-            if label in lines
+        controls = {
+            label: found for label, found in controls_of(verdicts.evidence, check, measure).items() if label in lines
         }
-        means = {label: values.mean for label, values in found.items() if values is not None and values.n}
-        if means:
-            sign = -1.0 if check.metrics[measure.metric].higher_is_better is False else 1.0
-            return max(means, key=lambda label: sign * means[label])
+        if controls:
+            return best_of(controls, check.metrics[measure.metric])
     return ""
 
 
