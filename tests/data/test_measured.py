@@ -185,26 +185,38 @@ def test_arrays_of_other_shapes_and_pickles(tmp_path: Path) -> None:
         Series(path=kept(tmp_path / "ecg.npz", ECG, y=np.array([0, 1]))).load()
 
 
-def test_long_tables_that_do_not_fit(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("rows", "fields", "said"),
+    [
+        (
+            "id,x,label\na,1,0\na,2,0\nb,3,0\n",
+            {"id": "id"},
+            r"series of one length in .*, 2 rows as 'a', but 'b' has 1; cut or resample",
+        ),
+        (
+            "id,x,label\na,1,0\na,2,1\n",
+            {"id": "id"},
+            r"one label a series in column 'label' of .*, but 'a' has 0, 1",
+        ),
+        (
+            "id,t,x,label\na,1,1,0\na,0,2,0\n,0,3,0\n,1,4,0\n",
+            {"id": "id"},
+            r"a value in 'id' for every row of .*, but row 2 has none",
+        ),
+        (
+            "id,t,x,label\na,1,1,0\na,,2,0\n",
+            {"id": "id", "time": "t"},
+            r"a value in 't' for every row of .*, but row 1 has none",
+        ),
+    ],
+)
+def test_long_tables_that_do_not_fit(tmp_path: Path, rows: str, fields: dict[str, Any], said: str) -> None:
     path = tmp_path / "long.csv"
-    path.write_text("id,x,label\na,1,0\na,2,0\nb,3,0\n")
-    with pytest.raises(InputError, match=r"series of one length in .*, 2 rows as 'a', but 'b' has 1; cut or resample"):
-        Series(path=str(path), id="id").load()
-    path.write_text("id,x,label\na,1,0\na,2,1\n")
-    with pytest.raises(InputError, match=r"one label a series in column 'label' of .*, but 'a' has 0, 1"):
-        Series(path=str(path), id="id").load()
+    path.write_text(rows)
+    with pytest.raises(InputError, match=said):
+        Series(path=str(path), **fields).load()
     with pytest.raises(UnknownNameError, match="did you mean 'id'"):
         Series(path=str(path), id="ids").load()
-
-
-def test_rows_of_a_long_table_without_id_or_time_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "long.csv"
-    path.write_text("id,t,x,label\na,1,1,0\na,0,2,0\n,0,3,0\n,1,4,0\n")
-    with pytest.raises(InputError, match=r"a value in 'id' for every row of .*, but row 2 has none"):
-        Series(path=str(path), id="id").load()
-    path.write_text("id,t,x,label\na,1,1,0\na,,2,0\n")
-    with pytest.raises(InputError, match=r"a value in 't' for every row of .*, but row 1 has none"):
-        Series(path=str(path), id="id", time="t").load()
 
 
 def test_labels_of_another_name_are_not_left_out_in_silence(tmp_path: Path) -> None:
