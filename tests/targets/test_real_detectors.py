@@ -1,7 +1,9 @@
 """Detectors as torchvision and transformers build them, small and with random weights, under methods and audits."""
 
 import functools
+import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,52 +15,29 @@ from heatproof.errors import InputError, OperationError
 from heatproof.methods import LRP, DeepLIFT, GradCAM, GradientXInput, GuidedBackprop, Occlusion
 from heatproof.targets import Box
 
-detection = pytest.importorskip("torchvision.models.detection", reason="torchvision is not installed")
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+sys.path.insert(0, str(DOCS))
+
+import kinds_models  # noqa: E402
+
+pytest.importorskip("torchvision.models.detection", reason="torchvision is not installed")
 X = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-
-
-def alive(net: Any) -> nn.Module:
-    """With weights that let something through, objects rather than background, and boxes that are the anchors."""
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight)
-    with torch.no_grad():
-        net.roi_heads.box_predictor.cls_score.weight *= 0.1
-        net.roi_heads.box_predictor.cls_score.bias[0] = -3
-        net.roi_heads.box_predictor.bbox_pred.weight.zero_()
-        net.rpn.head.bbox_pred.weight.zero_()
-    found: nn.Module = net.eval()
-    return found
 
 
 @functools.cache
 def faster_rcnn() -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return alive(
-            detection.fasterrcnn_mobilenet_v3_large_320_fpn(
-                weights=None, weights_backbone=None, num_classes=3, min_size=64, max_size=64, box_detections_per_img=10,
-                rpn_post_nms_top_n_test=20,
-            )
-        )  # fmt: skip
+    """With weights that let something through, objects rather than background, and boxes that are the anchors."""
+    found: nn.Module = kinds_models.made("Faster R-CNN").model
+    return found
 
 
 @functools.cache
 def detr() -> nn.Module:
-    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
-    backbone = transformers.ResNetConfig(
-        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", out_features=["stage2"]
-    )
-    config = transformers.DetrConfig(
-        use_timm_backbone=False, use_pretrained_backbone=False, backbone=None, backbone_config=backbone, d_model=16,
-        encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=16,
-        decoder_ffn_dim=16, num_queries=5, num_labels=3,
-    )  # fmt: skip
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        torch.manual_seed(0)
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found: nn.Module = transformers.DetrForObjectDetection(config).eval()
-        return found
+        found: nn.Module = kinds_models.made("DETR").model
+    return found
 
 
 def test_the_gradient_is_that_of_the_best_box() -> None:
