@@ -187,7 +187,7 @@ class _Texts(Listing):
         return len(self.rows)
 
     def read(self, places: Sequence[int]) -> Dataset:
-        source = self.source
+        source, length, labels = self.source, self.source.tokens_a_text, self.numbers or {}
         made: list[Tokenized] = []
         kept: list[int] = []
         skipped: list[tuple[str, str]] = []
@@ -200,8 +200,7 @@ class _Texts(Listing):
                 continue
             assert text is not None  # by `words`
             kept.append(row)
-            made.append(source.tokens_of(text, source.tokens_a_text) if source.tokenizer else _counted(source, text))
-        length, labels = source.tokens_a_text, self.numbers or {}
+            made.append(source.tokens_of(text, length) if source.tokenizer else _counted(source, text))
         self._say_cut([row for row, text in zip(kept, made, strict=True) if text.cut], len(kept), length)
         return Dataset(
             name=self.name,

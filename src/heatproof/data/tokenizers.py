@@ -1,7 +1,7 @@
 """Texts as the tokens of a tokenizer of Hugging Face, from a folder."""
 
 import json
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,7 +43,7 @@ class Tokenizer:
             )
         self.folder = folder
 
-    @property
+    @cached_property
     def longest(self) -> int | None:
         """How many tokens the tokenizer and the network in its folder take; None where neither says."""
         lengths = [int(self.made.model_max_length)] if self.made.model_max_length < ENDLESS else []
