@@ -23,7 +23,7 @@ def render(template: str, values: dict[str, Any], *, scripts: Sequence[str], own
     `own` is a package with assets of its own: templates, scripts and one `own.css`, looked for before the report's.
     A page that `asks` may ask the server that it came from.
     """
-    homes = [*([own] if own else []), "heatproof.report"]
+    homes = _homes(own)
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(home, "assets") for home in homes]),
         autoescape=True,
@@ -45,13 +45,18 @@ def render(template: str, values: dict[str, Any], *, scripts: Sequence[str], own
 
 def policy(scripts: Sequence[str], *, own: str = "", asks: bool = False) -> str:
     """What a page with these scripts may do, as a Content-Security-Policy."""
-    digest = hashlib.sha256(_script(scripts, [*([own] if own else []), "heatproof.report"]).encode()).digest()
+    digest = hashlib.sha256(_script(scripts, _homes(own)).encode()).digest()
     return (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
         + (f"script-src 'sha256-{base64.b64encode(digest).decode()}'; " if scripts else "")
         + ("connect-src 'self'; " if asks else "")
         + "base-uri 'none'; form-action 'none'"
     )
+
+
+def _homes(own: str) -> list[str]:
+    """The packages whose assets a page is made of, in the order in which they are looked through."""
+    return [*([own] if own else []), "heatproof.report"]
 
 
 def _script(scripts: Sequence[str], homes: Sequence[str]) -> str:
