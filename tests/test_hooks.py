@@ -10,6 +10,7 @@ from heatproof import models
 from heatproof.errors import InputError, ModelError
 from heatproof.methods.backward import Gradient, GradientXInput
 from heatproof.methods.base import METHODS
+from heatproof.methods.bottleneck import PerSampleBottleneck
 from heatproof.methods.cam import GradCAM
 from heatproof.methods.deeplift import DeepLIFT
 from heatproof.methods.guided import GuidedBackprop
@@ -209,8 +210,8 @@ def test_only_a_pass_that_may_need_it_is_watched(monkeypatch):
     assert asked.runs == 2 + 1 + 2 * BLAMED
 
 
-def test_hooks_that_another_thread_puts_on_meanwhile_change_nothing():
-    """Grad-CAM's layer would have run twice."""
+def meanwhile_hooked():
+    """A network in whose passes another thread puts hooks on, from the moment on that the list holds something."""
     meanwhile = []
 
     class Meanwhile(nn.Module):
@@ -222,10 +223,25 @@ def test_hooks_that_another_thread_puts_on_meanwhile_change_nothing():
             return h
 
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), Meanwhile(), nn.Flatten(), nn.Linear(144, 3)).eval()
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), Meanwhile(), nn.Flatten(), nn.Linear(144, 3)).eval(), meanwhile
+
+
+def test_hooks_that_another_thread_puts_on_meanwhile_change_nothing():
+    """Grad-CAM's layer would have run twice."""
+    net, meanwhile = meanwhile_hooked()
     methods = (GradCAM(layer="0"), Gradient())
     expected = [method(net, X, TARGETS) for method in methods]
     meanwhile.append(1)
     for _ in range(2):
         for method, maps in zip(methods, expected, strict=True):
             assert torch.equal(method(net, X, TARGETS), maps)
+
+
+def test_a_bottleneck_is_learned_alike_while_another_thread_puts_hooks_on():
+    """Its layer is replaced for one pass, and was refused in the pass that was run again."""
+    net, meanwhile = meanwhile_hooked()
+    method = PerSampleBottleneck(layer="0", steps=3).fit(net, [(X, TARGETS)])
+    expected = method(net, X, TARGETS)
+    meanwhile.append(1)
+    for _ in range(2):
+        assert torch.equal(method(net, X, TARGETS), expected)
