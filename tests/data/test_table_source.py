@@ -234,6 +234,7 @@ def test_parquet_is_read_by_row_groups(tmp_path: Path, monkeypatch: pytest.Monke
         ({"numbers": ("ages",)}, "got 'ages'; did you mean 'age'"),
         ({"numbers": ("color",)}, "numbers in column 'color' of .*a.csv, but line 2 has 'red'; .* among `categories`"),
         ({"groups": {"g": ("color",)}}, "column of numbers, in `groups`, but got 'color'"),
+        ({"groups": {"g": ("age",), "h": ("age",)}}, "in one group at most, but 'age' is in `groups` twice"),
         ({"numbers": ("age",), "mean": (0.0, 1.0), "std": (1.0, 1.0)}, r"`mean` and `std` of 1 columns \(age, …\)"),
         ({"standardize": True, "mean": (0.0,), "std": (1.0,)}, "either `standardize` or `mean` and `std`"),
         ({"vocabularies": {"color": ("red", "red")}}, "different words, but that of 'color' has a word twice"),

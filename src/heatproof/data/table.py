@@ -91,6 +91,9 @@ class Table(Source):
         for name in ("vocabularies", "groups"):
             lists = {str(key): tuple(map(str, words)) for key, words in getattr(self, name).items()}
             object.__setattr__(self, name, Settings(lists))
+        grouped = [name for names in self.groups.values() for name in names]
+        if twice := next((name for name in grouped if grouped.count(name) > 1), ""):
+            raise InputError(f"Expected each column in one group at most, but {twice!r} is in `groups` twice.")
         if self.standardize and self.mean:
             raise InputError("Expected either `standardize` or `mean` and `std`, but got both.")
         for name, words in self.vocabularies.items():
