@@ -4,8 +4,9 @@ Times are those of a call, divided by plain autograd's (one forward pass, the gr
 input), the least of many turns in which all cases take theirs; once by the process's own work and once by the clock.
 Captum and Zennit explain the same inputs with the same network: Captum with a ReLU module a call, Zennit with its
 canonizer and composite put in anew at each call, as their documentation shows. Grad-CAM is held against the pass up to
-its layer and the part above, with its gradient. The last column counts what no other work on the machine disturbs: how
-many Python functions a call runs, and a plain pass.
+its layer and the part above, with its gradient. `recorded` is the same method as a `heatproof.Recorded`, whose calls
+are replayed. The last column counts what no other work on the machine disturbs: how many Python functions a call runs,
+a recorded one, and a plain pass.
 """
 
 import time
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from common import Row, interleaved, parser, report
+from heatproof import Recorded
 from heatproof.methods import LRP, GradCAM, IntegratedGradients, get
 from heatproof.testing.begun import functions_begun
 from propagation import floor, with_modules, zennit
@@ -121,8 +123,10 @@ def measure(name: str, repeats: int) -> list[Row]:
     if one.cut is not None:
         floors["two parts"] = partial(up_to_the_layer_and_above, *one.cut, one.x, one.y)
     methods = {method: partial(call, one.net, one.x, one.y) for method, call in ours(one).items()}
+    replayed = {method: partial(Recorded(call, one.net), one.x, one.y) for method, call in ours(one).items()}
     others = peers(one)
-    cases = {**floors, **methods, **{f"{method}, peer": call for method, (_, call) in others.items()}}
+    cases = {**floors, **methods, **{f"{method}, recorded": call for method, call in replayed.items()}}
+    cases |= {f"{method}, peer": call for method, (_, call) in others.items()}
     inner = {}
     for case, call in cases.items():
         call()
@@ -134,7 +138,7 @@ def measure(name: str, repeats: int) -> list[Row]:
         interleaved(turns, repeats=repeats, clock=clock, of=min) for clock in (time.process_time, time.perf_counter)
     ]
     own, wall = ({case: seconds / inner[case] for case, seconds in each.items()} for each in both)
-    begun_by_plain = python_calls(plain)
+    begun_by_plain, begun = python_calls(plain), {method: python_calls(call) for method, call in replayed.items()}
     rows: list[Row] = []
     for method, call in methods.items():
         of = "two parts" if method.startswith("Grad-CAM") else "plain"
@@ -146,9 +150,10 @@ def measure(name: str, repeats: int) -> list[Row]:
                 "method": method,
                 "× plain, own work": own[method] / own[of],
                 "× plain, clock": wall[method] / wall[of],
+                "recorded × plain, own work": own[f"{method}, recorded"] / own[of],
                 "peer": whose,
                 "peer × plain, own work": peer,
-                "Python calls (plain)": f"{python_calls(call)} ({begun_by_plain})",
+                "Python calls (recorded, plain)": f"{python_calls(call)} ({begun[method]}, {begun_by_plain})",
             }
         )
     return rows

@@ -3,7 +3,8 @@
 `float32` and `float64` are the largest difference between the devices over the map's largest magnitude, without TF32,
 in the model's dtype; `tf32` with it, as torch has it for convolutions by default. What float32 misses and float64 does
 not is a kink (a ReLU, a maximum) that rounding decides, and no fault of the device. `support` is the share of scalars
-that are 0 on both or on neither.
+that are 0 on both or on neither. `recorded` is the difference on the device, in float32, between the method and its
+`Recorded` that was made on other inputs.
 """
 
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ from gpu_parts.bench import Bench, Row, tf32
 from gpu_parts.networks import fitted, recipe, small
 from heatproof import draws
 from heatproof.checks import Degradation, ParameterRandomization, SensitivityN
-from heatproof.methods import names
+from heatproof.errors import OperationError
+from heatproof.methods import Method, names
 from heatproof.similarity import HOG, MSE, SSIM, Spearman
 
 KEYS = ["check", "method", "setting", "position", "seed", "metric", "sample"]
@@ -68,7 +70,20 @@ def _method(bench: Bench, name: str) -> Row:
             row[column] = float((theirs - ours).abs().max() / ours.abs().max().clamp_min(1e-300))
             if column == "float32":
                 row["support"] = float(((ours != 0) == (theirs != 0)).double().mean())
+    row["recorded"] = _recorded(fitted(method, there.float(), learn.to(bench.device)), there, x.to(bench.device))
     return row
+
+
+def _recorded(method: Method, model: torch.nn.Module, x: Tensor) -> float | str:
+    y = torch.arange(len(x), device=x.device)
+    with tf32(False):
+        replayed = hp.Recorded(method, model)
+        try:
+            replayed(x.flip(0), y)
+        except OperationError as why:
+            return str(why)[:200]
+        expected = method(model, x, y)
+        return float((replayed(x, y) - expected).abs().max() / expected.abs().max())
 
 
 def _similarities(bench: Bench) -> Iterator[Row]:

@@ -25,6 +25,7 @@ from heatproof.methods import (
     Gradient,
     GuidedBackprop,
     IntegratedGradients,
+    Method,
     PerSampleBottleneck,
     SmoothGrad,
     get,
@@ -115,6 +116,9 @@ class _Speed:
                 x, y = self.bench.images(size, self.side)
                 need, own = self.floor.seconds(derived=size), self.floor.seconds(derived=size, batch=size)
                 yield self.row(what, size, partial(call, self.model, x, y), need=need, batch_need=own)
+                if isinstance(call, Method):
+                    replayed = partial(hp.Recorded(call, self.model), x, y)
+                    yield self.row(f"{what}, recorded", size, replayed, need=need, batch_need=own)
         x, y = self.bench.images(self.many, self.side)
         need, own = self.floor.seconds(forward=len(x)), self.floor.seconds(forward=len(x), batch=len(x))
         for what, cam in {"Grad-CAM, layer named": GradCAM(layer=self.layer), "Grad-CAM": GradCAM()}.items():

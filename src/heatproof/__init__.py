@@ -28,8 +28,14 @@ if TYPE_CHECKING:
     from heatproof.auditing.run import opened as open  # what it is to a user: heatproof.open
     from heatproof.errors import InputError
     from heatproof.models import Bound
+    from heatproof.recorded import Recorded
 
-_HOMES = {"audit": "heatproof.auditing", "Bound": "heatproof.models", "InputError": "heatproof.errors"}
+_HOMES = {
+    "audit": "heatproof.auditing",
+    "Bound": "heatproof.models",
+    "InputError": "heatproof.errors",
+    "Recorded": "heatproof.recorded",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -53,6 +59,7 @@ def __dir__() -> list[str]:
 __all__ = [
     "Bound",
     "InputError",
+    "Recorded",
     "__version__",
     "adapters",
     "audit",

@@ -318,5 +318,7 @@ def _refuse(baseline: Baseline) -> None:
 
 
 def one_for_all(baseline: Baseline, value: Tensor) -> bool:
-    """Whether all samples of a baseline's `value` (N, …) have the same."""
-    return isinstance(baseline, Zero | Constant | Token | Values) or bool((value == value[:1]).all())
+    """Whether all samples of a baseline have the same `value` (N, …); one that is of each sample is not looked at."""
+    if len(value) == 1 or isinstance(baseline, Zero | Constant | Token | Values):
+        return True
+    return not isinstance(baseline, Mean | Blur) and bool((value == value[:1]).all())

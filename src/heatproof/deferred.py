@@ -21,6 +21,17 @@ def when(flag: Tensor, say: Callable[[], None]) -> None:
 
 
 @contextmanager
+def collected() -> Iterator[list[tuple[Tensor, Callable[[], None]]]]:
+    """What is asked inside, for whoever looks at it himself: nothing of it is said."""
+    asked: list[tuple[Tensor, Callable[[], None]]] = []
+    token = _asked.set(asked)
+    try:
+        yield asked
+    finally:
+        _asked.reset(token)
+
+
+@contextmanager
 def together() -> Iterator[None]:
     """While open, what is asked waits; at the end, in its order, with one look at the device. The outermost counts."""
     if _asked.get() is not None:

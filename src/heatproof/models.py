@@ -461,7 +461,7 @@ class _HooksHeld(TorchFunctionMode):
 
 
 def _rules_apply(besides: type[TorchFunctionMode] | None = None) -> bool:
-    others = (mode for mode in modes.entered() if type(mode) is not besides)
+    others = (mode for mode in modes.entered() if type(mode) is not besides and not isinstance(mode, modes.Passive))
     return any(type(mode).__module__.startswith("heatproof.") for mode in others)
 
 

@@ -6,6 +6,10 @@ from contextlib import contextmanager
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
 
 
+class Passive(TorchFunctionMode):
+    """Looks at what is called and changes nothing of it: it stands in nobody's way."""
+
+
 def entered() -> list[TorchFunctionMode]:
     """The modes themselves."""
     return list(_get_current_function_mode_stack())  # type: ignore[no-untyped-call]

@@ -102,7 +102,7 @@ def check_visible(model: nn.Module) -> None:
             raise InputError(f"Expected a model of plain modules, but {name or 'the model'!r} is {what}.")
     if any_backward_hooks(modules) and (hooked := with_backward_hooks(model)):
         raise left_on(hooked)
-    outer = [mode for mode in modes.entered() if not isinstance(mode, DeviceContext)]
+    outer = [mode for mode in modes.entered() if not isinstance(mode, DeviceContext | modes.Passive)]
     if outer:
         raise InputError(
             f"Expected no other TorchFunctionMode outside, but {type(outer[-1]).__name__} is active and would see the "
