@@ -17,14 +17,15 @@ Outputs = list[list[float | str]]
 _PLAINLY_BOUND = vars(Bound(nn.Identity()))
 
 
-def model_fingerprint(model: nn.Module) -> str:
+def model_fingerprint(model: nn.Module, network: str | None = None) -> str:
     """SHA-256 of what a model computes: `network_fingerprint`, and the arguments that a Bound fills in.
 
-    Cost: one look at all weights and at the code; no pass.
+    `network` is the first of these, where it is known. Cost: one look at all weights and at the code; no pass.
     """
+    network = network or network_fingerprint(model)
     if not isinstance(model, Bound):
-        return network_fingerprint(model)
-    return combined("bound", network_fingerprint(model), identity(dict(model.given)))
+        return network
+    return combined("bound", network, identity(dict(model.given)))
 
 
 def network_fingerprint(model: nn.Module) -> str:

@@ -73,7 +73,11 @@ class Clock:
 
     def seconds(self) -> float:
         """Until now."""
-        return time.perf_counter() - self._began + _saved() - self._saved
+        return time.perf_counter() - self._began + self.saved()
+
+    def saved(self) -> float:
+        """Those that others' work took, which has been shared since."""
+        return _saved() - self._saved
 
 
 def _saved() -> float:

@@ -98,7 +98,7 @@ def test_a_check_looks_once_at_most(check, most):
     on_a_device = {place: n for place, n in seen.items() if not place.startswith("features.py")}  # NumPy sorts on a CPU
     assert sum(on_a_device.values()) == most, seen
     digests = {place for place in first if place.startswith("draws.py")}
-    assert len(digests) == (0 if isinstance(check, hp.checks.SensitivityN) else 2)  # to the host, row by row there
+    assert len(digests) == (0 if isinstance(check, hp.checks.SensitivityN) else 1)  # to the host
 
 
 def test_digests_are_those_of_the_values_as_they_are():

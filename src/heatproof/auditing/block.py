@@ -5,20 +5,19 @@ that wants it. Nothing here knows of files or of other blocks.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import combinations
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import partial, reduce
+from itertools import combinations, zip_longest
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from heatproof import prefix, sharing
+from heatproof import draws, prefix, sharing
 from heatproof.auditing import foreign
 from heatproof.auditing.entries import Condition, NamedCheck, NamedMethod, Question
+from heatproof.auditing.gathering import Finished, Gathering, Stopwatch
 from heatproof.auditing.learning import Learned, ready
 from heatproof.auditing.maps_needed import methods_needed
 from heatproof.auditing.plan import Plan
@@ -29,60 +28,17 @@ from heatproof.draws import reseed, standing_for
 from heatproof.errors import AuditError, InputError, bounded, shown
 from heatproof.methods.base import Attribution, Explanation, Method
 from heatproof.methods.given import Given
-from heatproof.metrics import EXCLUDE, SHRUNK
+from heatproof.metrics import EXCLUDE
 from heatproof.models import forward, within_bound
 from heatproof.propagation import independence
 from heatproof.randomization.stages import kept_bytes
-from heatproof.refusals import check_dense
+from heatproof.refusals import check_dense, look, looked
 from heatproof.rows import Role
-from heatproof.runs.blocks import ROW_SCHEMA
 from heatproof.runs.workers import Failure, failure
 from heatproof.state import unchanged
 from heatproof.undo import interrupt_behind
 
 Heard = Callable[[str, float], None]  # hears of each map or work of a check, and its passes
-
-
-class Rows:
-    """Rows as they come: a metric's values of all samples at a time, told apart by what is the same in all of them."""
-
-    def __init__(self) -> None:
-        self.about: list[dict[str, Any]] = []
-        self.samples: list[tuple[str, ...]] = []
-        self.values: list[np.ndarray[Any, Any]] = []
-
-    def add(self, about: dict[str, Any], samples: tuple[str, ...], values: Tensor) -> None:
-        """One value a sample."""
-        self.about.append(about)
-        self.samples.append(samples)
-        self.values.append(values.numpy())
-
-    def table(self) -> pa.Table:
-        """All of them, as a run keeps them."""
-        counts = [len(samples) for samples in self.samples]
-        places = pa.array(np.repeat(np.arange(len(counts)), counts))
-        columns = {
-            "sample": pa.array([name for samples in self.samples for name in samples], pa.string()),
-            "value": pa.array(np.concatenate([np.zeros(0), *self.values])),
-        }
-        for one in ROW_SCHEMA:
-            if one.name not in columns:
-                columns[one.name] = pa.array([about[one.name] for about in self.about], one.type).take(places)
-        return pa.table({one.name: columns[one.name] for one in ROW_SCHEMA}, schema=ROW_SCHEMA)
-
-
-@dataclass
-class Finished:
-    """What one state of a block gave: rows and the questions they answer, maps of shown samples, costs, failures."""
-
-    condition: Condition
-    questions: list[str] = field(default_factory=list)
-    rows: Rows = field(default_factory=Rows)
-    maps: dict[tuple[str, str, str], Tensor] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    failures: list[Failure] = field(default_factory=list)
-    unusable: dict[str, int] = field(default_factory=dict)  # maps that hold NaN or infinity, by method
-    about: dict[str, set[str]] = field(default_factory=dict)  # the questions that are about each method
 
 
 def run_block(
@@ -97,9 +53,16 @@ def run_block(
     """The missing rows of block `number`, state by state; `shrinking` is what its worker has come down to."""
     run = _BlockRun(plan, number, samples, learned, missing, heard, shrinking or Shrinking(plan.shrinks))
     needed = methods_needed(plan, plan.asked(missing), learned.lost)
-    for condition in plan.conditions:
-        if needed[condition.id] or run.wants(condition, ""):
-            yield run.in_condition(condition, needed[condition.id])
+    wanted = [one for one in plan.conditions if needed[one.id] or run.wants(one, "")]
+    for condition, following in zip_longest(wanted, wanted[1:]):
+        if following is not None and _works_alone(samples.inputs.device):
+            following.state.ahead()
+        yield run.in_condition(condition, needed[condition.id])
+
+
+def _works_alone(device: torch.device) -> bool:
+    """Whether the host has nothing to do while a device works."""
+    return device.type != "cpu"
 
 
 class _Kept(dict[str, Maps]):
@@ -130,8 +93,9 @@ class _BlockRun:
         self.samples = samples.ids
         self.model = plan.bound(number, samples)
         self.inputs, self.targets = samples.inputs[rows], samples.targets[rows]
-        boxes = samples.boxes
-        self.boxes = None if boxes is None else [boxes[i] for i in rows.tolist()]
+        places = rows.tolist()
+        draws.name(self.inputs, [str(samples.rows[i]["digest"]) for i in places])
+        self.boxes = None if samples.boxes is None else [samples.boxes[i] for i in places]
         self.masks = None if samples.masks is None else samples.masks[rows.to(samples.masks.device)]
         self.kept: dict[tuple[str, str], Maps] = {}
         self.passes = self._passes()
@@ -155,23 +119,23 @@ class _BlockRun:
 
     def in_condition(self, condition: Condition, methods: Iterable[NamedMethod]) -> Finished:
         """What the model gives in this state; a state that cannot be opened, or be left, costs its own rows alone."""
-        done = Finished(condition)
+        given = Gathering(condition, self.samples)
         ours = all(foreign.is_ours(check.recipe) for check, _ in condition.readers)
         as_it_was = nullcontext() if ours else unchanged(self.plan.model, self.inputs.device, everything=True)
         try:
             keeping = nullcontext() if self.passes is None else self.passes.opened()
             with as_it_was, condition.state.open(self.plan.model), keeping:
-                self._in_state(condition, methods, done)
+                self._in_state(condition, methods, given)
         except AuditError:
             raise
         except Exception as error:  # whatever it is, other states have rows, too
             if (interrupt := interrupt_behind(error)) is not None:
                 raise interrupt from None
             for check, state in condition.readers:
-                done.failures.append(failure(error, check=check.label, state=state.name, samples=self.samples))
-        return done
+                given.done.failures.append(failure(error, check=check.label, state=state.name, samples=self.samples))
+        return given.finished()
 
-    def _in_state(self, condition: Condition, methods: Iterable[NamedMethod], done: Finished) -> None:
+    def _in_state(self, condition: Condition, methods: Iterable[NamedMethod], given: Gathering) -> None:
         """Rows of every check about the network and about each method, while the model is in this state."""
         targets = self.targets if condition.state.targets == "trained" else _argmax(self.model, self.inputs)
         block = Block(
@@ -185,32 +149,36 @@ class _BlockRun:
             meaning=self.plan.meaning,
             originals=self.inputs,
         )
-        shared = self._shared(condition, block, done)
+        with _fine(block):
+            self._of_block(condition, block, list(methods), given)
+
+    def _of_block(self, condition: Condition, block: Block, methods: Sequence[NamedMethod], given: Gathering) -> None:
+        """The same of these samples, whose inputs and labels nobody has to look at again."""
+        shared = self._shared(condition, block, given)
         computed: dict[str, tuple[NamedMethod, Maps]] = {}
-        several = list(methods)
-        recipes = [reseed(method.recipe, condition.state.replicate) for method in several]
+        recipes = [reseed(method.recipe, condition.state.replicate) for method in methods]
         with sharing.shared(block.model, block.inputs, block.targets, recipes):
-            for method in several:
+            for method in methods:
                 try:
                     able, treatment = ready(self.plan, self.learned, method, condition.state, self.model)
                     drawn = replace(able, recipe=reseed(able.recipe, condition.state.replicate))
-                    maps = self._maps(condition.state, block, able, drawn.recipe, treatment, done)
+                    maps = self._maps(condition.state, block, able, drawn.recipe, treatment, given)
                 except Exception as error:  # one method's failure must not cost the others their rows
                     said = self.shrinking.sentence(error, splits=splits(method.recipe))
-                    done.failures.append(_failure(block, condition.state, said, method=method.label))
+                    given.done.failures.append(_failure(block, condition.state, said, method=method.label))
                     continue
                 for check, state in condition.readers:
                     if (check.label, state.name, method.label, "") in self.wanted and check.label in shared:
                         work, earlier = shared[check.label], self._kept_for(check, method)
                         scores = partial(check.recipe.rows, block, state, drawn, maps, earlier, work)
-                        self._enter(done, block, check, state, (method.label, ""), scores, blank=_blank(maps))
+                        self._enter(given, block, check, state, (method.label, ""), scores, blank=_blank(maps))
                         self._worked(check, state, method.label)
                 if any(state.kept for _, state in condition.readers):
                     self.kept[condition.id, method.label] = maps
                 if any(check.recipe.pairs for check, _ in condition.readers):
                     computed[method.label] = (drawn, maps)
-                self._show(condition, block, method, maps, done)
-        self._enter_pairs(condition, block, computed, shared, done)
+                self._show(condition, method, maps, given)
+        self._enter_pairs(condition, block, computed, shared, given)
 
     def _enter_pairs(
         self,
@@ -218,7 +186,7 @@ class _BlockRun:
         block: Block,
         computed: Mapping[str, tuple[NamedMethod, Maps]],
         shared: Mapping[str, Any],
-        done: Finished,
+        given: Gathering,
     ) -> None:
         """The missing rows about pairs of methods, of those whose maps there are."""
         for check, state in condition.readers:
@@ -227,9 +195,9 @@ class _BlockRun:
                     (method, maps), (other, theirs) = computed[one], computed[two]
                     work = shared[check.label]
                     scores = partial(check.recipe.pair_rows, block, state, (method, other), (maps, theirs), work)
-                    self._enter(done, block, check, state, (one, two), scores, blank=_blank(maps, theirs))
+                    self._enter(given, block, check, state, (one, two), scores, blank=_blank(maps, theirs))
 
-    def _shared(self, condition: Condition, block: Block, done: Finished) -> dict[str, Any]:
+    def _shared(self, condition: Condition, block: Block, given: Gathering) -> dict[str, Any]:
         """Each check's work that no method influences, and its rows about the network; without checks that fail."""
         shared: dict[str, Any] = {}
         for check, state in condition.readers:
@@ -240,16 +208,16 @@ class _BlockRun:
                     work = shared[check.label] = self._tried("", check, block, shares, key)
                 except Exception as error:  # one check's failure must not cost the others their rows
                     said = self.shrinking.sentence(error, splits=False)
-                    done.failures.append(_failure(block, state, said, check=check.label))
+                    given.done.failures.append(_failure(block, state, said, check=check.label))
                     continue
                 if (check.label, state.name, "", "") in self.wanted:
                     scores = partial(check.recipe.network_rows, block, state, work)
-                    self._enter(done, block, check, state, ("", ""), scores)
+                    self._enter(given, block, check, state, ("", ""), scores)
                 self._worked(check, state, "")
         return shared
 
     def _maps(
-        self, state: State, block: Block, method: NamedMethod, recipe: Attribution, treatment: str, done: Finished
+        self, state: State, block: Block, method: NamedMethod, recipe: Attribution, treatment: str, given: Gathering
     ) -> Maps:
         """The maps that `recipe` makes, the method with the noise of the state's replicate, as `treatment` says."""
         treated = {treatment: torch.ones(len(block.inputs))} if treatment else {}
@@ -262,23 +230,18 @@ class _BlockRun:
         if state.kind == "replicate" and same and (trained, method.label) in self.kept:
             self.heard(method.label, self.plan.passes[method.label])
             return self.kept[trained, method.label]
-        clock = sharing.Clock()
+        watch = Stopwatch(block.inputs.device)
         with standing_for(block.inputs, self.inputs):
             explanation = self.shrinking.run(method.label, "", block, partial(_explain, recipe, state, block))
-        pooled = block.pool(explanation.maps)
-        self._count_unusable(pooled, state, block, method, done)
-        done.seconds[method.label] = clock.seconds()
-        self.heard(method.label, self.plan.passes[method.label])
-        return Maps(pooled, {**explanation.diagnostics, **treated})
-
-    def _count_unusable(self, pooled: Tensor, state: State, block: Block, method: NamedMethod, done: Finished) -> None:
-        """Count maps that hold NaN or infinity, whose values are NaN; on the trained network not all may be such."""
-        bad = _blank(Maps(pooled, {}))[: len(block.samples)]
-        number = int(bad.sum())
-        if number == len(bad) and state.kind == "trained":
+        maps = Maps(block.pool(explanation.maps), {**explanation.diagnostics, **treated})
+        watch.stop()
+        bad = _blank(maps)
+        # Of the trained network the answer decides what becomes of the method; elsewhere such maps are counted.
+        if state.kind == "trained" and bool(bad[: len(block.samples)].all()):
             raise InputError("Expected finite attributions, but every map of this block holds NaN or infinity.")
-        if number:
-            done.unusable[method.label] = number
+        given.made(method.label, bad, watch)
+        self.heard(method.label, self.plan.passes[method.label])
+        return maps
 
     def _tried(
         self, method: str, check: NamedCheck, block: Block, work: Callable[[], Any], key: tuple[str, ...]
@@ -307,7 +270,7 @@ class _BlockRun:
 
     def _enter(
         self,
-        done: Finished,
+        given: Gathering,
         block: Block,
         check: NamedCheck,
         state: State,
@@ -322,12 +285,8 @@ class _BlockRun:
         found: list[tuple[dict[str, Any], Tensor]] = []
         try:
             key = (state.name, method, block.samples[0])
-            given = self._tried(method, check, block, lambda: list(scores()), key)
-            nothing = torch.zeros(count) if blank is None else blank[:count].double()
-            nothing, *columns = _on_host([nothing, *(_values(score, count) for score in given)])
-            for score, values in zip(given, columns, strict=True):
-                if score.metric != EXCLUDE.name:
-                    values = values.masked_fill(nothing.bool(), torch.nan)
+            for score in self._tried(method, check, block, lambda: list(scores()), key):
+                values = _values(score, count)
                 about: dict[str, Any] = {
                     "check": check.label,
                     "method": method,
@@ -340,23 +299,27 @@ class _BlockRun:
                     "question": question,
                 }
                 found.append((about, values))
-            if found and (rows := self.shrinking.rows(methods, check.label)) is not None:
-                found.append(({**found[0][0], "metric": SHRUNK.name}, torch.full_like(found[0][1], rows)))
         except Exception as error:  # recorded; the rows stay missing
             said = self.shrinking.sentence(error, splits=False)
-            done.failures.append(_failure(block, state, said, method=method, check=check.label))
+            given.done.failures.append(_failure(block, state, said, method=method, check=check.label))
             return
-        for about, values in found:
-            done.rows.add(about, block.samples, values)
-        done.questions.append(question)
-        for label in {*methods} - {""}:
-            done.about.setdefault(label, set()).add(question)
+        given.answer(question, methods, found, blank=blank, shrunk=self.shrinking.rows(methods, check.label))
 
-    def _show(self, condition: Condition, block: Block, method: NamedMethod, maps: Maps, done: Finished) -> None:
+    def _show(self, condition: Condition, method: NamedMethod, maps: Maps, given: Gathering) -> None:
         for name in condition.shown_as[:1] if not _left_out(maps) else ():
-            for i, sample in enumerate(block.samples):
-                if sample in self.plan.shown:
-                    done.maps[name, method.label, sample] = maps.values[i].float().cpu().contiguous()
+            shown = [i for i, sample in enumerate(self.samples) if sample in self.plan.shown]
+            given.show(name, method.label, {i: maps.values[i] for i in shown})
+
+
+def _fine(block: Block) -> AbstractContextManager[None]:
+    """In here methods need not look at a block's inputs and labels, each for itself; where these are not fine they do.
+
+    Each of them then says it, as its own failure.
+    """
+    try:
+        return looked(block.inputs, block.targets, look(block.inputs, block.targets))
+    except InputError:
+        return nullcontext()
 
 
 def _values(score: Scores, count: int) -> Tensor:
@@ -371,14 +334,7 @@ def _values(score: Scores, count: int) -> Tensor:
         check_dense(values, f"values of {score.metric}")
     if not isinstance(values, Tensor) or values.dim() != 1 or len(values) < count or values.is_complex():
         raise InputError(f"Expected a number for each of the samples in {score.metric}, but got {shown(values)}.")
-    return values.detach().double()[:count]
-
-
-def _on_host(columns: Sequence[Tensor]) -> list[Tensor]:
-    """The same columns, in memory; those on a device are brought together, so that it is waited for once."""
-    there = [one for one in columns if one.device.type != "cpu"]
-    brought = iter(torch.stack([one.to(there[0].device) for one in there]).cpu() if there else ())
-    return [one if one.device.type == "cpu" else next(brought) for one in columns]
+    return values.detach()[:count].to(torch.float64, copy=True)  # a check may write into its own
 
 
 def _left_out(*maps: Maps) -> bool:
@@ -388,8 +344,12 @@ def _left_out(*maps: Maps) -> bool:
 
 def _blank(*maps: Maps) -> Tensor:
     """The samples (N,) of which any map stands for nothing, or holds NaN or infinity."""
-    bad = [~torch.isfinite(one.values).flatten(1).all(1) for one in maps]
-    return torch.stack(bad).any(0) | _left_out(*maps)
+    bad = reduce(torch.logical_or, [one.derived(_unusable, _unusable) for one in maps])
+    return torch.ones_like(bad) if _left_out(*maps) else bad
+
+
+def _unusable(values: Tensor) -> Tensor:
+    return ~torch.isfinite(values).flatten(1).all(1)
 
 
 def _explain(recipe: Attribution, state: State, block: Block) -> Explanation:

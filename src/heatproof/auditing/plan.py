@@ -110,7 +110,12 @@ class Plan:
     @cached_property
     def model_fingerprint(self) -> str:
         """What the model is."""
-        return model_fingerprint(self.model)
+        return model_fingerprint(self.model, self._network)
+
+    @cached_property
+    def _network(self) -> str:
+        """What it is whatever its side inputs are, which are a block\x27s own."""
+        return network_fingerprint(self.model)
 
     @cached_property
     def conditions(self) -> list[Condition]:
@@ -128,7 +133,7 @@ class Plan:
         recipes = {"": None, **self.recipes}
         common = {
             "schema": SCHEMA,
-            "model": network_fingerprint(self.model),  # side inputs are a block's own
+            "model": self._network,
             "features": describe(self.features),
             "dtype": str(self.example.inputs.dtype),
             "outputs": self.meaning.kind,

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from heatproof.auditing import environment
-from heatproof.auditing.block import Finished, Heard, run_block
+from heatproof.auditing.block import Heard, run_block
+from heatproof.auditing.gathering import Finished
 from heatproof.auditing.learning import Learned
 from heatproof.auditing.plan import Plan
 from heatproof.auditing.samples import Looked, Portion, Samples
@@ -216,7 +217,7 @@ class _Done:
     def _new(self) -> tuple[pa.Table, dict[str, Any], dict[str, set[str]], set[str]]:
         table = pa.concat_tables([one.rows.table() for one in self.new]) if self.new else blocks.empty()
         maps = {
-            json.dumps(list(key)): value.numpy()
+            json.dumps(list(key)): value
             for one in self.new
             for key, value in one.maps.items()
             if one.about.get(key[1])  # a map that answers nothing here was made for another state to look back to

@@ -72,7 +72,8 @@ class State:
     a `kept` state stay alive for later ones. `complete` says that nothing which the model was seen to use is as
     trained, `fixed` what is all the same: constants of the architecture, as far as can be told. `rests_on` is what
     else decides the check's own rows here, but no attribution: the data of an accuracy. `inputs` makes of the model and
-    the samples (N, …) those that are explained here, which keep the draws of what they were.
+    the samples (N, …) those that are explained here, which keep the draws of what they were. `ahead` may begin, in a
+    thread, what `open` will need: it is called while another state is open, and a device is at work.
 
     >>> hp.checks.TRAINED.name, hp.checks.TRAINED.kept
     ('trained', True)
@@ -95,6 +96,7 @@ class State:
     open: Callable[[nn.Module], AbstractContextManager[Any]] = field(default=_as_it_is, compare=False, repr=False)
     inputs: Callable[[nn.Module, Tensor], Tensor] = field(default=_as_they_are, compare=False, repr=False)
     prepare: Callable[[], None] = field(default=_nothing, compare=False, repr=False)
+    ahead: Callable[[], None] = field(default=_nothing, compare=False, repr=False)
     preparation: Callable[[], float] = field(default=_no_passes, compare=False, repr=False)
 
     def describe(self) -> dict[str, Any]:
@@ -159,6 +161,14 @@ class Block:
     masks: Tensor | None = None
     meaning: Outputs = LABELS
     originals: Tensor | None = None
+    _derived: dict[Hashable, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def derived(self, key: Hashable, compute: Callable[[], V]) -> V:
+        """Something computed once for all methods, and kept with the block."""
+        if key not in self._derived:
+            self._derived[key] = compute()
+        value: V = self._derived[key]
+        return value
 
     def pool(self, maps: Tensor) -> Tensor:
         """Attributions that broadcast to the inputs, pooled to features (N, *grid)."""

@@ -229,7 +229,7 @@ class DataRandomization(Check):
             yield here(metric=one.metric, values=one.values)
         if state.group == PERMUTED:
             setting, key = chance_of(PERMUTED), ("chance of its own", state.seed)
-            for one in chance_rows(measures, trained, maps, *key, samples=block.samples, setting=setting):
+            for one in chance_rows(measures, trained, maps, *key, samples=block.samples, setting=setting, block=block):
                 yield replace(one, seed=state.seed, role=Role.CHANCE)
         seeds = tuple(range(len(self.networks))) or self.seeds
         before = seeds.index(state.seed) - 1

@@ -74,7 +74,7 @@ class InputControls(Check):
         for name, (control, _) in shared.items():
             yield from similarity_rows(measures, control, maps, setting=name)
             key, setting = ("chance beside a control", name), chance_of(name)
-            for one in chance_rows(measures, maps, control, *key, samples=block.samples, setting=setting):
+            for one in chance_rows(measures, maps, control, *key, samples=block.samples, setting=setting, block=block):
                 yield replace(one, role=Role.CHANCE)
 
     def _names(self, block: Block) -> tuple[str, ...]:

@@ -157,7 +157,7 @@ class ParameterRandomization(Check):
                 yield here(metric=one.metric, values=one.values)
         if state.kind == "randomized" and state.complete:
             setting, key = chance_of(self.group), ("chance of its own", state.seed)
-            for one in chance_rows(measures, trained, maps, *key, samples=block.samples, setting=setting):
+            for one in chance_rows(measures, trained, maps, *key, samples=block.samples, setting=setting, block=block):
                 yield replace(one, position=float(state.index), seed=state.seed, role=Role.CHANCE)
         if state.kind == "replicate":
             yield from similarity_rows(measures, trained, maps, setting="replicate")

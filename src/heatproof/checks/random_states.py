@@ -78,6 +78,7 @@ def state_of(
         complete=stage.complete,
         fixed=stage.fixed,
         open=lambda _model: stage,
+        ahead=stage.ahead,
     )
 
 

@@ -1,12 +1,13 @@
 """Comparing maps inside a check: which measures apply to a grid, and their rows."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from heatproof import draws
-from heatproof.checks.base import Maps, Scores
+from heatproof.checks.base import Block, Maps, Scores
 from heatproof.errors import InputError
 from heatproof.metrics import Metric
 from heatproof.similarity import SIMILARITIES, Similarity
@@ -71,28 +72,43 @@ def similarity_rows(
 
 
 def chance_rows(
-    measures: Sequence[Similarity], trained: Maps, maps: Maps, *key: draws.Key, samples: Sequence[str], setting: str
+    measures: Sequence[Similarity],
+    trained: Maps,
+    maps: Maps,
+    *key: draws.Key,
+    samples: Sequence[str],
+    setting: str,
+    block: Block | None = None,
 ) -> Iterator[Scores]:
     """How similar the trained map is to itself permuted: what is left of it where nothing of its places is.
 
     Permuted among the features that are not zero in both maps: zeros that no network changes are the input's, and make
     any two maps of it alike. `key` and the names of the samples decide the permutations; several of a name are drawn
-    alike.
+    alike. `block` keeps the numbers that they are drawn by: all methods meet the same ones.
     """
-    permuted = Maps(_permuted(trained.values, maps.values, *key, samples=samples), {})
+    permuted = Maps(_permuted(trained.values, maps.values, *key, samples=samples, block=block), {})
     return similarity_rows(measures, trained, permuted, setting=setting)
 
 
-def _permuted(values: Tensor, other: Tensor, *key: draws.Key, samples: Sequence[str]) -> Tensor:
+def _permuted(
+    values: Tensor, other: Tensor, *key: draws.Key, samples: Sequence[str], block: Block | None = None
+) -> Tensor:
     flat = values.flatten(1)
     still = (flat == 0) & (other.flatten(1) == 0)
+    draw = partial(_numbers, flat, *key, samples=samples)
+    drawn = draw() if block is None else block.derived(("permutation", *key, flat.shape, flat.device), draw)
+    # The features that take part stand first, once in a random order and once in their own.
+    among = (drawn + 2.0 * still).argsort(1)
+    own = still.to(torch.uint8).argsort(dim=1, stable=True)
+    return torch.empty_like(flat).scatter_(1, own, flat.gather(1, among)).view_as(values)
+
+
+def _numbers(flat: Tensor, *key: draws.Key, samples: Sequence[str]) -> Tensor:
+    """Numbers (N, F) on [0, 1) that order the features of each map of `flat` (N, F), on its device."""
     names = [*samples, *["filling"] * (len(flat) - len(samples))]
     streams = [draws.generator(*key, name) for name in names]
     drawn = torch.stack([torch.rand(flat.shape[1], generator=stream, dtype=torch.float32) for stream in streams])
-    # The features that take part stand first, once in a random order and once in their own.
-    among = (drawn.to(flat.device) + 2.0 * still).argsort(1)
-    own = still.to(torch.uint8).argsort(dim=1, stable=True)
-    return torch.empty_like(flat).scatter_(1, own, flat.gather(1, among)).view_as(values)
+    return drawn.to(flat.device)
 
 
 def share_of_zeros(*maps: Maps) -> Tensor:

@@ -198,7 +198,9 @@ class Steadiness(Check):
             yield replace(one, setting=state.group, seed=state.seed)
         if state.group == PARAMETERS:
             setting, key = chance_of(PARAMETERS), ("chance of its own", state.seed)
-            for one in chance_rows(measures, trained, kept[YARDSTICK], *key, samples=block.samples, setting=setting):
+            for one in chance_rows(
+                measures, trained, kept[YARDSTICK], *key, samples=block.samples, setting=setting, block=block
+            ):
                 yield replace(one, seed=state.seed, role=Role.CHANCE)
 
     def summary(self, rows: "pd.DataFrame") -> "pd.DataFrame | None":

@@ -247,6 +247,11 @@ class Default(Initializer):
         return {name: value.detach() for name, value in own.items() if not bool(value.isnan().any())}
 
 
+# What these draw depends on names, shapes and the seed alone, whatever the model holds; of a class derived from one
+# that is not known.
+BY_NAME = (TruncatedNormal, Uniform, He)
+
+
 def _check_std(std: float) -> None:
     if not (math.isfinite(std) and std > 0):
         raise InputError(f"Expected a positive, finite standard deviation (std), but got {std!r}.")

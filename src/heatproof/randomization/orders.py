@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from heatproof.errors import InputError
 from heatproof.randomization.blocks import BLOCKINGS, Block, Blocking, blocks_of
-from heatproof.randomization.initializers import INITIALIZERS, Initializer, Permutation
+from heatproof.randomization.initializers import BY_NAME, INITIALIZERS, Initializer, Permutation
 from heatproof.randomization.layers import Layer, Usage, Weight, usage
 from heatproof.randomization.norms import Role
 from heatproof.randomization.owned import joined
@@ -121,7 +121,11 @@ class Randomization(ABC):
         initializer = self._initializer()
         for layer in layers:
             initializer.check(_to_draw(layer, initializer))
-        drawn = Drawn(layers, lambda layer: draw(layer, initializer, self.seed))
+        drawn = Drawn(
+            layers,
+            lambda layer: draw(layer, initializer, self.seed),
+            lambda layer: type(initializer) in BY_NAME and all(weight.way == "drawn" for weight in layer.weights),
+        )
         example = inputs.detach().clone()
         finish: list[Callable[[Sequence[Layer]], None]] = []
         if found.pairs:

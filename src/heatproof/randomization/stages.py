@@ -1,6 +1,7 @@
 """A model that is partly random for as long as a context lasts."""
 
 from collections.abc import Callable, Iterator, Sequence
+from threading import Thread
 from typing import ClassVar, overload
 from weakref import WeakValueDictionary, ref
 
@@ -59,24 +60,51 @@ class Drawn:
     """The values that a randomization puts into each layer, drawn when first asked for, and kept.
 
     All randomizations of a model together keep `kept_bytes`, or those of one where these are more; what was let go is
-    drawn again, to the same values.
+    drawn again, to the same values. `by_name` says of which layers they depend on nothing that the model holds.
     """
 
-    def __init__(self, layers: Sequence[Layer], draw: Callable[[Layer], dict[str, Tensor]]) -> None:
-        self._draw, self.held = draw, _Held.of(layers[0].weights[0].tensor)
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        draw: Callable[[Layer], dict[str, Tensor]],
+        by_name: Callable[[Layer], bool] = lambda _: False,
+    ) -> None:
+        self._draw, self._by_name, self.held = draw, by_name, _Held.of(layers[0].weights[0].tensor)
+        self._early: dict[str, dict[str, Tensor]] = {}
+        self._thread: Thread | None = None
         self._values: dict[str, list[tuple[Tensor, Tensor]]] = {}
         self.size = 0  # bytes
 
     def values(self, layer: Layer) -> list[tuple[Tensor, Tensor]]:
         """Pairs (tensor of the model, its new value in the same dtype and on the same device)."""
         if layer.name not in self._values:
-            new = self._draw(layer)
+            new = self._drawn_ahead(layer) or self._draw(layer)
             tensors = [(weight.tensor, new[weight.name]) for weight in layer.weights]
             pairs = [(tensor, value.to(tensor.device, tensor.dtype)) for tensor, value in tensors]
             self._values[layer.name] = pairs
             self.size += sum(value.nbytes for _, value in pairs)
         self.held.used_by(self)
         return self._values[layer.name]
+
+    def ahead(self, layers: Sequence[Layer]) -> None:
+        """Begin to draw, in a thread, what is missing of these layers, as far as the model may be random meanwhile."""
+        missing = [layer for layer in layers if layer.name not in self._values and self._by_name(layer)]
+        if missing and self._thread is None:
+            self._thread = Thread(target=self._draw_early, args=(missing,), name="heatproof-drawing")
+            self._thread.start()
+
+    def _draw_early(self, layers: Sequence[Layer]) -> None:
+        for layer in layers:
+            try:
+                self._early[layer.name] = self._draw(layer)
+            except Exception:  # raised where it is asked for: it is drawn again there
+                return
+
+    def _drawn_ahead(self, layer: Layer) -> dict[str, Tensor] | None:
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        return self._early.pop(layer.name, None)
 
     def let_go(self) -> None:
         """Forget all values."""
@@ -133,6 +161,10 @@ class Stage(Undoing):
 
     def __repr__(self) -> str:
         return f"Stage({self.name!r}, {len(self.layers)} of {len(self._used)} layers)"
+
+    def ahead(self) -> None:
+        """Begin to draw what is to be random here, while the model is in use, in this stage or another one."""
+        self._drawn.ahead(self._chosen)
 
     def __enter__(self) -> "Stage":
         refuse_entered(self._used, self.name)
