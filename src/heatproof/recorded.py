@@ -1,5 +1,6 @@
 """A method of one network, for whoever calls it again and again: recorded once for inputs of a shape, then replayed."""
 
+import sys
 import threading
 from typing import Any
 
@@ -11,12 +12,14 @@ from heatproof.compiled import uncompiled
 from heatproof.errors import InputError, OperationError
 from heatproof.hooks import forward_hooks
 from heatproof.methods.base import Explanation, Method, Targets, outputs_of
-from heatproof.models import as_model, check_targets, rows_per_pass
+from heatproof.models import as_model, check_targets, within_bound
 from heatproof.modules import modules_of
 from heatproof.propagation.independence import Settled
 from heatproof.refusals import check_precision
 from heatproof.state import same_bits
 from heatproof.targets.base import Target
+
+_Container = dict[Any, Any] | list[Any] | set[Any]
 
 KEPT = 8  # recordings of a network as it is, one for each shape of inputs
 # Of the largest value, where a GPU adds up in an order that it does not keep.
@@ -61,7 +64,7 @@ class Recorded:
                 f"Expected a method of heatproof.methods, but got {type(method).__name__}; call others as they are."
             )
         self.method, self.model = method, as_model(model)
-        self._facts: Any = None
+        self._seen: _Seen | None = None
         self._recordings: dict[Any, _Recording] = {}
         self._turn = threading.RLock()
 
@@ -90,11 +93,9 @@ class Recorded:
         return found if clean else self.method.explain(self.model, inputs, targets)
 
     def _recording(self, settled: Settled, x: Tensor, labels: Tensor) -> "_Recording":
-        facts = _facts(self.model, settled)
-        if facts != self._facts:
+        if self._seen is None or not self._seen.still(settled):
             self._recordings.clear()
-            self._facts = facts
-        key = (x.shape, x.stride(), x.dtype, x.device, labels.stride(), rows_per_pass(x), _surroundings())
+        key = (x.shape, x.stride(), x.dtype, x.device, labels.stride(), within_bound(sys.maxsize), _surroundings())
         found = self._recordings.pop(key, None)
         if found is None:
             self.method.explain(self.model, x, labels)  # what is refused is refused; what is prepared is prepared
@@ -103,7 +104,7 @@ class Recorded:
             found.prove(self.method, self.model, x, labels)
             while len(self._recordings) >= KEPT:
                 del self._recordings[next(iter(self._recordings))]
-            self._facts = _facts(self.model, settled)  # what a first call makes of a model changes nothing of it
+            self._seen = _Seen(self.model, settled)
         self._recordings[key] = found  # the last used is the last to go
         return found
 
@@ -194,31 +195,39 @@ def _graph(played: tape.Played, x: Tensor, labels: Tensor) -> tape.Played:
     return replayed
 
 
-def _facts(model: nn.Module, settled: Settled) -> tuple[Any, ...]:
-    """What decides what a model computes, as far as every call can see it."""
-    tensors: list[Any] = []
-    settings: list[Any] = []
-    for module in modules_of(model):
-        own = module.__dict__
-        for name, value in own.items():
-            kind = type(value)
-            if kind in _PLAIN:
-                settings.append(value)
-            elif kind is tuple or kind is list:
-                settings += [each for each in value if type(each) in _PLAIN]
-            elif isinstance(value, Tensor):
-                tensors.append(_state(value))
-            elif name in _OF_TENSORS:
-                tensors += [_state(tensor) for tensor in value.values() if isinstance(tensor, Tensor)]
-    return settled.structure, tensors, settings
+class _Seen:
+    """A model as it was, as far as every call can look: what its modules hold, what was written into its tensors."""
+
+    def __init__(self, model: nn.Module, settled: Settled) -> None:
+        self._structure = settled.structure
+        self._containers: list[_Container] = []
+        for module in modules_of(model):
+            own = vars(module)
+            self._containers.append(own)
+            for name, value in own.items():
+                if isinstance(value, dict | list | set) and "hook" not in name:  # which are part of the structure
+                    self._containers.append(value)
+        self._held = [_values(container) for container in self._containers]  # so that no number is given twice
+        self._numbers = [[*map(id, values)] for values in self._held]
+        tensors = [value for values in self._held for value in values if isinstance(value, Tensor)]
+        self._tensors = list({id(tensor): tensor for tensor in tensors}.values())
+        self._states = [*map(_state, self._tensors)]
+
+    def still(self, settled: Settled) -> bool:
+        """Whether it is so now."""
+        return (
+            settled.structure == self._structure
+            and [[*map(id, _values(container))] for container in self._containers] == self._numbers
+            and [*map(_state, self._tensors)] == self._states
+        )
 
 
-_PLAIN = (str, int, float, bool, type(None))
-_OF_TENSORS = ("_parameters", "_buffers", "given", "shared")
+def _values(container: "_Container") -> list[Any]:
+    return [*container.values()] if isinstance(container, dict) else [*container]
 
 
-def _state(tensor: Tensor) -> tuple[int, int, torch.Size]:
-    return tensor.data_ptr(), -1 if tensor.is_inference() else tensor._version, tensor.shape
+def _state(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.data_ptr(), -1 if tensor.is_inference() else tensor._version, tensor.shape, tensor.stride()
 
 
 def _surroundings() -> tuple[Any, ...]:
