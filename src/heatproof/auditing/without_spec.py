@@ -30,14 +30,15 @@ def spec_of(
     """The audit of `model` (torchvision:NAME, timm:NAME, hf:FOLDER or module:factory) on the samples in `data`.
 
     What kind of samples these are is told by what lies there: pictures, .txt files, a table (of texts for a network of
-    Hugging Face), a NumPy archive. By default the methods and checks that a first look needs.
+    Hugging Face), a NumPy archive. By default the methods and checks that a first look needs. `limit` draws so many of
+    all samples, always the same: the first ones of a folder are those of one label.
 
     Raises: InputError for data of no known kind, and as a spec does.
     """
     from_hub = model.startswith("hf:")
     table: dict[str, Any] = {
         "model": {"name": model} | ({"weights": str(Path(weights).resolve())} if weights else {}),
-        "data": _data(data, from_hub=from_hub) | ({"limit": limit} if limit else {}),
+        "data": _data(data, from_hub=from_hub) | ({"limit": limit, "shuffle": 0} if limit else {}),
         "methods": list(methods or METHODS),
         "checks": list(checks or CHECKS),
         "out": f"runs/{_name(model)}",

@@ -63,7 +63,10 @@ def audit(
     weights: Annotated[str | None, typer.Option(help="With --data: safetensors, or a state dict.")] = None,
     method: Annotated[list[str], typer.Option(help="With --data: a method by name; repeatable.")] = [],  # noqa: B006  # as below
     check: Annotated[list[str], typer.Option(help="With --data: a check by name; repeatable.")] = [],  # noqa: B006  # as below
-    limit: Annotated[int | None, typer.Option(min=1, help="With --data: at most so many samples.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --data: at most so many samples, drawn from all (always the same ones)."),
+    ] = None,
     folder: Annotated[Path | None, typer.Option("--out", help="The run folder; the spec's own by default.")] = None,
     threads: Threads = None,
     max_errors: MaxErrors = None,
