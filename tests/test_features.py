@@ -158,6 +158,23 @@ def test_ties_are_broken_at_random_but_by_key():
     assert not torch.equal(ranks(pooled, 1, "masks", samples=samples), placed)
 
 
+def test_orders_that_break_ties_are_drawn_once_where_they_are_kept():
+    kept, asked = {}, []
+
+    def keep(key, draw):
+        asked.append(key)
+        return kept[key] if key in kept else kept.setdefault(key, draw())
+
+    samples = ["a", "b"]
+    for key in (0, 1, 0):
+        for pooled in (torch.zeros(2, 9), torch.ones(2, 3, 3), torch.zeros(2, 4)):
+            assert torch.equal(ranks(pooled, key, samples=samples, keep=keep), ranks(pooled, key, samples=samples))
+    assert len(asked) == 9
+    assert len(kept) == 2 * 2  # keys × numbers of features
+    ranks(torch.zeros(2, 9), 0, samples=["a", "c"], keep=keep)
+    assert len(kept) == 5
+
+
 def test_negative_zero_ties_with_zero():
     pooled = torch.tensor([[0.0, -0.0]]).expand(64, 2)
     first = ranks(pooled, samples=[str(index) for index in range(64)])[:, 0]

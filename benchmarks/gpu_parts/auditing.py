@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 import heatproof as hp
-from gpu_parts.bench import Bench, Floor, Row
+from gpu_parts.bench import Bench, Floor, Row, tf32
 from gpu_parts.networks import small, torchvision
 from heatproof.checks import Degradation, ParameterRandomization
 from heatproof.methods import SmoothGrad
@@ -47,7 +47,8 @@ def auditing(bench: Bench) -> Iterator[Row]:
     handle.remove()
     profile = cProfile.Profile()  # of another run: it costs time of its own
     profile.runcall(run)
-    floor = Floor.of(bench, model, side, (32, count) if count > 32 else (count,))
+    with tf32(False):  # the audit's own arithmetic: torch's is another one by default
+        floor = Floor.of(bench, model, side, (32, count) if count > 32 else (count,))
     need = floor.seconds(derived=rows["derived"], forward=rows["forward"])
     yield {
         "images": count,

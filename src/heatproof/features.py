@@ -1,7 +1,7 @@
 """What counts as one feature: everything that ranks, masks, sums or compares attributions works on features."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -272,19 +272,32 @@ def _check_layout(layout: str) -> None:
         raise unknown("layout", layout, LAYOUTS)
 
 
-def ranks(pooled: Tensor, *key: draws.Key, samples: Sequence[str]) -> Tensor:
+Keep = Callable[[Hashable, Callable[[], Tensor]], Tensor]
+
+
+def _anew(_: Hashable, draw: Callable[[], Tensor]) -> Tensor:
+    return draw()
+
+
+def ranks(pooled: Tensor, *key: draws.Key, samples: Sequence[str], keep: Keep = _anew) -> Tensor:
     """The position of each feature of `pooled` (N, *grid), flattened, from most relevant, 0, to least: (N, F) int64.
 
     Features with equal values stand in a random order, drawn from `key` and the sample's name in `samples` (N names),
-    so that a map of many zeros favors no corner. NaN counts as least relevant.
+    so that a map of many zeros favors no corner. NaN counts as least relevant. `keep`, such as a block's `derived`,
+    keeps the orders for other maps of the samples.
     """
     values = pooled.detach().flatten(1)
     if len(samples) != len(values):
         raise InputError(f"Expected one name a sample ({len(values)}), but got {len(samples)}.")
-    drawn = [torch.randperm(values.shape[1], generator=draws.generator(*key, name)) for name in samples]
-    shuffled = torch.stack(drawn).to(values.device, non_blocking=True)
+    count, device = values.shape[1], values.device
+
+    def draw() -> Tensor:
+        drawn = [torch.randperm(count, generator=draws.generator(*key, name)) for name in samples]
+        return torch.stack(drawn).to(device, non_blocking=True)
+
+    shuffled = keep(("orders of features", *key, count, tuple(samples), device), draw)
     order = shuffled.gather(1, _stable_order(-values.gather(1, shuffled)))
-    places = torch.arange(values.shape[1], device=values.device).expand_as(order)
+    places = torch.arange(count, device=device).expand_as(order)
     return torch.empty_like(order).scatter_(1, order, places)
 
 

@@ -79,6 +79,23 @@ def test_the_order_that_is_chance_is_drawn_once_a_state_for_all_methods(
     assert len(drawn) == 3 * FULL  # blocks
 
 
+@pytest.mark.parametrize("check", ["degradation", "blurred-patch", "bounding-box"])
+def test_the_orders_that_break_ties_are_drawn_once_a_block_for_all_methods(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, check: str
+) -> None:
+    drawn: list[str] = []
+    own = hp.draws.generator
+
+    def counting(*key: hp.draws.Key) -> torch.Generator:
+        drawn.extend(str(one).replace(" ", "-") for one in key if str(one).replace(" ", "-") == check)
+        return own(*key)
+
+    monkeypatch.setattr(hp.draws, "generator", counting)
+    boxes = [[(1.0, 2.0, 5.0, 6.0)]] * 7
+    toys.run(tmp_path, methods=("gradient", "saliency", "random"), checks=[check], boxes=boxes)
+    assert drawn == [check] * 9  # the samples of three full blocks
+
+
 def test_chance_is_the_same_whether_it_is_kept_or_not() -> None:
     maps = [Maps(torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(i)), {}) for i in range(3)]
     measures, _ = similarities.fitting(("spearman", "mse"), (4, 4))

@@ -19,6 +19,7 @@ from heatproof.features import Pixels
 from heatproof.methods import Gradient, GradientXInput, SmoothGrad
 from heatproof.methods.base import Explanation, Method
 from heatproof.recipes import describe
+from heatproof.testing.waits import waits
 
 
 def test_the_change_is_that_of_the_formula_and_is_undone_bit_for_bit():
@@ -42,6 +43,27 @@ def test_it_is_undone_where_something_fails_inside():
     with pytest.raises(RuntimeError, match="no luck"), Nudged(0.01, 0)(model):
         raise RuntimeError("no luck")
     assert all(torch.equal(tensor, before[name]) for name, tensor in tensors_of(model).items())
+
+
+def test_other_weights_are_put_in_and_taken_out_without_a_look_at_what_was_there():
+    class Repeated(nn.Module):
+        """A network with a buffer that cannot be written to, one number in several places."""
+
+        def __init__(self):
+            super().__init__()
+            self.net = toys.network()
+            self.register_buffer("shift", torch.tensor([0.5]).expand(3))
+
+        def forward(self, x):
+            return self.net(x) + self.shift.sum()
+
+    for model, looks in ((toys.network(), 0), (Repeated(), 2)):  # of that buffer, on each way
+        before = {name: tensor.clone() for name, tensor in tensors_of(model).items()}
+        with waits() as seen, Nudged(0.01, 0)(model):
+            assert not torch.equal(next(model.parameters()), next(iter(before.values())))
+        found = sum(count for place, count in seen.items() if place.startswith("checks/swapping.py"))
+        assert found == sum(seen.values()) - 1 == looks  # and one of the test's own
+        assert all(torch.equal(tensor, before[name]) for name, tensor in tensors_of(model).items())
 
 
 def test_how_far_outputs_moved_is_against_their_spread():

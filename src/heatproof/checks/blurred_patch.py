@@ -106,7 +106,7 @@ class BlurredPatch(Check):
         tiles, values = Tiles(size=self.size), maps.values[:, None]
         pixels = tiles.pool(torch.ones_like(values), values.shape[1:])
         means = (tiles.pool(values, values.shape[1:]) / pixels).flatten(1)
-        places = ranks(means, self.seed, "blurred patch", samples=shared.names)
+        places = ranks(means, self.seed, "blurred patch", samples=shared.names, keep=block.derived)
         counts = torch.arange(1, min(self.regions, means.shape[1]) + 1, device=places.device)
 
         def variant(samples: slice, numbers: range) -> Tensor:

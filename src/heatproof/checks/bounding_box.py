@@ -113,15 +113,15 @@ class BoundingBox(Check):
         yield Scores(metric=AREA.name, values=area.masked_fill(shared.left_out, torch.nan))
         down, across = (torch.arange(size, dtype=torch.float64) - (size - 1) / 2 for size in (height, width))
         center = -(down[:, None].square() + across.square()).flatten().expand(len(area), -1)
-        yield from self._scores(center.to(area.device), shared, setting="center")
+        yield from self._scores(block, center.to(area.device), shared, setting="center")
 
     def rows(
         self, block: Block, state: State, method: Recipe, maps: Maps, kept: Mapping[str, Maps], shared: Any
     ) -> Iterator[Scores]:
-        yield from self._scores(maps.values.flatten(1), shared, setting="")
+        yield from self._scores(block, maps.values.flatten(1), shared, setting="")
 
-    def _scores(self, values: Tensor, inside: Inside, *, setting: str) -> Iterator[Scores]:
-        order = ranks(values, self.seed, "bounding-box", samples=inside.names)
+    def _scores(self, block: Block, values: Tensor, inside: Inside, *, setting: str) -> Iterator[Scores]:
+        order = ranks(values, self.seed, "bounding-box", samples=inside.names, keep=block.derived)
         size = inside.mask.sum(1, keepdim=True)
         found = (inside.mask & (order < size)).sum(1).double() / size[:, 0].clamp_min(1)
         hit = (inside.mask & (order == 0)).any(1).double()

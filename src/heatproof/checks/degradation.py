@@ -163,7 +163,7 @@ class Degradation(Check):
         features = regions(block.features, block.inputs.shape[1:], self.tile)
         values = region_sums(maps.values, block, self.tile)
         blank = patternless(values) | patternless(maps.values.flatten(1))
-        places = ranks(values, self.seed, "degradation", samples=shared.names)
+        places = ranks(values, self.seed, "degradation", samples=shared.names, keep=block.derived)
         tiles = math.prod(features.grid(block.inputs.shape[1:]))
         numbers = self.counts(tiles)
         counts = counted(places, *numbers)

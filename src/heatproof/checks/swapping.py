@@ -43,9 +43,16 @@ class swapped(Undoing):  # noqa: N801  # reads like contextlib's own
 
 def _put(own: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
     # copy_, not .data: it counts the tensors' versions up, so that nothing computed from other values passes as fresh.
-    # What is equal already is left alone: a buffer may be a view that cannot be written to.
+    # What cannot be written to is left alone where it is equal already; asked of every tensor, a device would be waited
+    # for at each.
     with torch.no_grad():
         for name, tensor in own.items():
             value = values[name].to(tensor.device)
-            if not torch.equal(tensor, value):
+            if _is_writable(tensor) or not torch.equal(tensor, value):
                 tensor.copy_(value)
+
+
+def _is_writable(tensor: Tensor) -> bool:
+    """Not so a view that holds one number in several places, nor what was made under inference mode."""
+    repeated = any(size > 1 and step == 0 for size, step in zip(tensor.shape, tensor.stride(), strict=True))
+    return not repeated and not tensor.is_inference()

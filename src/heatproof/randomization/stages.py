@@ -1,6 +1,7 @@
 """A model that is partly random for as long as a context lasts."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from threading import Thread
 from typing import ClassVar, overload
 from weakref import WeakValueDictionary, ref
@@ -46,14 +47,17 @@ class _Held:
             size -= other.size
             other.let_go()
 
-    def saved(self, tensor: Tensor) -> Tensor:
-        """A copy of the tensor's values, in memory that the next stage's takes again: fresh pages cost more."""
+    def saved(self, tensors: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
+        """Tensors with copies of their values, in memory that the next stage's take again: fresh pages cost more."""
+        with torch.inference_mode(False), torch.no_grad():  # room made in it could not be written in outside of it
+            return [(tensor, self._room_of(tensor).copy_(tensor.detach())) for tensor in tensors]
+
+    def _room_of(self, tensor: Tensor) -> Tensor:
         room = self._room.get(id(tensor))
         place = (tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
-        with torch.inference_mode(False), torch.no_grad():  # room made in it could not be written in outside of it
-            if room is None or (room.shape, room.stride(), room.dtype, room.device) != place:
-                room = self._room[id(tensor)] = torch.empty_like(tensor.detach())
-            return room.copy_(tensor.detach())
+        if room is None or (room.shape, room.stride(), room.dtype, room.device) != place:
+            room = self._room[id(tensor)] = torch.empty_like(tensor.detach())
+        return room
 
 
 class Drawn:
@@ -170,7 +174,7 @@ class Stage(Undoing):
         refuse_entered(self._used, self.name)
         self._pairs = [pair for layer in self._chosen for pair in self._drawn.values(layer)]
         # Everything is saved before anything is written, and lives until all of it is written back.
-        self._saved = [(tensor, self._drawn.held.saved(tensor)) for tensor, _ in self._pairs]
+        self._saved = self._drawn.held.saved([tensor for tensor, _ in self._pairs])
         super().__enter__()
         return self
 
@@ -244,6 +248,7 @@ def refuse_entered(used: Sequence[Layer], wanted: str) -> None:
 
 def _write(pairs: Sequence[tuple[Tensor, Tensor]]) -> None:
     # copy_, not .data: it counts the tensors' versions up, so that nothing computed from other values passes as fresh.
-    for tensor, value in pairs:
-        with torch.inference_mode(tensor.is_inference()), torch.no_grad():  # one that was made in it is written in it
-            tensor.copy_(value)
+    with torch.inference_mode(False), torch.no_grad():
+        for tensor, value in pairs:
+            with torch.inference_mode() if tensor.is_inference() else nullcontext():  # made in it, it is written in it
+                tensor.copy_(value)
