@@ -215,7 +215,7 @@ def relevance(model: nn.Module, inputs: Tensor, rules: Composite, allow_detached
     with torch.enable_grad():
         x = inputs * mask
     outputs = engine.run(x, partial(forward, model))
-    strategy.check()
+    strategy.check(outputs)
     return RelevancePull(outputs, mask, strategy.ledger)
 
 

@@ -10,7 +10,7 @@ from heatproof.errors import InputError
 from heatproof.propagation import normalization
 from heatproof.propagation.calls import Call
 from heatproof.propagation.facts import Facts
-from heatproof.propagation.nodes import graft
+from heatproof.propagation.nodes import graft, scale
 from heatproof.propagation.strategy import Strategy
 
 PROBES = (-1e30, -3.0, -1.0, -1e-3, 0.0, 1e-3, 1.0, 3.0, 7.0, 1e30)
@@ -84,7 +84,7 @@ class _AtReLUs(Strategy):
 
     def handle(self, call: Call) -> Any:
         if call.kind == "batch-norm":
-            return graft(call.value(), normalization.rescaled(call, call.inputs[0]))
+            return normalization.rescaled(call)
         if call.name != "relu" and not rectifies(call, signed=call.name in MASKED and self._sees_signs(call)):
             plain = call.execute()
             if call.name == "instance_norm":  # torch's own derivative needs it so, see `models`
@@ -109,7 +109,7 @@ class Smoothing(_AtReLUs):
 
     def _rectified(self, call: Call) -> Tensor:
         x = call.inputs[0]
-        return graft(call.value(), x * torch.sigmoid(self._beta * x.detach()))
+        return scale(call.value(), x, torch.sigmoid(self._beta * x.detach()))
 
 
 class Clamping(_AtReLUs):

@@ -203,12 +203,8 @@ class Differences(Strategy):
             case "map" if is_linear(call):
                 return call.execute()
             case "batch-norm":
-                (x,) = call.inputs
-                gain, shift = normalization.batch_norm_of(call)
-                out = scale(call.value(), x, normalization.along(gain, x))
-                made = self._made.get(x)
-                folded = None if made is None else made[0].scaled(gain, shift)
-                if made is not None and folded is not None:
+                out, made = normalization.rescaled(call), self._made.get(call.inputs[0])
+                if made is not None and (folded := made[0].scaled(*normalization.batch_norm_of(call))) is not None:
                     self._made[out] = (folded, made[1])
                 return out
             case "nonlinearity":

@@ -31,11 +31,11 @@ class Flat:
     stabilizer: str = "relative"
 
     def __post_init__(self) -> None:
-        check_stabilizer(self.stabilizer)
+        check_stabilizer(self)
 
     def surrogate(self, op: Linear, y: Tensor, mask: Tensor) -> list[Share]:
         """Σ_i m_i over the neuron's inputs, times the held z / number of inputs."""
-        shares = op.apply(mask, torch.ones_like(op.weight))
+        shares = op.apply(mask, torch.ones_like(op.unscaled))
         return [Share(part=shares, amount=y, stabilizer=stabilizer_of(self, op))]
 
 
@@ -48,7 +48,7 @@ class WSquare:
     stabilizer: str = "relative"
 
     def __post_init__(self) -> None:
-        check_stabilizer(self.stabilizer)
+        check_stabilizer(self)
 
     def surrogate(self, op: Linear, y: Tensor, mask: Tensor) -> list[Share]:
         """Σ_i m_i w_i², times the held z / Σ w²."""
@@ -75,7 +75,7 @@ class Box:
     stabilizer: str = "relative"
 
     def __post_init__(self) -> None:
-        check_stabilizer(self.stabilizer)
+        check_stabilizer(self)
         if (self.low is None) != (self.high is None):
             raise InputError("Expected both ends of the box or none, but got one of `low` and `high`.")
 
@@ -110,7 +110,7 @@ class Box:
         In this form no term is below 0, and an input at the end of its box adds exactly 0.
         """
         x, weight = op.x.detach(), op.weight
-        shares = op.apply(mask * (x - low), positive(weight)) + op.apply(mask * (x - high), negative(weight))
+        shares = op.apply(mask * (x - low), positive(weight)).add_(op.apply(mask * (x - high), negative(weight)))
         return [Share(part=shares, amount=y, stabilizer=stabilizer_of(self, op))]
 
 

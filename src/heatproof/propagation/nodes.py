@@ -7,6 +7,7 @@ because by then the eager way is cheaper.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -41,6 +42,19 @@ class Kept:
         return self._value if self._value._version == self._version else self._again()
 
 
+class Held:
+    """A factor that is held, made when it is asked for first; until then what it is made of is."""
+
+    def __init__(self, make: Callable[[], Tensor]) -> None:
+        self._made: Tensor | Callable[[], Tensor] = make
+
+    def get(self) -> Tensor:
+        """The factor."""
+        if not isinstance(self._made, Tensor):
+            self._made = self._made()
+        return self._made
+
+
 class Graft(torch.autograd.Function):
     """Forward: a ready value. Backward: into the surrogate `s`, unchanged."""
 
@@ -57,17 +71,17 @@ class Scaled(torch.autograd.Function):
     """Forward: a ready value; none says that `x` has been overwritten with it. Backward: times a held factor."""
 
     @staticmethod
-    def forward(ctx: Any, value: list[Tensor], x: Tensor, factor: Tensor) -> Tensor:
-        ctx.save_for_backward(factor)
+    def forward(ctx: Any, held: tuple[list[Tensor], Tensor | float | Held], x: Tensor) -> Tensor:
+        value, ctx.factor = held
         if value:
             return value.pop()
         ctx.mark_dirty(x)
         return x
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, None]:
-        (factor,) = ctx.saved_tensors
-        return None, grads[0] * factor, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
+        factor = ctx.factor.get() if isinstance(ctx.factor, Held) else ctx.factor
+        return None, grads[0] * factor
 
 
 class Guarded(torch.autograd.Function):
@@ -90,10 +104,9 @@ class Loss(NamedTuple):
     ledger: Ledger
     ordered: bool
 
-    def write_down(self, terms: Sequence[Term | Share], arriving: Tensor) -> None:
-        for term in terms:
-            if isinstance(term, Share):
-                self.ledger.add(arriving * term.lost(), self.ordered)
+    def write_down(self, arriving: Tensor, lost: Tensor) -> None:
+        """`lost` is what is lost of each unit that arrives; its memory is taken."""
+        self.ledger.add(lost.mul_(arriving), self.ordered)
 
 
 class Lazy(torch.autograd.Function):
@@ -115,9 +128,8 @@ class Lazy(torch.autograd.Function):
         accounted = ctx.loss is not None and ctx.loss.ledger.open
         if ctx.graph is None or accounted:
             inputs, unsettled = _evaluate(ctx)
-            if accounted:
-                ctx.loss.write_down(unsettled, grads[0])
-            ctx.graph = inputs, [term.settled(reuse=not keep) for term in unsettled]
+            lose = partial(ctx.loss.write_down, grads[0]) if accounted else None
+            ctx.graph = inputs, [term.settled(reuse=not keep, lose=lose) for term in unsettled]
         inputs, terms = ctx.graph
         if not keep:
             ctx.graph = None
@@ -140,7 +152,7 @@ def graft(value: Tensor, s: Tensor) -> Tensor:
     return grafted
 
 
-def scale(value: Tensor | None, x: Tensor, factor: Tensor) -> Tensor:
+def scale(value: Tensor | None, x: Tensor, factor: Tensor | float | Held) -> Tensor:
     """`value`, whose derivative is that of `x * factor`, without computing that product.
 
     None: the value has been written into the memory of `x`, which comes back (one node, where a copy would have two).
@@ -148,7 +160,7 @@ def scale(value: Tensor | None, x: Tensor, factor: Tensor) -> Tensor:
     if value is not None and x.shape != value.shape:
         x = x.expand_as(value)
     ready = [] if value is None else [value.detach()]
-    scaled: Tensor = Scaled.apply(ready, x, factor)  # type: ignore[no-untyped-call]
+    scaled: Tensor = Scaled.apply((ready, factor), x)  # type: ignore[no-untyped-call]
     return scaled
 
 

@@ -8,21 +8,28 @@ from torch import Tensor
 
 from heatproof.errors import OperationError
 from heatproof.propagation.calls import Call
+from heatproof.propagation.nodes import graft, scale
 
 
 @dataclass(frozen=True)
 class Normalization:
     """A normalization of each sample by its own statistics.
 
-    `grouped` reshapes x so that the statistics run over `dims`; `centered` subtracts the mean; `finish` undoes the
-    reshaping and applies weight (and no bias, which no derivative sees).
+    `grouped` reshapes x so that the statistics run over `dims`, `shape` is its own; `centered` subtracts the mean.
+    `weight` broadcasts to x (there is no bias, which no derivative sees).
     """
 
     grouped: Callable[[Tensor], Tensor]
     dims: tuple[int, ...]
     eps: float
     centered: bool
-    finish: Callable[[Tensor], Tensor]
+    shape: torch.Size
+    weight: Tensor | None
+
+    def finish(self, t: Tensor) -> Tensor:
+        """What is divided, in the shape of x and weighed."""
+        t = t.reshape(self.shape)
+        return t if self.weight is None else t * self.weight
 
     def deviation(self, x: Tensor) -> Tensor:
         """What is divided: x − μ, or x itself."""
@@ -33,11 +40,12 @@ class Normalization:
         """The mean square of the deviation."""
         return deviation.square().mean(self.dims, keepdim=True)
 
-    def held(self, x: Tensor) -> Tensor:
-        """The surrogate that holds the denominator: linear in x."""
+    def held(self, value: Tensor, x: Tensor) -> Tensor:
+        """`value`, with the derivative that holds the denominator."""
         deviation = self.deviation(x)
-        scale = torch.rsqrt(self.power(deviation.detach()) + self.eps)
-        return self.finish(deviation * scale)
+        rate = torch.rsqrt(self.power(deviation.detach()) + self.eps)
+        s = scale(deviation, deviation, rate).reshape(self.shape)  # of which nobody reads the value
+        return graft(value, s) if self.weight is None else scale(value, s, self.weight)
 
     def secant(self, x: Tensor, reference: Tensor) -> Tensor:
         """The surrogate whose difference between x and reference is the normalization's (linear in x).
@@ -49,9 +57,11 @@ class Normalization:
         """
         d, bar = self.deviation(x), self.deviation(reference.detach())
         held = d.detach()
-        size, size_bar = (self.power(t).sqrt() for t in (held, bar))
-        root, root_bar = (torch.sqrt(self.power(t) + self.eps) for t in (held, bar))
-        theta, rest = (torch.where(size + size_bar > 0, t / (size + size_bar), 0.5) for t in (size, size_bar))
+        powers = [self.power(t) for t in (held, bar)]
+        size, size_bar = (power.sqrt() for power in powers)
+        root, root_bar = (torch.sqrt(power + self.eps) for power in powers)
+        both = size + size_bar
+        theta, rest = (torch.where(both > 0, t / both, 0.5) for t in (size, size_bar))
         change = ((held + bar) * d).mean(self.dims, keepdim=True) / (root * root_bar * (root + root_bar))
         return self.finish(d * (theta / root + rest / root_bar) - (rest * held + theta * bar) * change)
 
@@ -67,20 +77,12 @@ def of(call: Call) -> Normalization:
         dims = tuple(range(-len(given["normalized_shape"]), 0))
         if eps is None:
             eps = torch.finfo(x.dtype).eps
-        return Normalization(
-            lambda t: t, dims, eps, call.name != "rms_norm", lambda t: t if weight is None else t * weight
-        )
+        return Normalization(lambda t: t, dims, eps, call.name != "rms_norm", x.shape, weight)
     if call.name == "instance_norm" and not given.get("use_input_stats", True):
         raise OperationError("Expected instance_norm to use each sample's own statistics, but it uses running ones.")
     groups = x.shape[1] if call.name == "instance_norm" else given["num_groups"]
-    shape = x.shape
-    along = (1, -1, *[1] * (x.dim() - 2))
-
-    def finish(t: Tensor) -> Tensor:
-        t = t.reshape(shape)
-        return t if weight is None else t * weight.view(along)
-
-    return Normalization(lambda t: t.reshape(shape[0], groups, -1), (-1,), eps, True, finish)
+    shape, weight = x.shape, None if weight is None else along(weight, x)
+    return Normalization(lambda t: t.reshape(shape[0], groups, -1), (-1,), eps, True, shape, weight)
 
 
 def refuse_batch_statistics(call: Call) -> None:
@@ -93,30 +95,34 @@ def refuse_batch_statistics(call: Call) -> None:
         )
 
 
-def batch_norm_of(call: Call) -> tuple[Tensor, Tensor]:
-    """Scale γ/√(σ² + ε) and shift β − μ·scale (C,) of a batch norm in eval mode.
+def gain_of(call: Call) -> Tensor:
+    """Scale γ/√(σ² + ε) (C,) of a batch norm in eval mode.
 
     Raises: OperationError for any other.
     """
     refuse_batch_statistics(call)
     given = call.bind()
-    mean, variance = given["running_mean"], given["running_var"]
-    scale = torch.rsqrt(variance + given.get("eps", 1e-5))
-    if given.get("weight") is not None:
-        scale = scale * given["weight"]
-    shift = -mean * scale
-    if given.get("bias") is not None:
-        shift = shift + given["bias"]
-    return scale.detach(), shift.detach()
+    with torch.no_grad():
+        gain = torch.rsqrt(given["running_var"] + given.get("eps", 1e-5))
+        weight = given.get("weight")
+        return gain if weight is None else gain * weight
 
 
-def rescaled(call: Call, x: Tensor) -> Tensor:
-    """A batch norm's surrogate, γ/√(σ² + ε) · x: its own derivative.
+def batch_norm_of(call: Call) -> tuple[Tensor, Tensor]:
+    """Scale, as `gain_of` has it, and shift β − μ·scale (C,)."""
+    gain, given = gain_of(call), call.bind()
+    with torch.no_grad():
+        shift, bias = given["running_mean"] * gain, given.get("bias")
+        return gain, -shift if bias is None else bias - shift
+
+
+def rescaled(call: Call) -> Tensor:
+    """A batch norm in eval mode, whose derivative is its scale.
 
     torch's own (2.12, on a CPU) is wrong, not by rounding, where the cotangent is channels-last and the input is not:
     in LeViT and XCiT, where a transposition follows.
     """
-    return x * along(batch_norm_of(call)[0], x)
+    return scale(call.value(), call.inputs[0], along(gain_of(call), call.inputs[0]))
 
 
 def along(channels: Tensor, x: Tensor) -> Tensor:

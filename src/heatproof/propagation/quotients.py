@@ -66,8 +66,9 @@ def shares(a: Tensor, a_bar: Tensor, d: Tensor, d_bar: Tensor, *, inverse: bool 
         now, then = (t.square().mean(dims, keepdim=True).sqrt() for t in (a, a_bar))
     else:
         now, then = (d_bar.abs(), d.abs()) if inverse else (d.abs(), d_bar.abs())
-    known = (d.sign() * d_bar.sign() > 0) & (now + then > 0)
-    theta, rest = (torch.where(known, t / (now + then), 0.5) for t in (now, then))
+    both = now + then
+    known = (d.sign() * d_bar.sign() > 0) & (both > 0)
+    theta, rest = (torch.where(known, t / both, 0.5) for t in (now, then))
     return theta, rest
 
 

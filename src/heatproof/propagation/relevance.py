@@ -1,11 +1,10 @@
 """LRP as a strategy of the engine: rules of a composite, with what is known of the tensors on the way."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from heatproof.errors import OperationError
@@ -17,12 +16,12 @@ from heatproof.propagation.decompositions import is_linear
 from heatproof.propagation.facts import Facts
 from heatproof.propagation.first_rules import Box, FirstRule
 from heatproof.propagation.linear import Linear, linear_of
-from heatproof.propagation.nodes import Kept, Loss, graft, postpone, scale
+from heatproof.propagation.nodes import Held, Kept, Loss, graft, postpone, scale
 from heatproof.propagation.rules import Epsilon, Pass, Rule
 from heatproof.propagation.shared import keeps_rows, rowwise
 from heatproof.propagation.signs import Signs
 from heatproof.propagation.strategy import Strategy
-from heatproof.propagation.sums import share
+from heatproof.propagation.sums import damping
 from heatproof.propagation.terms import Ledger, Share
 from heatproof.propagation.unsupported import UnsupportedCallError
 
@@ -32,18 +31,22 @@ HOMOGENEOUS = ("relu", "leaky_relu", "prelu", "abs", "absolute", "rrelu")  # f(x
 
 
 class Made(NamedTuple):
-    """A tensor that a linear operation made: which, what has its plain derivative, if that was built, and its rule."""
+    """A tensor that a linear operation made: which, what has its plain derivative, if that was built, and its rule.
+
+    `factor` is ε's, made when the tensor is read by what does not go into the operation, as a batch norm does.
+    """
 
     linear: Linear
     plain: Tensor | None
     rule: Rule
     own: bool  # whether the rule is that of a named layer
+    factor: Held | None = None
 
 
 def ratio(y: Tensor, x: Tensor) -> Tensor:
     """f(x)/x for y = f(x), with 0/0 = 0, and at most STEEPEST where x vanishes and y does not (σ(0) = ½)."""
-    steep = torch.where(y == 0, 0.0, y / torch.where(x == 0, 0.0, x))  # sign(0) = +1, also of −0
-    return steep.clamp(-STEEPEST, STEEPEST)
+    steep = (y / (x + 0.0)).masked_fill_(y == 0, 0.0)  # sign(0) = +1, also of −0: −0 + 0 is 0
+    return steep.clamp_(-STEEPEST, STEEPEST)
 
 
 def _innermost(names: Mapping[int, str]) -> str | None:
@@ -92,8 +95,9 @@ class Relevance(Strategy):
         box = first.bounds(x.detach(), self._channels) if isinstance(first, Box) else None
         self._known.masked[x] = Masked(self._mask, box)
 
-    def check(self) -> None:
-        """Refuse a network in which the composite's rule for the first layer never applied."""
+    def check(self, outputs: Tensor) -> None:
+        """Refuse a network in which a rule never applied. From now on its outputs may be written into."""
+        self._settle([outputs])
         if self._unused:
             raise OperationError(
                 f"Expected linear operations in {', '.join(map(repr, sorted(self._unused)))}, which have a rule of "
@@ -117,6 +121,9 @@ class Relevance(Strategy):
         return result
 
     def _handled(self, call: Call) -> Any:
+        if (out := self._taken_in(call)) is not None:
+            return out
+        self._settle(call.inputs)
         linear = linear_of(call)
         if linear is not None:
             return self._linear(linear, call)
@@ -128,16 +135,14 @@ class Relevance(Strategy):
             case "product" | "linear" | "convolution":
                 return self._product(call)
             case "normalization":
-                return graft(call.value(), normalization.of(call).held(call.inputs[0]))
-            case "sum" if (shifted := self._shifted(call)) is not None:
-                return shifted
+                return normalization.of(call).held(call.value(), call.inputs[0])
             case "structural" | "sum":
                 epsilon = self._stabilizer(call)
                 result = self._stabilized(call, epsilon) if epsilon else call.execute()
                 self._known.carry(call, result)
                 if epsilon and (split := self._known.split.get(result)) is not None:
                     # What reads the parts reads the moving one: it carries the stabilizer's loss, too.
-                    moving = graft(split.moving, split.moving * share(result.detach(), result.detach(), epsilon))
+                    moving = scale(split.moving, split.moving, damping(result.detach(), epsilon))
                     self._known.split[result] = Split(moving, split.constant)
                 return result
             case "softmax":
@@ -153,7 +158,11 @@ class Relevance(Strategy):
                 return call.execute()
         raise UnsupportedCallError("")
 
+    def foresee(self, call: Call) -> None:
+        self._settle(call.inputs)
+
     def before_write(self, tensor: Tensor) -> None:
+        self._settle([tensor])
         if (kept := self._kept.get(tensor)) is not None:
             kept.secure()
 
@@ -184,9 +193,7 @@ class Relevance(Strategy):
             return self._passed(linear, call.value())
         if first is None and isinstance(rule, Epsilon) and split is None:
             plain: Tensor = call.execute()
-            out = scale(plain, plain, rule.factor(*linear.bounded(plain.detach())))
-            self._made[out] = Made(linear, plain, rule, own)
-            return out
+            return self._damped(rule, plain, plain, Made(linear, plain, rule, own))
         return self._ruled(linear, call.value(), first, rule, own)
 
     def _rule(self, linear: Linear) -> tuple[Rule, bool]:
@@ -205,7 +212,7 @@ class Relevance(Strategy):
                 f"Expected a layer whose outputs have the shape of its inputs for the rule Pass(), but it takes "
                 f"{tuple(linear.x.shape)} and gives {tuple(value.shape)}."
             )
-        return graft(value, linear.x * ratio(value, linear.x.detach()))
+        return scale(value, linear.x, ratio(value, linear.x.detach()))
 
     def _ruled(self, linear: Linear, value: Tensor, first: Masked | None, rule: Rule, own: bool) -> Tensor:
         """`value` with the derivative of the rule for `linear`."""
@@ -213,15 +220,28 @@ class Relevance(Strategy):
             return self._first(linear, value, first, rule)
         assert not isinstance(rule, Pass)  # which no operation is folded into
         self.first_seen = self.first_seen or self._known.masked.get(linear.x) is not None
+        made = Made(linear, None, rule, own)
         if isinstance(rule, Epsilon):
-            out = scale(value, linear.apply(linear.x, linear.weight), rule.factor(*linear.bounded(value)))
-        else:
-            bounded, y = linear.bounded(value)
-            kept = Kept(y, lambda: bounded.value(linear.x))
-            out = postpone(value, kept, lambda y, x: rule.surrogate(bounded, y, x), [linear.x], self._loss())
-            self._kept[out] = kept
-        self._made[out] = Made(linear, None, rule, own)
+            return self._damped(rule, value, linear.apply(linear.x, linear.weight), made)
+        bounded, y = linear.bounded(value)
+        kept = Kept(y, lambda: bounded.value(linear.x))
+        out = postpone(value, kept, lambda y, x: rule.surrogate(bounded, y, x), [linear.x], self._loss())
+        self._kept[out], self._made[out] = kept, made
         return out
+
+    def _damped(self, rule: Epsilon, value: Tensor, plain: Tensor, made: Made) -> Tensor:
+        """`value` with the derivative of `plain` times the factor of ε's rule."""
+        y = value.detach()
+        factor = Held(lambda: rule.factor(*made.linear.bounded(y)))
+        out = scale(value, plain, factor)
+        self._made[out] = made._replace(factor=factor)
+        return out
+
+    def _settle(self, tensors: Sequence[Tensor]) -> None:
+        """Make the factors of tensors that are read, or about to be written into."""
+        for tensor in tensors:
+            if (made := self._made.get(tensor)) is not None and made.factor is not None:
+                made.factor.get()
 
     def _first(self, linear: Linear, value: Tensor, first: Masked, kind: Rule) -> Tensor:
         rule: FirstRule | None = self.composite.first
@@ -253,8 +273,8 @@ class Relevance(Strategy):
         return self.composite.sum_epsilon if call.name == "add" and len(call.inputs) == 2 else 0.0
 
     def _stabilized(self, call: Call, epsilon: float) -> Tensor:
-        value, plain = call.value(), call.run(*call.inputs)
-        return scale(value, plain, share(value, value, epsilon))
+        plain = call.run(*call.inputs)
+        return scale(plain, plain, damping(plain.detach(), epsilon))
 
     def _nonlinearity(self, call: Call) -> Tensor:
         if len(call.inputs) != 1:
@@ -276,48 +296,56 @@ class Relevance(Strategy):
         return out
 
     def _batch_norm(self, call: Call) -> Tensor:
+        """One that no operation before it takes in: its shift is carried along."""
         x = call.inputs[0]
-        gain, shift = normalization.batch_norm_of(call)
         if self.composite.batch_norm == "pass":
+            normalization.refuse_batch_statistics(call)
             value = call.value()
             return scale(value, x, ratio(value, x.detach()))
-        made = self._made.get(x)
-        folded = None if made is None else made.linear.scaled(gain, shift, call.constants)
-        if made is not None and folded is not None:
-            plain = None if made.plain is None else normalization.rescaled(call, made.plain)
-            return self._folded(call, folded, plain, made)
-        out = graft(call.value(), normalization.rescaled(call, x))
-        along = (1, -1, *[1] * (x.dim() - 2))
-        constant = shift.view(along).expand_as(x)
+        gain, shift = (normalization.along(channels, x) for channels in normalization.batch_norm_of(call))
+        out, constant = scale(call.value(), x, gain), shift.expand_as(x)
         previous = self._known.split.get(x)
         if previous is not None:
-            x, constant = previous.moving, constant + previous.constant * gain.view(along)
-        self._known.split[out] = Split(x * gain.view(along), constant)
+            x, constant = previous.moving, constant + previous.constant * gain
+        self._known.split[out] = Split(x * gain, constant)
         return out
 
-    def _shifted(self, call: Call) -> Tensor | None:
-        """A constant a channel, added to what a linear operation made: its bias, written by itself."""
-        if call.name not in ("add", "sub") or len(call.inputs) != 1 or call.inputs[0] is not call.target:
+    def _taken_in(self, call: Call) -> Tensor | None:
+        """The result of a call that the linear operation before it takes into itself; None for any other call."""
+        alone = len(call.inputs) == 1 and call.inputs[0] is call.target
+        made = self._made.get(call.target) if alone else None
+        if made is None:
             return None
-        made, given = self._made.get(call.target), call.bind()
-        if made is None or (shift := made.linear.channels(given.get("other"), call.target.dim())) is None:
+        if call.kind == "batch-norm" and self.composite.batch_norm == "fold":
+            return self._normalized(call, made)
+        return self._shifted(call, made) if call.kind == "sum" and call.name in ("add", "sub") else None
+
+    def _normalized(self, call: Call, made: Made) -> Tensor | None:
+        """A batch norm: a scale of the weight, and a bias."""
+        gain, shift = normalization.batch_norm_of(call)
+        folded, plain = made.linear.scaled(gain, shift, call.constants), made.plain
+        if folded is None:
+            return None
+        if plain is not None:
+            plain = scale(plain, plain, normalization.along(gain, plain))  # of which nobody reads the value
+        return self._folded(call, folded, plain, made)
+
+    def _shifted(self, call: Call, made: Made) -> Tensor | None:
+        """A constant a channel, added: a bias, written by itself."""
+        given, linear = call.bind(), made.linear
+        if (shift := linear.channels(given.get("other"), call.target.dim())) is None:
             return None
         shift = shift * given.get("alpha", 1) * (1 if call.name == "add" else -1)
-        bias = made.linear.bias
-        added = (*made.linear.added, *call.constants)
-        shifted = replace(made.linear, bias=shift if bias is None else bias + shift, added=added)
-        return self._folded(call, shifted, made.plain, made)
+        bias = shift if linear.bias is None else linear.bias + shift
+        return self._folded(call, replace(linear, bias=bias, added=(*linear.added, *call.constants)), made.plain, made)
 
     def _folded(self, call: Call, folded: Linear, plain: Tensor | None, made: Made) -> Tensor:
-        """The result of a call that a linear operation has taken into itself; `plain` has its plain derivative."""
+        """The result of a call that a linear operation has taken in; `plain` has its plain derivative."""
         rule, own = made.rule, made.own
         first = self._known.masked.get(folded.x) if self.composite.first is not None and not own else None
         if first is not None or not isinstance(rule, Epsilon) or plain is None:
             return self._ruled(folded, call.value(), first, rule, own)
-        value = call.value()
-        out = scale(value, plain, rule.factor(*folded.bounded(value)))
-        self._made[out] = Made(folded, plain, rule, own)
-        return out
+        return self._damped(rule, call.value(), plain, Made(folded, plain, rule, own))
 
     def _product(self, call: Call) -> Tensor:
         if len(call.inputs) == 1:
@@ -337,7 +365,7 @@ class Relevance(Strategy):
             gated: Tensor = call.run(a, b)
             return gated
         plain: Tensor = call.run(a, b)
-        return graft(plain, plain * 0.5)
+        return scale(plain, plain, 0.5)
 
     def _rescaled(self, call: Call) -> Tensor:
         """An elementwise product with, or quotient of, a constant."""

@@ -24,7 +24,7 @@ from heatproof.errors import InputError
 from heatproof.fields import ADDED
 from heatproof.propagation.linear import Linear
 from heatproof.propagation.stabilizers import Stabilizer, check_stabilizer
-from heatproof.propagation.sums import negative, parts, positive, share
+from heatproof.propagation.sums import damping, negative, parts, positive, share
 from heatproof.propagation.terms import Share, Term
 from heatproof.registry import Registry
 
@@ -55,7 +55,7 @@ class Epsilon:
     bias: str = field(default="counted", metadata=ADDED)
 
     def __post_init__(self) -> None:
-        check_stabilizer(self.stabilizer)
+        check_stabilizer(self)
         _check_bias(self.bias)
 
     def factor(self, op: Linear, y: Tensor) -> Tensor:
@@ -64,9 +64,9 @@ class Epsilon:
             alone = y - offset
             return share(y, alone, stabilizer_of(self, op).of(alone) if self.epsilon else 0.0)
         if self.epsilon == 0:
-            return torch.ones_like(y)
+            return y.new_ones(())
         by = stabilizer_of(self, op)
-        return share(y, y, by.of(y if op.bias is None or by.over is None else y - op.bias))
+        return damping(y, by.of(y if op.bias is None or by.over is None else y - op.bias))
 
 
 @RULES.register("alpha-beta")
@@ -90,7 +90,7 @@ class AlphaBeta:
     stabilizer: str = "relative"
 
     def __post_init__(self) -> None:
-        check_stabilizer(self.stabilizer)
+        check_stabilizer(self)
         _check_bias(self.bias)
         if abs(self.alpha - self.beta - 1) > 1e-9:
             raise InputError(f"Expected α − β = 1, but got α = {self.alpha} and β = {self.beta}.")
@@ -110,7 +110,7 @@ class AlphaBeta:
         by = stabilizer_of(self, op)
         terms = [Share(part=up, amount=y, stabilizer=by, bias=rise, coefficient=alpha)]
         if down is not None:
-            terms.append(Share(part=down, amount=y, stabilizer=by.negative(), bias=fall, coefficient=-beta))
+            terms.append(Share(part=down, amount=y, stabilizer=by, bias=fall, coefficient=-beta, below=True))
         return terms
 
 
@@ -148,7 +148,7 @@ class AdaptiveBeta:
     stabilizer: str = "relative"
 
     def __post_init__(self) -> None:
-        check_stabilizer(self.stabilizer)
+        check_stabilizer(self)
         if self.dominated not in ("limit", "code"):
             raise InputError(f"Expected dominated to be 'limit' or 'code', but got {self.dominated!r}.")
 
@@ -162,11 +162,11 @@ class AdaptiveBeta:
         # P ≤ M divides by next to nothing and meets the maximum; M = 0 stays 0.
         beta = torch.div(below, rest, out=rest).neg_().clamp_(max=self.maximum)
         if self.dominated == "code":
-            beta = torch.where(y > 0, beta, 0.0)
+            beta.mul_(torch.gt(y, 0, out=torch.empty_like(y)))  # `where` takes ten times as long
         by = stabilizer_of(self, op)
         return [
             Share(part=up, amount=y, stabilizer=by, coefficient=1 + beta),
-            Share(part=down, amount=y, stabilizer=by.negative(), coefficient=beta.neg_()),  # 1 + β is taken already
+            Share(part=down, amount=y, stabilizer=by, coefficient=beta.neg_(), below=True),  # 1 + β is taken already
         ]
 
 
@@ -185,7 +185,7 @@ class Gamma:
     stabilizer: str = "relative"
 
     def __post_init__(self) -> None:
-        check_stabilizer(self.stabilizer)
+        check_stabilizer(self)
         _check_bias(self.bias)
 
     def surrogate(self, op: Linear, y: Tensor, x: Tensor) -> Sequence[Term | Share]:
@@ -204,7 +204,7 @@ class Gamma:
         )
         return [
             Share(part=up, amount=positive(y), stabilizer=by, bias=rise, mixed=True),
-            Share(part=down, amount=negative(y), stabilizer=by.negative(), bias=fall, mixed=True),
+            Share(part=down, amount=negative(y), stabilizer=by, bias=fall, below=True, mixed=True),
         ]
 
 

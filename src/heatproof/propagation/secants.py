@@ -25,8 +25,7 @@ class NoSecantError(Exception):
 
 def divided(change: Tensor, difference: Tensor, otherwise: Tensor | float) -> Tensor:
     """change / difference, and `otherwise` where the difference is 0."""
-    same = difference == 0
-    return torch.where(same, otherwise, change / torch.where(same, 1.0, difference))
+    return torch.where(difference == 0, otherwise, change / difference)
 
 
 def slope(call: Call, x: Tensor, bar: Tensor, y: Tensor, y_bar: Tensor) -> Tensor:
@@ -45,8 +44,7 @@ def slope(call: Call, x: Tensor, bar: Tensor, y: Tensor, y_bar: Tensor) -> Tenso
             return (y - y_bar) / difference
         (derivative,) = torch.autograd.grad(total, middle)
     # √x at 0 has none: it is not needed where nothing changes.
-    derivative = torch.where(derivative.isfinite(), derivative, divided(y - y_bar, difference, 0.0))
-    return torch.where(meet, derivative, (y - y_bar) / torch.where(meet, 1.0, difference))
+    return torch.where(meet & derivative.isfinite(), derivative, divided(y - y_bar, difference, 0.0))
 
 
 def relu_slope(difference: Tensor, y: Tensor, y_bar: Tensor) -> Tensor:
@@ -55,7 +53,7 @@ def relu_slope(difference: Tensor, y: Tensor, y_bar: Tensor) -> Tensor:
     It is exact in floating point, so that only equal values need their derivative.
     """
     same = torch.eq(difference, 0, out=torch.empty_like(difference))  # 1 or 0 in its own type: `where` takes longer
-    change = (y - y_bar).add_(y.sign().mul_(same))  # 0/0 would be where they are equal
+    change = (y - y_bar).addcmul_(y.sign(), same)  # 0/0 would be where they are equal
     return change.div_(same.add_(difference))
 
 

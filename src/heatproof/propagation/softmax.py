@@ -50,7 +50,7 @@ def logarithmic_mean(p: Tensor, log_p: Tensor, q: Tensor, log_q: Tensor) -> Tens
     As max(p, q)·(1 − e^(−u))/u with u = |log p − log q|: neither cancellation nor overflow can spoil it.
     """
     far = torch.where((p == 0) & (q == 0), 0.0, log_p - log_q).abs()
-    return torch.maximum(p, q) * torch.where(far == 0, 1.0, -torch.expm1(-far) / torch.where(far == 0, 1.0, far))
+    return torch.maximum(p, q) * torch.where(far == 0, 1.0, -torch.expm1(-far) / far)
 
 
 def _means(call: Call, x: Tensor, bar: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:

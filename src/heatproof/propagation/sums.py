@@ -17,6 +17,12 @@ def share(amount: Tensor, total: Tensor, epsilon: float | Tensor) -> Tensor:
     return torch.where(stabilized == 0, 0.0, amount / stabilized)
 
 
+def damping(total: Tensor, epsilon: float | Tensor) -> Tensor:
+    """total / (total + ε·sign total), for ε above 0: of the magnitude alone, to the bit, as the signs cancel."""
+    size = total.abs()
+    return size.div_(size + epsilon)
+
+
 def positive(t: Tensor) -> Tensor:
     """The positive part."""
     return t.clamp(min=0)

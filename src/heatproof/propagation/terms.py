@@ -1,5 +1,6 @@
 """What a surrogate consists of: terms, each a part with a graph and a factor that is held; and what they lose."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,6 +10,8 @@ from torch import Tensor
 from heatproof.propagation.stabilizers import Stabilizer
 from heatproof.propagation.sums import share
 
+Lose = Callable[[Tensor], None]
+
 
 class Term(NamedTuple):
     """A term of a surrogate: a part with a graph, times a factor that is held."""
@@ -16,7 +19,7 @@ class Term(NamedTuple):
     part: Tensor
     factor: Tensor
 
-    def settled(self, *, reuse: bool) -> "Term":
+    def settled(self, *, reuse: bool, lose: Lose | None = None) -> "Term":
         """Itself."""
         return self
 
@@ -25,8 +28,8 @@ class Term(NamedTuple):
 class Share:
     """The term whose factor is coefficient · amount / (Σ + ε), Σ the value of the part, and of the bias if it counts.
 
-    The sign of ε is Σ's where the amount is not 0; `mixed` says that elsewhere Σ may have the other one, `either` that
-    Σ may have any sign (ε > 0 takes it). ε = 0 takes 0/0 = 0.
+    Where the amount is not 0, Σ is at least 0, or at most 0 if `below`, and ε has its sign; `mixed` says that elsewhere
+    Σ may have the other one, `either` that it may have any (ε > 0 takes it). ε = 0 takes 0/0 = 0.
     """
 
     part: Tensor
@@ -34,36 +37,37 @@ class Share:
     stabilizer: Stabilizer
     bias: Tensor | None = None
     coefficient: float | Tensor = 1.0
+    below: bool = False
     mixed: bool = False
     either: bool = False
 
-    def settled(self, *, reuse: bool) -> Term:
-        """The term with its factor, in the memory of the part's value if that may be reused: no derivative needs it."""
+    def settled(self, *, reuse: bool, lose: Lose | None = None) -> Term:
+        """The term with its factor, in the memory of the part's value if that may be reused: no derivative needs it.
+
+        `lose` is told what nobody gets: the amount where Σ is 0.
+        """
         total = self.part.detach()
         epsilon = self.stabilizer.of(total)
+        held = total if reuse else torch.empty_like(total)
         if self.bias is not None:
-            total = total.add_(self.bias) if reuse else total + self.bias
+            total = torch.add(total, self.bias, out=held)
+        if lose is not None:
+            none = torch.eq(total, 0, out=torch.empty_like(total))  # 1 or 0 in its own type: `where` takes longer
+            lose(self._weighed(none.mul_(self.amount)))
         if self.either:
             return Term(self.part, share(self.amount, total, epsilon))
-        nothing = self.stabilizer.epsilon == 0
-        if not nothing:
-            total = total.add_(epsilon) if reuse or self.bias is not None else total + epsilon
-        if self.mixed and not nothing:  # or Σ = −ε would make 0/0
-            least = torch.as_tensor(epsilon, dtype=total.dtype, device=total.device)
-            bound = torch.maximum if self.stabilizer.epsilon > 0 else torch.minimum
-            bound(total, least, out=total)
-        if nothing:
+        if self.stabilizer.epsilon == 0:
             factor = torch.where(total == 0, 0.0, self.amount / total)
         else:
-            factor = torch.div(self.amount, total, out=total)
-        if isinstance(self.coefficient, Tensor) or self.coefficient != 1:
-            factor.mul_(self.coefficient)
-        return Term(self.part, factor)
+            if self.mixed:  # or Σ = −ε would make 0/0
+                total = torch.clamp(total, None if self.below else 0, 0 if self.below else None, out=held)
+            total = (torch.sub if self.below else torch.add)(total, epsilon, out=held)
+            factor = torch.div(self.amount, total, out=held)
+        return Term(self.part, self._weighed(factor))
 
-    def lost(self) -> Tensor:
-        """What nobody gets: the amount where Σ is 0."""
-        total = self.part.detach() if self.bias is None else self.part.detach() + self.bias
-        return torch.where(total == 0, self.coefficient * self.amount, 0.0)
+    def _weighed(self, t: Tensor) -> Tensor:
+        unweighed = not isinstance(self.coefficient, Tensor) and self.coefficient == 1
+        return t if unweighed else t.mul_(self.coefficient)
 
 
 class Ledger:
