@@ -1,4 +1,7 @@
-"""A small audit: its wall clock against the passes that it makes at their best speed, and where the time goes."""
+"""A small audit: its wall clock against the passes that it makes at their best speed, and where the time goes.
+
+From Python 3.12 on a profile counts calls of every thread, and mixes up the seconds of those that overlap.
+"""
 
 import cProfile
 import pstats
@@ -8,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import heatproof as hp
 from gpu_parts.bench import Bench, Floor, Row, tf32
@@ -15,6 +19,7 @@ from gpu_parts.networks import small, torchvision
 from heatproof.checks import Degradation, ParameterRandomization
 from heatproof.methods import SmoothGrad
 from heatproof.randomization import Cascading
+from heatproof.testing.waits import waits
 
 METHODS = ("gradient", "saliency", "gradient-x-input", "guided-backprop", "grad-cam", "lrp-epsilon-plus")
 
@@ -35,7 +40,7 @@ def auditing(bench: Bench) -> Iterator[Row]:
     rows: Counter[str] = Counter()
     derived = lambda x: "derived" if torch.is_grad_enabled() and x.requires_grad else "forward"  # noqa: E731
 
-    def run() -> None:
+    def run(x: Tensor = x) -> None:
         with TemporaryDirectory() as folder:
             settings: dict[str, Any] = {"methods": methods, "checks": checks, "progress": False, "out": folder}
             done = hp.audit(model, x, **settings)
@@ -65,3 +70,8 @@ def auditing(bench: Bench) -> Iterator[Row]:
     for (file, line, function), (_, calls, own, cumulative, _) in by_own[:12]:
         place = f"{file.rsplit('/', 1)[-1]}:{line} {function}" if line else function
         yield {"profile": place, "calls": calls, "own seconds": own, "with what it calls": cumulative}
+    few = max(2, count // 8)
+    with waits() as seen:
+        run(x[:few])
+    for place, times in seen.most_common(12):
+        yield {"where an audit of few images waits": place, "images": few, "waits": times}

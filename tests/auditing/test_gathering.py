@@ -291,3 +291,23 @@ def test_samples_that_fill_a_block_are_named_as_they_were_read() -> None:
     assert names[2] == names[0]
     run.inputs[0] += 1
     assert hp.draws.digests(run.inputs)[0] != names[0]
+
+
+def test_samples_in_memory_are_explained_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    starts: list[int] = []
+    own = plan.explained
+
+    def counting(portion: Any, model: nn.Module, start: int, *more: Any) -> Any:
+        starts.append(start)
+        return own(portion, model, start, *more)
+
+    monkeypatch.setattr(plan, "explained", counting)  # the first block's is the planner's
+    checks: dict[str, Any] = {"checks": ["calibration"], "methods": ["random"]}
+    rows = toys.run(tmp_path / "tensor", **checks).rows()
+    assert starts == [3, 6]
+    starts.clear()
+    ids, labels = tuple(map(str, range(7))), torch.zeros(7, dtype=torch.int64)
+    blocks = hp.data.as_blocks(hp.data.Dataset(name="some", inputs=toys.images(), targets=labels, ids=ids))
+    others = toys.run(tmp_path / "blocks", inputs=blocks, **checks).rows()
+    assert starts == [3, 6, 3, 6]  # read again, and looked at again
+    assert rows.equals(others)

@@ -23,7 +23,7 @@ from heatproof.auditing.plan import Missing, Plan
 from heatproof.auditing.planning import make
 from heatproof.auditing.preparation import announce, prepare
 from heatproof.auditing.progress import Progress
-from heatproof.auditing.samples import Looked, Source, taken
+from heatproof.auditing.samples import Looked, Samples, Source, Tensors, taken
 from heatproof.auditing.settings import settings_of, some
 from heatproof.auditing.summaries import sum_up, summarize
 from heatproof.auditing.trials import entered, trials, warn
@@ -100,6 +100,7 @@ def _conducted(
                     store,
                     holder,
                     store.samples(),
+                    explained={block: one for block, one in first.items() if isinstance(one, Samples)},
                     max_errors=asked.max_errors,
                     threads=settings.threads,
                 ) as worker,
@@ -160,18 +161,21 @@ def _claimed(store: Store, way: Way, holder: str) -> Iterator[None]:
         yield
 
 
-def _first_blocks(plan: Plan, *, show: bool) -> dict[int, Looked]:
-    """What the model predicts of the first blocks: so what cannot be explained is refused at the door."""
+def _first_blocks(plan: Plan, *, show: bool) -> dict[int, Samples | Looked]:
+    """What the model predicts of the first blocks: so what cannot be explained is refused at the door.
+
+    Of samples that lie in memory all of it is kept for when their turn comes.
+    """
     blocks = plan.blocks[: max(1, LOOKED_AT // plan.batch)]
-    found = {}
+    found: dict[int, Samples | Looked] = {}
     for block in lines.following(blocks, "predictions", show=show):
         samples = plan.example if block == plan.first else plan.read(block)
         if samples is not None:
-            found[block] = Looked(samples.digest, samples.rows)
+            found[block] = samples if isinstance(plan.source, Tensors) else Looked(samples.digest, samples.rows)
     return found
 
 
-def _known(plan: Plan, first: Mapping[int, Looked]) -> Knowledge:
+def _known(plan: Plan, first: Mapping[int, Samples | Looked]) -> Knowledge:
     """How often the network is right on the samples that were looked at."""
     rows = [row for samples in first.values() for row in samples.rows]
     values = torch.tensor([row["output"] for row in rows], dtype=torch.float64)

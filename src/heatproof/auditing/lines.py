@@ -56,6 +56,7 @@ def shown(*, show: bool) -> Shown:
         console=console(show=show),
         transient=True,
         speed_estimate_period=600,
+        refresh_per_second=1 / EVERY,
         disable=not show,  # or a thread would draw what nobody sees, ten times a second
     )
 

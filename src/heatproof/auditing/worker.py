@@ -33,7 +33,8 @@ def unheard(_: str, __: float) -> None:
 class Worker:
     """Computes blocks and writes what is finished.
 
-    `known` are the digests of the samples of blocks that were begun before, whose files are there. After more than
+    `known` are the digests of the samples of blocks that were begun before, whose files are there; `explained` blocks
+    of which it is settled already what is explained. After more than
     `max_errors` different failures it stops. `ended` is asked after each state whether to put down what is done and
     end, for who cannot be interrupted.
     """
@@ -45,6 +46,7 @@ class Worker:
     known: Mapping[int, str] = field(default_factory=dict)
     max_errors: int = 10
     ended: Callable[[], bool] = lambda: False
+    explained: Mapping[int, Samples] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.shrinking = Shrinking(self.plan.shrinks)
@@ -95,11 +97,12 @@ class Worker:
         if portion is None:
             portion = self.plan.source.read(*self.plan.range(block))
         self.log.skip(portion.skipped)
-        samples = self.plan.example if block == self.plan.first else self.plan.explained(block, portion)
+        settled = {self.plan.first: self.plan.example, **self.explained}
+        samples = settled[block] if block in settled else self.plan.explained(block, portion)
         if samples is None:
             return None
         if block not in self.known:
-            write_samples(self.store, block, Looked(samples.digest, samples.rows))
+            write_samples(self.store, block, samples)
         check_same(self.known, block, samples)
         return samples
 
@@ -119,6 +122,7 @@ def at_work(
     holder: str,
     known: Mapping[int, str],
     *,
+    explained: Mapping[int, Samples] | None = None,
     max_errors: int,
     threads: int,
 ) -> Iterator[Worker]:
@@ -127,7 +131,7 @@ def at_work(
     log = Log(store, holder, environment.describe(inputs.device, inputs.dtype, threads, plan.batch))
     log.said["recipes"] = plan.recipes
     try:
-        yield Worker(plan, learned, store, log, known, max_errors)
+        yield Worker(plan, learned, store, log, known, max_errors, explained=explained or {})
     finally:
         log.write(last=True)
 
@@ -159,7 +163,7 @@ def missing_of(plan: Plan, store: Store) -> dict[int, frozenset[str]]:
     return {block: ids for block, ids in missing.items() if ids}
 
 
-def write_samples(store: Store, block: int, samples: Looked) -> None:
+def write_samples(store: Store, block: int, samples: Samples | Looked) -> None:
     """What is explained in a block, into its file."""
     table = pa.Table.from_pylist([dict(row) for row in samples.rows], schema=blocks.SAMPLE_SCHEMA)
     store.write_samples(block, samples.digest[: blocks.DIGITS], table)
