@@ -85,6 +85,11 @@ def _saved() -> float:
     return 0.0 if here is None else here.saved
 
 
+def is_open() -> bool:
+    """Whether several methods share what they need now."""
+    return _shared.get() is not None
+
+
 def known(method: "Method", model: nn.Module, inputs: Tensor, targets: Tensor) -> "Explanation | None":
     """The method's explanation of these samples, where there is one."""
     here = _shared.get()

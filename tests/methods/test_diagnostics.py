@@ -43,3 +43,43 @@ def test_diagnostics_stay_in_their_declared_range(diagnostics):
             metric, known = DECLARED[name], values[~values.isnan()]
             assert metric.low is None or bool((known >= metric.low).all()), name
             assert metric.high is None or bool((known <= metric.high).all()), name
+
+
+def test_maps_alone_are_made_without_what_only_diagnostics_need():
+    """A call that hands out maps runs nothing for diagnostics, and one inside it that reads them has them all."""
+    rows = []
+    net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2)).eval()
+    net.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
+    x, method = torch.randn(5, 4), hp.methods.IntegratedGradients(steps=2)
+    method(net, x, 0)  # settles the network
+    rows.clear()
+    maps = method(net, x, 0)
+    assert rows == [5, 10]  # f(x), and the nodes
+    rows.clear()
+    found = method.explain(net, x, 0)
+    assert rows == [5, 10, 5]  # and the baseline, for the gap
+    assert torch.equal(maps, found.maps)
+    assert set(found.diagnostics) == {"score", "baseline-score", "completeness-gap", "condition-number"}
+
+
+class Reads(hp.methods.LRP):
+    """A method of somebody's, over what it inherits."""
+
+    def _explain(self, model, inputs, targets):
+        found = super()._explain(model, inputs, targets)
+        return hp.methods.Explanation(found.maps * found.diagnostics["score"][:, None], found.diagnostics)
+
+
+class Around(hp.methods.Method):
+    """A method of somebody's, around one of ours."""
+
+    def _explain(self, model, inputs, targets):
+        inner = hp.methods.LRP().explain(model, inputs, targets)
+        return hp.methods.Explanation(inner.maps / inner.diagnostics["score"][:, None])
+
+
+@pytest.mark.parametrize("method", [Reads(), Around(), hp.methods.SmoothGrad(Around(), samples=2)])
+def test_who_reads_diagnostics_has_them(method):
+    net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2)).eval()
+    x = torch.randn(3, 4)
+    assert torch.equal(method(net, x, 1), method.explain(net, x, 1).maps)

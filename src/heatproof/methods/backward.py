@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from heatproof import prefix
 from heatproof.errors import InputError, OperationError
-from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, Method, sum_rule
+from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, Method, sum_rule, told
 from heatproof.models import forward
 
 
@@ -56,7 +56,7 @@ class GradientXInput(Linearizable):
     def _explain(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Explanation:
         slope = Gradient().explain(model, inputs, targets)
         maps, score = inputs * slope.maps, slope.diagnostics["score"]
-        return Explanation(maps, {"score": score, **sum_rule(maps, score)})
+        return Explanation(maps, told(lambda: {"score": score, **sum_rule(maps, score)}))
 
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
         return gradients(model, inputs, times=inputs)

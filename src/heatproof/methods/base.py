@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
 from typing import ClassVar, NamedTuple
@@ -22,6 +23,10 @@ METHODS: "Registry[Method]" = Registry("method", "heatproof.methods")
 # What a method is to its caller; a Captum or Zennit explainer behind three lines of adapter is one too.
 Attribution = Callable[[nn.Module, Tensor, Tensor], Tensor]
 Targets = Tensor | np.ndarray | Sequence[int] | int | Target
+
+
+# Whether the call that is running hands out its maps alone.
+_ALONE: ContextVar[bool] = ContextVar("maps alone", default=False)
 
 
 @dataclass(frozen=True)
@@ -119,10 +124,16 @@ class Method(ABC):
         Raises: InputError if the model is in training mode, or inputs or targets do not fit it; OperationError if the
         model is no function of each sample by itself (`propagation.independence`).
         """
-        return self.explain(model, inputs, targets).maps
+        if not type(self).__module__.startswith("heatproof."):  # others may read the diagnostics that they inherit
+            return self.explain(model, inputs, targets).maps
+        return self._explained(model, inputs, targets, alone=True).maps
 
     def explain(self, model: nn.Module, inputs: Tensor, targets: Targets) -> Explanation:
         """The same attributions, with diagnostics (N,) a sample."""
+        return self._explained(model, inputs, targets, alone=False)
+
+    def _explained(self, model: nn.Module, inputs: Tensor, targets: Targets, *, alone: bool) -> Explanation:
+        """The same; where the maps are asked for `alone`, with those diagnostics that cost nothing."""
         model = as_model(model)
         if isinstance(targets, Target):
             aim = targets.aim(model, inputs)
@@ -134,10 +145,14 @@ class Method(ABC):
             return answer
         if given is None:
             raise InputError(f"Expected targets ({len(inputs)},), one label a sample, but got None.")
-        clock = sharing.Clock()
+        clock, alone = sharing.Clock(), alone and not sharing.is_open()  # others may ask for it all
         with door.entered(model, inputs, given, runs=self.uses_model) as (settled, x, labels):
             assert labels is not None
-            found = door.guarded(lambda: self._explain(model, x, labels), model, x, settled)
+            token = _ALONE.set(alone)
+            try:
+                found = door.guarded(lambda: self._explain(model, x, labels), model, x, settled)
+            finally:
+                _ALONE.reset(token)
         if not isinstance(found, Explanation):
             raise MapsError(
                 f"Expected {type(self).__name__}._explain to return an Explanation, but got {type(found).__name__}; "
@@ -145,7 +160,8 @@ class Method(ABC):
             )
         door.check_maps(found.maps, inputs, type(self).__name__)
         found = Explanation(found.maps.detach(), found.diagnostics)
-        sharing.keep(self, model, inputs, given, found, clock.seconds())
+        if not alone:
+            sharing.keep(self, model, inputs, given, found, clock.seconds())
         return found
 
     @abstractmethod
@@ -189,7 +205,7 @@ class Linearizable(Method):
         outputs, pull = self._linearize(model, inputs)
         check_targets(inputs, targets, outputs.shape[1])
         maps = pull(one_hot(targets, outputs))
-        return Explanation(maps, self._diagnostics(maps, model, inputs, outputs, targets))
+        return Explanation(maps, told(lambda: self._diagnostics(maps, model, inputs, outputs, targets)))
 
     @abstractmethod
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization: ...
@@ -232,6 +248,11 @@ def _spread(most: int, samples: int, variants: int) -> Iterator[tuple[slice, lis
         block = slice(first, min(first + most, samples))
         step = max(1, most // (block.stop - block.start))
         yield block, [range(start, min(start + step, variants)) for start in range(0, variants, step)]
+
+
+def told(say: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+    """The diagnostics that `say` gives; none where nobody will read them, and `say` is not called."""
+    return {} if _ALONE.get() else say()
 
 
 def one_hot(targets: Tensor, outputs: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from heatproof import deferred
 from heatproof.baselines import Baseline, Zero, as_baseline, one_for_all, resolved
 from heatproof.errors import HeatproofWarning, InputError, OperationError
 from heatproof.fields import ADDED
-from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, one_hot, scores, sum_rule
+from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, one_hot, scores, sum_rule, told
 from heatproof.methods.lrp import pulled
 from heatproof.models import Bound, check_targets, forward
 from heatproof.propagation.differences import Differences
@@ -90,8 +90,8 @@ class DeepLIFT(Linearizable):
         baseline = torch.where(there, score, scores(before.expand_as(outputs), targets))
         if self.max_pool == self.products == "complete":
             deferred.when(_incomplete(maps, score - baseline).any(), partial(_say_incomplete, maps.dtype))
-        said = {"score": score, "baseline-score": baseline, **sum_rule(maps, score - baseline)}
-        return Explanation(maps, said)
+        ends = {"score": score, "baseline-score": baseline}
+        return Explanation(maps, told(lambda: {**ends, **sum_rule(maps, score - baseline)}))
 
     def _linearize(self, model: nn.Module, inputs: Tensor) -> Linearization:
         return self._prepared(model, inputs)[0]
