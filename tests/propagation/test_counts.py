@@ -92,6 +92,36 @@ def test_a_layer_that_a_batch_norm_goes_into_has_one_factor():
     assert back == "threshold_backward mul mul convolution_backward"
 
 
+def test_a_relu_in_place_copies_no_value():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Flatten())
+    forward, _ = of_lrp(AdaptiveBeta(), net, IMAGES)
+    assert forward == "convolution add rsqrt mul mul sub native_batch_norm relu_"
+
+
+class ReadBefore(nn.Module):
+    """A value that is read, by way of a view or not, before a ReLU is written into it."""
+
+    def __init__(self, in_place, read):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(5, 4), nn.Linear(4, 3)
+        self.in_place, self.read = in_place, read
+
+    def forward(self, x):
+        h = self.first(x)
+        before = self.read(h)
+        return self.last(F.relu(h, inplace=self.in_place) * 2 + before)
+
+
+@pytest.mark.parametrize("rule", [Epsilon(), z_plus(), AlphaBeta(), AdaptiveBeta(), Gamma()], ids=str)
+@pytest.mark.parametrize("read", [lambda h: 3 * h, lambda h: 3 * h.view(2, 2, 2).flatten(1), lambda h: 0.0])
+def test_what_is_read_before_a_relu_in_place_is_shared_by_its_own_value(rule, read):
+    rules = Composite(convolution=rule, dense=rule)
+    maps = [relevance(ReadBefore(in_place, read).eval(), X, rules)(torch.ones(2, 3)) for in_place in (False, True)]
+    assert torch.equal(*maps)
+    assert maps[0].any()
+
+
 def test_what_nobody_gets_costs_four_calls_a_term():
     def calls(opened):
         net = nn.Sequential(nn.ReLU(), nn.Linear(5, 3)).eval()

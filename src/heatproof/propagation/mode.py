@@ -256,7 +256,7 @@ class Engine(TorchFunctionMode):
 
     def _in_place(self, call: Call) -> Any:
         target = call.target
-        self.strategy.before_write(target)
+        self.strategy.before_write(call)
         new = self.strategy.handle(call)
         if new is not target:
             target.copy_(new)

@@ -25,17 +25,22 @@ class Kept:
     """A value that a backward pass needs, without keeping alive the graph that it stands in.
 
     The network may write into it afterwards (`F.relu(h, inplace=True)`): whoever intercepts the write calls `secure`
-    first. A write that nobody saw is noticed by the version, and the value is computed again.
+    first, or `follow` then. A write that nobody saw is noticed by the version, and the value is computed again.
     """
 
     def __init__(self, value: Tensor, again: Callable[[], Tensor]) -> None:
         self._value, self._version, self._again = value.detach(), value._version, again
+        self.read = False  # by a call of the network
 
     def secure(self) -> None:
         """Copy the value, before somebody writes into it."""
         if self._value._version == self._version:
             self._value = self._value.clone()
             self._version = self._value._version
+
+    def follow(self) -> None:
+        """Take for the value what has been written into it."""
+        self._version = self._value._version
 
     def get(self) -> Tensor:
         """The value as it was."""

@@ -84,6 +84,7 @@ class Relevance(Strategy):
         self._made: Facts[Made] = Facts()
         self._known = Known()
         self._kept: Facts[Kept] = Facts()
+        self._rectified: Kept | None = None  # what a ReLU is being written into
         self._gates: Facts[bool] = Facts()
         self._signs = Signs()
         self._ordered = True  # every tensor so far has the samples as its rows, as far as is known
@@ -161,15 +162,20 @@ class Relevance(Strategy):
     def foresee(self, call: Call) -> None:
         self._settle(call.inputs)
 
-    def before_write(self, tensor: Tensor) -> None:
-        self._settle([tensor])
-        if (kept := self._kept.get(tensor)) is not None:
+    def before_write(self, call: Call) -> None:
+        kept = self._kept.get(call.target)
+        # Where a ReLU is closed nothing comes back, if nobody else reads the value: there a rule may see 0 as well.
+        self._rectified = kept if call.name == "relu" and kept is not None and not kept.read else None
+        self._settle([call.target])
+        if kept is not None and self._rectified is None:
             kept.secure()
 
     def after_write(self, target: Tensor, new: Tensor) -> None:
-        if new is target:
-            return
-        self._hand_over(new, target)
+        if self._rectified is not None:
+            self._rectified.follow()
+            self._kept[target] = self._rectified
+        if new is not target:
+            self._hand_over(new, target)
 
     def _hand_over(self, known: Tensor, other: Tensor) -> None:
         for facts in (self._made, self._known.split, self._known.masked, self._gates, self._signs):
@@ -240,6 +246,8 @@ class Relevance(Strategy):
     def _settle(self, tensors: Sequence[Tensor]) -> None:
         """Make the factors of tensors that are read, or about to be written into."""
         for tensor in tensors:
+            if (kept := self._kept.get(tensor)) is not None:
+                kept.read = True
             if (made := self._made.get(tensor)) is not None and made.factor is not None:
                 made.factor.get()
 

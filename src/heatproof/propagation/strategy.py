@@ -40,8 +40,8 @@ class Strategy(ABC):
         """Whether numbers that a call makes from masks or indices alone have a derivative, or are constant."""
         return True
 
-    def before_write(self, tensor: Tensor) -> None:
-        """Called before `tensor` is written into."""
+    def before_write(self, call: Call) -> None:
+        """Called before a call writes into its target."""
         return
 
     def after_write(self, target: Tensor, new: Tensor) -> None:
