@@ -1,7 +1,7 @@
 """A dictionary by tensor, which is held weakly."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from torch import Tensor
@@ -43,6 +43,12 @@ class ByTensor(Generic[T]):
         """The tensor's value; None for none."""
         found = self._of.get(id(tensor))
         return found[1] if found is not None and found[0]() is tensor else None
+
+    def items(self) -> Iterator[tuple[Tensor, T]]:
+        """The tensors that are alive, with their values."""
+        for place, value in list(self._of.values()):
+            if (tensor := place()) is not None:
+                yield tensor, value
 
     def __getitem__(self, tensor: Tensor) -> T:
         place, value = self._of[id(tensor)]

@@ -193,3 +193,16 @@ def test_a_tensor_of_numbers_is_made_once_for_each_device_and_dtype():
         inside = steps(torch.zeros(()), 5)
     assert not inside.is_inference()
     assert (steps.__name__, steps.__doc__) == ("steps", "So many.")
+
+
+@pytest.mark.parametrize(("name", "once"), [("lrp-epsilon", 2), ("deeplift", 2), ("guided-backprop", 1)])
+def test_other_weights_are_looked_at_once_together(name, once):
+    """A network whose weights were written into, as a randomized one's, costs one wait more, however many layers."""
+    model, method = ContractNet(), get(name)
+    method(model, X, Y)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(0.9)
+    with waits() as seen:
+        method(model, X, Y)
+    assert seen.total() == once, seen

@@ -10,14 +10,28 @@ _endless: ByTensor[tuple[tuple[int, int], bool]] = ByTensor()
 
 
 def endless(constant: Tensor) -> bool:
-    """Whether a value is infinite, as a mask of −∞ over labels is."""
+    """Whether a value is infinite, as a mask of −∞ over labels is.
+
+    Where one was written into, the others on its device were, too, as a rule: all that were are asked about at once.
+    """
     if constant.is_inference():
         return bool(constant.isinf().any())
-    state = constant._version, constant.data_ptr()
     known = _endless.get(constant)
-    if known is not None and known[0] == state:
+    if known is not None and known[0] == _state(constant):
         return known[1]
+    asked = [constant]
+    if known is not None:
+        asked += [one for one, (state, _) in _endless.items() if one is not constant and _stale(one, constant, state)]
     with torch.no_grad():
-        found = bool(constant.isinf().any())
-    _endless[constant] = (state, found)
-    return found
+        found = torch.stack([one.isinf().any() for one in asked]).tolist()
+    for one, flag in zip(asked, found, strict=True):
+        _endless[one] = (_state(one), flag)
+    return bool(found[0])
+
+
+def _state(constant: Tensor) -> tuple[int, int]:
+    return constant._version, constant.data_ptr()
+
+
+def _stale(one: Tensor, other: Tensor, state: tuple[int, int]) -> bool:
+    return one.device == other.device and state != _state(one)

@@ -84,7 +84,7 @@ class Drawn:
         if layer.name not in self._values:
             new = self._drawn_ahead(layer) or self._draw(layer)
             tensors = [(weight.tensor, new[weight.name]) for weight in layer.weights]
-            pairs = [(tensor, value.to(tensor.device, tensor.dtype)) for tensor, value in tensors]
+            pairs = [(tensor, on_its_way(value, tensor)) for tensor, value in tensors]
             self._values[layer.name] = pairs
             self.size += sum(value.nbytes for _, value in pairs)
         self.held.used_by(self)
@@ -114,6 +114,13 @@ class Drawn:
         """Forget all values."""
         self._values.clear()
         self.size = 0
+
+
+def on_its_way(value: Tensor, like: Tensor) -> Tensor:
+    """The value as `like` is, on its device and in its dtype; a GPU is sent it and not waited for."""
+    if like.is_cuda and not value.is_cuda:
+        value = value.pin_memory()  # which nobody takes again before it has arrived
+    return value.to(like.device, like.dtype, non_blocking=like.is_cuda)
 
 
 def kept_bytes(device: torch.device) -> int:
