@@ -47,20 +47,20 @@ def counted(*methods: str, show: tuple[str, ...] = ()) -> Counter[str]:
     return sum((Counter({place.split(":")[0]: n}) for place, n in found.items()), Counter())
 
 
-def test_a_device_is_waited_for_twice_a_state_and_once_a_method_of_the_trained_network() -> None:
+def test_a_device_is_waited_for_twice_a_state_however_many_methods_there_are() -> None:
     methods = ("gradient", "saliency", "gradient-x-input", "smoothgrad", "random")
-    # Whether inputs and labels are fine; then all rows, to the CPU and to NumPy, which shares its memory.
-    of_states = {"refusals.py": STATES, "auditing/gathering.py": 2 * STATES}
+    # Whether inputs and labels are fine; then all rows, to the CPU and to NumPy, which shares its memory; and of the
+    # trained network whether all maps are NaN.
+    of_states = {"refusals.py": STATES, "auditing/gathering.py": 2 * (STATES + 1)}
     # Which samples fill the block up is a list on the host.
-    of_block = {"auditing/samples.py": 2, "auditing/block.py": 1}
-    assert counted(*methods) == {**of_states, **of_block, "auditing/block.py": 1 + 5}
-    assert counted(methods[0]) == {**of_states, **of_block, "auditing/block.py": 1 + 1}
+    expected = {**of_states, "auditing/samples.py": 2, "auditing/block.py": 1}
+    assert counted(*methods) == counted(methods[0]) == expected
 
 
 def test_all_maps_that_are_shown_are_one_wait_more() -> None:
     every = counted("gradient", "saliency", show=("0", "2"))
-    assert every["auditing/gathering.py"] == 2 * (STATES + SHOWN)
-    assert counted("gradient", show=("0",)) == {**every, "auditing/block.py": 1 + 1}
+    assert every["auditing/gathering.py"] == 2 * (STATES + 1 + SHOWN)
+    assert counted("gradient", show=("0",)) == every
 
 
 @pytest.mark.parametrize("methods", [("gradient",), ("gradient", "saliency", "random")])
@@ -311,3 +311,23 @@ def test_samples_in_memory_are_explained_once(monkeypatch: pytest.MonkeyPatch, t
     others = toys.run(tmp_path / "blocks", inputs=blocks, **checks).rows()
     assert starts == [3, 6, 3, 6]  # read again, and looked at again
     assert rows.equals(others)
+
+
+def test_maps_that_are_all_nan_on_the_trained_network_cost_their_method_alone(tmp_path: Path) -> None:
+    class Nothing:
+        def __call__(self, model: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+            return torch.full_like(inputs, torch.nan)
+
+    methods = {"nothing": Nothing(), "gradient": "gradient", "saliency": "saliency"}
+    checks = ["parameter-randomization", "method-agreement"]
+    run = toys.run(tmp_path / "with", methods=methods, checks=checks)
+    rows = toys.run(tmp_path / "without", methods=["gradient", "saliency"], checks=checks).rows()
+    assert run.rows().equals(rows)
+    first, *others = run.manifest["failures"]
+    assert first["error"] == (
+        "InputError: Expected finite attributions, but every map of this block holds NaN or infinity."
+    )
+    assert (first["method"], first["state"], first["count"]) == ("nothing", "trained", 3)
+    assert {one["method"] for one in others} == {"nothing"}  # there is nothing to compare with
+    # Those of the random networks are counted, of those that the failed attempt made none.
+    assert run.manifest["unusable"] == {"nothing": 7 * run.manifest["costs"]["nothing"]["maps"] // 9}

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from heatproof import draws, prefix, sharing
 from heatproof.auditing import foreign
 from heatproof.auditing.entries import Condition, NamedCheck, NamedMethod, Question
-from heatproof.auditing.gathering import Finished, Gathering, Stopwatch
+from heatproof.auditing.gathering import Finished, Gathering, Stopwatch, on_host
 from heatproof.auditing.learning import Learned, ready
 from heatproof.auditing.maps_needed import methods_needed
 from heatproof.auditing.plan import Plan
@@ -158,15 +158,7 @@ class _BlockRun:
         computed: dict[str, tuple[NamedMethod, Maps]] = {}
         recipes = [reseed(method.recipe, condition.state.replicate) for method in methods]
         with sharing.shared(block.model, block.inputs, block.targets, recipes):
-            for method in methods:
-                try:
-                    able, treatment = ready(self.plan, self.learned, method, condition.state, self.model)
-                    drawn = replace(able, recipe=reseed(able.recipe, condition.state.replicate))
-                    maps = self._maps(condition.state, block, able, drawn.recipe, treatment, given)
-                except Exception as error:  # one method's failure must not cost the others their rows
-                    said = self.shrinking.sentence(error, splits=splits(method.recipe))
-                    given.done.failures.append(_failure(block, condition.state, said, method=method.label))
-                    continue
+            for method, drawn, maps in self._usable(condition.state, block, methods, given):
                 for check, state in condition.readers:
                     if (check.label, state.name, method.label, "") in self.wanted and check.label in shared:
                         work, earlier = shared[check.label], self._kept_for(check, method)
@@ -179,6 +171,50 @@ class _BlockRun:
                     computed[method.label] = (drawn, maps)
                 self._show(condition, method, maps, given)
         self._enter_pairs(condition, block, computed, shared, given)
+
+    def _usable(
+        self, state: State, block: Block, methods: Sequence[NamedMethod], given: Gathering
+    ) -> Iterator[tuple[NamedMethod, NamedMethod, Maps]]:
+        """Each method, as it draws in this state, and its maps.
+
+        Of the trained network, where maps that are all unusable are a failure, all are made before that is asked.
+        """
+        made = self._made(state, block, methods, given)
+        if state.kind != "trained":
+            for method, drawn, maps, watch in made:
+                self._count(method, maps, watch, given)
+                yield method, drawn, maps
+            return
+        every = list(made)
+        unusable = on_host([_blank(maps)[: len(block.samples)].all() for _, _, maps, _ in every])
+        for none, (method, drawn, maps, watch) in zip(unusable, every, strict=True):
+            if none:
+                error = InputError("Expected finite attributions, but every map of this block holds NaN or infinity.")
+                self._fail(method, error, state, block, given)
+                continue
+            self._count(method, maps, watch, given)
+            yield method, drawn, maps
+
+    def _made(
+        self, state: State, block: Block, methods: Sequence[NamedMethod], given: Gathering
+    ) -> Iterator[tuple[NamedMethod, NamedMethod, Maps, Stopwatch | None]]:
+        for method in methods:
+            try:
+                able, treatment = ready(self.plan, self.learned, method, state, self.model)
+                drawn = replace(able, recipe=reseed(able.recipe, state.replicate))
+                maps, watch = self._maps(state, block, able, drawn.recipe, treatment)
+            except Exception as error:  # one method's failure must not cost the others their rows
+                self._fail(method, error, state, block, given)
+                continue
+            yield method, drawn, maps, watch
+
+    def _fail(self, method: NamedMethod, error: Exception, state: State, block: Block, given: Gathering) -> None:
+        said = self.shrinking.sentence(error, splits=splits(method.recipe))
+        given.done.failures.append(_failure(block, state, said, method=method.label))
+
+    def _count(self, method: NamedMethod, maps: Maps, watch: Stopwatch | None, given: Gathering) -> None:
+        if watch is not None:
+            given.made(method.label, _blank(maps), watch)
 
     def _enter_pairs(
         self,
@@ -217,31 +253,29 @@ class _BlockRun:
         return shared
 
     def _maps(
-        self, state: State, block: Block, method: NamedMethod, recipe: Attribution, treatment: str, given: Gathering
-    ) -> Maps:
-        """The maps that `recipe` makes, the method with the noise of the state's replicate, as `treatment` says."""
+        self, state: State, block: Block, method: NamedMethod, recipe: Attribution, treatment: str
+    ) -> tuple[Maps, Stopwatch | None]:
+        """The maps that `recipe` makes, the method with the noise of the state's replicate, as `treatment` says.
+
+        And what they take, if they are made now.
+        """
         treated = {treatment: torch.ones(len(block.inputs))} if treatment else {}
         if treatment == EXCLUDE.name:
             self.heard(method.label, self.plan.passes[method.label])
-            return Maps(block.pool(torch.zeros_like(block.inputs)), treated)
+            return Maps(block.pool(torch.zeros_like(block.inputs)), treated), None
         trained = next((c.id for c in self.plan.conditions if c.state.kind == "trained"), "")
         # A method of ours without a seed has no other noise; a foreign callable may have.
         same = isinstance(recipe, Method) and recipe == method.recipe
         if state.kind == "replicate" and same and (trained, method.label) in self.kept:
             self.heard(method.label, self.plan.passes[method.label])
-            return self.kept[trained, method.label]
+            return self.kept[trained, method.label], None
         watch = Stopwatch(block.inputs.device)
         with standing_for(block.inputs, self.inputs):
             explanation = self.shrinking.run(method.label, "", block, partial(_explain, recipe, state, block))
         maps = Maps(block.pool(explanation.maps), {**explanation.diagnostics, **treated})
         watch.stop()
-        bad = _blank(maps)
-        # Of the trained network the answer decides what becomes of the method; elsewhere such maps are counted.
-        if state.kind == "trained" and bool(bad[: len(block.samples)].all()):
-            raise InputError("Expected finite attributions, but every map of this block holds NaN or infinity.")
-        given.made(method.label, bad, watch)
         self.heard(method.label, self.plan.passes[method.label])
-        return maps
+        return maps, watch
 
     def _tried(
         self, method: str, check: NamedCheck, block: Block, work: Callable[[], Any], key: tuple[str, ...]

@@ -144,7 +144,7 @@ class Gathering:
 
     def finished(self) -> Finished:
         """All of it, in memory."""
-        columns = _on_host(self._columns)
+        columns = on_host(self._columns)
         for one in self._answers:
             self._enter(one, columns)
         for method, place in self._unusable.items():
@@ -153,7 +153,7 @@ class Gathering:
         for method, watch in self._watches.items():
             self.done.seconds[method] = watch.seconds()
         for (state, method, samples, _), maps in zip(
-            self._shown, _on_host([one[-1] for one in self._shown]), strict=True
+            self._shown, on_host([one[-1] for one in self._shown]), strict=True
         ):
             self.done.maps.update({(state, method, sample): one for sample, one in zip(samples, maps, strict=True)})
         return self.done
@@ -186,7 +186,7 @@ class Gathering:
         return self._blanks[id(blank)][0]
 
 
-def _on_host(tensors: Sequence[Tensor]) -> list[Array]:
+def on_host(tensors: Sequence[Tensor]) -> list[Array]:
     """The same tensors, in memory; those of one device and shape together, so that it is waited for once."""
     alike: dict[Any, list[int]] = {}
     for place, one in enumerate(tensors):
