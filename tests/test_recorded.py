@@ -1,18 +1,29 @@
 """A method of one network, recorded and replayed: the same bits, and never those of another network."""
 
+import copy
 import ctypes
+import gc
+import pickle
+import sys
+import threading
+import warnings
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import heatproof as hp
-from heatproof.errors import InputError, OperationError
+from heatproof import sharing
+from heatproof.errors import HeatproofError, HeatproofWarning, InputError, OperationError
 from heatproof.methods import LRP, DeepLIFT, Explanation, Gradient, GradientXInput, Method, SmoothGrad
 from heatproof.models import Bound
+from heatproof.refusals import half_meant
 from heatproof.state import same_bits
 
 Y = torch.tensor([0, 3, 1, 2])
+ROWS = torch.rand(4, 6, generator=torch.Generator().manual_seed(0)) + 0.1
 
 
 def images(seed, count=4):
@@ -100,19 +111,15 @@ def test_a_replay_runs_nothing_of_the_network():
     model = network()
     fast = hp.Recorded(LRP(), model)
     fast(images(0), Y)
-    calls = []
-    code = Net.forward
-
-    def counted(self, x):
-        calls.append(1)
-        return code(self, x)
-
-    Net.forward = counted
+    called = []
+    sys.setprofile(lambda frame, event, _: called.append(frame.f_code) if event == "call" else None)
     try:
         fast(images(1), Y)
     finally:
-        Net.forward = code
-    assert not calls
+        sys.setprofile(None)
+    assert called
+    assert Net.forward.__code__ not in called
+    assert nn.Conv2d.forward.__code__ not in called
 
 
 def change_in_place(model):
@@ -151,6 +158,15 @@ def change_dtype(model):
     model.double()
 
 
+def change_class(model):
+    type(model.relu).forward = lambda _, x: torch.tanh(x)
+
+
+def change_memory(model):
+    model.half().float()  # which may well lie where the old weights lay
+    model.first.weight.data = -2 * model.first.weight.data
+
+
 CHANGES = [
     change_in_place,
     change_statistics,
@@ -160,19 +176,20 @@ CHANGES = [
     change_inside,
     change_state,
     change_dtype,
+    change_class,
+    change_memory,
 ]
 
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("method", [GradientXInput(), LRP()])
-def test_a_changed_network_is_recorded_anew(change, method):
+def test_a_changed_network_is_recorded_anew(change, method, monkeypatch):
     model = network()
     fast = hp.Recorded(method, model)
     before = fast(images(0), Y)
+    monkeypatch.setattr(nn.ReLU, "forward", nn.ReLU.forward)
     change(model)
     x = images(0).to(model.head.weight.dtype)
-    if isinstance(method, LRP) and change is change_module:
-        pass  # tanh has rules as well
     after = fast.explain(x, Y)
     assert same(after, method.explain(model, x, Y))
     assert not same_bits(after.maps, before)
@@ -280,6 +297,278 @@ def test_networks_whose_calls_are_more_than_operations(kind, why):
     for _ in range(2):
         with pytest.raises(OperationError, match=why):
             fast(images(0), Y)
+
+
+class Keeping(nn.Linear):
+    """A count, a list that grows, or no more than a size."""
+
+    def __init__(self, what):
+        super().__init__(6, 3)
+        self.what, self.calls, self.told, self.size = what, 0, [], None
+
+    def forward(self, x):
+        self.calls += self.what == "calls"
+        if self.what == "told":
+            self.told.append(1)
+        self.size = x.shape[1:], [*x.shape]
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(("what", "said"), [("calls", "every call changes 'calls' of Keeping"), ("told", "in a list")])
+def test_networks_that_count_their_calls(what, said):
+    with pytest.raises(OperationError, match=said):
+        hp.Recorded(Gradient(), Keeping(what).eval())(ROWS, 0)
+    model = Keeping("sizes").eval()
+    fast = hp.Recorded(Gradient(), model)
+    fast(ROWS, 0)
+    model(ROWS)
+    assert same_bits(fast(ROWS, 0), Gradient()(model, ROWS, 0))
+
+
+def test_a_network_that_is_another_at_every_call_is_said_to_be():
+    model = Keeping("nothing").eval()
+    fast = hp.Recorded(Gradient(), model)
+    fast(ROWS, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for number in range(2):
+            model.what = str(number)
+            fast(ROWS, 0)
+    model.what = "2"
+    with pytest.warns(HeatproofWarning, match="3 times in a row Keeping was recorded anew .* as 'what' of Keeping"):
+        fast(ROWS, 0)
+
+
+class By(nn.Module):
+    """A network that does something by values."""
+
+    def __init__(self, way):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.head, self.way = nn.Linear(6, 3), way
+
+    def forward(self, x):
+        return self.way(self.head, x)
+
+
+OTHERS = [ROWS.flip(0), -ROWS, torch.zeros_like(ROWS), 100 * ROWS, ROWS - 0.5]
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda head, x: head(torch.zeros_like(x).index_put((x > 0.5,), torch.tensor(1.0)) * x),
+        lambda head, x: head(torch.zeros_like(x).index_put((x > 0,), torch.ones(24)) * x),  # only of 24 numbers
+        lambda head, x: head(x)[:, torch.tensor([True, True, False])],
+        lambda head, x: head(x) * torch.arange(3.0)[x[:, :1].detach().long()],  # only of numbers up to 2
+        lambda head, x: head(torch.stack([torch.zeros(6).masked_scatter(row > 0.5, row) for row in x])),
+        lambda head, x: torch.func.vmap(lambda row: head(row))(x),
+    ],
+)
+@pytest.mark.parametrize("method", [Gradient(), GradientXInput()])
+def test_operations_by_values_are_run_anew(way, method):
+    """And what an operation does not take is refused as the method refuses it."""
+    model = By(way).eval()
+    fast = hp.Recorded(method, model)
+    fast(ROWS, 0)
+    for x in OTHERS:
+        try:
+            expected = method(model, x, 0)
+        except InputError as error:
+            with pytest.raises(type(error), match="it raised"):
+                fast(x, 0)
+        else:
+            assert same_bits(fast(x, 0), expected)
+
+
+def in_a_thread(head, x):
+    found = []
+    other = threading.Thread(target=lambda: found.append((2 * x.detach()).clamp(0, 0.1)[:, :1]))
+    other.start()
+    other.join()
+    return head(x) * found[0]
+
+
+def packed(head, x):
+    lengths = (x.detach() != 0).sum(1).clamp(min=1)
+    rows = nn.utils.rnn.pack_padded_sequence(x[:, :, None], lengths, batch_first=True, enforce_sorted=False)
+    return head(nn.utils.rnn.pad_packed_sequence(rows, batch_first=True, total_length=6)[0][:, :, 0])
+
+
+@pytest.mark.parametrize(
+    ("way", "why"),
+    [
+        (lambda head, x: head(x) * (2 if "-" in repr(x.detach()) else 1), "__repr__ reads values"),
+        (
+            lambda head, x: (
+                head(x) * torch.stack([row.tensor_split((row > 0.5).sum()[None])[0].sum() for row in x])[:, None]
+            ),
+            "tensor_split cuts by values",
+        ),
+        (packed, "_pack_padded_sequence cuts by values"),
+        (
+            lambda head, x: head(x) * torch.bernoulli((x[:, :1] > 0.5).float(), generator=torch.Generator()),
+            "bernoulli.default draws by values",
+        ),
+        (in_a_thread, "for other inputs are not those of its recording"),
+    ],
+)
+def test_what_decides_by_values_where_no_operation_tells_is_refused(way, why):
+    with pytest.raises(OperationError, match=why):
+        hp.Recorded(Gradient(), By(way).eval())(ROWS, 0)
+
+
+class Weights(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.linspace(-1, 1, 36).reshape(6, 6))
+
+    def forward(self, x):
+        return torch.tanh(x @ self.weight)
+
+
+def test_inputs_may_be_weights():
+    model = Weights().eval()
+    fast = hp.Recorded(Gradient(), model)
+    for x in (model.weight.detach(), ROWS.repeat(2, 1)[:6]):
+        assert same_bits(fast(x, 0), Gradient()(model, x, 0))
+
+
+WIDE = torch.rand(9, 12, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        lambda x: x[:1, :6].expand(4, 6),
+        lambda x: x[:4, ::2],
+        lambda x: x[:6, :4].t(),
+        lambda x: x[0, :9].unfold(0, 6, 1),
+        lambda x: torch.complex(x, x).conj().imag[:4, :6],
+        lambda x: x[:4, :6].clone().requires_grad_(),
+    ],
+)
+def test_inputs_that_lie_in_memory_in_other_ways(layout):
+    model = Weights().eval()
+    fast = hp.Recorded(GradientXInput(), model)
+    for x in (layout(WIDE), layout(-2 * WIDE), layout(WIDE).detach().clone()):
+        assert same_bits(fast(x, 1), GradientXInput()(model, x, 1))
+
+
+@dataclass(frozen=True)
+class Drawn(hp.methods.Method):
+    """Plain values, that hang on a list outside."""
+
+    around: list
+
+    def _explain(self, model, inputs, targets):
+        return Explanation(inputs * self.around[0])
+
+
+def test_what_a_method_hangs_on_is_looked_at_as_well():
+    method = Drawn([2.0])
+    fast = hp.Recorded(method, Weights().eval())
+    assert same_bits(fast(ROWS, 0), 2 * ROWS)
+    method.around[0] = 3.0
+    assert same_bits(fast(ROWS, 0), 3 * ROWS)
+
+
+def test_explained_layers_inside_and_hooks_on_tensors():
+    class Text(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.head = nn.Embedding(5, 6), nn.Linear(6, 3)
+
+        def forward(self, ids):
+            return self.head(torch.tanh(self.table(ids)).sum(1))
+
+    ids = torch.tensor([[0, 1, 4], [2, 2, 3]])
+    model = Text().eval()
+    bound = Bound(model, at="table", given={"ids": ids})
+    for method in (Gradient(), LRP()):
+        fast = hp.Recorded(method, bound)
+        for x in (bound.inputs(), -bound.inputs()):
+            assert same(fast.explain(x, 1), method.explain(bound, x, 1))
+
+    def looks(head, x):
+        out = head(x)
+        if out.requires_grad:
+            out.register_hook(lambda gradient: None)
+        return out
+
+    for method in (Gradient(), LRP()):
+        with pytest.raises(OperationError, match="without hooks"):
+            hp.Recorded(method, By(looks).eval())(ROWS, 0)
+
+
+class Doubling(TorchDispatchMode):
+    def __torch_dispatch__(self, function, kinds, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        return 2 * found if function is torch.ops.aten.tanh.default else found
+
+
+def test_surroundings():
+    model = Weights().eval()
+    fast = hp.Recorded(Gradient(), model)
+    plain = fast(ROWS, 0)
+    with Doubling():
+        assert same_bits(fast(ROWS, 0), Gradient()(model, ROWS, 0))
+    with torch.inference_mode(), pytest.raises(HeatproofError):
+        Gradient()(model, ROWS, 0)
+    with torch.inference_mode(), pytest.raises(HeatproofError):
+        fast(ROWS, 0)
+    with half_meant(), torch.autocast("cpu", torch.bfloat16):
+        half = fast(ROWS, 0)
+        assert same_bits(half, Gradient()(model, ROWS, 0))
+    assert same_bits(fast(ROWS, 0), plain)
+    with sharing.shared(model, ROWS, Y, [Gradient(), hp.methods.Saliency(), Gradient()]):
+        Gradient()(model, ROWS, Y)
+        other = hp.Recorded(Gradient(), model)
+        assert same_bits(other(ROWS, Y), Gradient()(model, ROWS, Y))
+        assert same_bits(other(-ROWS, Y), Gradient()(model, -ROWS, Y))
+
+
+def test_copies_record_anew():
+    fast = hp.Recorded(Gradient(), Weights().eval())
+    expected = fast(ROWS, 0)
+    for other in (copy.deepcopy(fast), pickle.loads(pickle.dumps(fast))):
+        assert same_bits(other(ROWS, 0), expected)
+        assert other.model is not fast.model
+        assert fast(ROWS, 0).equal(expected)
+
+
+def test_nothing_of_the_way_is_kept():
+    model, method = network(), hp.methods.IntegratedGradients(steps=4)
+    method(model, images(0), Y)  # what it prepares
+    gc.collect()
+    before = {id(one) for one in gc.get_objects() if issubclass(type(one), torch.Tensor)}
+    fast = hp.Recorded(method, model)
+    fast(images(0), Y)
+    gc.collect()
+    new = {one.untyped_storage().data_ptr(): one for one in gc.get_objects()
+           if issubclass(type(one), torch.Tensor) and id(one) not in before}  # fmt: skip
+    own = {one.untyped_storage().data_ptr() for one in (*model.parameters(), *model.buffers())}
+    sizes = sorted(one.untyped_storage().nbytes() for place, one in new.items() if place not in own)
+    assert sum(sizes) <= 1000, sizes  # numbers
+
+
+def test_threads_take_turns():
+    model = network()
+    fast, found = hp.Recorded(LRP(), model), {}
+
+    def work(seed):
+        found[seed] = [fast(images(seed, count), 1) for count in (1, 2, 1)]
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    for seed, maps in found.items():
+        for count, one in zip((1, 2, 1), maps, strict=True):
+            assert same_bits(one, LRP()(model, images(seed, count), 1))
+    assert len(found) == 4
 
 
 class ReadsPastTorch(Method):

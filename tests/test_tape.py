@@ -34,6 +34,14 @@ def test_values_and_ways_back_are_those_of_other_inputs():
     replays(gradient)
 
 
+def turned(x):
+    """In place, and a view that keeps the shape that there was."""
+    whole = x.clone()
+    before = whole.detach()
+    whole.t_().mul_(2)
+    return before, whole
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -47,6 +55,8 @@ def test_values_and_ways_back_are_those_of_other_inputs():
         lambda x: (x[:, torch.tensor([3, 1])],),
         lambda x: (x.masked_fill(x > 0, 0.0),),
         lambda x: (torch.cat([x, x.new_empty(0, 4), 2 * x]),),
+        lambda x: (x.clone().t_().unsqueeze_(0),),
+        lambda x: turned(x),
     ],
 )  # fmt: skip
 def test_writes_parts_and_several_results(call):
@@ -137,7 +147,7 @@ BUFFER = torch.zeros(4)
         (lambda x: (BUFFER.add_(x[0]),), r"aten.add_.Tensor writes into a tensor that the call did not make"),
         (lambda x: (BUFFER[:2].add_(x[0, :2]),), r"writes into a tensor that the call did not make"),
         (lambda x: (x.add_(1),), r"writes into a tensor that the call did not make"),
-        (lambda x: (x.clone().t_(),), r"gives a tensor another shape in place"),
+        (lambda x: (x.clone().as_strided_((2, 2), (1, 4)).resize_(4),), r"gives a tensor another shape in place"),
         (lambda x: (x.to_sparse().to_dense(),), r"has no memory of its own"),
     ],
 )

@@ -24,6 +24,7 @@ class Habits:
     def __init__(self, *, always: bool = False) -> None:
         self.always, self.known = always, False
         self.hooks = False  # whether somebody put hooks on something
+        self.on_tensors = False  # whether the model did, on tensors of its own
 
     @property
     def to_be_watched(self) -> bool:
@@ -48,6 +49,12 @@ def of(model: nn.Module) -> Habits:
     """The model's habits, if it is the one that is explained; those of any other are not known."""
     here = _of_call.get()
     return here[1] if here is not None and here[0] is model else Habits()
+
+
+def note_tensor_hook() -> None:
+    """The model that is explained puts a hook on one of its tensors."""
+    if (here := _of_call.get()) is not None:
+        here[1].on_tensors = True
 
 
 def hooks_so_far() -> int:

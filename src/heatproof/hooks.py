@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from heatproof.errors import InputError
+from heatproof.habits import note_tensor_hook
 from heatproof.modules import modules_of
 from heatproof.state import same_bits
 from heatproof.undo import Undoing
@@ -93,6 +94,7 @@ class hooks_watched(Undoing):  # noqa: N801  # reads like contextlib's own
 def register_held(args: tuple[Any, ...], kwargs: dict[str, Any], place: str) -> Any:
     """`Tensor.register_hook`, called in `place`, of a hook that is held to looking."""
     tensor, hook = (*args, *kwargs.values())
+    note_tensor_hook()
     return tensor.register_hook(_held(hook, f"a tensor hook that was registered in {place}"))
 
 

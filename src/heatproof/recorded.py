@@ -2,28 +2,33 @@
 
 import sys
 import threading
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._device import DeviceContext
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
-from heatproof import deferred, door, tape
+from heatproof import deferred, door, modes, sharing, tape
+from heatproof.captured import as_laid_out, captured
 from heatproof.compiled import uncompiled
-from heatproof.errors import InputError, OperationError
+from heatproof.errors import HeatproofError, HeatproofWarning, InputError, OperationError
 from heatproof.hooks import forward_hooks
 from heatproof.methods.base import Explanation, Method, Targets, outputs_of
 from heatproof.models import as_model, check_targets, within_bound
-from heatproof.modules import modules_of
 from heatproof.propagation.independence import Settled
-from heatproof.refusals import check_precision
+from heatproof.refusals import check_precision, looked
+from heatproof.seen import Seen
 from heatproof.state import same_bits
 from heatproof.targets.base import Target
-
-_Container = dict[Any, Any] | list[Any] | set[Any]
 
 KEPT = 8  # recordings of a network as it is, one for each shape of inputs
 # Of the largest value, where a GPU adds up in an order that it does not keep.
 ROUNDING = 1e-4
+_ATTENTION = tuple(getattr(torch.backends.cuda, f"{kind}_sdp_enabled") for kind in ("flash", "mem_efficient", "math"))
+IN_VAIN = 3  # recordings in a row that were never replayed, of which a warning speaks
 
 
 class Recorded:
@@ -37,19 +42,22 @@ class Recorded:
     recording is used (on a GPU up to 1e-4 of the largest value, as its kernels add up in no fixed order). Inputs and
     targets are refused as the method refuses them.
 
-    A recording is made anew when the model has changed: modules, modes, tensors, what was written into them (but
-    through `.data` or NumPy), and numbers, names and flags that its modules keep. What a model reads elsewhere (a
-    global variable, a closure) must stay as it is.
+    A recording is made anew when something has changed that the code of model and method can see: modules, modes,
+    tensors and what was written into them, attributes, classes, closures, global variables (`seen.Seen`). What no look
+    at these tells must stay as it is: values written through `.data` or NumPy, arrays, files, settings of other
+    packages. Under function or dispatch modes of others, and inside function transforms, the method itself is called.
+
+    The first call gives warnings and progress as the method does; a replay tells no progress and warns only of values.
 
     Args:
         method: a method whose steps do not hang on values: not one that draws until something holds, or trains.
         model: the network, or a `Bound`.
 
     Cost: four calls for the first of a shape, and its memory: what the call makes on the way, all at once while it is
-    recorded. A GPU keeps each recording's memory; at most 8 are kept.
+    recorded. A GPU keeps each recording's memory; at most 8 are kept. Copies (`copy`, `pickle`) record anew.
 
     Raises: OperationError, at the first call, for what cannot be replayed: steps that depend on values, random numbers
-    without a seed of the method's own, a model with hooks or one that keeps something between calls.
+    without a seed of the method's own, a model with hooks or one that keeps something between calls: a tensor, a count.
 
     >>> fast = hp.Recorded(hp.methods.GradientXInput(), line)
     >>> fast(x, 0)
@@ -64,7 +72,9 @@ class Recorded:
                 f"Expected a method of heatproof.methods, but got {type(method).__name__}; call others as they are."
             )
         self.method, self.model = method, as_model(model)
-        self._seen: _Seen | None = None
+        self._seen: Seen | None = None
+        self._structure: tuple[Any, ...] = ()
+        self._in_vain = 0  # times that it was recorded because something had changed, since a recording was used
         self._recordings: dict[Any, _Recording] = {}
         self._turn = threading.RLock()
 
@@ -84,29 +94,64 @@ class Recorded:
         labels = door.as_labels(inputs, targets)
         if not isinstance(labels, Tensor):
             raise InputError(f"Expected targets ({len(inputs)},), one label a sample, but got {targets!r}.")
+        if _watched():
+            return self.method.explain(self.model, inputs, targets)
         with door.entered(self.model, inputs, labels, runs=self.method.uses_model) as (settled, x, own):
             assert own is not None
             check_precision(x.device)
             with self._turn:
-                found, clean = self._recording(settled, x, own).play(x, own)
+                found = self._recording(settled, x.resolve_neg(), own).play(x.resolve_neg(), own)
         # What the method refuses or warns of by values, it says itself.
-        return found if clean else self.method.explain(self.model, inputs, targets)
+        return found or self.method.explain(self.model, inputs, targets)
 
     def _recording(self, settled: Settled, x: Tensor, labels: Tensor) -> "_Recording":
-        if self._seen is None or not self._seen.still(settled):
+        changed = self._changed(settled)
+        if changed:
             self._recordings.clear()
-        key = (x.shape, x.stride(), x.dtype, x.device, labels.stride(), within_bound(sys.maxsize), _surroundings())
+        key = (x.shape, x.stride(), x.dtype, x.device, labels.stride(), within_bound(sys.maxsize), *_surroundings(x))
         found = self._recordings.pop(key, None)
         if found is None:
-            self.method.explain(self.model, x, labels)  # what is refused is refused; what is prepared is prepared
-            _check(self.model, settled)
-            found = _Recording(self.method, self.model, x, labels)
-            found.prove(self.method, self.model, x, labels)
+            self._say(changed)
+            with sharing.nothing():
+                self.method.explain(self.model, x, labels)  # what is refused is refused; what is prepared is prepared
+                _check(self.model, settled)
+                if self._seen is None or self._changed(settled):
+                    self._recordings.clear()
+                    self._structure, self._seen = settled.structure, Seen(self.method, self.model)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # they were given
+                    found = _Recording(self.method, self.model, x, labels)
+                    found.prove(self.method, self.model, x, labels)
+            if (changed := self._seen.changed()) is not None:
+                self._seen = None
+                raise _keeps(self.model, f"every call changes {changed}")
             while len(self._recordings) >= KEPT:
                 del self._recordings[next(iter(self._recordings))]
-            self._seen = _Seen(self.model, settled)
+        else:
+            self._in_vain = 0
         self._recordings[key] = found  # the last used is the last to go
         return found
+
+    def _changed(self, settled: Settled) -> str | None:
+        """What is not as it was when it was recorded, in words."""
+        if self._seen is None:
+            return None
+        return "how it is built" if settled.structure != self._structure else self._seen.changed()
+
+    def _say(self, changed: str | None) -> None:
+        """Warn of a model that is another one at every call."""
+        self._in_vain += changed is not None
+        if self._in_vain == IN_VAIN:
+            warnings.warn(
+                f"Expected a model that stays as it is from call to call, but {IN_VAIN} times in a row "
+                f"{type(self.model).__name__} was recorded anew before a recording was used, lately as {changed} "
+                "changed, and every time costs four calls; keep it as it is, or call the method itself.",
+                HeatproofWarning,
+                stacklevel=5,
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.method, self.model)
 
 
 class _Recording:
@@ -123,7 +168,9 @@ class _Recording:
             flags = [flag.detach().reshape(()).to(torch.bool) for flag, _ in asked]
             return [found.maps, *found.diagnostics.values(), *([torch.stack(flags).any()] if flags else [])]
 
-        with uncompiled():
+        # A copy lies where nothing of the model's does: it may be handed its own weights.
+        x, labels = as_laid_out(x, x), labels.clone()
+        with uncompiled(), looked(x, labels):
             played = tape.recorded(call, x, labels)
         if not torch.equal(torch.get_rng_state(), drawn):
             torch.set_rng_state(drawn)
@@ -133,28 +180,49 @@ class _Recording:
             )
         self._names = names
         self._outputs = outputs_of(model, x).shape[1] if method.uses_model else None
-        self._played = _captured(played, x, labels) if x.is_cuda else played
+        self._played = captured(played, x, labels) if x.is_cuda else played
 
-    def play(self, x: Tensor, labels: Tensor) -> tuple[Explanation, bool]:
-        """What the call gives for these, and whether nothing was to be said of it."""
+    def play(self, x: Tensor, labels: Tensor) -> Explanation | None:
+        """What the call gives for these; None where it would say something of them, or raise."""
         check_targets(x, labels, self._outputs)
-        with torch.no_grad():
-            maps, *rest = self._played(x, labels)
-        clean = len(rest) == len(self._names) or not bool(rest[-1])
-        return Explanation(maps, dict(zip(self._names, rest, strict=False))), clean
+        try:
+            with torch.no_grad():
+                maps, *rest = self._played(x, labels)
+        except (RuntimeError, IndexError, ValueError):  # an operation's, of values: a row that a table does not have
+            return None
+        if len(rest) > len(self._names) and bool(rest[-1]):
+            return None
+        return Explanation(maps, dict(zip(self._names, rest, strict=False)))
 
     def prove(self, method: Method, model: nn.Module, x: Tensor, labels: Tensor) -> None:
-        """Hold it against a plain call on other inputs."""
-        other, labels = x.flip(-1) / 2, labels.roll(1)
-        found, clean = self.play(other, labels)
-        if not clean:
-            return
-        plain = method.explain(model, other, labels)
+        """Hold it against plain calls on other inputs, until one gives numbers alone."""
+        labels = labels.roll(1) if self._outputs is None else (labels + 1) % self._outputs
+        held = False
+        for other in _others(x):
+            try:
+                with deferred.collected() as asked:
+                    plain = method.explain(model, other, labels)
+            except HeatproofError:
+                continue
+            if any(bool(flag) for flag, _ in asked):
+                continue
+            self._compare(plain, self.play(other, labels), method, model)
+            held = True
+            if bool(torch.isfinite(plain.maps).all()):
+                return
+        if not held:
+            raise OperationError(
+                f"Expected a call that can be held against one on other inputs, but {type(method).__name__} refuses "
+                f"those that were made of these for {type(model).__name__}; call the method itself."
+            )
+
+    def _compare(self, plain: Explanation, found: Explanation | None, method: Method, model: nn.Module) -> None:
         size = float(plain.maps.abs().flatten(1).sum(1).max())  # what diagnostics are sums and remainders of
-        pairs = [("maps", found.maps, plain.maps, 0.0)]
-        pairs += [(name, found.diagnostics[name], value, size) for name, value in plain.diagnostics.items()]
-        for name, one, expected, size in pairs:
-            if not (same_bits(one, expected) or (one.is_cuda and _near(one, expected, size))):
+        expected = {"maps": plain.maps, **plain.diagnostics}
+        made = {} if found is None else {"maps": found.maps, **found.diagnostics}
+        for name, value in expected.items():
+            one, room = made.get(name), 0.0 if name == "maps" else size
+            if one is None or not (same_bits(one, value) or (one.is_cuda and _near(one, value, room))):
                 raise OperationError(
                     f"Expected a call that is the same operations for all values, but the {name} that "
                     f"{type(method).__name__} gives for other inputs are not those of its recording: something in "
@@ -162,91 +230,44 @@ class _Recording:
                 )
 
 
-def _captured(played: tape.Played, x: Tensor, labels: Tensor) -> tape.Played:
-    """The same as a CUDA graph, with its own place for what comes in."""
-    with torch.cuda.device(x.device):
-        return _graph(played, x, labels)
+def _others(x: Tensor) -> Iterator[Tensor]:
+    """Inputs of the same kind that decisions by values are taken otherwise for: mirrored, and every second one negated;
+    and mirrored alone, for models that take no number below 0."""
+    signs = 1 - 2 * (torch.arange(x[0].numel(), device=x.device) % 2).reshape(x.shape[1:])
+    yield as_laid_out(-x.flip(-1) * signs / 2, x)
+    yield as_laid_out(x.flip(-1) / 2, x)
 
 
-def _graph(played: tape.Played, x: Tensor, labels: Tensor) -> tape.Played:
-    given = (x.clone(memory_format=torch.preserve_format), labels.clone())
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch does not annotate it
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream), torch.no_grad():  # libraries make room for themselves before it is captured
-        for _ in range(2):
-            played(*given)
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    try:
-        with torch.cuda.graph(graph), torch.no_grad():
-            made = played(*given)
-    except RuntimeError as error:
-        raise OperationError(
-            "Expected steps that a CUDA graph can hold, but one of them cannot be captured; call the method itself. "
-            f"torch says: {str(error).splitlines()[0]}"
-        ) from error
-
-    def replayed(*now: Tensor) -> tuple[Tensor, ...]:
-        for place, value in zip(given, now, strict=True):
-            place.copy_(value)
-        graph.replay()
-        return tuple(tensor.clone() for tensor in made)
-
-    return replayed
-
-
-class _Seen:
-    """A model as it was, as far as every call can look: what its modules hold, what was written into its tensors."""
-
-    def __init__(self, model: nn.Module, settled: Settled) -> None:
-        self._structure = settled.structure
-        self._containers: list[_Container] = []
-        for module in modules_of(model):
-            own = vars(module)
-            self._containers.append(own)
-            for name, value in own.items():
-                if isinstance(value, dict | list | set) and "hook" not in name:  # which are part of the structure
-                    self._containers.append(value)
-        self._held = [_values(container) for container in self._containers]  # so that no number is given twice
-        self._numbers = [[*map(id, values)] for values in self._held]
-        tensors = [value for values in self._held for value in values if isinstance(value, Tensor)]
-        self._tensors = list({id(tensor): tensor for tensor in tensors}.values())
-        self._states = [*map(_state, self._tensors)]
-
-    def still(self, settled: Settled) -> bool:
-        """Whether it is so now."""
-        return (
-            settled.structure == self._structure
-            and [[*map(id, _values(container))] for container in self._containers] == self._numbers
-            and [*map(_state, self._tensors)] == self._states
-        )
-
-
-def _values(container: "_Container") -> list[Any]:
-    return [*container.values()] if isinstance(container, dict) else [*container]
-
-
-def _state(tensor: Tensor) -> tuple[Any, ...]:
-    return tensor.data_ptr(), -1 if tensor.is_inference() else tensor._version, tensor.shape, tensor.stride()
-
-
-def _surroundings() -> tuple[Any, ...]:
+def _surroundings(x: Tensor) -> tuple[Any, ...]:
     """What torch computes by, and a recording was made under."""
-    backends = torch.backends
+    backends, kind = torch.backends, x.device.type
     return (
-        torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled(), backends.cudnn.deterministic,
-        backends.cudnn.benchmark, backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32, backends.mkldnn.enabled,
+        torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled(), torch.is_inference_mode_enabled(),
+        torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind),
+        *(str(mode.device) for mode in modes.entered() if isinstance(mode, DeviceContext)),
+        backends.cudnn.deterministic, backends.cudnn.benchmark, backends.cudnn.allow_tf32, backends.mkldnn.enabled,
+        backends.cuda.matmul.allow_tf32, *(enabled() for enabled in _ATTENTION),
     )  # fmt: skip
+
+
+def _watched() -> bool:
+    """Whether somebody else looks at what is called, or changes it: of a replay he would see something else."""
+    others = any(not isinstance(mode, DeviceContext) for mode in modes.entered())
+    return others or bool(_get_current_dispatch_mode_stack()) or torch._C._functorch.maybe_current_level() is not None
+
+
+def _keeps(model: nn.Module, what: str) -> OperationError:
+    return OperationError(
+        f"Expected a model that keeps nothing between calls, but {type(model).__name__} does: {what}, and nothing of "
+        "it would happen in a replay; call the method itself."
+    )
 
 
 def _check(model: nn.Module, settled: Settled) -> None:
     """Refuse a model whose calls do more than to compute."""
     if settled.leaves_traces:
-        raise OperationError(
-            f"Expected a model that keeps nothing between calls, but {type(model).__name__} does, and nothing of it "
-            "would happen in a replay; call the method itself."
-        )
-    if any(forward_hooks(model)) or settled.habits.hooks:
+        raise _keeps(model, "a call changed one of its tensors")
+    if any(forward_hooks(model)) or settled.habits.on_tensors:
         raise OperationError(
             "Expected a model without hooks, which would not be called in a replay, but it has some; remove them (the "
             "handle's .remove()), or call the method itself."

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
@@ -19,7 +20,12 @@ Played = Callable[..., tuple[Tensor, ...]]
 
 # What hands a tensor's values to Python, beside the operations that torch tags so.
 _CLONE = torch.ops.aten.clone.default
-_READERS = frozenset((Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr))
+_READERS = frozenset(
+    (Tensor.numpy, Tensor.tolist, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr, Tensor.storage, Tensor.__repr__)
+)
+# What reads whole numbers, the places and lengths of parts, where no operation shows it.
+_CUTTERS = frozenset(("tensor_split", "ctc_loss", "_pack_padded_sequence", "_pad_packed_sequence",
+                      "lstm", "gru", "rnn_tanh", "rnn_relu"))  # fmt: skip
 
 
 def recorded(call: Callable[..., Sequence[Tensor]], *inputs: Tensor) -> Played:
@@ -70,15 +76,15 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does n
         kwargs = kwargs or {}
         taken = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         moving, written = any(map(self.moves, taken)), _written(function, args, kwargs)
-        _check(function, taken, kwargs, moving)
+        _check(function, taken, kwargs, self.moves)
         for tensor in written:
             if _memory(tensor) not in self._made and tensor.numel():
                 raise _unable(f"{function} writes into a tensor that the call did not make")
         keys = [_key(tensor) for tensor in written]
         steps = tree_map_only(Tensor, self._node, (args, kwargs))
         returned = function(*args, **kwargs)
-        if [_key(tensor) for tensor in written] != keys:
-            raise _unable(f"{function} gives a tensor another shape in place")
+        if [_key(tensor) for tensor in written] != keys:  # what else knows the tensor keeps the shape that it had
+            function = _view(function)
         made = [leaf for leaf in tree_leaves(returned) if isinstance(leaf, Tensor)]
         if function.is_view and all(_key(leaf) in self._nodes or self._is_held(leaf) for leaf in made):
             return returned  # the same by another name, or a part of what stays
@@ -91,7 +97,7 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does n
         else:
             node = self._graph.call_function(function, *steps)
         for tensor in written:
-            self._made[_memory(tensor)] |= moving
+            self._made[_memory(tensor)] = moving or self._made.get(_memory(tensor), False)
         if isinstance(returned, Tensor):
             self._keep(returned, node, moving)
         else:
@@ -155,6 +161,10 @@ class _Watched(Passive):
     ) -> Any:
         if function in _READERS and self._tape.moves(args[0]):
             raise _unable(f"{function.__name__} reads values that are others in each call")
+        if getattr(function, "__name__", None) in _CUTTERS:
+            leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+            if any(not leaf.is_floating_point() and self._tape.moves(leaf) for leaf in leaves):
+                raise _unable(f"{function.__name__} cuts by values that are others in each call")
         return function(*args, **(kwargs or {}))
 
 
@@ -192,17 +202,23 @@ def _memory(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
-def _check(function: Any, taken: Sequence[Tensor], kwargs: dict[str, Any], moving: bool) -> None:
+def _check(function: Any, taken: Sequence[Tensor], kwargs: dict[str, Any], moves: Callable[[Tensor], bool]) -> None:
     """Refuse what another call would do otherwise, for its values or for its random numbers."""
+    if not isinstance(function, OpOverload):
+        raise _unable(f"{function} runs functions of its own")
     # Of attention torch says so for its dropout; that of a model in eval mode is none.
-    drawn = torch.Tag.nondeterministic_seeded in function.tags and "attention" not in function.name()
+    name = str(function._schema.name)
+    drawn = torch.Tag.nondeterministic_seeded in function.tags and "attention" not in name
     if drawn and (kwargs.get("generator") is None or function._schema.is_mutable):
         raise _unable(f"{function} draws random numbers")
-    by_values = torch.Tag.data_dependent_output in function.tags
-    if torch.Tag.dynamic_output_shape in function.tags:
-        masks = any(one.dtype in (torch.bool, torch.uint8) for one in taken[1:])
-        by_values = by_values or function is not torch.ops.aten.index.Tensor or masks
-    if by_values and moving:
+    if drawn and not name.endswith("_like") and any(map(moves, taken)):
+        raise _unable(f"{function} draws by values that are others in each call")
+    # Which rows are picked depends on where the picking comes from: of an index, on its masks alone.
+    if torch.Tag.dynamic_output_shape in function.tags and function is torch.ops.aten.index.Tensor:
+        taken = [one for one in taken[1:] if one.dtype in (torch.bool, torch.uint8)]
+    elif not {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & {*function.tags}:
+        return
+    if any(map(moves, taken)):
         raise _unable(f"what {function} gives depends on values that are others in each call")
 
 
@@ -215,6 +231,15 @@ def _written(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> li
         if argument.alias_info is not None and argument.alias_info.is_write:
             value = args[place] if place < len(args) else kwargs.get(argument.name)
             found += [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+    return found
+
+
+def _view(function: Any) -> Any:
+    """The operation that gives what another one, such as `squeeze_`, makes of a tensor in place."""
+    namespace, name = str(function._schema.name).split("::")
+    found = getattr(getattr(getattr(torch.ops, namespace), name.rstrip("_"), None), function._overloadname, None)
+    if torch.Tag.inplace_view not in function.tags or found is None or not found.is_view:
+        raise _unable(f"{function} gives a tensor another shape in place")
     return found
 
 
