@@ -63,7 +63,7 @@ RULE = {
     "alpha-beta": (AlphaBeta(), f"clamp clamp mm mm {SIZE} add div mul_ {SIZE} sub div mul_ mul_ mul_ mm mm add"),
     "gamma": (
         Gamma(),
-        "clamp mul_ add_ clamp mul_ add_ mm mm clamp mul add clamp mul add clamp clamp "
+        "clamp mul_ add_ clamp mul_ add_ mm mm clamp mul add clamp clamp mul add clamp "
         f"{SIZE} add clamp add div {SIZE} add clamp sub div mul_ mul_ mm mm add",
     ),
 }
@@ -98,28 +98,71 @@ def test_a_relu_in_place_copies_no_value():
     assert forward == "convolution add rsqrt mul mul sub native_batch_norm relu_"
 
 
-class ReadBefore(nn.Module):
-    """A value that is read, by way of a view or not, before a ReLU is written into it."""
+class Rectified(nn.Module):
+    """A ReLU, spelled in one of three ways, of a value that others may read before or after."""
 
-    def __init__(self, in_place, read):
+    def __init__(self, spelled, before, after):
         super().__init__()
         torch.manual_seed(0)
         self.first, self.last = nn.Linear(5, 4), nn.Linear(4, 3)
-        self.in_place, self.read = in_place, read
+        self.relu = {"relu": F.relu, "relu_": F.relu_, "clamp": lambda h: h.clamp(min=0)}[spelled]
+        self.before, self.after = before, after
 
     def forward(self, x):
         h = self.first(x)
-        before = self.read(h)
-        return self.last(F.relu(h, inplace=self.in_place) * 2 + before)
+        before = self.before(h)
+        rectified = self.relu(h)
+        return self.last(rectified * 2 + before + self.after(h if self.relu is not F.relu_ else rectified))
 
 
-@pytest.mark.parametrize("rule", [Epsilon(), z_plus(), AlphaBeta(), AdaptiveBeta(), Gamma()], ids=str)
-@pytest.mark.parametrize("read", [lambda h: 3 * h, lambda h: 3 * h.view(2, 2, 2).flatten(1), lambda h: 0.0])
-def test_what_is_read_before_a_relu_in_place_is_shared_by_its_own_value(rule, read):
+def nothing(h):
+    return 0.0
+
+
+READERS = [nothing, lambda h: 3 * h, lambda h: 3 * h.view(2, 2, 2).flatten(1), F.relu]
+
+
+@pytest.mark.parametrize("rule", [Epsilon(), z_plus(), AlphaBeta(), AdaptiveBeta(), Gamma(), Gamma(bias="ignored")])
+@pytest.mark.parametrize("before", READERS)
+def test_a_relu_that_alone_reads_a_value_gets_what_another_would(rule, before):
+    # The rule may then leave out what closed ReLUs hand back, and the value be overwritten. `clamp` is no such reader.
     rules = Composite(convolution=rule, dense=rule)
-    maps = [relevance(ReadBefore(in_place, read).eval(), X, rules)(torch.ones(2, 3)) for in_place in (False, True)]
+
+    def maps(spelled, after):
+        return relevance(Rectified(spelled, before, after).eval(), X, rules)(torch.ones(2, 3))
+
+    expected = maps("clamp", nothing)
+    assert expected.any()
+    assert torch.equal(maps("relu", nothing), expected)
+    assert torch.equal(maps("relu_", nothing), expected)
+    assert torch.equal(maps("relu_", F.relu), maps("clamp", F.relu))
+    for after in READERS[1:]:
+        assert torch.equal(maps("relu", after), maps("clamp", after))
+
+
+def test_an_output_is_read_by_who_explains_it():
+    class Net(nn.Module):
+        def __init__(self, last):
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer, self.last = nn.Linear(5, 3), last
+
+        def forward(self, x):
+            h = self.layer(x)
+            F.relu(h)
+            return self.last(h)
+
+    rules = Composite(convolution=Gamma(), dense=Gamma())
+    maps = [relevance(Net(last).eval(), X, rules)(torch.ones(2, 3)) for last in (lambda h: 1 * h, lambda h: h)]
     assert torch.equal(*maps)
-    assert maps[0].any()
+
+
+def test_gamma_before_a_relu_is_one_evaluation():
+    net = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+    _, back = of_lrp(Epsilon(), net, X, layers={"0": Gamma()})
+    evaluated = "clamp mul_ add_ clamp mul_ add_ clamp clamp mm mm add_"  # of inputs of any sign
+    shared = f"clamp mul add {SIZE} add clamp add div mul_ mm mm gt lerp"
+    assert back == f"mul mm threshold_backward {evaluated} {shared}"
 
 
 def test_what_nobody_gets_costs_four_calls_a_term():

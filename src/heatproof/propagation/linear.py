@@ -23,7 +23,8 @@ class Linear:
     apply(constant, weight) belongs to the bias. `outputs_at` is the dimension of the weight that goes with the channels
     of z (None where a scale a channel cannot be folded), `groups` a transposed convolution's groups. The weight is
     `unscaled` times a folded `scale`, multiplied when it is asked for: kept, it would double a network's memory.
-    `last` says that z has the outputs of one place along its last dimension, `above` that x has no value below 0.
+    `last` says that z has the outputs of one place along its last dimension, `above` that x has no value below 0,
+    `rectified` that nothing comes back where z has.
     `added` are the constants that the bias is made of.
     """
 
@@ -38,6 +39,7 @@ class Linear:
     groups: int = 1
     last: bool = False
     above: bool = False
+    rectified: bool = False
     added: tuple[Tensor, ...] = ()
 
     @property

@@ -26,11 +26,13 @@ class Kept:
 
     The network may write into it afterwards (`F.relu(h, inplace=True)`): whoever intercepts the write calls `secure`
     first, or `follow` then. A write that nobody saw is noticed by the version, and the value is computed again.
+
+    `rectified`: ReLUs alone read the value. Where they are closed nothing comes back, and a rule may see 0 there, too.
     """
 
     def __init__(self, value: Tensor, again: Callable[[], Tensor]) -> None:
         self._value, self._version, self._again = value.detach(), value._version, again
-        self.read = False  # by a call of the network
+        self.rectified, self._followed = True, False
 
     def secure(self) -> None:
         """Copy the value, before somebody writes into it."""
@@ -38,9 +40,13 @@ class Kept:
             self._value = self._value.clone()
             self._version = self._value._version
 
+    def read(self, by: str) -> None:
+        """Called with the name of an operation that reads the value, or what a ReLU has written into it."""
+        self.rectified = self.rectified and (self._followed or by == "relu")
+
     def follow(self) -> None:
-        """Take for the value what has been written into it."""
-        self._version = self._value._version
+        """Take for the value what a ReLU has written into it."""
+        self._version, self._followed = self._value._version, True
 
     def get(self) -> Tensor:
         """The value as it was."""

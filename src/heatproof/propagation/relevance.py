@@ -22,7 +22,7 @@ from heatproof.propagation.shared import keeps_rows, rowwise
 from heatproof.propagation.signs import Signs
 from heatproof.propagation.strategy import Strategy
 from heatproof.propagation.sums import damping
-from heatproof.propagation.terms import Ledger, Share
+from heatproof.propagation.terms import Ledger, Share, Term
 from heatproof.propagation.unsupported import UnsupportedCallError
 
 STEEPEST = 1e9
@@ -98,7 +98,7 @@ class Relevance(Strategy):
 
     def check(self, outputs: Tensor) -> None:
         """Refuse a network in which a rule never applied. From now on its outputs may be written into."""
-        self._settle([outputs])
+        self._settle([outputs], "")
         if self._unused:
             raise OperationError(
                 f"Expected linear operations in {', '.join(map(repr, sorted(self._unused)))}, which have a rule of "
@@ -124,7 +124,7 @@ class Relevance(Strategy):
     def _handled(self, call: Call) -> Any:
         if (out := self._taken_in(call)) is not None:
             return out
-        self._settle(call.inputs)
+        self._settle(call.inputs, call.name)
         linear = linear_of(call)
         if linear is not None:
             return self._linear(linear, call)
@@ -160,13 +160,12 @@ class Relevance(Strategy):
         raise UnsupportedCallError("")
 
     def foresee(self, call: Call) -> None:
-        self._settle(call.inputs)
+        self._settle(call.inputs, call.name)
 
     def before_write(self, call: Call) -> None:
         kept = self._kept.get(call.target)
-        # Where a ReLU is closed nothing comes back, if nobody else reads the value: there a rule may see 0 as well.
-        self._rectified = kept if call.name == "relu" and kept is not None and not kept.read else None
-        self._settle([call.target])
+        self._settle([call.target], call.name)
+        self._rectified = kept if call.name == "relu" and kept is not None and kept.rectified else None
         if kept is not None and self._rectified is None:
             kept.secure()
 
@@ -231,7 +230,11 @@ class Relevance(Strategy):
             return self._damped(rule, value, linear.apply(linear.x, linear.weight), made)
         bounded, y = linear.bounded(value)
         kept = Kept(y, lambda: bounded.value(linear.x))
-        out = postpone(value, kept, lambda y, x: rule.surrogate(bounded, y, x), [linear.x], self._loss())
+
+        def surrogate(y: Tensor, x: Tensor) -> Sequence[Term | Share]:
+            return rule.surrogate(replace(bounded, rectified=kept.rectified), y, x)
+
+        out = postpone(value, kept, surrogate, [linear.x], self._loss())
         self._kept[out], self._made[out] = kept, made
         return out
 
@@ -243,11 +246,11 @@ class Relevance(Strategy):
         self._made[out] = made._replace(factor=factor)
         return out
 
-    def _settle(self, tensors: Sequence[Tensor]) -> None:
-        """Make the factors of tensors that are read, or about to be written into."""
+    def _settle(self, tensors: Sequence[Tensor], by: str) -> None:
+        """Make the factors of tensors that are read, or about to be written into, by an operation of this name."""
         for tensor in tensors:
             if (kept := self._kept.get(tensor)) is not None:
-                kept.read = True
+                kept.read(by)
             if (made := self._made.get(tensor)) is not None and made.factor is not None:
                 made.factor.get()
 

@@ -13,7 +13,7 @@ without biases hands back c times the relevance for c times the input, and what 
 outputs are as small as it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -190,22 +190,17 @@ class Gamma:
 
     def surrogate(self, op: Linear, y: Tensor, x: Tensor) -> Sequence[Term | Share]:
         """Σ c with the favored sign that of z, times the held z/Σ c."""
-        up, down = parts(op, x, gamma=self.gamma)
-        assert down is not None
-        by = stabilizer_of(self, op)
-        if self.bias == "ignored":  # then Σ c may have the other sign than z
-            return [
-                Share(part=up, amount=positive(y), stabilizer=by, either=True),
-                Share(part=down, amount=negative(y), stabilizer=by, either=True),
-            ]
-        offset = op.offset()
-        rise, fall = (
-            (None, None) if offset is None else (offset + self.gamma * sign(offset) for sign in (positive, negative))
-        )
-        return [
-            Share(part=up, amount=positive(y), stabilizer=by, bias=rise, mixed=True),
-            Share(part=down, amount=negative(y), stabilizer=by, bias=fall, below=True, mixed=True),
-        ]
+        up, down = parts(op, x, gamma=self.gamma, both=not op.rectified)
+        by, either = stabilizer_of(self, op), self.bias == "ignored"  # then Σ c may have the other sign than z
+        offset = None if either else op.offset()
+
+        def term(part: Tensor, sign: Callable[[Tensor], Tensor], *, below: bool) -> Share:
+            bias = None if offset is None else offset + self.gamma * sign(offset)
+            amount = y if op.rectified else sign(y)
+            return Share(part=part, amount=amount, stabilizer=by, bias=bias, below=below, mixed=True, either=either)
+
+        risen = term(up, positive, below=False)
+        return [risen] if down is None else [risen, term(down, negative, below=True)]
 
 
 def stabilizer_of(rule: Any, op: Linear) -> Stabilizer:
