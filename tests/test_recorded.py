@@ -518,6 +518,11 @@ def test_surroundings():
         Gradient()(model, ROWS, 0)
     with torch.inference_mode(), pytest.raises(HeatproofError):
         fast(ROWS, 0)
+    occlusion = hp.methods.get("occlusion", window=2)
+    hidden = hp.Recorded(occlusion, model)
+    with torch.inference_mode():
+        assert same_bits(hidden(ROWS, 0), occlusion(model, ROWS, 0))
+    assert not hidden(ROWS, 0).is_inference()
     with half_meant(), torch.autocast("cpu", torch.bfloat16):
         half = fast(ROWS, 0)
         assert same_bits(half, Gradient()(model, ROWS, 0))
@@ -527,6 +532,23 @@ def test_surroundings():
         other = hp.Recorded(Gradient(), model)
         assert same_bits(other(ROWS, Y), Gradient()(model, ROWS, Y))
         assert same_bits(other(-ROWS, Y), Gradient()(model, -ROWS, Y))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_a_scripted_network_keeps_what_nobody_sees():
+    with pytest.raises(OperationError, match="a part of it is a TorchScript module"):
+        hp.Recorded(Gradient(), nn.Sequential(torch.jit.script(nn.Linear(6, 3))).eval())(ROWS, 0)
+
+
+def test_what_a_rule_refuses_by_values_is_refused_of_these_values():
+    method = hp.methods.get("deep-taylor", low=-5.0, high=5.0)
+    model = plain_chain()
+    fast = hp.Recorded(method, model)
+    assert same(fast.explain(images(0), Y), method.explain(model, images(0), Y))
+    with pytest.raises(InputError, match="inside the box"):
+        method(model, 9 * images(0), Y)
+    with pytest.raises(InputError, match="inside the box"):
+        fast(9 * images(0), Y)
 
 
 def test_copies_record_anew():

@@ -3,7 +3,8 @@
 import pytest
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
 from heatproof import tape
 from heatproof.errors import OperationError
@@ -40,6 +41,37 @@ def turned(x):
     before = whole.detach()
     whole.t_().mul_(2)
     return before, whole
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_recurrent_layers_whose_steps_hang_on_whether_derivatives_are_on(kind):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = kind(4, 2, num_layers=2, batch_first=True, bidirectional=True)
+
+    def gradient(x):
+        leaf = x[None].detach().requires_grad_()
+        with torch.enable_grad():
+            out = net(leaf)[0][:, -1].sum(1)
+        return out.detach(), *torch.autograd.grad(out, leaf)
+
+    for derives in (True, False):
+        with torch.set_grad_enabled(derives):
+            replays(gradient)
+            assert torch.is_grad_enabled() is derives
+
+
+def test_a_recording_that_is_broken_off_leaves_nothing_on():
+    def stop(x):
+        x * 2
+        raise KeyboardInterrupt
+
+    state = torch.get_rng_state()
+    with pytest.raises(KeyboardInterrupt):
+        tape.recorded(stop, X)
+    assert not _get_current_function_mode_stack()
+    assert not _get_current_dispatch_mode_stack()
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize(

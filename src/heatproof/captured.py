@@ -19,13 +19,13 @@ def _graph(played: Played, x: Tensor, labels: Tensor) -> Played:
     given = (as_laid_out(x, x), labels.clone())
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch does not annotate it
     stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream), torch.no_grad():  # libraries make room for themselves before it is captured
+    with torch.cuda.stream(stream):  # libraries make room for themselves before it is captured
         for _ in range(2):
             played(*given)
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     try:
-        with torch.cuda.graph(graph), torch.no_grad():
+        with torch.cuda.graph(graph):
             made = played(*given)
     except RuntimeError as error:
         raise OperationError(
@@ -58,5 +58,7 @@ def as_laid_out(values: Tensor, x: Tensor) -> Tensor:
 
 
 def _write(place: Tensor, values: Tensor) -> None:
-    once = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in place.stride())  # expanded from one
-    place[once].copy_(values[once])
+    if 0 in place.stride():  # expanded from one
+        once = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in place.stride())
+        place, values = place[once], values[once]
+    place.copy_(values)

@@ -18,6 +18,7 @@ from heatproof.errors import HeatproofError, HeatproofWarning, InputError, Opera
 from heatproof.hooks import forward_hooks
 from heatproof.methods.base import Explanation, Method, Targets, outputs_of
 from heatproof.models import as_model, check_targets, within_bound
+from heatproof.modules import modules_of
 from heatproof.propagation.independence import Settled
 from heatproof.refusals import check_precision, looked
 from heatproof.seen import Seen
@@ -45,7 +46,8 @@ class Recorded:
     A recording is made anew when something has changed that the code of model and method can see: modules, modes,
     tensors and what was written into them, attributes, classes, closures, global variables (`seen.Seen`). What no look
     at these tells must stay as it is: values written through `.data` or NumPy, arrays, files, settings of other
-    packages. Under function or dispatch modes of others, and inside function transforms, the method itself is called.
+    packages. Under inference mode, function or dispatch modes of others, and function transforms, the method itself is
+    called.
 
     The first call gives warnings and progress as the method does; a replay tells no progress and warns only of values.
 
@@ -186,8 +188,7 @@ class _Recording:
         """What the call gives for these; None where it would say something of them, or raise."""
         check_targets(x, labels, self._outputs)
         try:
-            with torch.no_grad():
-                maps, *rest = self._played(x, labels)
+            maps, *rest = self._played(x, labels)
         except (RuntimeError, IndexError, ValueError):  # an operation's, of values: a row that a table does not have
             return None
         if len(rest) > len(self._names) and bool(rest[-1]):
@@ -242,18 +243,18 @@ def _surroundings(x: Tensor) -> tuple[Any, ...]:
     """What torch computes by, and a recording was made under."""
     backends, kind = torch.backends, x.device.type
     return (
-        torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled(), torch.is_inference_mode_enabled(),
+        torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled(),
         torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind),
         *(str(mode.device) for mode in modes.entered() if isinstance(mode, DeviceContext)),
-        backends.cudnn.deterministic, backends.cudnn.benchmark, backends.cudnn.allow_tf32, backends.mkldnn.enabled,
-        backends.cuda.matmul.allow_tf32, *(enabled() for enabled in _ATTENTION),
+        backends.cudnn.enabled, backends.cudnn.deterministic, backends.cudnn.benchmark, backends.cudnn.allow_tf32,
+        backends.mkldnn.enabled, backends.cuda.matmul.allow_tf32, *(enabled() for enabled in _ATTENTION),
     )  # fmt: skip
 
 
 def _watched() -> bool:
-    """Whether somebody else looks at what is called, or changes it: of a replay he would see something else."""
-    others = any(not isinstance(mode, DeviceContext) for mode in modes.entered())
-    return others or bool(_get_current_dispatch_mode_stack()) or torch._C._functorch.maybe_current_level() is not None
+    """Whether the method itself is to be called: somebody looks at what is called, or changes it, or it is not seen."""
+    others = any(not isinstance(mode, DeviceContext) for mode in modes.entered()) or _get_current_dispatch_mode_stack()
+    return bool(others) or torch.is_inference_mode_enabled() or torch._C._functorch.maybe_current_level() is not None
 
 
 def _keeps(model: nn.Module, what: str) -> OperationError:
@@ -267,6 +268,11 @@ def _check(model: nn.Module, settled: Settled) -> None:
     """Refuse a model whose calls do more than to compute."""
     if settled.leaves_traces:
         raise _keeps(model, "a call changed one of its tensors")
+    if any(isinstance(module, torch.jit.ScriptModule) for module in modules_of(model)):
+        raise OperationError(
+            "Expected a model whose state Python sees, but a part of it is a TorchScript module; use the module that "
+            "it was made from, or call the method itself."
+        )
     if any(forward_hooks(model)) or settled.habits.on_tensors:
         raise OperationError(
             "Expected a model without hooks, which would not be called in a replay, but it has some; remove them (the "

@@ -3,7 +3,7 @@
 import operator
 import re
 from collections.abc import Callable, Sequence
-from functools import partial, reduce
+from functools import reduce
 from typing import Any
 
 import torch
@@ -55,6 +55,7 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does n
         self._made: dict[int, bool] = {}  # memory that this call took, and whether its values move with the inputs
         self._given: set[int] = set()
         self._held: dict[fx.Node, Tensor] = {}  # what it had from elsewhere
+        self._derives: bool | None = None  # whether derivatives were on at the last step
         self._alive: list[Tensor] = []  # so that no place in memory is taken twice
 
     def given(self, tensor: Tensor) -> fx.Node:
@@ -82,6 +83,9 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does n
                 raise _unable(f"{function} writes into a tensor that the call did not make")
         keys = [_key(tensor) for tensor in written]
         steps = tree_map_only(Tensor, self._node, (args, kwargs))
+        if torch.is_grad_enabled() is not self._derives:  # some, such as oneDNN's of an LSTM, do otherwise by it
+            self._derives = torch.is_grad_enabled()
+            self._graph.call_function(torch._C._set_grad_enabled, (self._derives,))
         returned = function(*args, **kwargs)
         if [_key(tensor) for tensor in written] != keys:  # what else knows the tensor keeps the shape that it had
             function = _view(function)
@@ -115,9 +119,15 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does n
             nodes.append(node if _memory(tensor) in self._made else self._graph.call_function(_CLONE, (node,)))
         self._graph.output(tuple(nodes))
         self._graph.eliminate_dead_code()
-        return partial(
-            _function(self._graph), None, *[self._held[node] for node in self._graph.nodes if node in self._held]
-        )
+        held = [self._held[node] for node in self._graph.nodes if node in self._held]
+        function = _function(self._graph)
+
+        def played(*inputs: Tensor) -> tuple[Tensor, ...]:
+            with torch.no_grad():  # and afterwards as it was
+                run: tuple[Tensor, ...] = function(None, *held, *inputs)
+                return run
+
+        return played
 
     def _is_held(self, tensor: Tensor) -> bool:
         """Whether it lies in memory from elsewhere."""
@@ -237,10 +247,16 @@ def _written(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> li
 def _view(function: Any) -> Any:
     """The operation that gives what another one, such as `squeeze_`, makes of a tensor in place."""
     namespace, name = str(function._schema.name).split("::")
-    found = getattr(getattr(getattr(torch.ops, namespace), name.rstrip("_"), None), function._overloadname, None)
-    if torch.Tag.inplace_view not in function.tags or found is None or not found.is_view:
-        raise _unable(f"{function} gives a tensor another shape in place")
-    return found
+    views = getattr(getattr(torch.ops, namespace), name.rstrip("_"), None)
+    if torch.Tag.inplace_view in function.tags and views is not None:
+        for view in (getattr(views, overload) for overload in views.overloads()):
+            if view.is_view and _kinds(view) == _kinds(function):
+                return view
+    raise _unable(f"{function} gives a tensor another shape in place")
+
+
+def _kinds(function: Any) -> list[str]:
+    return [str(argument.real_type) for argument in function._schema.arguments]
 
 
 def _unable(why: str) -> OperationError:

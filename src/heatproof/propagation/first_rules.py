@@ -4,10 +4,12 @@ Their surrogates are functions of the mask m on the input, not of the input: rel
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from heatproof import deferred
 from heatproof.errors import InputError
 from heatproof.propagation.linear import Linear
 from heatproof.propagation.rules import stabilizer_of
@@ -97,11 +99,7 @@ class Box:
             )
         low, high = (end.view(-1, *[1] * (x.dim() - 1 - axis)) if end.dim() else end for end in (low, high))
         low, high = low.expand_as(x), high.expand_as(x)
-        if bool((x < low).any() or (x > high).any()):
-            raise InputError(
-                f"Expected inputs inside the box of the z^B rule, but they reach from {float(x.min()):.4g} to "
-                f"{float(x.max()):.4g}; give `low` and `high` in the units of the explained input."
-            )
+        deferred.when((x < low).any() | (x > high).any(), partial(_refuse_outside, x.detach()))
         return low, high
 
     def surrogate(self, op: Linear, y: Tensor, mask: Tensor, low: Tensor, high: Tensor) -> list[Share]:
@@ -112,6 +110,13 @@ class Box:
         x, weight = op.x.detach(), op.weight
         shares = op.apply(mask * (x - low), positive(weight)).add_(op.apply(mask * (x - high), negative(weight)))
         return [Share(part=shares, amount=y, stabilizer=stabilizer_of(self, op))]
+
+
+def _refuse_outside(x: Tensor) -> None:
+    raise InputError(
+        f"Expected inputs inside the box of the z^B rule, but they reach from {float(x.min()):.4g} to "
+        f"{float(x.max()):.4g}; give `low` and `high` in the units of the explained input."
+    )
 
 
 FirstRule = Flat | WSquare | Box
