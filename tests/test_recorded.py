@@ -339,6 +339,28 @@ def test_a_network_that_is_another_at_every_call_is_said_to_be():
         fast(ROWS, 0)
 
 
+class CachesOfOneSize(nn.Linear):
+    """Positions of the last size, made anew for another."""
+
+    def __init__(self):
+        super().__init__(6, 3)
+        self.size = 0
+
+    def forward(self, x):
+        self.size = x.shape[-2]
+        return super().forward(x).sum(1)
+
+
+def test_a_network_that_a_call_of_another_shape_changes_is_recorded_anew_and_said_to_be():
+    model = CachesOfOneSize().eval()
+    fast = hp.Recorded(Gradient(), model)
+    rows = {size: ROWS[:, None].repeat(1, size, 1) for size in (2, 3)}
+    for size in (2, 3, 2):
+        assert same_bits(fast(rows[size], 0), Gradient()(model, rows[size], 0))
+    with pytest.warns(HeatproofWarning, match="3 times in a row"):
+        fast(rows[3], 0)
+
+
 class By(nn.Module):
     """A network that does something by values."""
 

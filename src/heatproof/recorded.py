@@ -113,11 +113,11 @@ class Recorded:
         key = (x.shape, x.stride(), x.dtype, x.device, labels.stride(), within_bound(sys.maxsize), *_surroundings(x))
         found = self._recordings.pop(key, None)
         if found is None:
-            self._say(changed)
             with sharing.nothing():
                 self.method.explain(self.model, x, labels)  # what is refused is refused; what is prepared is prepared
                 _check(self.model, settled)
-                if self._seen is None or self._changed(settled):
+                if self._seen is None or (changed := self._changed(settled)):  # perhaps in that very call
+                    self._say(changed)
                     self._recordings.clear()
                     self._structure, self._seen = settled.structure, Seen(self.method, self.model)
                 with warnings.catch_warnings():

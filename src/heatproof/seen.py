@@ -49,6 +49,8 @@ class Seen:
 
     def changed(self) -> str | None:
         """What is not as it was, in words; None if all is."""
+        if [*map(type, self._modules)] != self._classes:
+            return "the class of a module"
         if [[*map(id, place.read())] for place in self._places] != self._numbers:
             for place, then in zip(self._places, self._held, strict=True):
                 now = [*place.read()]
@@ -78,6 +80,8 @@ class Seen:
                 self._places.append(place)
                 todo += place.read()
             todo += _parts(value)
+        self._modules = [value for value in self._kept.values() if isinstance(value, nn.Module)]
+        self._classes = [*map(type, self._modules)]
         self._held = [[*place.read()] for place in self._places]
         self._numbers = [[*map(id, values)] for values in self._held]
         # With its memory, so that no other can come to lie there.
@@ -92,7 +96,7 @@ def _places(value: Any) -> Iterator[_Place]:
     if isinstance(value, nn.Module):
         own = vars(value)
         yield _Place(kind, own.values, own.keys)
-        for held in filter(None, map(own.get, _KEPT)):
+        for held in map(own.get, _KEPT):
             if isinstance(held, dict):
                 yield _Place(kind, held.values, held.keys)
     elif isinstance(value, type):
