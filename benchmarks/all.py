@@ -40,12 +40,12 @@ SCRIPTS = {
     "small_calls": Script("", "--only MLP --repeats 1"),
     "similarity": Script("--repeats 3", "--maps 2 --sides 28 --repeats 1"),
     "propagation": Script("--repeats 3", None),
-    "competition": Script("--repeats 3", None),
     "occlusion": Script("--repeats 3", None),
     "cam": Script("--repeats 3", None),
-    "bottlenecks": Script("--repeats 1 --steps 3", None),
+    "bottlenecks": Script("--repeats 1", None),
     "reading": Script("", None),
     "ways": Script("--blocks 60", None),
+    "competition": Script("--repeats 1", None),
 }
 
 

@@ -107,6 +107,7 @@ class _Speed:
             "plain gradient": plain_gradient,
             "gradient": Gradient(),
             "guided-backprop": GuidedBackprop(),
+            "LRP epsilon": LRP(composite="epsilon"),
             "LRP epsilon-plus": LRP(),
             "LRP epsilon-gamma-box": LRP(composite="epsilon-gamma-box"),
             "DeepLIFT": DeepLIFT(),
