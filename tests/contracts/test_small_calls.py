@@ -36,8 +36,8 @@ MOST = {
     "gradient": (235, 10),
     "gradient-x-input": (310, 10),
     "guided-backprop": (530, 96),
-    "lrp-epsilon": (735, 152),
-    "lrp-epsilon-plus": (735, 152),
+    "lrp-epsilon": (790, 170),
+    "lrp-epsilon-plus": (790, 170),
     "deeplift": (800, 181),
 }
 
