@@ -85,9 +85,10 @@ def lines(bench: Bench, parts: Iterable[str]) -> Iterator[Row]:
         yield {"part": part, "seconds of this part": time.perf_counter() - start}
 
 
-def page(rows: Iterable[Row]) -> str:
-    """Markdown: a section a part, a table for each kind of row, in the order in which they come."""
+def page(rows: Iterable[Row], remark: str = "") -> str:
+    """Markdown: a remark on the run, a section a part, a table for each kind of row, in the order they come in."""
     text = ["# On an accelerator", "Written by `benchmarks/gpu.py`, whose files say what each figure is."]
+    text += [remark] if remark else []
     by_part: dict[str, list[Row]] = {}
     for row in rows:
         by_part.setdefault(row["part"], []).append({name: value for name, value in row.items() if name != "part"})
@@ -107,6 +108,7 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=225, help="time for everything")
     options.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
     options.add_argument("--read", type=Path, help="write the page of these lines instead of running")
+    options.add_argument("--remark", default="", help="what has to be known of this run, for its page")
     options.add_argument("--out", type=Path, help="folder for gpu.jsonl and gpu.md")
     chosen = options.parse_args()
     if chosen.out is not None:
@@ -126,7 +128,7 @@ def main() -> None:
                 with (chosen.out / "gpu.jsonl").open("a") as file:
                     file.write(json.dumps(row) + "\n")
     if chosen.out is not None:
-        (chosen.out / "gpu.md").write_text(page(found))
+        (chosen.out / "gpu.md").write_text(page(found, chosen.remark))
 
 
 if __name__ == "__main__":
