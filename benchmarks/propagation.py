@@ -137,10 +137,11 @@ def of_rules(repeats: int, clock: Callable[[], float]) -> list[Row]:
     for shape, (width, side) in LAYERS.items():
         torch.manual_seed(0)
         layer = nn.Conv2d(width, width, 3, padding=1).eval().requires_grad_(False)
-        model = nn.Sequential(layer, nn.Flatten()).eval()
         for name, (rule, k, positive) in RULES.items():
             x = torch.randn(4, width, side, side)
             x = x.abs() if positive else x
+            # Behind a ReLU, as nothing else tells that inputs are at least 0.
+            model = nn.Sequential(*[nn.ReLU()] * positive, layer, nn.Flatten()).eval()
             method = LRP(composite=Composite(convolution=rule, dense=rule))
             g = torch.rand(4, width, side, side)
             cotangent = g.flatten(1)

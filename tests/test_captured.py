@@ -23,7 +23,7 @@ def test_what_a_graph_reads_lives_as_long_as_it(monkeypatch):
     stream = SimpleNamespace(wait_stream=lambda other: None, wait_event=lambda event: None)
     replays = []
     for name, made in {
-        "device": lambda _: nullcontext(), "stream": lambda _: nullcontext(), "graph": lambda _: nullcontext(),
+        "device": lambda _: nullcontext(), "stream": lambda _: nullcontext(), "graph": lambda _, **__: nullcontext(),
         "Stream": lambda: stream, "current_stream": lambda: stream,
         "Event": lambda: SimpleNamespace(record=lambda: None),
         "CUDAGraph": lambda: SimpleNamespace(replay=lambda: replays.append(1)),

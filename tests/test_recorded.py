@@ -663,6 +663,36 @@ def test_few_shapes_are_kept():
     assert same_bits(fast(images(0, 1), 0), Gradient()(fast.model, images(0, 1), 0))
 
 
+def test_maps_alone_are_the_same():
+    model, method = network(), hp.methods.IntegratedGradients(steps=3)
+    fast = hp.Recorded(method, model)
+    for seed in range(3):
+        x = images(seed)
+        assert same_bits(fast(x, Y), method(model, x, Y))
+        assert same(fast.explain(x, Y), method.explain(model, x, Y))
+
+
+def test_labels_of_a_head_that_has_grown():
+    model = network()
+    fast = hp.Recorded(GradientXInput(), model)
+    fast(images(0), Y)
+    with torch.no_grad():
+        model.head.weight = nn.Parameter(torch.cat([model.head.weight, -model.head.weight]))
+        model.head.bias = nn.Parameter(torch.cat([model.head.bias, model.head.bias]))
+    assert same_bits(fast(images(0), Y + 4), GradientXInput()(model, images(0), Y + 4))
+
+
+def test_new_and_old_words_for_precision():
+    model = network()
+    fast = hp.Recorded(Gradient(), model)
+    before = torch.backends.cuda.matmul.fp32_precision
+    try:
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+        assert same_bits(fast(images(0), Y), Gradient()(model, images(0), Y))
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before
+
+
 def test_only_methods_and_labels():
     with pytest.raises(InputError, match=r"Expected a method of heatproof.methods, but got function"):
         hp.Recorded(lambda model, x, y: x, network())

@@ -1,6 +1,7 @@
 """What a network's code reaches: whatever is put in its place is noticed, and equal numbers are the same."""
 
 import functools
+from argparse import Namespace
 from collections import deque
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -27,6 +28,13 @@ class Slotted:
         self.scale = 1.0
 
 
+class Alone:
+    __slots__ = "scale"
+
+    def __init__(self):
+        self.scale = 1.0
+
+
 class Shared:
     scale = 1.0
 
@@ -46,6 +54,7 @@ class Net(nn.Module):
         super().__init__()
         self.head, self.listed, self.settings, self.space = nn.Linear(2, 2), [Settings()], Settings(), SimpleNamespace()
         self.tupled, self.slotted, self.queue, self.flags = (Settings(),), Slotted(), deque([1]), {"relu": True}
+        self.arguments, self.alone = Namespace(scale=1.0), Alone()
         self.part, self.hidden = functools.partial(print, Settings()), [nn.Linear(2, 2)]
         self.count, closed = 1000.5, 1.0
 
@@ -81,6 +90,8 @@ def swap(net):
         (lambda net: setattr(net.part.args[0], "scale", 2.0), "'scale' of Settings"),
         (lambda net: setattr(net.slotted, "scale", 2.0), "'scale' of Slotted"),
         (lambda net: setattr(net.space, "scale", 2.0), "what is in SimpleNamespace"),
+        (lambda net: setattr(net.arguments, "scale", 2.0), "'scale' of Namespace"),
+        (lambda net: setattr(net.alone, "scale", 2.0), "'scale' of Alone"),
         (lambda net: net.queue.append(2), "what is in a deque"),
         (rename, "what is in a dict"),
         (lambda net: net.put(2.0), "what is in a closure"),
@@ -119,6 +130,23 @@ def test_equal_numbers_are_the_same():
     assert seen.changed() is None
     net.count = 1001
     assert seen.changed() == "'count' of Net"
+
+
+def test_a_tensor_is_looked_at_where_other_numbers_are_equal():
+    net = Net()
+    seen = Seen(net)
+    net.count, net.head.weight.data = float("1000.5"), torch.zeros(2, 2)
+    assert seen.changed() == "a tensor (2, 2)"
+
+
+def test_what_becomes_no_number_has_changed():
+    net = Net()
+    seen = Seen(net)
+    net.count = float("nan")
+    assert seen.changed() == "'count' of Net"
+    seen = Seen(net)
+    net.count = float("nan") * 1
+    assert seen.changed() is None
 
 
 def test_memory_that_is_given_back_is_nobody_elses():

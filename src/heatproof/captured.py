@@ -1,12 +1,15 @@
 """What was recorded as a CUDA graph, and tensors that lie in memory as others do."""
 
 from functools import partial
+from threading import Lock
 
 import torch
 from torch import Tensor
 
 from heatproof.errors import OperationError
 from heatproof.tape import Played
+
+_CAPTURING = Lock()  # a process captures one graph at a time
 
 
 def captured(played: Played, x: Tensor, labels: Tensor) -> Played:
@@ -23,11 +26,16 @@ def _graph(played: Played, x: Tensor, labels: Tensor) -> Played:
         for _ in range(2):
             played(*given)
     torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
+    graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
     try:
-        with torch.cuda.graph(graph):
+        # On a stream of this device (torch's own is one of the first device that was used), beside other threads' work.
+        with _CAPTURING, torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             made = played(*given)
+    except torch.OutOfMemoryError:
+        torch.cuda.set_stream(before)
+        raise
     except RuntimeError as error:
+        torch.cuda.set_stream(before)  # which torch leaves only where a capture succeeded
         raise OperationError(
             "Expected steps that a CUDA graph can hold, but one of them cannot be captured; call the method itself. "
             f"torch says: {str(error).splitlines()[0]}"

@@ -7,6 +7,12 @@ from typing import Any, Concatenate, ParamSpec
 import torch
 from torch import Tensor
 
+# What has a precision of its own for products of float32 on a GPU.
+PRECISIONS: tuple[Any, ...] = (
+    torch.backends.cuda.matmul,
+    torch.backends.cudnn.conv,  # type: ignore[attr-defined]  # a property of the module
+    torch.backends.cudnn.rnn,
+)
 P = ParamSpec("P")
 KEPT = 64  # settings of a function
 

@@ -10,11 +10,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from heatproof.devices import PRECISIONS
 from heatproof.errors import InputError, unknown
 from heatproof.models import forward
 from heatproof.propagation.trees import tensors_in
@@ -147,21 +148,15 @@ def _held(module: nn.Module) -> list[Any]:
 class tf32(Undoing):  # noqa: N801  # as above
     """Products and convolutions of float32 on a GPU keep 10 bits of each factor."""
 
-    _PLACES: ClassVar[tuple[Any, ...]] = (
-        torch.backends.cuda.matmul,
-        torch.backends.cudnn.conv,  # type: ignore[attr-defined]  # a property of the module
-        torch.backends.cudnn.rnn,
-    )
-
     def __init__(self, model: nn.Module) -> None:
-        self._before = [owner.fp32_precision for owner in self._PLACES]
+        self._before = [owner.fp32_precision for owner in PRECISIONS]
 
     def _change(self) -> None:
-        for owner in self._PLACES:
+        for owner in PRECISIONS:
             owner.fp32_precision = "tf32"
 
     def _undo(self) -> None:
-        for owner, before in zip(self._PLACES, self._before, strict=True):
+        for owner, before in zip(PRECISIONS, self._before, strict=True):
             owner.fp32_precision = before
 
 

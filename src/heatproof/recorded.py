@@ -4,6 +4,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 from heatproof import deferred, door, modes, sharing, tape
 from heatproof.captured import as_laid_out, captured
 from heatproof.compiled import uncompiled
+from heatproof.devices import PRECISIONS
 from heatproof.errors import HeatproofError, HeatproofWarning, InputError, OperationError
 from heatproof.hooks import forward_hooks
 from heatproof.methods.base import Explanation, Method, Targets, outputs_of
@@ -28,7 +30,9 @@ from heatproof.targets.base import Target
 KEPT = 8  # recordings of a network as it is, one for each shape of inputs
 # Of the largest value, where a GPU adds up in an order that it does not keep.
 ROUNDING = 1e-4
-_ATTENTION = tuple(getattr(torch.backends.cuda, f"{kind}_sdp_enabled") for kind in ("flash", "mem_efficient", "math"))
+_ATTENTION = [
+    getattr(torch.backends.cuda, f"{kind}_sdp_enabled") for kind in ("flash", "mem_efficient", "math", "cudnn")
+]
 IN_VAIN = 3  # recordings in a row that were never replayed, of which a warning speaks
 
 
@@ -85,10 +89,13 @@ class Recorded:
 
     def __call__(self, inputs: Tensor, targets: Targets) -> Tensor:
         """Attributions of labels `targets` for `inputs` (N, …), as the method gives them."""
-        return self.explain(inputs, targets).maps
+        return self._asked(inputs, targets, alone=True).maps
 
     def explain(self, inputs: Tensor, targets: Targets) -> Explanation:
-        """The same with the method's diagnostics."""
+        """The same with the method's diagnostics: a recording of its own, which takes the steps for these, too."""
+        return self._asked(inputs, targets, alone=False)
+
+    def _asked(self, inputs: Tensor, targets: Targets, *, alone: bool) -> Explanation:
         if isinstance(targets, Target):
             raise InputError(
                 f"Expected labels, but got {type(targets).__name__}; call the method itself, which settles it anew."
@@ -97,31 +104,36 @@ class Recorded:
         if not isinstance(labels, Tensor):
             raise InputError(f"Expected targets ({len(inputs)},), one label a sample, but got {targets!r}.")
         if _watched():
-            return self.method.explain(self.model, inputs, targets)
+            return _plain(self.method, self.model, inputs, labels, alone=alone)
         with door.entered(self.model, inputs, labels, runs=self.method.uses_model) as (settled, x, own):
             assert own is not None
             check_precision(x.device)
             with self._turn:
-                found = self._replayed(settled, x.resolve_neg(), own)
+                found = self._replayed(settled, x.resolve_neg(), own, alone=alone)
         # What the method refuses or warns of by values, it says itself.
-        return found or self.method.explain(self.model, inputs, targets)
+        return found or _plain(self.method, self.model, inputs, labels, alone=alone)
 
-    def _replayed(self, settled: Settled, x: Tensor, labels: Tensor) -> Explanation | None:
-        key = (x.shape, x.stride(), x.dtype, x.device, labels.stride(), within_bound(sys.maxsize), *_surroundings(x))
+    def _replayed(self, settled: Settled, x: Tensor, labels: Tensor, *, alone: bool) -> Explanation | None:
+        about = (x.shape, x.stride(), x.dtype, x.device, labels.stride(), within_bound(sys.maxsize))
+        key = (alone, *about, *_surroundings(x))
         known = self._recordings.get(key)
         # Before anybody looks whether what is replayed still holds: a GPU works meanwhile.
-        ahead = known.run(x, labels) if known is not None and settled.structure is self._structure else None
+        ahead = None
+        if known is not None and settled.structure is self._structure:
+            with suppress(InputError):  # of labels that the network had no output for: said below, if it has none now
+                ahead = known.run(x, labels)
         recording = self._recording(settled, key, x, labels)
         return recording.told(ahead if recording is known and ahead is not None else recording.run(x, labels))
 
     def _recording(self, settled: Settled, key: tuple[Any, ...], x: Tensor, labels: Tensor) -> "_Recording":
+        alone: bool = key[0]
         changed = self._changed(settled)
         if changed:
             self._recordings.clear()
         found = self._recordings.pop(key, None)
         if found is None:
             with sharing.nothing():
-                self.method.explain(self.model, x, labels)  # what is refused is refused; what is prepared is prepared
+                _plain(self.method, self.model, x, labels, alone=alone)  # what is refused is; what is prepared is
                 _check(self.model, settled)
                 if self._seen is None or (changed := self._changed(settled)):  # perhaps in that very call
                     self._say(changed)
@@ -129,10 +141,11 @@ class Recorded:
                     self._structure, self._seen = settled.structure, Seen(self.method, self.model)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # they were given
-                    found = _Recording(self.method, self.model, x, labels)
+                    found = _Recording(self.method, self.model, x, labels, alone=alone)
                     found.prove(self.method, self.model, x, labels)
             if (changed := self._seen.changed()) is not None:
                 self._seen = None
+                self._recordings.clear()
                 raise _keeps(self.model, f"every call changes {changed}")
             while len(self._recordings) >= KEPT:
                 del self._recordings[next(iter(self._recordings))]
@@ -166,13 +179,13 @@ class Recorded:
 class _Recording:
     """One call, for inputs of one shape."""
 
-    def __init__(self, method: Method, model: nn.Module, x: Tensor, labels: Tensor) -> None:
-        drawn = torch.get_rng_state()
+    def __init__(self, method: Method, model: nn.Module, x: Tensor, labels: Tensor, *, alone: bool) -> None:
+        self._alone, drawn = alone, torch.get_rng_state()
         names: list[str] = []
 
         def call(x: Tensor, labels: Tensor) -> list[Tensor]:
             with deferred.collected() as asked:
-                found = method.explain(model, x, labels)
+                found = _plain(method, model, x, labels, alone=alone)
             names[:] = found.diagnostics
             flags = [flag.detach().reshape(()).to(torch.bool) for flag, _ in asked]
             return [found.maps, *found.diagnostics.values(), *([torch.stack(flags).any()] if flags else [])]
@@ -196,6 +209,8 @@ class _Recording:
         check_targets(x, labels, self._outputs)
         try:
             return self._played(x, labels)
+        except torch.OutOfMemoryError:
+            raise
         except (RuntimeError, IndexError, ValueError):  # an operation's, of values: a row that a table does not have
             return ()
 
@@ -215,7 +230,7 @@ class _Recording:
         for other in _others(x):
             try:
                 with deferred.collected() as asked:
-                    plain = method.explain(model, other, labels)
+                    plain = _plain(method, model, other, labels, alone=self._alone)
             except HeatproofError:
                 continue
             if any(bool(flag) for flag, _ in asked):
@@ -244,6 +259,11 @@ class _Recording:
                 )
 
 
+def _plain(method: Method, model: nn.Module, x: Tensor, labels: Tensor, *, alone: bool) -> Explanation:
+    """What the method gives: its maps alone, or with its diagnostics."""
+    return Explanation(method(model, x, labels)) if alone else method.explain(model, x, labels)
+
+
 def _others(x: Tensor) -> Iterator[Tensor]:
     """Inputs of the same kind that decisions by values are taken otherwise for: mirrored, and every second one negated;
     and mirrored alone, for models that take no number below 0."""
@@ -259,8 +279,8 @@ def _surroundings(x: Tensor) -> tuple[Any, ...]:
         torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled(),
         torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind),
         *(str(mode.device) for mode in modes.entered() if isinstance(mode, DeviceContext)),
-        backends.cudnn.enabled, backends.cudnn.deterministic, backends.cudnn.benchmark, backends.cudnn.allow_tf32,
-        backends.mkldnn.enabled, backends.cuda.matmul.allow_tf32, *(enabled() for enabled in _ATTENTION),
+        backends.cudnn.enabled, backends.cudnn.deterministic, backends.cudnn.benchmark, backends.mkldnn.enabled,
+        *(place.fp32_precision for place in PRECISIONS), *(enabled() for enabled in _ATTENTION),
     )  # fmt: skip
 
 

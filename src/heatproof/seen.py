@@ -2,8 +2,9 @@
 
 import dis
 import sys
+from argparse import Namespace
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, partial
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
@@ -51,7 +52,8 @@ class Seen:
         """What is not as it was, in words; None if all is."""
         if [*map(type, self._modules)] != self._classes:
             return "the class of a module"
-        if [[*map(id, place.read())] for place in self._places] != self._numbers:
+        same = [[*map(id, place.read())] for place in self._places] == self._numbers
+        if not same:
             for place, then in zip(self._places, self._held, strict=True):
                 now = [*place.read()]
                 for number, (one, other) in enumerate(zip(now, then, strict=False)):
@@ -59,10 +61,11 @@ class Seen:
                         return place.name_of(number)
                 if len(now) != len(then):
                     return place.name_of(sys.maxsize)
-            self._walk()  # other objects, equal to those that were there
         for tensor, _, state in self._tensors:
             if _state(tensor) != state:
                 return f"a tensor {tuple(tensor.shape)}"
+        if not same:
+            self._walk()  # other objects, equal to those that were there
         return None
 
     def _walk(self) -> None:
@@ -117,11 +120,16 @@ def _places(value: Any) -> Iterator[_Place]:
             yield _Place(f"a {kind}", value.__iter__)
         if isinstance(value, dict) and len(value) <= MOST:
             yield _Place(f"a {kind}", value.values, value.keys)
-        if isinstance(value, SimpleNamespace) or _package(type(value)) not in _LIBRARY:
+        if isinstance(value, SimpleNamespace | Namespace) or _package(type(value)) not in _LIBRARY:
             if isinstance(kept := getattr(value, "__dict__", None), dict):
                 yield _Place(kind, kept.values, kept.keys)
-            if slots := [name for one in type(value).__mro__ for name in vars(one).get("__slots__", ())]:
+            if slots := [name for one in type(value).__mro__ for name in _slots(one)]:
                 yield _Place(kind, lambda: [getattr(value, name, None) for name in slots], slots.__iter__)
+
+
+def _slots(kind: type) -> Sequence[str]:
+    named = vars(kind).get("__slots__", ())
+    return (named,) if isinstance(named, str) else tuple(named)
 
 
 def _parts(value: Any) -> list[Any]:
@@ -186,7 +194,7 @@ def _alike(now: Any, then: Any) -> bool:
         return False
     if isinstance(now, list | tuple):
         return len(now) == len(then) and all(map(_alike, now, then))
-    return isinstance(now, _PLAIN) and (now == then or now != now != then)
+    return isinstance(now, _PLAIN) and (now == then or (now != now and then != then))
 
 
 def _state(tensor: Tensor) -> tuple[Any, ...]:

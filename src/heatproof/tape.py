@@ -55,6 +55,7 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does n
         self._made: dict[int, bool] = {}  # memory that this call took, and whether its values move with the inputs
         self._given: set[int] = set()
         self._held: dict[fx.Node, Tensor] = {}  # what it had from elsewhere
+        self._elsewhere: set[int] = set()  # where that lies
         self._derives: bool | None = None  # whether derivatives were on at the last step
         self._alive: list[Tensor] = []  # so that no place in memory is taken twice
 
@@ -138,7 +139,7 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does n
         self._alive.append(tensor)
         self._nodes[_key(tensor)] = node
         memory = _memory(tensor)
-        if not (memory in self._given or any(memory == _memory(held) for held in self._held.values())):
+        if memory not in self._given and memory not in self._elsewhere:
             self._made[memory] = moving or self._made.get(memory, False)
 
     def _node(self, tensor: Tensor) -> fx.Node:
@@ -155,6 +156,7 @@ class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch does n
         with self._graph.inserting_before(first):
             node = self._graph.placeholder(f"held_{len(self._held)}")
         self._held[node] = tensor.detach()
+        self._elsewhere.add(_memory(tensor))
         self._alive.append(tensor)
         return node
 

@@ -202,7 +202,9 @@ def test_deeplift_of_a_relu(in_place):
     assert back_of(strategy, net, X) == (f"clone addmm addmm {relu}", "mul mm")
 
 
-def test_a_constant_that_is_added_in_place_is_read_before():
+@pytest.mark.parametrize("rule", [Epsilon(), Gamma(), z_plus()])
+@pytest.mark.parametrize("read", [lambda h: h, nn.functional.silu, lambda h: h + h.square()])
+def test_a_constant_that_is_added_in_place_is_read_before(rule, read):
     # The factor of the layer alone is made of its own values, although it is not asked for.
     class Net(nn.Module):
         def __init__(self, in_place):
@@ -214,10 +216,10 @@ def test_a_constant_that_is_added_in_place_is_read_before():
             h = self.layer(x)
             if self.in_place:
                 h += self.shift
-                return h
-            return h + self.shift
+                return read(h)
+            return read(h + self.shift)
 
-    rules = Composite(convolution=Epsilon(), dense=Epsilon())
+    rules = Composite(convolution=rule, dense=rule)
     maps = [relevance(Net(in_place).eval(), X, rules)(torch.ones(2, 3)) for in_place in (False, True)]
     assert torch.equal(*maps)
 

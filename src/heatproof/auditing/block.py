@@ -55,9 +55,7 @@ def run_block(
     needed = methods_needed(plan, plan.asked(missing), learned.lost)
     wanted = [one for one in plan.conditions if needed[one.id] or run.wants(one, "")]
     for condition, following in zip_longest(wanted, wanted[1:]):
-        if following is not None and _works_alone(samples.inputs.device):
-            following.state.ahead()
-        yield run.in_condition(condition, needed[condition.id])
+        yield run.in_condition(condition, needed[condition.id], following)
 
 
 def _works_alone(device: torch.device) -> bool:
@@ -117,14 +115,21 @@ class _BlockRun:
         """Whether any check misses rows about `method` here."""
         return any((check.label, state.name, method, "") in self.wanted for check, state in condition.readers)
 
-    def in_condition(self, condition: Condition, methods: Iterable[NamedMethod]) -> Finished:
-        """What the model gives in this state; a state that cannot be opened, or be left, costs its own rows alone."""
+    def in_condition(
+        self, condition: Condition, methods: Iterable[NamedMethod], following: Condition | None = None
+    ) -> Finished:
+        """What the model gives in this state; a state that cannot be opened, or be left, costs its own rows alone.
+
+        What the one `following` needs is drawn meanwhile, where the host has nothing else to do.
+        """
         given = Gathering(condition, self.samples)
         ours = all(foreign.is_ours(check.recipe) for check, _ in condition.readers)
         as_it_was = nullcontext() if ours else unchanged(self.plan.model, self.inputs.device, everything=True)
         try:
             keeping = nullcontext() if self.passes is None else self.passes.opened()
             with as_it_was, condition.state.open(self.plan.model), keeping:
+                if following is not None and _works_alone(self.inputs.device):
+                    following.state.ahead()
                 self._in_state(condition, methods, given)
         except AuditError:
             raise

@@ -164,14 +164,15 @@ def _claimed(store: Store, way: Way, holder: str) -> Iterator[None]:
 def _first_blocks(plan: Plan, *, show: bool) -> dict[int, Samples | Looked]:
     """What the model predicts of the first blocks: so what cannot be explained is refused at the door.
 
-    Of samples that lie in memory all of it is kept for when their turn comes.
+    Of samples that lie in memory, where the network is, all of it is kept for when their turn comes.
     """
     blocks = plan.blocks[: max(1, LOOKED_AT // plan.batch)]
     found: dict[int, Samples | Looked] = {}
     for block in lines.following(blocks, "predictions", show=show):
         samples = plan.example if block == plan.first else plan.read(block)
         if samples is not None:
-            found[block] = samples if isinstance(plan.source, Tensors) else Looked(samples.digest, samples.rows)
+            there = isinstance(plan.source, Tensors) and plan.source.inputs.device == samples.inputs.device
+            found[block] = samples if there else Looked(samples.digest, samples.rows)
     return found
 
 

@@ -78,7 +78,10 @@ class Stopwatch:
         self._ends.append(self._mark())
 
     def seconds(self) -> float:
-        """From its making to the stop, as if nothing had been shared; by the device's clock, where it has one."""
+        """From its making to the stop, as if nothing had been shared; by the device's clock, where it has one.
+
+        What was shared is added by the host's clock: what it took to ask the device for it.
+        """
         begin, end = self._ends
         if begin is None or end is None:
             return self._seconds

@@ -114,7 +114,7 @@ class Plan:
 
     @cached_property
     def _network(self) -> str:
-        """What it is whatever its side inputs are, which are a block\x27s own."""
+        """What it is whatever its side inputs are, which are a block's own."""
         return network_fingerprint(self.model)
 
     @cached_property

@@ -252,7 +252,12 @@ def _spread(most: int, samples: int, variants: int) -> Iterator[tuple[slice, lis
 
 def told(say: Callable[[], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
     """The diagnostics that `say` gives; none where nobody will read them, and `say` is not called."""
-    return {} if _ALONE.get() else say()
+    return {} if alone() else say()
+
+
+def alone() -> bool:
+    """Whether the call that is running hands out its maps alone."""
+    return _ALONE.get()
 
 
 def one_hot(targets: Tensor, outputs: Tensor) -> Tensor:

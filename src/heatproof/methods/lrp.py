@@ -1,6 +1,6 @@
 """Layer-wise relevance propagation and deep Taylor decomposition."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
@@ -12,7 +12,7 @@ from heatproof.errors import InputError, unknown
 from heatproof.layouts.inputs import feature_axes
 from heatproof.layouts.seen import network
 from heatproof.methods.backward import nothing_overwritten
-from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, one_hot, scores, sum_rule, told
+from heatproof.methods.base import METHODS, Explanation, Linearizable, Linearization, alone, one_hot, scores, sum_rule
 from heatproof.methods.competition import Competitive
 from heatproof.models import check_targets, forward
 from heatproof.propagation.composites import Composite, composite
@@ -161,15 +161,14 @@ class RelevancePull:
         """The relevance of each sample's label, and what its sum is short of."""
         check_targets(self.mask, targets, self.outputs.shape[1])
         cotangent = one_hot(targets, self.outputs)
+        if alone():
+            return Explanation(self(cotangent))
         maps, lost, unsorted = self._accounted(cotangent)
-
-        def diagnostics() -> Mapping[str, Tensor]:
-            gone = lost + self._sorted(unsorted, cotangent) if len(unsorted) else lost
-            score = scores(self.outputs, targets)
-            owed = score.clamp(min=0) if self.positive else score
-            return {"score": score, **sum_rule(maps, owed, "conservation-gap"), "inherent-gap": -gone}
-
-        return Explanation(maps, told(diagnostics))
+        if len(unsorted):
+            lost = lost + self._sorted(unsorted, cotangent)
+        score = scores(self.outputs, targets)
+        owed = score.clamp(min=0) if self.positive else score
+        return Explanation(maps, {"score": score, **sum_rule(maps, owed, "conservation-gap"), "inherent-gap": -lost})
 
     def _accounted(self, cotangent: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The relevance (N, …), what each sample lost (N,), and lost elements of unknown samples."""

@@ -177,6 +177,8 @@ class Relevance(Strategy):
             self._hand_over(new, target)
 
     def _hand_over(self, known: Tensor, other: Tensor) -> None:
+        if (kept := self._kept.get(known)) is not None:
+            kept.read("")  # who reads the other tensor is not told to it
         for facts in (self._made, self._known.split, self._known.masked, self._gates, self._signs):
             facts.hand_over(known, other)
 
