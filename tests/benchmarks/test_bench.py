@@ -33,7 +33,8 @@ def test_the_smallest_cases_run(every, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["all.py", "--tiny"])
     with torch.random.fork_rng():
         every.main()
-    titles = [line.removeprefix("# ") for line in capsys.readouterr().out.splitlines() if line.startswith("# ")]
+    lines = capsys.readouterr().out.splitlines()
+    titles = [line.removeprefix("# ").removesuffix("_tiny") for line in lines if line.startswith("# ")]
     assert titles == [name for name, script in every.SCRIPTS.items() if script.tiny is not None]
     scripts = {path.stem for path in BENCHMARKS.glob("*.py")} - {"all", "common", "gpu"}
     assert set(every.SCRIPTS) == scripts
