@@ -9,6 +9,16 @@ from torch import Tensor
 T = TypeVar("T")
 
 
+def writes(tensor: Tensor) -> int | None:
+    """How often a tensor was written into; None where nobody counts."""
+    return None if tensor.is_inference() else tensor._version
+
+
+def stamp(tensor: Tensor) -> tuple[int, int]:
+    """How often a tensor was written into, and where it lies."""
+    return tensor._version, tensor.data_ptr()
+
+
 class _Place(weakref.ref[Tensor]):
     """A tensor, held weakly, and the number that it is found by."""
 

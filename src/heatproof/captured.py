@@ -31,11 +31,10 @@ def _graph(played: Played, x: Tensor, labels: Tensor) -> Played:
         # On a stream of this device (torch's own is one of the first device that was used), beside other threads' work.
         with _CAPTURING, torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             made = played(*given)
-    except torch.OutOfMemoryError:
-        torch.cuda.set_stream(before)
-        raise
     except RuntimeError as error:
         torch.cuda.set_stream(before)  # which torch leaves only where a capture succeeded
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
         raise OperationError(
             "Expected steps that a CUDA graph can hold, but one of them cannot be captured; call the method itself. "
             f"torch says: {str(error).splitlines()[0]}"

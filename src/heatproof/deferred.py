@@ -37,12 +37,8 @@ def together() -> Iterator[None]:
     if _asked.get() is not None:
         yield
         return
-    asked: list[tuple[Tensor, Callable[[], None]]] = []
-    token = _asked.set(asked)
-    try:
+    with collected() as asked:
         yield
-    finally:
-        _asked.reset(token)
     if asked:
         flags = torch.stack([flag.detach().reshape(()).to(torch.bool) for flag, _ in asked]).tolist()
         for true, (_, say) in zip(flags, asked, strict=True):

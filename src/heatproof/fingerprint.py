@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.weak import WeakIdKeyDictionary
 
+from heatproof.by_tensor import stamp
 from heatproof.identity import combined, identity
 from heatproof.models import Bound, forward
 from heatproof.propagation.independence import structure_of
@@ -59,7 +60,7 @@ def lasting_fingerprint(model: nn.Module) -> str:
     tensors = [*model.parameters(), *model.buffers()]
     if any(tensor.is_inference() for tensor in tensors):
         return network_fingerprint(model)
-    state = structure_of(model), [(tensor._version, tensor.data_ptr()) for tensor in tensors]
+    state = structure_of(model), [stamp(tensor) for tensor in tensors]
     known: _Known | None = _found.get(model)  # type: ignore[no-untyped-call]
     if known is None or known.state != state or any(a() is not b for a, b in zip(known.of, tensors, strict=True)):
         known = _Known(state, [weakref.ref(tensor) for tensor in tensors], network_fingerprint(model))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_leaves
 
+from heatproof.by_tensor import stamp
 from heatproof.hooks import forward_hooks
 from heatproof.sharing import Samples
 
@@ -196,9 +197,7 @@ class _Tape:
             self._end()  # a part that is not derived, or by a way of its own
             return run()
         before = [one._version for one in tensors]
-        versions = [
-            _version(one) if isinstance(one, Tensor) and id(one) not in self._tensors else None for one in leaves
-        ]
+        versions = [stamp(one) if isinstance(one, Tensor) and id(one) not in self._tensors else None for one in leaves]
         self._weights.update(_storage(one) for one in tensors if _storage(one) not in self._made)
         result = run()
         given = tree_leaves(result)
@@ -297,7 +296,7 @@ class _Replay(TorchFunctionMode):
         for one, other, version in zip(leaves, then.leaves, then.versions, strict=True):
             if not _alike(one, other) or (version is not None and _storage(one) in _random):
                 return False
-            if version is not None and _version(one) != version:
+            if version is not None and stamp(one) != version:
                 self._give_up()  # written to meanwhile: what was recorded holds for values that may be others
         return True
 
@@ -310,10 +309,6 @@ def _alike(one: Any, other: Any) -> bool:
     if one is other:
         return True
     return type(one) is type(other) and isinstance(one, PLAIN) and bool(one == other)
-
-
-def _version(tensor: Tensor) -> tuple[int, int]:
-    return tensor._version, tensor.data_ptr()
 
 
 def _storage(tensor: Tensor) -> int:

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from heatproof.by_tensor import writes
+
 MOST = 10_000  # what a longer list or dictionary holds is data, and not looked at
 _PLAIN = (int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
 _LIBRARY = frozenset((*sys.stdlib_module_names, "torch", "numpy")) - {"__main__"}
@@ -198,7 +200,7 @@ def _alike(now: Any, then: Any) -> bool:
 
 
 def _state(tensor: Tensor) -> tuple[Any, ...]:
-    version = -1 if tensor.is_inference() else tensor._version
+    version = writes(tensor)
     if tensor.layout != torch.strided or tensor.is_nested:
         return version, tensor.shape
     return version, tensor.shape, tensor.data_ptr(), tensor.stride(), tensor.dtype

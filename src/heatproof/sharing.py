@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from heatproof.by_tensor import writes
+
 if TYPE_CHECKING:
     from heatproof.methods.base import Explanation, Method
 
@@ -21,7 +23,7 @@ class Samples:
     """Samples (N, …) as they were when somebody began to keep what is made of them."""
 
     def __init__(self, inputs: Tensor) -> None:
-        self.inputs, self._written = inputs, _writes(inputs)
+        self.inputs, self._written = inputs, writes(inputs)
 
     def are(self, inputs: Tensor) -> bool:
         """Whether these are the same values in the same place, into which nothing was written since.
@@ -29,11 +31,7 @@ class Samples:
         Not so without a version that tells: of tensors made under inference mode.
         """
         known = self._written is not None and same(inputs, self.inputs)
-        return known and _writes(inputs) == self._written
-
-
-def _writes(tensor: Tensor) -> int | None:
-    return None if tensor.is_inference() else tensor._version
+        return known and writes(inputs) == self._written
 
 
 class _Shared:

@@ -8,6 +8,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
+from heatproof.by_tensor import writes
 from heatproof.layouts.facts import Fact, known
 from heatproof.layouts.operations import Step, described, opaque
 from heatproof.layouts.told import Told
@@ -53,7 +54,7 @@ class Watch(TorchFunctionMode):
         if operation.kind == "iterate":
             with self:
                 return iter(args[0].unbind(0))
-        versions = {id(leaf): _version(leaf) for leaf in leaves}
+        versions = {id(leaf): writes(leaf) for leaf in leaves}
         result = function(*args, **kwargs)
         made = args[0] if result is None and args else result
         if operation.kind == "independent" or not tensors_in(made):
@@ -64,7 +65,7 @@ class Watch(TorchFunctionMode):
             if isinstance(made, Tensor) and operation.in_place and isinstance(base := made._base, Tensor):
                 self._written(base, step)
             for tensor, fact in self._said(operation.name, step) or described(step, self.told):
-                if self.get(tensor) is None or versions.get(id(tensor)) != _version(tensor):  # not handed on as it is
+                if self.get(tensor) is None or versions.get(id(tensor)) != writes(tensor):  # not handed on as it is
                     self._facts[tensor] = fact
         return result
 
@@ -93,8 +94,3 @@ class Watch(TorchFunctionMode):
             self._facts[base] = known(before.flow + made.flow, before.places)
         elif made is not None:
             self._facts[base] = made
-
-
-def _version(tensor: Tensor) -> int | None:
-    """How often a tensor was written into; None where nobody counts."""
-    return None if tensor.is_inference() else tensor._version

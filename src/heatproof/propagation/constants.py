@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from heatproof.by_tensor import ByTensor
+from heatproof.by_tensor import ByTensor, stamp
 
 # By identity: a parameter is the same object in every call; what a model makes anew in each is asked for in each.
 _endless: ByTensor[tuple[tuple[int, int], bool]] = ByTensor()
@@ -17,7 +17,7 @@ def endless(constant: Tensor) -> bool:
     if constant.is_inference():
         return bool(constant.isinf().any())
     known = _endless.get(constant)
-    if known is not None and known[0] == _state(constant):
+    if known is not None and known[0] == stamp(constant):
         return known[1]
     asked = [constant]
     if known is not None:
@@ -25,13 +25,9 @@ def endless(constant: Tensor) -> bool:
     with torch.no_grad():
         found = torch.stack([one.isinf().any() for one in asked]).tolist()
     for one, flag in zip(asked, found, strict=True):
-        _endless[one] = (_state(one), flag)
+        _endless[one] = (stamp(one), flag)
     return bool(found[0])
 
 
-def _state(constant: Tensor) -> tuple[int, int]:
-    return constant._version, constant.data_ptr()
-
-
 def _stale(one: Tensor, other: Tensor, state: tuple[int, int]) -> bool:
-    return one.device == other.device and state != _state(one)
+    return one.device == other.device and state != stamp(one)
